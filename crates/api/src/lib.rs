@@ -1,0 +1,1 @@
+//! The wire types of mwan's control socket and --json output.

@@ -1,0 +1,637 @@
+//! Desired state → program. The shape of the tables and why it is so: DESIGN §4 and ARCHITECTURE "Data plane".
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use mwan_config::{Family, LastResort, Target};
+use mwan_core::{
+    Carrier, Desired, DesiredInterface, DesiredPolicy, DesiredRule, Marks, MasqueradePlan, Share,
+};
+
+use crate::Program;
+use crate::nft::*;
+use crate::ranges::{merge, of_net};
+use crate::routing::{IpRule, Route, RuleAction, TABLE_MAIN};
+use crate::shape::{Group, Shape, group};
+
+/// Right behind `mangle` (-150), so that other packages' marks are already set and kept.
+const PRIORITY_MANGLE: i32 = -149;
+/// `srcnat`.
+const PRIORITY_SRCNAT: i32 = 100;
+/// Longest name of a chain, counter or set; the kernel's NFT_NAME_MAXLEN is 256 with the final NUL.
+const NAME_MAX: usize = 200;
+/// Longest word in a rule's comment; the kernel's limit for all of it is 256, nft's 128.
+const COMMENT_WORD_MAX: usize = 80;
+
+/// Compiles and remembers, so that an unchanged part of the desired state costs nothing and is recognised by
+/// its pointer further down.
+#[derive(Debug, Default)]
+pub struct Compiler {
+    last: Option<(Arc<Desired>, Program)>,
+    base: Option<(BaseKey, Arc<Section>)>,
+}
+
+/// What the base section depends on.
+type BaseKey = (Marks, Vec<(u32, String, Vec<Family>)>);
+
+impl Compiler {
+    /// The program of `desired`.
+    pub fn compile(&mut self, desired: &Arc<Desired>) -> Program {
+        let last = self.last.take();
+        let reuse = |same: fn(&Desired, &Desired) -> bool, section: usize| {
+            let (old, program) = last.as_ref()?;
+            same(old, desired).then(|| program.table.sections[section].clone())
+        };
+        let sections = vec![
+            self.base(desired),
+            reuse(|a, b| members(a) == members(b), 1).unwrap_or_else(|| Arc::new(member_section(desired))),
+            reuse(|a, b| Arc::ptr_eq(&a.policies, &b.policies), 2)
+                .unwrap_or_else(|| Arc::new(policy_section(desired))),
+            reuse(|a, b| Arc::ptr_eq(&a.rules, &b.rules), 3)
+                .unwrap_or_else(|| Arc::new(rule_section(&desired.rules))),
+            reuse(|a, b| Arc::ptr_eq(&a.interfaces, &b.interfaces) && a.masquerade == b.masquerade, 4)
+                .unwrap_or_else(|| Arc::new(nat_section(desired))),
+        ];
+        let sets = match &last {
+            Some((old, program))
+                if Arc::ptr_eq(&old.connected, &desired.connected)
+                    && Arc::ptr_eq(&old.custom, &desired.custom) =>
+            {
+                program.table.sets.clone()
+            }
+            _ => sets(desired),
+        };
+        let program = Program {
+            table: Table { sets, sections },
+            rules: ip_rules(desired),
+            routes: routes(&desired.interfaces),
+        };
+        self.last = Some((desired.clone(), program.clone()));
+        program
+    }
+
+    fn base(&mut self, desired: &Desired) -> Arc<Section> {
+        let key: BaseKey = (
+            desired.marks,
+            desired
+                .interfaces
+                .iter()
+                .map(|i| (i.id, i.device.clone(), i.paths.iter().map(|p| p.family).collect()))
+                .collect(),
+        );
+        match &self.base {
+            Some((old, section)) if *old == key => section.clone(),
+            _ => {
+                let section = Arc::new(base_section(desired));
+                self.base = Some((key, section.clone()));
+                section
+            }
+        }
+    }
+}
+
+/// Compiles once, without memory.
+pub fn compile(desired: &Desired) -> Program {
+    Compiler::default().compile(&Arc::new(desired.clone()))
+}
+
+/// The chains every packet meets: restore, inbound, classification, and the chains that set marks.
+fn base_section(desired: &Desired) -> Section {
+    let marks = desired.marks;
+    let mut chains = BTreeMap::new();
+    let mut add = |name: &str, hook: Option<Hook>, rules: Vec<Rule>| {
+        chains.insert(name.to_owned(), Arc::new(Chain { hook, rules }));
+    };
+    for (name, kind, point) in [
+        ("prerouting", HookKind::Filter, HookPoint::Prerouting),
+        ("output", HookKind::Route, HookPoint::Output),
+    ] {
+        let hook = Hook { kind, point, priority: PRIORITY_MANGLE };
+        add(name, Some(hook), hook_rules(desired, point == HookPoint::Prerouting));
+    }
+    for device in shared_devices(&desired.interfaces) {
+        add(&device.chain, None, vec![rule("inbound", vec![nfproto_vmap(&device.families)])]);
+    }
+    let by_family = Family::ALL.map(|f| (f, Verdict::Goto(format!("classify.{}", digit(f)))));
+    add("classify", None, vec![rule("family", vec![nfproto_vmap(&by_family)])]);
+    for family in Family::ALL {
+        add(&format!("classify.{}", digit(family)), None, classify_rules(family));
+    }
+    for (id, _) in mark_ids(desired) {
+        let set = |mark| Statement::SetMark { mark, mask: marks.mask(), value: marks.of(id) };
+        let both = vec![set(MarkKind::Packet), set(MarkKind::Connection)];
+        add(&set_chain(marks, id), None, vec![rule("mark", both)]);
+        let packet_only = vec![set(MarkKind::Packet)];
+        add(&get_chain(marks, id), None, vec![rule("restore", packet_only)]);
+    }
+    Section { counters: BTreeSet::new(), chains }
+}
+
+/// The rules of a hook, in the order every packet meets them.
+fn hook_rules(desired: &Desired, prerouting: bool) -> Vec<Rule> {
+    let marks = desired.marks;
+    let mask = marks.mask();
+    let restore = mark_ids(desired)
+        .into_iter()
+        .map(|(id, _)| (marks.of(id), Verdict::Goto(get_chain(marks, id))))
+        .collect();
+    let mut rules = vec![
+        // Probes and `mwan use` choose for themselves.
+        rule(
+            "already marked",
+            vec![
+                Statement::MarkMatch { mark: MarkKind::Packet, mask, equal: false, value: 0 },
+                Statement::Verdict(Verdict::Return),
+            ],
+        ),
+        rule(
+            "established",
+            vec![Statement::MarkVmap { mark: MarkKind::Connection, mask, elements: restore }],
+        ),
+        // Neighbour discovery and router advertisements, RFC 4861.
+        rule(
+            "neighbour discovery",
+            vec![
+                byte(Selector::TransportProtocol, 58, 58),
+                byte(Selector::Icmpv6Type, 133, 137),
+                Statement::Verdict(Verdict::Return),
+            ],
+        ),
+        // Flows older than we are stay where they are.
+        rule("older flows", vec![Statement::NotNew, Statement::Verdict(Verdict::Return)]),
+    ];
+    let inbound = inbound_elements(&desired.interfaces);
+    if prerouting && !inbound.is_empty() {
+        let vmap = Statement::Vmap { key: vec![Selector::InputDevice], elements: inbound };
+        rules.push(rule("inbound", vec![vmap]));
+    }
+    rules.push(rule("classify", vec![Statement::Verdict(Verdict::Goto("classify".into()))]));
+    rules
+}
+
+fn classify_rules(family: Family) -> Vec<Rule> {
+    let family_is = Statement::Match {
+        selector: Selector::NetworkProtocol,
+        equal: true,
+        values: vec![Value::Family(family)],
+    };
+    let mut rules: Vec<Rule> = SET_NAMES
+        .iter()
+        .map(|name| {
+            let in_set = Statement::InSet {
+                selector: Selector::Destination(family),
+                equal: true,
+                set: set_name(name, family),
+            };
+            rule(name, vec![family_is.clone(), in_set, goto("set.default")])
+        })
+        .collect();
+    rules.push(rule("rules", vec![goto(&format!("rules.{}", digit(family)))]));
+    rules
+}
+
+/// A device of which the families belong to different interfaces, or only one family to any.
+struct SharedDevice {
+    device: String,
+    chain: String,
+    families: [(Family, Verdict); 2],
+}
+
+/// Id of the interface that has `device` in `family`.
+fn owner(interfaces: &[DesiredInterface], device: &str, family: Family) -> Option<u32> {
+    let has = |i: &&DesiredInterface| i.device == device && i.paths.iter().any(|p| p.family == family);
+    interfaces.iter().find(has).map(|i| i.id)
+}
+
+fn devices(interfaces: &[DesiredInterface]) -> BTreeSet<&str> {
+    interfaces.iter().map(|i| i.device.as_str()).collect()
+}
+
+fn shared_devices(interfaces: &[DesiredInterface]) -> Vec<SharedDevice> {
+    devices(interfaces)
+        .into_iter()
+        .filter_map(|device| {
+            let [v4, v6] = Family::ALL.map(|family| owner(interfaces, device, family));
+            if v4 == v6 {
+                return None;
+            }
+            let verdict = |id: Option<u32>| {
+                Verdict::Goto(id.map_or_else(|| "classify".to_owned(), |id| format!("set.{id}")))
+            };
+            let chain = format!("in.{}", v4.or(v6)?);
+            let families = [(Family::V4, verdict(v4)), (Family::V6, verdict(v6))];
+            Some(SharedDevice { device: device.to_owned(), chain, families })
+        })
+        .collect()
+}
+
+fn inbound_elements(interfaces: &[DesiredInterface]) -> Vec<(Vec<Value>, Verdict)> {
+    let shared: BTreeMap<String, String> =
+        shared_devices(interfaces).into_iter().map(|d| (d.device, d.chain)).collect();
+    devices(interfaces)
+        .into_iter()
+        .filter_map(|device| {
+            let chain = match shared.get(device) {
+                Some(chain) => chain.clone(),
+                None => format!("set.{}", owner(interfaces, device, Family::V4)?),
+            };
+            Some((vec![Value::Device(device.to_owned())], Verdict::Goto(chain)))
+        })
+        .collect()
+}
+
+/// One chain per member of a policy and family: its counter, then the interface's mark. They stay while the
+/// member exists, carrying or not, so that counters survive failovers.
+fn member_section(desired: &Desired) -> Section {
+    let mut section = Section::default();
+    for policy in desired.policies.iter() {
+        for (id, interface) in &policy.members {
+            for family in Family::ALL {
+                let name = member_chain(&policy.name, interface, family);
+                let statements = vec![Statement::Counter(name.clone()), goto(&format!("set.{id}"))];
+                let chain = Chain { hook: None, rules: vec![rule(interface, statements)] };
+                section.counters.insert(name.clone());
+                section.chains.insert(name, Arc::new(chain));
+            }
+        }
+    }
+    section
+}
+
+/// One chain per policy and family, replaced when what carries it changes; nothing else changes in a failover.
+fn policy_section(desired: &Desired) -> Section {
+    let mut section = Section::default();
+    for policy in desired.policies.iter() {
+        for family in Family::ALL {
+            let statement = match policy.carrier(family) {
+                Carrier::LastResort(resort) => goto(resort_chain(*resort)),
+                Carrier::Members(shares) => balance(policy, shares, family),
+            };
+            let chain = Chain { hook: None, rules: vec![rule(&policy.name, vec![statement])] };
+            section.chains.insert(policy_chain(&policy.name, family), Arc::new(chain));
+        }
+    }
+    section
+}
+
+/// Exact weights by one random number and one lookup.
+fn balance(policy: &DesiredPolicy, shares: &[Share], family: Family) -> Statement {
+    let target = |share: &Share| Verdict::Goto(member_chain(&policy.name, &share.interface, family));
+    if let [only] = shares {
+        return Statement::Verdict(target(only));
+    }
+    let divisor = shares.iter().map(|s| s.weight).fold(0, gcd).max(1);
+    let mut start = 0;
+    let elements = shares
+        .iter()
+        .map(|share| {
+            let first = start;
+            start += share.weight / divisor;
+            (first, start - 1, target(share))
+        })
+        .collect();
+    Statement::RandomVmap { modulus: start, elements }
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// The user's rules: one chain per rule and family (its counter, then its target), and per family the chain
+/// that finds the first match.
+fn rule_section(rules: &[DesiredRule]) -> Section {
+    let mut section = Section::default();
+    for family in Family::ALL {
+        let shapes: Vec<(usize, Shape)> =
+            rules.iter().enumerate().filter_map(|(i, r)| Some((i, Shape::of(r, family)?))).collect();
+        for (index, _) in &shapes {
+            let found = &rules[*index].rule;
+            let name = rule_chain(&found.name, family);
+            let target = match &found.target {
+                Target::Policy(policy) => policy_chain(policy, family),
+                Target::Direct(resort) => resort_chain(*resort).to_owned(),
+            };
+            let statements = vec![Statement::Counter(name.clone()), goto(&target)];
+            let chain = Chain { hook: None, rules: vec![rule(&found.name, statements)] };
+            section.counters.insert(name.clone());
+            section.chains.insert(name, Arc::new(chain));
+        }
+        let statements = group(shapes).into_iter().map(|g| dispatch(&g, rules, family)).collect();
+        let chain = Chain { hook: None, rules: statements };
+        section.chains.insert(format!("rules.{}", digit(family)), Arc::new(chain));
+    }
+    section
+}
+
+/// The statement that decides a group of rules.
+fn dispatch(group: &Group, rules: &[DesiredRule], family: Family) -> Rule {
+    let target = |index: usize| Verdict::Goto(rule_chain(&rules[index].rule.name, family));
+    let family_is = Statement::Match {
+        selector: Selector::NetworkProtocol,
+        equal: true,
+        values: vec![Value::Family(family)],
+    };
+    match (&group.key, group.rules.as_slice()) {
+        (_, [(index, shape)]) => {
+            let mut statements = linear(shape);
+            if statements.iter().any(is_address) {
+                statements.insert(0, family_is);
+            }
+            statements.push(Statement::Verdict(target(*index)));
+            rule(&rules[*index].rule.name, statements)
+        }
+        (key, many) => {
+            let key = key.clone().unwrap_or_default();
+            let elements = many
+                .iter()
+                .flat_map(|(index, shape)| shape.keys().into_iter().map(|k| (k, target(*index))))
+                .collect();
+            let mut statements = vec![Statement::Vmap { key, elements }];
+            if statements.iter().any(is_address) {
+                statements.insert(0, family_is);
+            }
+            rule(&format!("{} rules", many.len()), statements)
+        }
+    }
+}
+
+fn is_address(statement: &Statement) -> bool {
+    let address = |s: &Selector| matches!(s, Selector::Source(_) | Selector::Destination(_));
+    match statement {
+        Statement::Match { selector, .. } | Statement::InSet { selector, .. } => address(selector),
+        Statement::Vmap { key, .. } => key.iter().any(address),
+        _ => false,
+    }
+}
+
+/// The match of a single rule, one statement per dimension.
+fn linear(shape: &Shape) -> Vec<Statement> {
+    let positive = shape.dimensions.iter().map(|(s, values)| (*s, true, values));
+    let negative = shape.negated.iter().map(|(s, values)| (*s, false, values));
+    let mut statements: Vec<Statement> = positive
+        .chain(negative)
+        .map(|(selector, equal, values)| Statement::Match { selector, equal, values: values.clone() })
+        .collect();
+    for (selector, set) in &shape.sets {
+        statements.push(Statement::InSet { selector: *selector, equal: true, set: set.clone() });
+    }
+    statements
+}
+
+/// Translation of sources that are not at home on the WAN they leave by.
+fn nat_section(desired: &Desired) -> Section {
+    let mut section = Section::default();
+    if desired.masquerade == MasqueradePlan::Off {
+        return section;
+    }
+    let mut rules = Vec::new();
+    for interface in desired.interfaces.iter() {
+        for path in &interface.paths {
+            let own: Vec<IpNet> = path.addresses.iter().map(|a| IpNet::from(a.addr())).collect();
+            let mut statements = vec![
+                Statement::Match {
+                    selector: Selector::NetworkProtocol,
+                    equal: true,
+                    values: vec![Value::Family(path.family)],
+                },
+                Statement::Match {
+                    selector: Selector::OutputDevice,
+                    equal: true,
+                    values: vec![Value::Device(interface.device.clone())],
+                },
+            ];
+            let source = |equal, nets: Vec<IpNet>| {
+                let values = merge(nets.into_iter().map(of_net)).into_iter().map(Value::Address).collect();
+                Statement::Match { selector: Selector::Source(path.family), equal, values }
+            };
+            if !own.is_empty() {
+                statements.push(source(false, own));
+            }
+            if path.family == Family::V6 && desired.masquerade == MasqueradePlan::Auto {
+                statements.push(source(true, foreign_sources(&desired.interfaces, interface.id)));
+            }
+            statements.push(Statement::Masquerade);
+            rules.push(rule(&interface.name, statements));
+        }
+    }
+    let hook = Hook { kind: HookKind::Nat, point: HookPoint::Postrouting, priority: PRIORITY_SRCNAT };
+    section.chains.insert("postrouting".to_owned(), Arc::new(Chain { hook: Some(hook), rules }));
+    section
+}
+
+/// IPv6 sources that cannot be valid beyond WAN `id`: unique local ones (RFC 4193) and other WANs' own.
+fn foreign_sources(interfaces: &[DesiredInterface], id: u32) -> Vec<IpNet> {
+    const UNIQUE_LOCAL: IpNet = IpNet::V6(ipnet::Ipv6Net::new_assert(
+        std::net::Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0),
+        7,
+    ));
+    let of = |wanted: bool| {
+        interfaces
+            .iter()
+            .filter(move |i| (i.id == id) == wanted)
+            .flat_map(|i| i.paths.iter().filter(|p| p.family == Family::V6).flat_map(|p| &p.addresses))
+            .map(IpNet::trunc)
+    };
+    let at_home: BTreeSet<IpNet> = of(true).collect();
+    std::iter::once(UNIQUE_LOCAL).chain(of(false).filter(|net| !at_home.contains(net))).collect()
+}
+
+/// Names of the sets of destinations that are never policy-routed.
+const SET_NAMES: [&str; 3] = ["connected", "custom", "dynamic"];
+
+fn set_name(name: &str, family: Family) -> String {
+    format!("{name}.{}", digit(family))
+}
+
+fn sets(desired: &Desired) -> BTreeMap<String, Arc<Set>> {
+    let mut sets = BTreeMap::new();
+    for family in Family::ALL {
+        for name in SET_NAMES {
+            let nets = match name {
+                "connected" => Some(&desired.connected),
+                "custom" => Some(&desired.custom),
+                _ => None,
+            };
+            let elements = nets.map(|nets| {
+                let ranges = nets.iter().map(|net| of_net(*net));
+                merge(ranges.filter(|r| Family::of(r.first) == family)).into_iter().collect()
+            });
+            sets.insert(set_name(name, family), Arc::new(Set { family, elements }));
+        }
+    }
+    sets
+}
+
+fn ip_rules(desired: &Desired) -> BTreeSet<IpRule> {
+    let base = desired.rule_base;
+    let marks = desired.marks;
+    let mut rules = BTreeSet::new();
+    for family in Family::ALL {
+        let plain = |priority, action| IpRule { family, priority, fwmark: None, iif: None, oif: None, action };
+        let marked = |priority, id, action| IpRule {
+            fwmark: Some((marks.of(id), marks.mask())),
+            ..plain(priority, action)
+        };
+        let present = |i: &&DesiredInterface| i.paths.iter().any(|p| p.family == family);
+        for i in desired.interfaces.iter().filter(present) {
+            let lookup = RuleAction::Lookup(i.id);
+            let device = Some(i.device.clone());
+            if base.iif_rules {
+                rules.insert(IpRule { iif: device.clone(), ..plain(base.iif + i.id, lookup) });
+            }
+            rules.insert(marked(base.fwmark + i.id, i.id, lookup));
+            // Behind the marks, so that it costs marked packets nothing: a socket bound to a device never finds a
+            // route in another WAN's table (fib_lookup_good_nhc compares the device) and arrives here.
+            rules.insert(IpRule { oif: device, ..plain(base.oif + i.id, lookup) });
+            rules.insert(marked(base.unreachable + i.id, i.id, RuleAction::Unreachable));
+        }
+        if desired.interfaces.iter().any(|i| present(&i)) {
+            rules.insert(plain(base.connected, RuleAction::LookupSpecific(TABLE_MAIN)));
+        }
+        for (id, action) in [
+            (marks.blackhole_id(), RuleAction::Blackhole),
+            (marks.unreachable_id(), RuleAction::Unreachable),
+        ] {
+            rules.insert(marked(base.fwmark + id.min(LAST_RESORT_OFFSET_MAX), id, action));
+        }
+    }
+    rules
+}
+
+/// Wide masks have huge values for unreachable and blackhole; their rules must still come before main (32766).
+/// Both may share the priority: they match different marks.
+const LAST_RESORT_OFFSET_MAX: u32 = 499;
+
+fn routes(interfaces: &[DesiredInterface]) -> BTreeSet<Route> {
+    let paths = interfaces.iter().flat_map(|i| i.paths.iter().map(move |p| (i, p)));
+    paths
+        .filter_map(|(i, path)| {
+            Some(Route {
+                family: path.family,
+                table: i.id,
+                device: i.device.clone(),
+                gateway: path.route?.gateway,
+            })
+        })
+        .collect()
+}
+
+/// Every id that can be in a mark, and the interface's name or the last resort's.
+fn mark_ids(desired: &Desired) -> Vec<(u32, &str)> {
+    let marks = desired.marks;
+    let mut ids: Vec<(u32, &str)> = desired.interfaces.iter().map(|i| (i.id, i.name.as_str())).collect();
+    ids.extend([
+        (marks.default_id(), "default"),
+        (marks.unreachable_id(), "unreachable"),
+        (marks.blackhole_id(), "blackhole"),
+    ]);
+    ids
+}
+
+fn special(marks: Marks, id: u32) -> Option<&'static str> {
+    match id {
+        _ if id == marks.default_id() => Some("default"),
+        _ if id == marks.unreachable_id() => Some("unreachable"),
+        _ if id == marks.blackhole_id() => Some("blackhole"),
+        _ => None,
+    }
+}
+
+fn set_chain(marks: Marks, id: u32) -> String {
+    special(marks, id).map_or_else(|| format!("set.{id}"), |name| format!("set.{name}"))
+}
+
+fn get_chain(marks: Marks, id: u32) -> String {
+    special(marks, id).map_or_else(|| format!("get.{id}"), |name| format!("get.{name}"))
+}
+
+fn resort_chain(resort: LastResort) -> &'static str {
+    match resort {
+        LastResort::Default => "set.default",
+        LastResort::Unreachable => "set.unreachable",
+        LastResort::Blackhole => "set.blackhole",
+    }
+}
+
+/// Name of a rule's chain and counter.
+pub fn rule_chain(rule: &str, family: Family) -> String {
+    bounded(format!("rule.{}.{}", identifier(rule), digit(family)))
+}
+
+/// Name of a policy's chain.
+pub fn policy_chain(policy: &str, family: Family) -> String {
+    bounded(format!("policy.{}.{}", identifier(policy), digit(family)))
+}
+
+/// Name of a member's chain and counter.
+pub fn member_chain(policy: &str, interface: &str, family: Family) -> String {
+    bounded(format!("member.{}.{}.{}", identifier(policy), identifier(interface), digit(family)))
+}
+
+fn digit(family: Family) -> u8 {
+    match family {
+        Family::V4 => 4,
+        Family::V6 => 6,
+    }
+}
+
+/// A name as part of an nft identifier: letters, digits, `_`; everything else as `-HEX-`, so that different
+/// names stay different.
+fn identifier(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars() {
+        if c.is_ascii_alphanumeric() || c == '_' {
+            out.push(c);
+        } else {
+            out.push_str(&format!("-{:x}-", u32::from(c)));
+        }
+    }
+    out
+}
+
+/// A name the kernel accepts, whatever its length; the hash keeps long ones apart.
+fn bounded(name: String) -> String {
+    if name.len() <= NAME_MAX { name } else { format!("{}.{:016x}", &name[..NAME_MAX - 17], fnv1a(&name)) }
+}
+
+fn goto(chain: &str) -> Statement {
+    Statement::Verdict(Verdict::Goto(chain.to_owned()))
+}
+
+fn byte(selector: Selector, first: u8, last: u8) -> Statement {
+    Statement::Match { selector, equal: true, values: vec![Value::Byte(first, last)] }
+}
+
+fn nfproto_vmap(families: &[(Family, Verdict)]) -> Statement {
+    let elements = families.iter().map(|(f, verdict)| (vec![Value::Family(*f)], verdict.clone())).collect();
+    Statement::Vmap { key: vec![Selector::NetworkProtocol], elements }
+}
+
+/// A rule with its tag: a word for people and the hash of all it does.
+fn rule(word: &str, statements: Vec<Statement>) -> Rule {
+    let mut rule = Rule { statements, tag: String::new() };
+    let hash = fnv1a(&format!("{ENCODING} {rule}"));
+    let word: String = word
+        .chars()
+        .filter(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '#') || *c == ' ')
+        .take(COMMENT_WORD_MAX)
+        .collect();
+    rule.tag = format!("{word} #{hash:016x}");
+    rule
+}
+
+/// Counts up when the same text is encoded differently for the kernel, so that an upgrade rewrites it.
+const ENCODING: u32 = 1;
+
+/// FNV-1a, 64 bits: stable between versions and machines, which the standard library's hash is not.
+fn fnv1a(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// The members every policy can ever have.
+fn members(desired: &Desired) -> Vec<(&str, &[(u32, String)])> {
+    desired.policies.iter().map(|p| (p.name.as_str(), p.members.as_slice())).collect()
+}

@@ -1,0 +1,38 @@
+//! Desired state compiled to nftables objects, ip rules and routes, and diffed against what the kernel has.
+//!
+//! Pure: the same desired state gives the same program, byte for byte.
+
+mod build;
+mod check;
+mod diff;
+pub mod nft;
+pub mod ranges;
+pub mod routing;
+mod shape;
+pub mod text;
+
+use std::collections::BTreeSet;
+
+pub use build::{Compiler, compile, member_chain, policy_chain, rule_chain};
+pub use check::{Fault, check};
+pub use diff::{Ops, cleanup, diff, diff_observed};
+
+/// Desired state in the kernel's terms.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Program {
+    /// The table `inet mwan`.
+    pub table: nft::Table,
+    /// ip rules with our protocol number.
+    pub rules: BTreeSet<routing::IpRule>,
+    /// Routes with our protocol number.
+    pub routes: BTreeSet<routing::Route>,
+}
+
+/// What of ours the kernel has.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Observed {
+    /// The table `inet mwan`, if there is one.
+    pub table: Option<nft::ObservedTable>,
+    /// Rules and routes with our protocol number.
+    pub routing: routing::ObservedRouting,
+}

@@ -1,0 +1,334 @@
+//! The part of the nftables language that the program is made of.
+//!
+//! Typed, so that one value has exactly two renderings that mean the same: text for people
+//! ([`crate::text`]) and netlink for the kernel (`mwan-linux`). A test loads both ways and compares
+//! what `nft list ruleset` says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use mwan_config::{AddressRange, Family, PortRange};
+
+/// Our table, family `inet`.
+pub const TABLE: &str = "mwan";
+
+/// A whole table. Sections exist so that an unchanged one is recognised by pointer and costs nothing.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Table {
+    /// Named sets.
+    pub sets: BTreeMap<String, Arc<Set>>,
+    /// Named counters and chains, in groups that change together; no name is in two sections.
+    pub sections: Vec<Arc<Section>>,
+}
+
+/// Counters and chains that change together.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Section {
+    /// Named counters.
+    pub counters: BTreeSet<String>,
+    /// Chains by name.
+    pub chains: BTreeMap<String, Arc<Chain>>,
+}
+
+/// A named set of addresses or prefixes (`flags interval`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Set {
+    /// Family of its elements.
+    pub family: Family,
+    /// `Some`: exactly these, disjoint, sorted and merged. `None`: others fill it, we only create it.
+    pub elements: Option<BTreeSet<AddressRange>>,
+}
+
+/// A chain; a base chain if it has a hook.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Chain {
+    /// Where it is called from the network stack.
+    pub hook: Option<Hook>,
+    /// Its rules.
+    pub rules: Vec<Rule>,
+}
+
+/// Type, hook and priority of a base chain; policy is always accept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hook {
+    /// `type`.
+    pub kind: HookKind,
+    /// `hook`.
+    pub point: HookPoint,
+    /// `priority`, as a number.
+    pub priority: i32,
+}
+
+/// Type of a base chain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum HookKind {
+    Filter,
+    Route,
+    Nat,
+}
+
+/// Hook of a base chain; `number` is the kernel's NF_INET_* value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum HookPoint {
+    Prerouting = 0,
+    Output = 3,
+    Postrouting = 4,
+}
+
+/// A rule: statements and the comment it is recognised by.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Rule {
+    /// Evaluated in order.
+    pub statements: Vec<Statement>,
+    /// `WHAT #HASH`: a word for people and a hash of the whole rule, at most 128 bytes. Stored as the
+    /// rule's comment (`NFTNL_UDATA_RULE_COMMENT`); how an observed rule is known to be ours and unchanged.
+    pub tag: String,
+}
+
+/// One statement of a rule.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Statement {
+    /// `SELECTOR & MASK (==|!=) VALUE` of a mark.
+    MarkMatch {
+        /// Which mark.
+        mark: MarkKind,
+        /// Bits compared.
+        mask: u32,
+        /// `==` or `!=`.
+        equal: bool,
+        /// Compared with.
+        value: u32,
+    },
+    /// `ct mark & MASK vmap { VALUE : VERDICT, … }`.
+    MarkVmap {
+        /// Which mark.
+        mark: MarkKind,
+        /// Bits looked up.
+        mask: u32,
+        /// Values and where they lead.
+        elements: Vec<(u32, Verdict)>,
+    },
+    /// `ct state != new`.
+    NotNew,
+    /// `SELECTOR (==|!=) { … }`: one selector against values; a single value is rendered without braces.
+    Match {
+        /// What is compared.
+        selector: Selector,
+        /// `==` or `!=`.
+        equal: bool,
+        /// At least one; disjoint.
+        values: Vec<Value>,
+    },
+    /// `ip daddr (==|!=) @NAME`.
+    InSet {
+        /// An address selector.
+        selector: Selector,
+        /// `==` or `!=`.
+        equal: bool,
+        /// Name of the set.
+        set: String,
+    },
+    /// `SELECTOR . SELECTOR vmap { KEY . KEY : VERDICT, … }`, anonymous and constant.
+    Vmap {
+        /// One to five selectors.
+        key: Vec<Selector>,
+        /// Disjoint keys, each with as many values as there are selectors.
+        elements: Vec<(Vec<Value>, Verdict)>,
+    },
+    /// `numgen random mod MODULUS vmap { FIRST-LAST : VERDICT, … }`.
+    RandomVmap {
+        /// Sum of all weights.
+        modulus: u32,
+        /// Consecutive closed ranges that cover `0..modulus`.
+        elements: Vec<(u32, u32, Verdict)>,
+    },
+    /// `MARK set MARK & ~MASK | VALUE`, value inside the mask.
+    SetMark {
+        /// Which mark.
+        mark: MarkKind,
+        /// Our bits: the others are kept.
+        mask: u32,
+        /// The new value of our bits.
+        value: u32,
+    },
+    /// `counter name "NAME"`.
+    Counter(String),
+    /// `masquerade`.
+    Masquerade,
+    /// A verdict.
+    Verdict(Verdict),
+}
+
+/// Packet mark or connection mark.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MarkKind {
+    /// `meta mark`.
+    Packet,
+    /// `ct mark`.
+    Connection,
+}
+
+/// A field of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Selector {
+    /// `iifname`.
+    InputDevice,
+    /// `oifname`.
+    OutputDevice,
+    /// `meta nfproto`.
+    NetworkProtocol,
+    /// `meta l4proto`.
+    TransportProtocol,
+    /// `ip saddr`, `ip6 saddr`. In this `inet` table the rule must already be limited to the family:
+    /// statements do not add a dependency by themselves.
+    Source(Family),
+    /// `ip daddr`, `ip6 daddr`.
+    Destination(Family),
+    /// `th sport`.
+    SourcePort,
+    /// `th dport`.
+    DestinationPort,
+    /// `icmpv6 type`.
+    Icmpv6Type,
+}
+
+/// A value or range a selector can have. The kind must fit the selector.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Value {
+    /// Devices.
+    Device(String),
+    /// Network protocol.
+    Family(Family),
+    /// Transport protocol or ICMPv6 type; closed range.
+    Byte(u8, u8),
+    /// Addresses.
+    Address(AddressRange),
+    /// Ports.
+    Port(PortRange),
+}
+
+impl Value {
+    /// Whether it is one value rather than a range.
+    pub fn is_single(&self) -> bool {
+        match self {
+            Value::Device(_) | Value::Family(_) => true,
+            Value::Byte(first, last) => first == last,
+            Value::Address(r) => r.first == r.last,
+            Value::Port(r) => r.first == r.last,
+        }
+    }
+}
+
+/// Where evaluation goes on.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Verdict {
+    /// `accept`.
+    Accept,
+    /// `return`.
+    Return,
+    /// `goto CHAIN`.
+    Goto(String),
+    /// `jump CHAIN`.
+    Jump(String),
+}
+
+/// A change to the table. A list of them is one transaction, executed in order.
+#[derive(Clone, PartialEq, Debug)]
+pub enum NftOp {
+    /// Create the table; no error if it exists.
+    AddTable,
+    /// Remove the table and all in it; an error if it does not exist.
+    DeleteTable,
+    /// Create an empty set with `flags interval`.
+    AddSet {
+        /// Its name.
+        name: String,
+        /// Family of its elements.
+        family: Family,
+    },
+    /// Remove a set.
+    DeleteSet(String),
+    /// Add elements that are not there.
+    AddElements {
+        /// Name of the set.
+        set: String,
+        /// Family of the set.
+        family: Family,
+        /// Disjoint from each other and from what is there.
+        elements: Vec<AddressRange>,
+    },
+    /// Remove elements that are there.
+    DeleteElements {
+        /// Name of the set.
+        set: String,
+        /// Family of the set.
+        family: Family,
+        /// Exactly as they are in the kernel.
+        elements: Vec<AddressRange>,
+    },
+    /// Create a named counter.
+    AddCounter(String),
+    /// Remove a named counter.
+    DeleteCounter(String),
+    /// Create a chain without rules.
+    AddChain {
+        /// Its name.
+        name: String,
+        /// For a base chain.
+        hook: Option<Hook>,
+    },
+    /// Remove all rules of a chain.
+    FlushChain(String),
+    /// Remove an empty chain that nothing refers to.
+    DeleteChain(String),
+    /// Append a rule.
+    AddRule {
+        /// Name of the chain.
+        chain: String,
+        /// The rule.
+        rule: Rule,
+    },
+}
+
+/// Our table as the kernel has it. `None` for the whole: there is no such table.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ObservedTable {
+    /// Sets by name.
+    pub sets: BTreeMap<String, ObservedSet>,
+    /// Names of counters.
+    pub counters: BTreeSet<String>,
+    /// Chains by name.
+    pub chains: BTreeMap<String, ObservedChain>,
+}
+
+/// A set as the kernel has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ObservedSet {
+    /// `None`: its type is none of ours (somebody replaced it).
+    pub family: Option<Family>,
+    /// Its elements; overlapping or timed-out ones are left out.
+    pub elements: BTreeSet<AddressRange>,
+}
+
+/// A chain as the kernel has it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ObservedChain {
+    /// Its hook, if it is a base chain of a kind we know.
+    pub hook: Option<Hook>,
+    /// Comments of its rules in order; empty text for a rule without one (not ours).
+    pub tags: Vec<String>,
+}
+
+impl From<Family> for Value {
+    fn from(family: Family) -> Self {
+        Value::Family(family)
+    }
+}
+
+/// A single address as a range.
+pub fn single(ip: IpAddr) -> AddressRange {
+    AddressRange { first: ip, last: ip }
+}

@@ -1,0 +1,119 @@
+//! Arithmetic on address ranges. Interval sets of the kernel refuse overlaps, so everything that goes into one
+//! is merged first.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use mwan_config::{AddressRange, Family, PortRange};
+
+/// All addresses of a prefix.
+pub fn of_net(net: IpNet) -> AddressRange {
+    AddressRange { first: net.network(), last: net.broadcast() }
+}
+
+/// The prefix length of a range that is exactly one prefix.
+pub fn prefix_len(range: AddressRange) -> Option<u8> {
+    let (first, last) = (bits(range.first), bits(range.last));
+    let difference = first ^ last;
+    let host_bits = 128 - difference.leading_zeros();
+    let is_prefix = difference & difference.wrapping_add(1) == 0 && first & difference == 0;
+    is_prefix.then(|| Family::of(range.first).bits() - host_bits as u8)
+}
+
+/// Sorted, with overlapping and adjacent ranges of one family joined.
+pub fn merge(ranges: impl IntoIterator<Item = AddressRange>) -> Vec<AddressRange> {
+    let mut sorted: Vec<AddressRange> = ranges.into_iter().collect();
+    sorted.sort_unstable();
+    let mut merged: Vec<AddressRange> = Vec::with_capacity(sorted.len());
+    for range in sorted {
+        match merged.last_mut() {
+            Some(last) if touches(*last, range) => last.last = last.last.max(range.last),
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
+/// Sorted, with overlapping and adjacent ranges joined.
+pub fn merge_ports(ranges: impl IntoIterator<Item = PortRange>) -> Vec<PortRange> {
+    let mut sorted: Vec<PortRange> = ranges.into_iter().collect();
+    sorted.sort_unstable();
+    let mut merged: Vec<PortRange> = Vec::with_capacity(sorted.len());
+    for range in sorted {
+        match merged.last_mut() {
+            Some(last) if range.first <= last.last.saturating_add(1) => last.last = last.last.max(range.last),
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
+/// `next` starts inside or right behind `range`; `next` is not before it.
+fn touches(range: AddressRange, next: AddressRange) -> bool {
+    Family::of(range.first) == Family::of(next.first)
+        && bits(next.first) <= bits(range.last).saturating_add(1)
+}
+
+/// Addresses as numbers; IPv4 in the low 32 bits.
+pub(crate) fn bits(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(ip) => u128::from(u32::from(ip)),
+        IpAddr::V6(ip) => u128::from(ip),
+    }
+}
+
+/// Every address of a family.
+pub fn everything(family: Family) -> AddressRange {
+    match family {
+        Family::V4 => AddressRange { first: Ipv4Addr::UNSPECIFIED.into(), last: Ipv4Addr::BROADCAST.into() },
+        Family::V6 => {
+            AddressRange { first: Ipv6Addr::UNSPECIFIED.into(), last: Ipv6Addr::from(u128::MAX).into() }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(first: &str, last: &str) -> AddressRange {
+        AddressRange { first: first.parse().expect("ip"), last: last.parse().expect("ip") }
+    }
+
+    #[test]
+    fn prefixes_are_recognised() {
+        for (first, last, expected) in [
+            ("10.0.0.0", "10.255.255.255", Some(8)),
+            ("10.0.0.1", "10.0.0.1", Some(32)),
+            ("10.0.0.1", "10.0.0.2", None),
+            ("0.0.0.0", "255.255.255.255", Some(0)),
+            ("224.0.0.0", "255.255.255.255", Some(3)),
+            ("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", Some(0)),
+            ("2001:db8::", "2001:db8::ffff", Some(112)),
+            ("2001:db8::1", "2001:db8::ffff", None),
+        ] {
+            assert_eq!(prefix_len(range(first, last)), expected, "{first}-{last}");
+        }
+    }
+
+    #[test]
+    fn overlapping_and_adjacent_ranges_are_joined_and_families_kept_apart() {
+        let merged = merge([
+            range("10.0.0.5", "10.0.0.9"),
+            range("10.0.0.0", "10.0.0.4"),
+            range("10.0.0.7", "10.0.0.8"),
+            range("10.0.0.11", "10.0.0.11"),
+            range("::a", "::b"),
+            range("255.255.255.255", "255.255.255.255"),
+        ]);
+        assert_eq!(
+            merged,
+            [
+                range("10.0.0.0", "10.0.0.9"),
+                range("10.0.0.11", "10.0.0.11"),
+                range("255.255.255.255", "255.255.255.255"),
+                range("::a", "::b")
+            ]
+        );
+    }
+}

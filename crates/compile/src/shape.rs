@@ -1,0 +1,193 @@
+//! Runs of rules of one shape become one verdict-map lookup, so that a packet's cost does not grow with their
+//! number. First match still wins: a rule joins an earlier group only if it is disjoint from everything in
+//! between.
+
+use mwan_config::{AddressMatch, AddressRange, Family, PortRange};
+use mwan_core::DesiredRule;
+
+use crate::nft::{Selector, Value};
+use crate::ranges::{everything, merge, merge_ports};
+
+/// A rule with more keys than this in one family is not expanded into a map: its lists become sets of its own.
+const KEYS_PER_RULE_MAX: usize = 4096;
+
+/// A dimension of a rule's match and its values, disjoint and sorted.
+type Dimension = (Selector, Vec<Value>);
+
+/// How one rule matches in one family.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Shape {
+    /// What has to match, in canonical order; empty = everything.
+    pub(crate) dimensions: Vec<Dimension>,
+    /// Addresses that must *not* match.
+    pub(crate) negated: Vec<Dimension>,
+    /// Named sets: selector and name.
+    pub(crate) sets: Vec<(Selector, String)>,
+}
+
+impl Shape {
+    /// The match of `rule` in `family`; `None` if it cannot match there.
+    pub(crate) fn of(found: &DesiredRule, family: Family) -> Option<Shape> {
+        let rule = &found.rule;
+        if !rule.families.contains(family) {
+            return None;
+        }
+        let mut shape = Shape { dimensions: Vec::new(), negated: Vec::new(), sets: Vec::new() };
+        if let Some(device) = &found.source_device {
+            shape.dimensions.push((Selector::InputDevice, vec![Value::Device(device.clone())]));
+        }
+        shape.address(Selector::Source(family), rule.source.as_ref(), family)?;
+        shape.address(Selector::Destination(family), rule.destination.as_ref(), family)?;
+        let ports = [
+            (Selector::SourcePort, &rule.source_ports),
+            (Selector::DestinationPort, &rule.destination_ports),
+        ];
+        let has_ports = ports.iter().any(|(_, ranges)| !ranges.is_empty());
+        if !rule.protocols.is_empty() {
+            let mut protocols = rule.protocols.clone();
+            protocols.sort_unstable();
+            protocols.dedup();
+            let values = protocols.into_iter().map(|p| Value::Byte(p, p)).collect();
+            shape.dimensions.push((Selector::TransportProtocol, values));
+        } else if has_ports {
+            // Ports exist in tcp and udp only; the configuration sees to that, this keeps it true.
+            let tcp_udp = vec![Value::Byte(6, 6), Value::Byte(17, 17)];
+            shape.dimensions.push((Selector::TransportProtocol, tcp_udp));
+        }
+        for (selector, ranges) in ports {
+            let full = PortRange { first: 0, last: u16::MAX };
+            let merged = merge_ports(ranges.iter().copied());
+            if !merged.is_empty() && merged != [full] {
+                shape.dimensions.push((selector, merged.into_iter().map(Value::Port).collect()));
+            }
+        }
+        let sets = [
+            (Selector::Source(family), &rule.source_set),
+            (Selector::Destination(family), &rule.destination_set),
+        ];
+        shape.sets = sets.into_iter().filter_map(|(s, name)| Some((s, name.clone()?))).collect();
+        Some(shape)
+    }
+
+    /// Adds an address match. `None`: no address of this family can match.
+    fn address(&mut self, selector: Selector, wanted: Option<&AddressMatch>, family: Family) -> Option<()> {
+        let Some(wanted) = wanted else { return Some(()) };
+        let own = wanted.ranges.iter().copied().filter(|r| Family::of(r.first) == family);
+        let merged = merge(own);
+        let everything = merged == [everything(family)];
+        match (wanted.negated, merged.is_empty(), everything) {
+            (false, true, _) | (true, _, true) => None,
+            (false, _, true) | (true, true, _) => Some(()),
+            (negated, ..) => {
+                let values = merged.into_iter().map(Value::Address).collect();
+                let list = if negated { &mut self.negated } else { &mut self.dimensions };
+                list.push((selector, values));
+                Some(())
+            }
+        }
+    }
+
+    /// The selectors of a map this match can be part of; `None` if it cannot be part of any.
+    pub(crate) fn key(&self) -> Option<Vec<Selector>> {
+        let keys: usize = self.dimensions.iter().map(|(_, values)| values.len()).product();
+        // Device names are variable-length strings: not in a concatenation with intervals.
+        let devices = self.dimensions.iter().any(|(s, _)| *s == Selector::InputDevice);
+        let plain = self.negated.is_empty() && self.sets.is_empty() && !devices;
+        (plain && !self.dimensions.is_empty() && keys <= KEYS_PER_RULE_MAX)
+            .then(|| self.dimensions.iter().map(|(selector, _)| *selector).collect())
+    }
+
+    /// All combinations of its values.
+    pub(crate) fn keys(&self) -> Vec<Vec<Value>> {
+        self.dimensions.iter().fold(vec![Vec::new()], |rows, (_, values)| {
+            rows.iter()
+                .flat_map(|row| {
+                    values.iter().map(move |value| {
+                        let mut row = row.clone();
+                        row.push(value.clone());
+                        row
+                    })
+                })
+                .collect()
+        })
+    }
+
+    /// Whether no packet can match both. Negations and sets are taken as "may match anything".
+    pub(crate) fn disjoint(&self, other: &Shape) -> bool {
+        self.dimensions.iter().any(|(selector, values)| {
+            let theirs = other.dimensions.iter().find(|(s, _)| s == selector);
+            theirs.is_some_and(|(_, theirs)| disjoint(values, theirs))
+        })
+    }
+}
+
+/// Whether two sorted lists of disjoint values have nothing in common.
+fn disjoint(a: &[Value], b: &[Value]) -> bool {
+    let (mut i, mut j) = (0, 0);
+    while let (Some(x), Some(y)) = (a.get(i), b.get(j)) {
+        match order(x, y) {
+            std::cmp::Ordering::Less => i += 1,
+            std::cmp::Ordering::Greater => j += 1,
+            std::cmp::Ordering::Equal => return false,
+        }
+    }
+    true
+}
+
+/// Before, after, or overlapping (`Equal`).
+fn order(a: &Value, b: &Value) -> std::cmp::Ordering {
+    use std::cmp::Ordering::{Equal, Greater, Less};
+    fn ranges<T: Ord>(a: (T, T), b: (T, T)) -> std::cmp::Ordering {
+        if a.1 < b.0 {
+            Less
+        } else if b.1 < a.0 {
+            Greater
+        } else {
+            Equal
+        }
+    }
+    match (a, b) {
+        (Value::Byte(a0, a1), Value::Byte(b0, b1)) => ranges((a0, a1), (b0, b1)),
+        (Value::Port(a), Value::Port(b)) => ranges((a.first, a.last), (b.first, b.last)),
+        (Value::Address(AddressRange { first: a0, last: a1 }), Value::Address(b)) => {
+            ranges((*a0, *a1), (b.first, b.last))
+        }
+        _ => a.cmp(b),
+    }
+}
+
+/// Rules that one statement decides.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Group {
+    /// Selectors of the map; `None`: a single rule that is matched on its own.
+    pub(crate) key: Option<Vec<Selector>>,
+    /// Indices into the rules, ascending, and their matches.
+    pub(crate) rules: Vec<(usize, Shape)>,
+}
+
+/// Groups `shapes` (index of the rule, its match) in order of evaluation.
+pub(crate) fn group(shapes: Vec<(usize, Shape)>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for (index, shape) in shapes {
+        let key = shape.key();
+        match home(&groups, &shape, key.as_deref()) {
+            Some(at) => groups[at].rules.push((index, shape)),
+            None => groups.push(Group { key, rules: vec![(index, shape)] }),
+        }
+    }
+    groups
+}
+
+/// The last group of the same key this rule may join without overtaking a rule it overlaps.
+fn home(groups: &[Group], shape: &Shape, key: Option<&[Selector]>) -> Option<usize> {
+    let key = key?;
+    for (at, group) in groups.iter().enumerate().rev() {
+        if !group.rules.iter().all(|(_, other)| shape.disjoint(other)) {
+            return None;
+        }
+        if group.key.as_deref() == Some(key) {
+            return Some(at);
+        }
+    }
+    None
+}

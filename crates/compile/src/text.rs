@@ -1,0 +1,223 @@
+//! The program as `nft -f` text: what `plan` prints, goldens hold and people read.
+
+use std::fmt::{self, Display, Write};
+
+use mwan_config::{AddressRange, Family, PortRange};
+
+use crate::nft::*;
+
+/// The whole table as text `nft -f` accepts.
+pub fn table(table: &Table) -> String {
+    let mut out = format!("table inet {TABLE} {{\n");
+    for (name, set) in &table.sets {
+        render_set(&mut out, name, set);
+    }
+    for name in table.sections.iter().flat_map(|s| &s.counters) {
+        let _ = writeln!(out, "\tcounter {name} {{\n\t}}\n");
+    }
+    for (name, chain) in table.sections.iter().flat_map(|s| &s.chains) {
+        let _ = writeln!(out, "\tchain {name} {{");
+        if let Some(hook) = chain.hook {
+            let _ = writeln!(out, "\t\t{hook}");
+        }
+        for rule in &chain.rules {
+            let _ = writeln!(out, "\t\t{rule}");
+        }
+        out.push_str("\t}\n\n");
+    }
+    if out.ends_with("\n\n") {
+        out.pop();
+    }
+    out.push_str("}\n");
+    out
+}
+
+fn render_set(out: &mut String, name: &str, set: &Set) {
+    let _ = writeln!(out, "\tset {name} {{\n\t\ttype {}\n\t\tflags interval", set_type(set.family));
+    if let Some(elements) = set.elements.as_ref().filter(|e| !e.is_empty()) {
+        let _ = writeln!(out, "\t\telements = {{ {} }}", list(elements.iter().map(|r| Range(*r))));
+    }
+    out.push_str("\t}\n\n");
+}
+
+/// Changes as text `nft -f` accepts, one line each: exactly what is sent to the kernel.
+pub fn ops(ops: &[NftOp]) -> String {
+    ops.iter().map(|op| format!("{op}\n")).collect()
+}
+
+impl Display for NftOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NftOp::AddTable => write!(f, "add table inet {TABLE}"),
+            NftOp::DeleteTable => write!(f, "delete table inet {TABLE}"),
+            NftOp::AddSet { name, family } => {
+                write!(f, "add set inet {TABLE} {name} {{ type {}; flags interval; }}", set_type(*family))
+            }
+            NftOp::DeleteSet(name) => write!(f, "delete set inet {TABLE} {name}"),
+            NftOp::AddElements { set, elements, .. } => {
+                let elements = list(elements.iter().map(|r| Range(*r)));
+                write!(f, "add element inet {TABLE} {set} {{ {elements} }}")
+            }
+            NftOp::DeleteElements { set, elements, .. } => {
+                let elements = list(elements.iter().map(|r| Range(*r)));
+                write!(f, "delete element inet {TABLE} {set} {{ {elements} }}")
+            }
+            NftOp::AddCounter(name) => write!(f, "add counter inet {TABLE} {name}"),
+            NftOp::DeleteCounter(name) => write!(f, "delete counter inet {TABLE} {name}"),
+            NftOp::AddChain { name, hook: None } => write!(f, "add chain inet {TABLE} {name}"),
+            NftOp::AddChain { name, hook: Some(hook) } => {
+                write!(f, "add chain inet {TABLE} {name} {{ {hook} }}")
+            }
+            NftOp::FlushChain(name) => write!(f, "flush chain inet {TABLE} {name}"),
+            NftOp::DeleteChain(name) => write!(f, "delete chain inet {TABLE} {name}"),
+            NftOp::AddRule { chain, rule } => write!(f, "add rule inet {TABLE} {chain} {rule}"),
+        }
+    }
+}
+
+impl Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            HookKind::Filter => "filter",
+            HookKind::Route => "route",
+            HookKind::Nat => "nat",
+        };
+        let point = match self.point {
+            HookPoint::Prerouting => "prerouting",
+            HookPoint::Output => "output",
+            HookPoint::Postrouting => "postrouting",
+        };
+        write!(f, "type {kind} hook {point} priority {}; policy accept;", self.priority)
+    }
+}
+
+impl Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for statement in &self.statements {
+            write!(f, "{statement} ")?;
+        }
+        write!(f, "comment \"{}\"", self.tag)
+    }
+}
+
+impl Display for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let operator = |equal: bool| if equal { "" } else { "!= " };
+        match self {
+            Statement::MarkMatch { mark, mask, equal, value } => {
+                write!(f, "{mark} & {mask:#010x} {} {value:#010x}", if *equal { "==" } else { "!=" })
+            }
+            Statement::MarkVmap { mark, mask, elements } => {
+                let elements = list(elements.iter().map(|(value, verdict)| format!("{value:#010x} : {verdict}")));
+                write!(f, "{mark} & {mask:#010x} vmap {{ {elements} }}")
+            }
+            Statement::NotNew => f.write_str("ct state != new"),
+            Statement::Match { selector, equal, values } => match values.as_slice() {
+                [one] => write!(f, "{selector} {}{one}", operator(*equal)),
+                many => write!(f, "{selector} {}{{ {} }}", operator(*equal), list(many.iter())),
+            },
+            Statement::InSet { selector, equal, set } => write!(f, "{selector} {}@{set}", operator(*equal)),
+            Statement::Vmap { key, elements } => {
+                let rows = elements.iter().map(|(values, verdict)| format!("{} : {verdict}", concat(values)));
+                write!(f, "{} vmap {{ {} }}", concat(key), list(rows))
+            }
+            Statement::RandomVmap { modulus, elements } => {
+                let rows = elements.iter().map(|(first, last, verdict)| {
+                    let range = if first == last { first.to_string() } else { format!("{first}-{last}") };
+                    format!("{range} : {verdict}")
+                });
+                write!(f, "numgen random mod {modulus} vmap {{ {} }}", list(rows))
+            }
+            Statement::SetMark { mark, mask, value } => {
+                write!(f, "{mark} set {mark} & {:#010x} | {value:#010x}", !mask)
+            }
+            Statement::Counter(name) => write!(f, "counter name \"{name}\""),
+            Statement::Masquerade => f.write_str("masquerade"),
+            Statement::Verdict(verdict) => write!(f, "{verdict}"),
+        }
+    }
+}
+
+impl Display for MarkKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            MarkKind::Packet => "meta mark",
+            MarkKind::Connection => "ct mark",
+        })
+    }
+}
+
+impl Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Selector::InputDevice => "iifname",
+            Selector::OutputDevice => "oifname",
+            Selector::NetworkProtocol => "meta nfproto",
+            Selector::TransportProtocol => "meta l4proto",
+            Selector::Source(Family::V4) => "ip saddr",
+            Selector::Source(Family::V6) => "ip6 saddr",
+            Selector::Destination(Family::V4) => "ip daddr",
+            Selector::Destination(Family::V6) => "ip6 daddr",
+            Selector::SourcePort => "th sport",
+            Selector::DestinationPort => "th dport",
+            Selector::Icmpv6Type => "icmpv6 type",
+        })
+    }
+}
+
+impl Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Device(name) => write!(f, "\"{name}\""),
+            Value::Family(family) => f.write_str(family.name()),
+            Value::Byte(first, last) if first == last => write!(f, "{first}"),
+            Value::Byte(first, last) => write!(f, "{first}-{last}"),
+            Value::Address(range) => write!(f, "{}", Range(*range)),
+            Value::Port(PortRange { first, last }) if first == last => write!(f, "{first}"),
+            Value::Port(PortRange { first, last }) => write!(f, "{first}-{last}"),
+        }
+    }
+}
+
+impl Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Accept => f.write_str("accept"),
+            Verdict::Return => f.write_str("return"),
+            Verdict::Goto(chain) => write!(f, "goto {chain}"),
+            Verdict::Jump(chain) => write!(f, "jump {chain}"),
+        }
+    }
+}
+
+/// An address range as nft writes it: address, prefix if it is one, or `first-last`.
+pub struct Range(
+    /// The range.
+    pub AddressRange,
+);
+
+impl Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let AddressRange { first, last } = self.0;
+        match crate::ranges::prefix_len(self.0) {
+            Some(len) if len == Family::of(first).bits() => write!(f, "{first}"),
+            Some(len) => write!(f, "{first}/{len}"),
+            None => write!(f, "{first}-{last}"),
+        }
+    }
+}
+
+fn set_type(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ipv4_addr",
+        Family::V6 => "ipv6_addr",
+    }
+}
+
+fn list<T: Display>(items: impl Iterator<Item = T>) -> String {
+    items.map(|i| i.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn concat<T: Display>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" . ")
+}

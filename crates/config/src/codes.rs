@@ -1,0 +1,197 @@
+//! The one table of diagnostic codes. The letter is the severity; a code never changes its meaning.
+
+use crate::diagnostic::Severity;
+
+/// What a diagnostic code means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CodeDoc {
+    /// The code, as in `E0102`.
+    pub code: &'static str,
+    /// What it is about, in a few words.
+    pub title: &'static str,
+    /// Why it is reported, what mwan does about it and what the owner can do.
+    pub explanation: &'static str,
+}
+
+/// Severity of a code: its letter.
+pub(crate) fn severity(code: &str) -> Severity {
+    match code.as_bytes().first() {
+        Some(b'E') => Severity::Error,
+        Some(b'W') => Severity::Warning,
+        _ => Severity::Note,
+    }
+}
+
+/// Every code this crate reports, sorted by number.
+pub fn codes() -> &'static [CodeDoc] {
+    CODES
+}
+
+macro_rules! codes {
+    ($($constant:ident = $code:literal, $title:literal, $explanation:literal;)*) => {
+        $(#[doc = $title] pub(crate) const $constant: &str = $code;)*
+        const CODES: &[CodeDoc] =
+            &[$(CodeDoc { code: $code, title: $title, explanation: $explanation }),*];
+    };
+}
+
+codes! {
+    // 01: the text itself.
+    BAD_LINE = "E0101", "line not understood",
+        "The line begins with none of `config`, `option`, `list`, `package`. It is skipped; the rest of the file is read.";
+    OPEN_QUOTE = "E0102", "quote never closed",
+        "A quoted value is not closed before the end of the file. The line it begins on is skipped; reading goes on with the next one.";
+    WORDS = "E0103", "missing or surplus word",
+        "`config` takes a type and perhaps a name, `option` and `list` take a name and one value. A value with spaces needs quotes. The line is skipped.";
+    OUTSIDE = "E0104", "option outside of a section",
+        "An `option` or `list` stands before the first `config` line. It is skipped.";
+    BYTES = "E0105", "not text",
+        "The line holds a NUL byte or bytes that are not UTF-8 (in a comment they are harmless). It is skipped.";
+    WORD_LONG = "E0106", "value too long",
+        "One word or value is longer than 64 KiB. The line is skipped. Put long address lists into several rules.";
+    FILE_LONG = "E0107", "file too large",
+        "The file is larger than 4 MiB. Only its complete lines below that limit are read (of a `mwan.toml`: nothing).";
+    SECTIONS = "E0108", "too many sections",
+        "The file has more than 20000 sections. The surplus is not read.";
+    GIVE_UP = "E0109", "too many unreadable lines",
+        "More than 1000 lines cannot be read: this is not a configuration file. The rest of it is not read.";
+    MANY = "E0110", "too many findings",
+        "More than 1000 things are wrong. Only the first ones are shown.";
+    NAME = "E0111", "invalid name",
+        "A section type, section name or option name has a character that does not belong there, or is longer than 255. UCI names consist of A-Z, a-z, 0-9 and _; names in `mwan.toml` may also hold - and . . The section (or option) is left out.";
+    TOML = "E0112", "TOML syntax error",
+        "The text is not valid TOML at this place. The value is not read. A [wan] section stays with the default of that value; a rule or policy that holds such a line is left out.";
+    TOML_TYPE = "E0113", "wrong kind of value",
+        "A table stands where a value is expected, or a value where a table is expected. It is not read.";
+    DAMAGED = "E0114", "section left out because a line of it cannot be read",
+        "A rule, policy or member with an unreadable line would mean something else than was written, so it is left out. (Interfaces and globals stay, with the default of that option.)";
+
+    // 02: sections and options.
+    SECTION_TYPE = "W0201", "unknown kind of section",
+        "The section is ignored. Known are globals, interface, member (route), policy (strategy), rule; in `mwan.toml` global, wan, policy, rule.";
+    OPTION = "W0202", "unknown option",
+        "The option is ignored. The nearest known name is given.";
+    TWICE = "W0203", "option given twice",
+        "The last one counts, as in UCI.";
+    DUPLICATE = "W0204", "section given twice",
+        "Two sections of one kind have the same name. They are merged into the first one, as UCI does; of an option given in both the last one counts.";
+    UNNAMED = "W0205", "section without a name",
+        "An interface, member or policy needs a name by which others refer to it. The section is left out. (Rules and globals need none.)";
+    SAME_NAME = "W0206", "name used by sections of different kinds",
+        "UCI knows a name only once per file: `uci` and mwan3 would mix these sections up. mwan keeps them apart; rename one before using other tools.";
+    SEVERAL = "W0207", "several values where one is expected",
+        "The last one counts.";
+    OBSOLETE = "N0208", "option without effect",
+        "The option belongs to older versions of mwan3 and has no effect any more, there and here. It can be removed.";
+
+    // 03: read, but not acted on by this version.
+    NOT_YET = "W0301", "not acted on yet",
+        "The option is known and its value is read, but this version of mwan does not act on it. What happens instead is said.";
+    NOT_YET_LEFT_OUT = "W0302", "rule left out: needs something that is not acted on yet",
+        "The rule matches by something this version of mwan cannot match. Without it the rule would match too much, so it is left out.";
+
+    // 04: values.
+    BOOLEAN = "E0401", "not a yes or no",
+        "Booleans are 1, on, true, yes, enabled or 0, off, false, no, disabled. The default is used.";
+    NUMBER = "E0402", "not a number in range",
+        "The message says which numbers are accepted. On an interface the default is used and the interface stays; a member is left out.";
+    TIME = "E0403", "not a time in range",
+        "Times are seconds and may have a fraction (`0.2`) or a unit (`200ms`, `5s`, `2m`, `1h`, `1d`), from 0.05 seconds (below, a probe would compete with its own answer) to one day. The default is used.";
+    WORD = "E0404", "not one of the known words",
+        "The message lists the words. The default is used, except where a rule would match something else: then the rule is left out.";
+    ADDRESS = "E0405", "malformed address",
+        "Expected is an IPv4 or IPv6 address; in rules also a prefix (`10.0.0.0/8`), a netmask (`10.0.0.0/255.0.0.0`), a range (`10.0.0.1-10.0.0.9`), several of them separated by commas or spaces, a `!` before them to negate. A bad target or gateway is left out of its interface; a rule with a bad address is left out.";
+    PORT = "E0406", "malformed port",
+        "Expected are ports from 1 to 65535, ranges `1024:2048` or `1024-2048` with the lower port first, several separated by commas or spaces. The rule is left out.";
+    PROTOCOL = "E0407", "unknown protocol",
+        "Protocols are given by name (tcp, udp, icmp, icmpv6, esp, ah, gre, …; all) or by number from 0 to 255 (0 means all). The rule is left out.";
+    MASK = "E0408", "mask not usable",
+        "The mark mask is a 32-bit number such as `0x3F00` with at least 3 bits set (default, unreachable and blackhole take three values). The default 0x3F00 is used.";
+    RULE_BASE = "E0409", "priorities of ip rules collide",
+        "The bands of ip rules (`rule_base_…` plus the interface's id) overlap each other or reach 32766, where the main table is. The default bases are used.";
+    DEVICE = "E0410", "not a device name",
+        "Device names have 1 to 15 characters: letters, digits and . _ - + @ ~. The option is ignored; a rule is left out.";
+    TABLE = "E0411", "not a routing table",
+        "Expected is a table number from 1 to 4294967295 or main, local, default. The entry is ignored.";
+
+    // 05: interfaces.
+    NOT_ENABLED = "N0501", "interface not enabled",
+        "mwan3's default for `enabled` is 0: an interface without the option takes no part. Write `option enabled '1'` to use it, '0' to silence this note.";
+    RELIABILITY = "W0502", "reliability above the number of targets",
+        "A round is good when `reliability` targets have answered. With fewer targets of a family than that, the interface is always down for this family. Families are counted separately.";
+    HOST_NAME = "E0503", "host name as a target or address",
+        "Names are not looked up: DNS may go through the very link that is down. Write the address. The target is left out; the interface stays with its other targets.";
+    UNTRACKED = "N0504", "no target for a family",
+        "Without a target of a family the interface is not tracked for it and counts as up as long as its device is up.";
+    OTHER_FAMILY = "W0505", "target or gateway of a family the interface does not carry",
+        "It is not used. Add the family to the interface (`list family`).";
+    DUPLICATE_TARGET = "W0506", "target given twice",
+        "It is probed once and counts once.";
+    TOO_MANY_INTERFACES = "E0507", "mask too small for the interfaces",
+        "With b bits the mask has room for 2^b − 4 interfaces (0x3F00: 60). The interfaces beyond are left out. Disabled interfaces count.";
+    THRESHOLDS = "W0508", "recovery threshold worse than failure threshold",
+        "A target would be up and down at once. The failure threshold is used for both.";
+
+    // 06: members and policies.
+    NO_INTERFACE = "E0601", "member without an interface",
+        "A member needs `option interface`. It is left out.";
+    UNKNOWN_INTERFACE = "E0602", "unknown interface",
+        "The member (or policy) names an interface that is not in this file or was left out. The member is left out.";
+    METRIC_ZERO = "W0603", "metric 0",
+        "Metrics begin at 1. It is taken as written: 0 comes before 1.";
+    METRIC = "E0604", "metric out of range",
+        "Metrics go from 1 to 65535 (mwan3's limit of 256 does not exist here). The member is left out.";
+    WEIGHT = "E0605", "weight not usable",
+        "Weights go from 1 to 1000. A member with weight 0 would carry nothing; it is left out.";
+    WEIGHT_LARGE = "W0606", "weight too large",
+        "Weights are shares, not bandwidths: at most 1000. It is taken as 1000.";
+    NO_MEMBERS = "E0607", "policy without members",
+        "No (valid) member is left in this policy. It is left out, and with it the rules that use it.";
+    UNKNOWN_MEMBER = "E0608", "unknown member",
+        "The policy uses a member that is not in this file or was left out. The policy stays with its other members.";
+    MEMBER_TWICE = "W0609", "member or interface twice in one policy",
+        "The same member is used once. Two members of the same interface in one policy are kept, but the one with the higher metric never carries.";
+    RESERVED = "E0610", "reserved policy name",
+        "default, unreachable and blackhole have a meaning of their own where a policy is named. The policy is left out.";
+    PREFER_OR_BALANCE = "E0611", "prefer or balance",
+        "A policy of `mwan.toml` has exactly one of `prefer` and `balance`. The policy is left out.";
+
+    // 07: rules.
+    NO_POLICY = "W0701", "rule without a policy",
+        "A rule without `use_policy` (mwan4: `use_strategy`) says nothing. It is ignored, as in mwan3.";
+    UNKNOWN_POLICY = "E0702", "unknown policy",
+        "The rule names a policy that is not in this file or was left out. The rule is left out.";
+    FAMILY = "E0703", "addresses of the wrong family",
+        "The rule is limited to a family by `family`, but an address list of it has only addresses of the other one. The rule could never match; it is left out.";
+    PORTS_IGNORED = "W0704", "ports without tcp or udp",
+        "Ports are matched only if every protocol of the rule is tcp or udp; else they are ignored, as in mwan3. Add `option proto 'tcp'`.";
+    NEGATION = "E0705", "mixed negation",
+        "In one list either all addresses are negated or none: `!a,b` and `!a,!b` both mean neither a nor b; `a,!b` means nothing. The rule is left out.";
+    NO_FAMILY = "E0706", "source and destination of different families",
+        "No packet has an IPv4 source and an IPv6 destination. The rule could never match; it is left out.";
+    OTHER_ADDRESSES = "W0707", "addresses without effect",
+        "The rule applies to one family; the addresses of the other family in its lists have no effect.";
+    SET_NAME = "E0708", "not a set or interface name",
+        "Names of sets have at most 31, of interfaces at most 255 characters: letters, digits and . _ - . The rule is left out.";
+    NEVER = "W0709", "protocol of the other family",
+        "icmp exists in IPv4 only and icmpv6 in IPv6 only; with this family the rule never matches.";
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_sorted_and_well_formed() {
+        let numbers: Vec<&str> = CODES.iter().map(|c| &c.code[1..]).collect();
+        let mut sorted = numbers.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(numbers, sorted, "numbers are unique and in order");
+        for c in CODES {
+            assert!(c.code.len() == 5 && "EWN".contains(&c.code[..1]), "{}", c.code);
+            assert!(c.explanation.ends_with('.'), "{}", c.code);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Reference pages generated from the tables: `docs/configuration.md` and `docs/diagnostics.md`.
+
+use std::fmt::Write;
+
+use crate::codes::{codes, severity};
+use crate::options::{Dialect, OptionDoc, SectionKind, not_yet, options_of};
+
+/// `docs/diagnostics.md`.
+pub fn diagnostics_md() -> String {
+    let mut out = String::from(
+        "# Diagnostics of the configuration\n\n\
+         <!-- Generated from crates/config/src/codes.rs; UPDATE_DOCS=1 cargo test -p mwan-config -->\n\n\
+         Every finding has a stable code: `E` an error (something was left out or replaced by its default; \
+         `mwan check` fails), `W` a warning (something does not do what it seems to), `N` a note.\n",
+    );
+    for doc in codes() {
+        // Writing into a String cannot fail.
+        let _ = write!(
+            out,
+            "\n## {} — {}\n\n{}: {}\n",
+            doc.code,
+            doc.title,
+            severity(doc.code).name(),
+            doc.explanation
+        );
+    }
+    out
+}
+
+/// `docs/configuration.md`.
+pub fn configuration_md() -> String {
+    let mut out = String::from(INTRODUCTION);
+    out.push_str("\n# Options of UCI files\n");
+    for kind in SectionKind::ALL {
+        let names = kind.uci().iter().map(|n| format!("`config {n}`")).collect::<Vec<_>>().join(" or ");
+        let _ = write!(out, "\n## {names}\n\n{}\n", about(kind));
+        table(&mut out, kind, Dialect::Uci);
+    }
+    out.push_str("\n# Options of mwan.toml\n");
+    for kind in SectionKind::ALL {
+        let Some(name) = kind.native() else { continue };
+        let header = match kind {
+            SectionKind::Globals => format!("`[{name}]`"),
+            SectionKind::Rule => format!("`[[{name}]]`"),
+            _ => format!("`[{name}.NAME]`"),
+        };
+        let _ = write!(out, "\n## {header}\n");
+        table(&mut out, kind, Dialect::Native);
+    }
+    out
+}
+
+fn about(kind: SectionKind) -> &'static str {
+    match kind {
+        SectionKind::Globals => "Settings of the whole program. One section; its name is of no importance.",
+        SectionKind::Interface => "A WAN. The position among all interface sections, disabled ones included, is its first id.",
+        SectionKind::Member => "An interface with metric and weight, for use in policies.",
+        SectionKind::Policy => "Members; the lowest metric among the usable ones carries, equal metrics share by weight.",
+        SectionKind::Rule => "Ordered; the first rule that matches decides. May be anonymous.",
+        SectionKind::Ipset => "Read, but not acted on yet.",
+    }
+}
+
+fn table(out: &mut String, kind: SectionKind, dialect: Dialect) {
+    let mut rows = options_of(kind).filter(|o| o.names(dialect).next().is_some()).peekable();
+    if rows.peek().is_none() {
+        return;
+    }
+    out.push_str("\n| option | value | default | what it does |\n|---|---|---|---|\n");
+    for doc in rows {
+        let names: Vec<String> = doc.names(dialect).map(|n| format!("`{n}`")).collect();
+        let list = match (doc.list, dialect) {
+            (true, Dialect::Uci) => " (option or list)",
+            (true, Dialect::Native) if doc.uci.is_empty() => "",
+            (true, Dialect::Native) => " (one or an array)",
+            (false, _) => "",
+        };
+        let _ = writeln!(
+            out,
+            "| {} | {}{list} | {} | {}{} |",
+            names.join(", "),
+            doc.kind,
+            default(doc, dialect),
+            doc.description,
+            later(doc)
+        );
+    }
+}
+
+fn default(doc: &OptionDoc, dialect: Dialect) -> String {
+    let text = match dialect {
+        Dialect::Native => doc.native_default.unwrap_or(doc.default),
+        Dialect::Uci => doc.default,
+    };
+    if text.is_empty() { String::new() } else { format!("`{text}`") }
+}
+
+fn later(doc: &OptionDoc) -> String {
+    match not_yet(doc.section, doc.key()) {
+        Some(entry) => format!(" **Not acted on yet**: {}.", entry.instead()),
+        None => String::new(),
+    }
+}
+
+const INTRODUCTION: &str = include_str!("configuration_intro.md");

@@ -1,0 +1,63 @@
+//! The configuration model of mwan and the formats that are read into it.
+//!
+//! Pure: text in, [`Config`] and [`Diagnostic`]s out. No file, no clock, no environment, no DNS.
+//! Nothing here panics on any input, and nothing is dropped without a diagnostic.
+
+mod codes;
+mod diagnostic;
+pub mod docs;
+mod fields;
+mod interface;
+mod model;
+mod mwan3;
+mod names;
+mod native;
+mod options;
+mod policy;
+mod report;
+mod rule;
+mod suggest;
+pub mod uci;
+mod values;
+
+pub use codes::{CodeDoc, codes};
+pub use diagnostic::{Diagnostic, Severity};
+pub use model::*;
+pub use options::{Dialect, OptionDoc, SectionKind, options};
+
+/// What a file holds and what is wrong with it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Loaded {
+    /// Everything that is valid.
+    pub config: Config,
+    /// Everything else, sorted by line.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Loaded {
+    /// Whether something was left out; `mwan check` fails then.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|d| d.severity == Severity::Error)
+    }
+}
+
+/// Reads a configuration: `mwan.toml`'s format if `file_name` ends in `.toml`, else UCI.
+pub fn parse(file_name: &str, bytes: &[u8]) -> Loaded {
+    if file_name.to_ascii_lowercase().ends_with(".toml") {
+        parse_toml(file_name, bytes)
+    } else {
+        parse_uci(file_name, bytes)
+    }
+}
+
+/// Reads `/etc/config/mwan3`, `mwan4` or `mwan`.
+pub fn parse_uci(file_name: &str, bytes: &[u8]) -> Loaded {
+    let (config, report) = mwan3::parse(file_name, bytes);
+    Loaded { config, diagnostics: report.finish() }
+}
+
+/// Reads `mwan.toml`.
+pub fn parse_toml(file_name: &str, bytes: &[u8]) -> Loaded {
+    let (config, report) = native::parse(file_name, bytes);
+    Loaded { config, diagnostics: report.finish() }
+}

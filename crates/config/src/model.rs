@@ -1,0 +1,422 @@
+//! The one configuration model. Every front end (UCI, `mwan.toml`, …) produces a [`Config`]; nothing
+//! behind it knows which format the owner writes.
+//!
+//! A `Config` is always internally consistent: names are unique, every reference resolves, numbers are
+//! in range. Whatever did not satisfy that is left out and reported in a [`crate::Diagnostic`].
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// IPv4 or IPv6. The two never share health.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Both families, in the order every listing shows them.
+    pub const ALL: [Family; 2] = [Family::V4, Family::V6];
+
+    /// The family an address belongs to.
+    pub fn of(ip: IpAddr) -> Self {
+        if ip.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+
+    /// `ipv4` or `ipv6`, as configuration and status spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::V4 => "ipv4",
+            Family::V6 => "ipv6",
+        }
+    }
+
+    /// Number of bits of an address.
+    pub fn bits(self) -> u8 {
+        match self {
+            Family::V4 => 32,
+            Family::V6 => 128,
+        }
+    }
+}
+
+impl std::fmt::Display for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A set of families; never empty in a valid `Config`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Families {
+    /// IPv4 is in the set.
+    pub v4: bool,
+    /// IPv6 is in the set.
+    pub v6: bool,
+}
+
+impl Families {
+    /// Both.
+    pub const ALL: Families = Families { v4: true, v6: true };
+
+    /// Whether `family` is in the set.
+    pub fn contains(self, family: Family) -> bool {
+        match family {
+            Family::V4 => self.v4,
+            Family::V6 => self.v6,
+        }
+    }
+
+    /// The families in the set, IPv4 first.
+    pub fn iter(self) -> impl Iterator<Item = Family> {
+        Family::ALL.into_iter().filter(move |f| self.contains(*f))
+    }
+}
+
+/// Where something was written: the file as the user named it, and a line counted from 1
+/// (0: not tied to one line).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Location {
+    /// File name as given by the user.
+    pub file: Arc<str>,
+    /// Line, from 1; 0 when the whole file is meant.
+    pub line: u32,
+}
+
+/// Everything the owner configured and that is valid.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Config {
+    /// Settings of the whole program.
+    pub globals: Globals,
+    /// The WANs in the order of the file, disabled ones included (they hold their id).
+    pub interfaces: Vec<Interface>,
+    /// The policies (mwan4: strategies), in the order of the file.
+    pub policies: Vec<Policy>,
+    /// The rules in order of evaluation; first match wins.
+    pub rules: Vec<Rule>,
+}
+
+impl Config {
+    /// The interface called `name`.
+    pub fn interface(&self, name: &str) -> Option<&Interface> {
+        self.interfaces.iter().find(|i| i.name == name)
+    }
+
+    /// The policy called `name`.
+    pub fn policy(&self, name: &str) -> Option<&Policy> {
+        self.policies.iter().find(|p| p.name == name)
+    }
+}
+
+/// Settings of the whole program.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Globals {
+    /// `option enabled` of the globals section (the cloud's configuration writes it): 0 = do nothing.
+    pub enabled: bool,
+    /// The bits of packet and connection marks that are ours (`mmx_mask`); at least 3 bits set.
+    pub mask: u32,
+    /// Global switch of rule logging.
+    pub logging: bool,
+    /// syslog level of rule logging, 0 (emerg) to 7 (debug).
+    pub loglevel: u8,
+    /// Extra routing tables whose destinations are never policy-routed (`rt_table_lookup`).
+    pub rt_table_lookup: Vec<u32>,
+    /// Whether we translate the source of what leaves by a WAN.
+    pub masquerade: Masquerade,
+    /// First priorities of our ip rule bands.
+    pub rule_base: RuleBase,
+}
+
+impl Default for Globals {
+    fn default() -> Self {
+        Globals {
+            enabled: true,
+            mask: 0x3F00,
+            logging: false,
+            loglevel: 5,
+            rt_table_lookup: Vec::new(),
+            masquerade: Masquerade::Auto,
+            rule_base: RuleBase::default(),
+        }
+    }
+}
+
+/// `option masquerade`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Masquerade {
+    /// On plain Linux yes, on platforms with a firewall of their own no. IPv6 only where the source
+    /// cannot be valid outside (unique local, or an address of another WAN).
+    Auto,
+    /// Everything that leaves by a WAN, both families.
+    On,
+    /// Nothing.
+    Off,
+}
+
+/// First priority of each band of ip rules; an interface's rule sits at base + id. mwan3's numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RuleBase {
+    /// The one rule before all others: `lookup main suppress_prefixlength 0`.
+    pub connected: u32,
+    /// `iif DEVICE lookup id`, only with `iif_rules`.
+    pub iif: u32,
+    /// Whether the iif band is installed (mwan3 compatibility; every rule costs each packet).
+    pub iif_rules: bool,
+    /// `fwmark MARK/MASK lookup id`.
+    pub fwmark: u32,
+    /// `oif DEVICE lookup id`.
+    pub oif: u32,
+    /// `fwmark MARK/MASK unreachable`.
+    pub unreachable: u32,
+}
+
+impl Default for RuleBase {
+    fn default() -> Self {
+        RuleBase { connected: 990, iif: 1000, iif_rules: false, fwmark: 2000, oif: 2500, unreachable: 3000 }
+    }
+}
+
+/// A logical WAN.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Interface {
+    /// Its name; unique among interfaces.
+    pub name: String,
+    /// Whether it takes part at all.
+    pub enabled: bool,
+    /// 1-based position among all interface sections: mwan3's id, ours on first sight.
+    pub position: u16,
+    /// Kernel device if the configuration names one; else the platform (or the name itself) tells.
+    pub device: Option<String>,
+    /// Families it carries.
+    pub families: Families,
+    /// Configured IPv4 gateway, overriding discovery.
+    pub gateway4: Option<Ipv4Addr>,
+    /// Configured IPv6 gateway, overriding discovery.
+    pub gateway6: Option<Ipv6Addr>,
+    /// How its health is established.
+    pub tracking: Tracking,
+    /// State before the first verdict.
+    pub initial_state: InitialState,
+    /// What happens to flows on a worse member when this interface's policies fail back to a better one.
+    /// It is an option of the interface that is *left*: a metered backup says `move-now`.
+    pub failback: Failback,
+    /// Historic conntrack flushing on events, by mark.
+    pub flush_conntrack: FlushEvents,
+    /// Where the section begins.
+    pub location: Location,
+}
+
+/// State of an interface before the first verdict of its tracker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InitialState {
+    /// Carries traffic at once.
+    Online,
+    /// Carries traffic only after its first successful rounds.
+    Offline,
+}
+
+/// `option failback`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failback {
+    /// Flows finish where they are (mwan3).
+    Keep,
+    /// Keep, but only for this long after the failback.
+    Drain(Duration),
+    /// Flows move at once.
+    MoveNow,
+}
+
+/// `flush_conntrack`: on which events connection entries of this interface are deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FlushEvents {
+    /// The device came up.
+    pub ifup: bool,
+    /// The device went down.
+    pub ifdown: bool,
+    /// The tracker says online.
+    pub connected: bool,
+    /// The tracker says offline.
+    pub disconnected: bool,
+}
+
+/// Everything the tracker needs to know of one interface. Applies to each family on its own.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Tracking {
+    /// How a target is tested.
+    pub method: TrackMethod,
+    /// Targets of both families; a family without targets is not tracked and counts as up.
+    pub targets: Vec<IpAddr>,
+    /// The gateway of each path is a target too (`track_gateway`).
+    pub track_gateway: bool,
+    /// Targets that must answer for a good round, ≥ 1.
+    pub reliability: u32,
+    /// Probes per target and round, ≥ 1.
+    pub count: u32,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Time between the starts of two rounds.
+    pub interval: Duration,
+    /// The same while failing.
+    pub failure_interval: Duration,
+    /// The same while recovering.
+    pub recovery_interval: Duration,
+    /// Use `failure_interval` also after the interface went offline.
+    pub keep_failure_interval: bool,
+    /// Good rounds until online.
+    pub up: u32,
+    /// Bad rounds until offline.
+    pub down: u32,
+    /// ICMP payload, bytes.
+    pub size: u16,
+    /// TTL or hop limit of probes.
+    pub max_ttl: u8,
+    /// `check_quality` and its thresholds.
+    pub quality: Option<Quality>,
+}
+
+/// How a target is tested.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum TrackMethod {
+    Ping,
+    Arping,
+    Httping,
+    NpingTcp,
+    NpingUdp,
+    NpingIcmp,
+    NpingArp,
+    Nslookup,
+}
+
+/// Thresholds of `check_quality`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Quality {
+    /// A target with at least this latency is down.
+    pub failure_latency_ms: u32,
+    /// A target with at most this latency is up.
+    pub recovery_latency_ms: u32,
+    /// A target with at least this loss is down.
+    pub failure_loss_percent: u8,
+    /// A target with at most this loss is up.
+    pub recovery_loss_percent: u8,
+}
+
+/// A policy (mwan4: strategy).
+#[derive(Clone, PartialEq, Debug)]
+pub struct Policy {
+    /// Unique among policies.
+    pub name: String,
+    /// Its members, at least one.
+    pub members: Vec<Member>,
+    /// What happens when none is usable.
+    pub last_resort: LastResort,
+    /// Where the section begins.
+    pub location: Location,
+}
+
+/// A member (mwan4: route) of a policy.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Member {
+    /// Name of the member section.
+    pub name: String,
+    /// Name of an interface of this `Config`.
+    pub interface: String,
+    /// The lowest metric among the usable members carries.
+    pub metric: u32,
+    /// Share among equal metrics, ≥ 1.
+    pub weight: u32,
+}
+
+/// What happens to traffic no member can carry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LastResort {
+    /// Answered with ICMP unreachable.
+    Unreachable,
+    /// Dropped silently.
+    Blackhole,
+    /// Left to the main routing table.
+    Default,
+}
+
+impl LastResort {
+    /// The word in configuration and status.
+    pub fn name(self) -> &'static str {
+        match self {
+            LastResort::Unreachable => "unreachable",
+            LastResort::Blackhole => "blackhole",
+            LastResort::Default => "default",
+        }
+    }
+}
+
+/// One ordered match.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Rule {
+    /// Unique among rules.
+    pub name: String,
+    /// Families it applies to: the configured ones, less those its addresses exclude.
+    pub families: Families,
+    /// IP protocol numbers; empty = all.
+    pub protocols: Vec<u8>,
+    /// Source addresses; `None` = any.
+    pub source: Option<AddressMatch>,
+    /// Destination addresses; `None` = any.
+    pub destination: Option<AddressMatch>,
+    /// Source ports; empty = any. Only with tcp or udp.
+    pub source_ports: Vec<PortRange>,
+    /// Destination ports; empty = any. Only with tcp or udp.
+    pub destination_ports: Vec<PortRange>,
+    /// Logical name of the interface the packet came in by.
+    pub source_interface: Option<String>,
+    /// Name of a set the destination must be in (`ipset`).
+    pub destination_set: Option<String>,
+    /// Name of a set the source must be in (`ipset_src`).
+    pub source_set: Option<String>,
+    /// Sticky with this timeout.
+    pub sticky: Option<Duration>,
+    /// Log the first packet (needs the global switch too).
+    pub logging: bool,
+    /// Where matching traffic goes.
+    pub target: Target,
+    /// Where the section begins.
+    pub location: Location,
+}
+
+/// A list of address ranges of one or both families, or its negation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AddressMatch {
+    /// At least one range.
+    pub ranges: Vec<AddressRange>,
+    /// Matches what is *not* in `ranges`.
+    pub negated: bool,
+}
+
+/// `first..=last` of one family, `first <= last`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AddressRange {
+    /// Lowest address.
+    pub first: IpAddr,
+    /// Highest address, same family.
+    pub last: IpAddr,
+}
+
+/// `first..=last`, `first <= last`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PortRange {
+    /// Lowest port.
+    pub first: u16,
+    /// Highest port.
+    pub last: u16,
+}
+
+/// Where a rule sends traffic.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// A policy of this `Config`.
+    Policy(String),
+    /// The main routing table, or nowhere: `default`, `unreachable`, `blackhole`.
+    Direct(LastResort),
+}

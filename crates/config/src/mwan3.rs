@@ -1,0 +1,260 @@
+//! UCI sections in mwan3's or mwan4's vocabulary → [`Config`].
+//!
+//! What a mistake costs:
+//!
+//! | in | costs |
+//! |---|---|
+//! | globals, interface | the option: its default is used. A WAN that works must not vanish by a typing error. |
+//! | member | the member; its policies keep the others. |
+//! | policy | only without any usable member the policy; a bad `last_resort` is the default one. |
+//! | rule | the rule, if a part of its match or its policy is concerned: it would match something else. |
+//! | anything unknown | itself. |
+
+use std::collections::BTreeMap;
+
+use crate::codes;
+use crate::fields::Fields;
+use crate::interface::{read_globals, read_interface};
+use crate::model::{Config, Globals, Interface, Member};
+use crate::names::Names;
+use crate::options::{Dialect, SectionKind, not_yet};
+use crate::policy::{finish_policy, read_member, read_use_member};
+use crate::report::{Place, Problem, Report, show};
+use crate::rule::read_rule;
+use crate::suggest::nearest;
+use crate::uci::{self, Section};
+
+/// Reads a UCI file.
+pub(crate) fn parse(file_name: &str, bytes: &[u8]) -> (Config, Report) {
+    let (sections, diagnostics) = uci::parse(file_name, bytes);
+    let mut report = Report::new(file_name);
+    report.extend(diagnostics);
+    let sections = known_sections(&mut report, sections);
+    (build(&mut report, &sections), report)
+}
+
+/// A section of a known kind with a name: its own, or UCI's notation of an anonymous one.
+struct Known {
+    kind: SectionKind,
+    name: String,
+    anonymous: bool,
+    section: Section,
+}
+
+impl Known {
+    fn label(&self) -> String {
+        format!("{} {}", self.section.kind, show(&self.name))
+    }
+}
+
+/// Sorts out unknown kinds and merges sections given twice.
+fn known_sections(report: &mut Report, sections: Vec<Section>) -> Vec<Known> {
+    let mut known: Vec<Known> = Vec::new();
+    let mut at: BTreeMap<(SectionKind, String), usize> = BTreeMap::new();
+    let mut kinds_of_name: BTreeMap<String, (SectionKind, u32)> = BTreeMap::new();
+    let mut count: BTreeMap<SectionKind, usize> = BTreeMap::new();
+    for section in sections {
+        let Some(kind) = SectionKind::ALL.into_iter().find(|k| k.uci().contains(&section.kind.as_str())) else {
+            unknown_kind(report, &section);
+            continue;
+        };
+        let index = count.entry(kind).or_default();
+        let (name, anonymous) = match &section.name {
+            Some(name) => (name.clone(), false),
+            None => (format!("@{}[{index}]", section.kind), true),
+        };
+        *index += 1;
+        let found = Known { kind, name, anonymous, section };
+        if !anonymous {
+            check_same_name(report, &mut kinds_of_name, &found);
+        }
+        // All globals sections are one, whatever they are called.
+        let key = (kind, if kind == SectionKind::Globals { String::new() } else { found.name.clone() });
+        match at.get(&key).and_then(|i| known.get_mut(*i)) {
+            Some(first) => merge(report, first, found),
+            None => {
+                at.insert(key, known.len());
+                known.push(found);
+            }
+        }
+    }
+    known
+}
+
+fn unknown_kind(report: &mut Report, section: &Section) {
+    let label = match &section.name {
+        Some(name) => format!("{} {}", show(&section.kind).trim_matches('\''), show(name)),
+        None => show(&section.kind).trim_matches('\'').to_owned(),
+    };
+    let place = Place { line: section.line, section: &label, option: None };
+    let problem = Problem::new(codes::SECTION_TYPE, "unknown kind of section; it is ignored");
+    let kinds = SectionKind::ALL.into_iter().flat_map(|k| k.uci().iter().copied());
+    report.add(
+        place,
+        match nearest(&section.kind, kinds) {
+            Some(word) => problem.hint(format!("did you mean '{word}'?")),
+            None => problem,
+        },
+    );
+}
+
+fn check_same_name(report: &mut Report, kinds: &mut BTreeMap<String, (SectionKind, u32)>, found: &Known) {
+    let line = found.section.line;
+    let (kind, first_line) = *kinds.entry(found.name.clone()).or_insert((found.kind, line));
+    if kind != found.kind {
+        let message = format!("line {first_line} has a section of kind '{}' of this name", kind.noun());
+        let place = Place { line, section: &found.label(), option: None };
+        let problem = Problem::new(codes::SAME_NAME, message);
+        report.add(place, problem.hint("rename one: uci and mwan3 would mix them up"));
+    }
+}
+
+fn merge(report: &mut Report, first: &mut Known, again: Known) {
+    let message = format!("given before, in line {}; the two are merged", first.section.line);
+    let place = Place { line: again.section.line, section: &again.label(), option: None };
+    report.add(place, Problem::new(codes::DUPLICATE, message).hint("rename one of them"));
+    first.section.entries.extend(again.section.entries);
+    first.section.damaged = first.section.damaged.or(again.section.damaged);
+}
+
+fn build(report: &mut Report, sections: &[Known]) -> Config {
+    let mut config = Config::default();
+    for known in of_kind(sections, SectionKind::Globals) {
+        config.globals = read_globals(&mut fields(report, known));
+    }
+    for known in of_kind(sections, SectionKind::Ipset) {
+        if let Some(entry) = not_yet(SectionKind::Ipset, "") {
+            let place = Place { line: known.section.line, section: &known.label(), option: None };
+            let message = format!("is not acted on yet; {}", entry.instead());
+            report.add(place, Problem::new(codes::NOT_YET, message));
+        }
+    }
+    let mut interfaces = Names::default();
+    config.interfaces = read_interfaces(report, sections, &mut interfaces);
+    check_mask(report, &config.globals, &mut config.interfaces, Dialect::Uci, &mut interfaces);
+    let mut names = Names::default();
+    let members = read_members(report, sections, &interfaces, &mut names);
+    let mut policies = Names::default();
+    for known in named(report, sections, SectionKind::Policy) {
+        let location = report.location(known.section.line);
+        let mut fields = fields(report, known);
+        let used = read_use_member(&mut fields, &members, &names);
+        match finish_policy(&mut fields, &known.name, used, location) {
+            Some(policy) => {
+                policies.keep(&known.name, known.section.line);
+                config.policies.push(policy);
+            }
+            None => policies.leave_out(&known.name, known.section.line),
+        }
+    }
+    for known in of_kind(sections, SectionKind::Rule) {
+        let location = report.location(known.section.line);
+        let mut fields = fields(report, known);
+        config.rules.extend(read_rule(&mut fields, &known.name, &policies, location));
+    }
+    config
+}
+
+fn read_interfaces(report: &mut Report, sections: &[Known], names: &mut Names) -> Vec<Interface> {
+    let mut interfaces = Vec::new();
+    for known in named(report, sections, SectionKind::Interface) {
+        let line = known.section.line;
+        let location = report.location(line);
+        // At most SECTIONS_MAX sections: fits.
+        let position = u16::try_from(interfaces.len() + 1).unwrap_or(u16::MAX);
+        let mut fields = fields(report, known);
+        names.keep(&known.name, line);
+        interfaces.push(read_interface(&mut fields, &known.name, position, location));
+    }
+    interfaces
+}
+
+fn read_members(
+    report: &mut Report,
+    sections: &[Known],
+    interfaces: &Names,
+    names: &mut Names,
+) -> BTreeMap<String, Member> {
+    let mut members = BTreeMap::new();
+    for known in named(report, sections, SectionKind::Member) {
+        let mut fields = fields(report, known);
+        match read_member(&mut fields, &known.name, interfaces) {
+            Some(member) => {
+                names.keep(&known.name, known.section.line);
+                members.insert(known.name.clone(), member);
+            }
+            None => names.leave_out(&known.name, known.section.line),
+        }
+    }
+    members
+}
+
+fn of_kind(sections: &[Known], kind: SectionKind) -> impl Iterator<Item = &Known> {
+    sections.iter().filter(move |k| k.kind == kind)
+}
+
+/// The sections of a kind that others refer to by name.
+fn named<'a>(report: &mut Report, sections: &'a [Known], kind: SectionKind) -> Vec<&'a Known> {
+    let (anonymous, named): (Vec<_>, Vec<_>) = of_kind(sections, kind).partition(|k| k.anonymous);
+    for known in anonymous {
+        let place = Place { line: known.section.line, section: &known.label(), option: None };
+        let message = format!("a section of kind '{}' needs a name; it is left out", known.section.kind);
+        report.add(place, Problem::new(codes::UNNAMED, message));
+    }
+    named
+}
+
+fn fields<'a>(report: &'a mut Report, known: &Known) -> Fields<'a> {
+    open(report, Dialect::Uci, known.kind, known.label(), &known.section)
+}
+
+/// The fields of a section, which is refused already if a line of it could not be read and it would mean
+/// something else without that line.
+pub(crate) fn open<'a>(
+    report: &'a mut Report,
+    dialect: Dialect,
+    kind: SectionKind,
+    label: String,
+    section: &Section,
+) -> Fields<'a> {
+    let mut fields = Fields::new(report, dialect, kind, label, section);
+    let strict = matches!(kind, SectionKind::Member | SectionKind::Policy | SectionKind::Rule);
+    if let Some(line) = section.damaged.filter(|_| strict) {
+        let message = format!("line {line} cannot be read; the {} is left out", kind.noun());
+        fields.refuse(Problem::new(codes::DAMAGED, message));
+    }
+    fields
+}
+
+/// Leaves out the interfaces the mask has no value for.
+pub(crate) fn check_mask(
+    report: &mut Report,
+    globals: &Globals,
+    interfaces: &mut Vec<Interface>,
+    dialect: Dialect,
+    names: &mut Names,
+) {
+    let bits = globals.mask.count_ones();
+    // default, unreachable and blackhole take the three highest values, and 0 is "not ours".
+    let highest = (1u64 << bits).saturating_sub(4);
+    let first_surplus = interfaces.partition_point(|i| u64::from(i.position) <= highest);
+    for interface in interfaces.split_off(first_surplus) {
+        let label = interface_label(dialect, &interface.name);
+        let line = interface.location.line;
+        let message = format!(
+            "mask {:#X} has {bits} bits, room for {highest} interfaces; this is number {} and is left out",
+            globals.mask, interface.position
+        );
+        let problem = Problem::new(codes::TOO_MANY_INTERFACES, message).hint("set more bits in the mask");
+        report.add(Place { line, section: &label, option: None }, problem);
+        names.revoke(&interface.name, line);
+    }
+}
+
+/// How messages call an interface.
+pub(crate) fn interface_label(dialect: Dialect, name: &str) -> String {
+    match dialect {
+        Dialect::Uci => format!("interface {}", show(name)),
+        Dialect::Native => format!("wan.{name}"),
+    }
+}

@@ -1,0 +1,448 @@
+//! `mwan.toml`: two layers instead of mwan3's four. `[wan.NAME]` says what a WAN is, `[policy.NAME]` in
+//! which order (`prefer`) or shares (`balance`) they are used, `[[rule]]` what uses which policy.
+//!
+//! The tables are turned into the same sections as UCI's and read by the same readers, by the names and
+//! defaults of the native dialect. So a value means the same in both formats, and so does a mistake.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::codes;
+use crate::fields::Fields;
+use crate::interface::{read_globals, read_interface};
+use crate::model::{Config, Member};
+use crate::mwan3::{check_mask, interface_label, open};
+use crate::names::Names;
+use crate::options::{Dialect, SectionKind};
+use crate::policy::{WEIGHT_MAX, finish_policy, weight, weight_large};
+use crate::report::{Place, Problem, Report, show};
+use crate::rule::read_rule;
+use crate::suggest::nearest;
+use crate::uci::{Entry, FILE_BYTES_MAX, NAME_BYTES_MAX, SECTIONS_MAX, Section};
+
+type Value<'t, 'i> = &'t Spanned<DeValue<'i>>;
+
+/// Reads a `mwan.toml`.
+pub(crate) fn parse(file_name: &str, bytes: &[u8]) -> (Config, Report) {
+    let mut report = Report::new(file_name);
+    if bytes.len() > FILE_BYTES_MAX {
+        let message = format!("{} bytes; the limit is {FILE_BYTES_MAX}", bytes.len());
+        report.add(Place::default(), Problem::new(codes::FILE_LONG, message));
+        return (Config::default(), report);
+    }
+    if let Err(error) = std::str::from_utf8(bytes) {
+        let line = 1 + bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count();
+        let place = Place { line: u32::try_from(line).unwrap_or(u32::MAX), ..Place::default() };
+        report.add(place, Problem::new(codes::BYTES, "the file is not UTF-8 text from here on"));
+    }
+    // Replacement characters keep the lines; no value with one passes its reader.
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut source = Source::new(text);
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        let message = error.message().lines().next().unwrap_or_default().escape_debug().to_string();
+        let place = Place { line: source.line(span.start), ..Place::default() };
+        report.add(place, Problem::new(codes::TOML, message));
+        source.errors.push(span.start);
+    }
+    let sections = Sections::collect(&source, &mut report, table.get_ref());
+    (build(&mut report, &sections), report)
+}
+
+/// The text, to find lines and the section an error belongs to.
+struct Source {
+    /// Where each line begins.
+    lines: Vec<usize>,
+    /// Where each line begins that looks like a table header.
+    headers: Vec<usize>,
+    /// Where the syntax errors are.
+    errors: Vec<usize>,
+}
+
+impl Source {
+    fn new(text: &str) -> Self {
+        let (mut lines, mut headers, mut at) = (Vec::new(), Vec::new(), 0);
+        for line in text.split_inclusive('\n') {
+            lines.push(at);
+            if line.trim_start().starts_with('[') {
+                headers.push(at);
+            }
+            at += line.len();
+        }
+        Source { lines, headers, errors: Vec::new() }
+    }
+
+    fn line(&self, offset: usize) -> u32 {
+        u32::try_from(self.lines.partition_point(|start| *start <= offset)).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// Line of a syntax error in the section whose header (or inline table) spans `span`.
+    fn damaged(&self, span: Range<usize>) -> Option<u32> {
+        let end_of_section = self.headers.get(self.headers.partition_point(|h| *h <= span.start));
+        let end = end_of_section.copied().unwrap_or(usize::MAX).max(span.end);
+        let begin = self.lines.get(self.line(span.start) as usize - 1).copied().unwrap_or(0);
+        self.errors.iter().find(|e| (begin..end).contains(*e)).map(|e| self.line(*e))
+    }
+}
+
+/// One element of `prefer` or `balance`: an interface and its weight.
+struct Share {
+    interface: String,
+    weight: Result<u32, Problem>,
+    line: u32,
+}
+
+/// A policy before its interfaces are known.
+struct PolicyText {
+    section: Section,
+    /// `prefer` or `balance`, its line, and its tiers in the order of preference.
+    lists: Vec<(&'static str, u32, Vec<Vec<Share>>)>,
+}
+
+/// The tables as sections, each kind in the order of the file.
+#[derive(Default)]
+struct Sections {
+    globals: Option<Section>,
+    wans: Vec<Section>,
+    policies: Vec<PolicyText>,
+    rules: Vec<Section>,
+}
+
+impl Sections {
+    fn collect(source: &Source, report: &mut Report, table: &DeTable<'_>) -> Self {
+        let mut sections = Sections::default();
+        for (key, key_span, value) in in_order(table) {
+            let line = source.line(key_span.start);
+            match (key, value.get_ref()) {
+                ("global", DeValue::Table(t)) => {
+                    sections.globals = Some(section(source, report, "global", None, (key_span, t), &[]));
+                }
+                ("wan", DeValue::Table(t)) => {
+                    for (name, span, t) in named_tables(source, report, "wan", t) {
+                        sections.wans.push(section(source, report, "wan", Some(name), (span, t), &[]));
+                    }
+                }
+                ("policy", DeValue::Table(t)) => {
+                    for (name, span, t) in named_tables(source, report, "policy", t) {
+                        sections.policies.push(policy(source, report, name, span, t));
+                    }
+                }
+                ("rule", DeValue::Array(rules)) => {
+                    for value in rules.iter() {
+                        sections.rules.extend(rule(source, report, value));
+                    }
+                }
+                ("global" | "wan" | "policy" | "rule", _) => {
+                    let how = if key == "rule" { "[[rule]]" } else { "a table" };
+                    let place = Place { line, section: key, option: None };
+                    report.add(place, Problem::new(codes::TOML_TYPE, format!("expected {how}; it is not read")));
+                }
+                _ => {
+                    let place = Place { line, section: &escape(key), option: None };
+                    let problem = Problem::new(codes::SECTION_TYPE, "unknown table or key; it is ignored");
+                    let known = SectionKind::ALL.into_iter().filter_map(SectionKind::native);
+                    report.add(
+                        place,
+                        match nearest(key, known) {
+                            Some(word) => problem.hint(format!("did you mean '{word}'?")),
+                            None => problem,
+                        },
+                    );
+                }
+            }
+        }
+        sections.limit(report);
+        sections
+    }
+
+    fn limit(&mut self, report: &mut Report) {
+        let surplus = self.rules.get(SECTIONS_MAX).map(|s| s.line);
+        self.rules.truncate(SECTIONS_MAX);
+        let surplus = surplus.or(self.wans.get(SECTIONS_MAX).map(|s| s.line));
+        self.wans.truncate(SECTIONS_MAX);
+        if let Some(line) = surplus {
+            let message = format!("more than {SECTIONS_MAX} sections");
+            report.add(Place { line, ..Place::default() }, Problem::new(codes::SECTIONS, message));
+        }
+    }
+}
+
+/// The entries of a table in the order of the file (the parser sorts them by name).
+fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t str, Range<usize>, Value<'t, 'i>)> {
+    let mut entries: Vec<_> = table.iter().map(|(k, v)| (k.get_ref().as_ref(), k.span(), v)).collect();
+    entries.sort_by_key(|(_, span, _)| span.start);
+    entries
+}
+
+/// The tables `[group.NAME]` with a valid name.
+fn named_tables<'t, 'i>(
+    source: &Source,
+    report: &mut Report,
+    group: &str,
+    table: &'t DeTable<'i>,
+) -> Vec<(&'t str, Range<usize>, &'t DeTable<'i>)> {
+    let mut found = Vec::new();
+    for (name, span, value) in in_order(table) {
+        let label = format!("{group}.{}", escape(name));
+        let place = Place { line: source.line(span.start), section: &label, option: None };
+        let name_ok = (1..=NAME_BYTES_MAX).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+        match value.get_ref() {
+            _ if !name_ok => {
+                let message = format!("{} is not a name; the section is left out", show(name));
+                report.add(place, Problem::new(codes::NAME, message).hint("use A-Z, a-z, 0-9, _, - and ."));
+            }
+            DeValue::Table(t) => found.push((name, span, t)),
+            _ => {
+                let problem = Problem::new(codes::TOML_TYPE, "expected a table; it is not read");
+                report.add(place, problem.hint(format!("write [{group}.NAME] and the options below it")));
+            }
+        }
+    }
+    found
+}
+
+/// A table as a section; the keys in `special` are left to the caller.
+fn section(
+    source: &Source,
+    report: &mut Report,
+    kind: &str,
+    name: Option<&str>,
+    (span, table): (Range<usize>, &DeTable<'_>),
+    special: &[&str],
+) -> Section {
+    let label = name.map_or(kind.to_owned(), |n| format!("{kind}.{n}"));
+    let mut section = Section {
+        kind: kind.to_owned(),
+        name: name.map(str::to_owned),
+        line: source.line(span.start),
+        entries: Vec::new(),
+        damaged: source.damaged(span),
+    };
+    for (key, key_span, value) in in_order(table) {
+        if special.contains(&key) {
+            continue;
+        }
+        let line = source.line(key_span.start);
+        let (list, values) = match value.get_ref() {
+            DeValue::Array(items) => (true, items.iter().collect()),
+            _ => (false, vec![value]),
+        };
+        for value in values {
+            let line = source.line(value.span().start).max(line);
+            match scalar(value.get_ref()) {
+                Some(text) => section.entries.push(Entry { name: key.to_owned(), value: text, list, line }),
+                None => {
+                    let what = format!("{} is not a value; it is not read", value.get_ref().type_str());
+                    let option = Some(key);
+                    report.add(Place { line, section: &label, option }, Problem::new(codes::TOML_TYPE, what));
+                    section.damaged.get_or_insert(line);
+                }
+            }
+        }
+    }
+    section
+}
+
+/// A value as the text UCI would have; `None` for tables, arrays and dates.
+fn scalar(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(s) => Some(s.to_string()),
+        DeValue::Integer(i) => i64::from_str_radix(i.as_str(), i.radix()).ok().map(|n| n.to_string()),
+        DeValue::Float(f) => Some(f.as_str().to_owned()),
+        DeValue::Boolean(b) => Some(b.to_string()),
+        _ => None,
+    }
+}
+
+fn rule(source: &Source, report: &mut Report, value: Value<'_, '_>) -> Option<Section> {
+    let line = source.line(value.span().start);
+    let DeValue::Table(table) = value.get_ref() else {
+        let place = Place { line, section: "rule", option: None };
+        report.add(place, Problem::new(codes::TOML_TYPE, "expected [[rule]]; it is not read"));
+        return None;
+    };
+    let mut section = section(source, report, "rule", None, (value.span(), table), &[]);
+    section.name = section.entries.iter().find(|e| e.name == "name").map(|e| e.value.clone());
+    Some(section)
+}
+
+fn policy(source: &Source, report: &mut Report, name: &str, span: Range<usize>, table: &DeTable<'_>) -> PolicyText {
+    let mut text = PolicyText {
+        section: section(source, report, "policy", Some(name), (span, table), &["prefer", "balance"]),
+        lists: Vec::new(),
+    };
+    for (key, span, value) in in_order(table) {
+        let (list, tiers) = match (key, value.get_ref()) {
+            ("prefer", DeValue::Array(elements)) => {
+                ("prefer", elements.iter().map(|e| shares(source, e)).collect())
+            }
+            ("prefer", _) => ("prefer", None),
+            ("balance", DeValue::String(_)) => ("balance", None),
+            ("balance", _) => ("balance", shares(source, value).map(|tier| vec![tier])),
+            _ => continue,
+        };
+        let line = source.line(span.start);
+        match tiers {
+            Some(tiers) => text.lists.push((list, line, tiers)),
+            None => {
+                let label = format!("policy.{name}");
+                let hint = match list {
+                    "prefer" => r#"write prefer = ["fiber", "lte"]"#,
+                    _ => "write balance = { fiber = 3, dsl = 2 }",
+                };
+                let problem = Problem::new(codes::TOML_TYPE, "not a list of interfaces").hint(hint);
+                report.add(Place { line, section: &label, option: Some(list) }, problem);
+                text.section.damaged.get_or_insert(line);
+            }
+        }
+    }
+    text
+}
+
+/// Interfaces of one tier: a name, an array of names, or a table of weights.
+fn shares(source: &Source, value: Value<'_, '_>) -> Option<Vec<Share>> {
+    let line = source.line(value.span().start);
+    let share = |name: &str, line| Share { interface: name.to_owned(), weight: Ok(1), line };
+    match value.get_ref() {
+        DeValue::String(name) => Some(vec![share(name, line)]),
+        DeValue::Array(names) => {
+            names.iter().map(|n| Some(share(n.get_ref().as_str()?, source.line(n.span().start)))).collect()
+        }
+        DeValue::Table(weights) => in_order(weights)
+            .into_iter()
+            .map(|(name, span, value)| {
+                let text = scalar(value.get_ref())?;
+                let line = source.line(span.start);
+                Some(Share { interface: name.to_owned(), weight: weight(&text), line })
+            })
+            .collect(),
+        _ => None,
+    }
+}
+
+fn build(report: &mut Report, sections: &Sections) -> Config {
+    let mut config = Config::default();
+    if let Some(section) = &sections.globals {
+        let mut fields = open(report, Dialect::Native, SectionKind::Globals, "global".into(), section);
+        config.globals = read_globals(&mut fields);
+    }
+    let mut interfaces = Names::default();
+    for section in &sections.wans {
+        let name = section.name.as_deref().unwrap_or_default();
+        let location = report.location(section.line);
+        let label = interface_label(Dialect::Native, name);
+        let position = u16::try_from(config.interfaces.len() + 1).unwrap_or(u16::MAX);
+        let mut fields = open(report, Dialect::Native, SectionKind::Interface, label, section);
+        config.interfaces.push(read_interface(&mut fields, name, position, location));
+        interfaces.keep(name, section.line);
+    }
+    check_mask(report, &config.globals, &mut config.interfaces, Dialect::Native, &mut interfaces);
+    let mut policies = Names::default();
+    for text in &sections.policies {
+        let name = text.section.name.as_deref().unwrap_or_default();
+        let location = report.location(text.section.line);
+        let label = format!("policy.{name}");
+        let mut fields = open(report, Dialect::Native, SectionKind::Policy, label, &text.section);
+        let members = read_members(&mut fields, text, &interfaces);
+        match finish_policy(&mut fields, name, members, location) {
+            Some(policy) => {
+                policies.keep(name, text.section.line);
+                config.policies.push(policy);
+            }
+            None => policies.leave_out(name, text.section.line),
+        }
+    }
+    read_rules(report, &sections.rules, &policies, &mut config);
+    config
+}
+
+fn read_rules(report: &mut Report, sections: &[Section], policies: &Names, config: &mut Config) {
+    let mut lines: BTreeMap<String, u32> = BTreeMap::new();
+    for (index, section) in sections.iter().enumerate() {
+        let location = report.location(section.line);
+        let name = match &section.name {
+            Some(name) if !name.is_empty() => name.clone(),
+            _ => format!("@rule[{index}]"),
+        };
+        let mut fields =
+            open(report, Dialect::Native, SectionKind::Rule, format!("rule {}", show(&name)), section);
+        if name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+            let problem = Problem::new(codes::NAME, format!("{} is not a name; the rule is left out", show(&name)));
+            fields.refuse(problem);
+        }
+        if let Some(line) = lines.get(&name) {
+            let message = format!("given before, in line {line}; the second is called @rule[{index}]");
+            fields.say(Problem::new(codes::DUPLICATE, message).hint("rename one of them"));
+        }
+        let unique = if lines.contains_key(&name) { format!("@rule[{index}]") } else { name };
+        if let Some(rule) = read_rule(&mut fields, &unique, policies, location) {
+            lines.insert(unique, section.line);
+            config.rules.push(rule);
+        }
+    }
+}
+
+/// The members `prefer` or `balance` asks for, called as mwan3 users call theirs: `fiber_m1_w3`.
+fn read_members(fields: &mut Fields<'_>, text: &PolicyText, interfaces: &Names) -> Vec<Member> {
+    if text.lists.len() > 1 {
+        let message = "both prefer and balance are given; the policy is left out";
+        let problem = Problem::new(codes::PREFER_OR_BALANCE, message);
+        fields.refuse(problem.hint("an element of prefer may be a table of weights"));
+    } else if text.lists.is_empty() && !fields.left_out {
+        let message = "neither prefer nor balance is given; the policy is left out";
+        fields.refuse(Problem::new(codes::PREFER_OR_BALANCE, message));
+    }
+    let mut members: Vec<Member> = Vec::new();
+    for (key, _, tiers) in &text.lists {
+        for (tier, share) in tiers.iter().enumerate().flat_map(|(t, s)| s.iter().map(move |s| (t, s))) {
+            // At most FILE_BYTES_MAX / 3 elements: fits.
+            let metric = u32::try_from(tier + 1).unwrap_or(u32::MAX);
+            members.extend(read_share(fields, key, share, metric, &members, interfaces));
+        }
+    }
+    members
+}
+
+fn read_share(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    share: &Share,
+    metric: u32,
+    before: &[Member],
+    interfaces: &Names,
+) -> Option<Member> {
+    let name = &share.interface;
+    let problem = if !interfaces.contains(name) {
+        let none = std::iter::empty();
+        interfaces.unknown(codes::UNKNOWN_INTERFACE, "wan", name, "it is not used", none)
+    } else if before.iter().any(|m| m.interface == *name) {
+        Problem::new(codes::MEMBER_TWICE, format!("wan {} is given twice; it is used once", show(name)))
+    } else {
+        match &share.weight {
+            Ok(weight) => {
+                if *weight > WEIGHT_MAX {
+                    fields.add(key, share.line, weight_large(*weight));
+                }
+                let weight = (*weight).min(WEIGHT_MAX);
+                let member = format!("{name}_m{metric}_w{weight}");
+                return Some(Member { name: member, interface: name.clone(), metric, weight });
+            }
+            Err(problem) => Problem {
+                message: format!("wan {}: {}; it is not used", show(name), problem.message),
+                ..problem.clone()
+            },
+        }
+    };
+    fields.add(key, share.line, problem);
+    None
+}
+
+fn escape(text: &str) -> String {
+    show(text).trim_matches('\'').to_owned()
+}

@@ -1,0 +1,331 @@
+//! The one table of options. The readers take their names from it, unknown options are found with it,
+//! and `docs/configuration.md` is generated from it.
+
+/// Kinds of sections, in both formats.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum SectionKind {
+    /// `config globals`, `[global]`.
+    Globals,
+    /// `config interface`, `[wan.NAME]`.
+    Interface,
+    /// `config member`, mwan4: `config route`; not in `mwan.toml`.
+    Member,
+    /// `config policy`, mwan4: `config strategy`; `[policy.NAME]`.
+    Policy,
+    /// `config rule`, `[[rule]]`.
+    Rule,
+    /// `config ipset`; not in `mwan.toml`.
+    Ipset,
+}
+
+impl SectionKind {
+    /// In the order of the documentation.
+    pub const ALL: [SectionKind; 6] = [
+        SectionKind::Globals,
+        SectionKind::Interface,
+        SectionKind::Member,
+        SectionKind::Policy,
+        SectionKind::Rule,
+        SectionKind::Ipset,
+    ];
+
+    /// Names of the section type in UCI: mwan3's, then mwan4's.
+    pub fn uci(self) -> &'static [&'static str] {
+        match self {
+            SectionKind::Globals => &["globals"],
+            SectionKind::Interface => &["interface"],
+            SectionKind::Member => &["member", "route"],
+            SectionKind::Policy => &["policy", "strategy"],
+            SectionKind::Rule => &["rule"],
+            SectionKind::Ipset => &["ipset"],
+        }
+    }
+
+    /// Name of the table in `mwan.toml`.
+    pub fn native(self) -> Option<&'static str> {
+        match self {
+            SectionKind::Globals => Some("global"),
+            SectionKind::Interface => Some("wan"),
+            SectionKind::Policy => Some("policy"),
+            SectionKind::Rule => Some("rule"),
+            SectionKind::Member | SectionKind::Ipset => None,
+        }
+    }
+
+    /// The word in messages.
+    pub(crate) fn noun(self) -> &'static str {
+        self.uci()[0]
+    }
+}
+
+/// Which names and defaults apply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dialect {
+    /// `/etc/config/mwan3`, `mwan4`, `mwan`: mwan3's defaults.
+    Uci,
+    /// `mwan.toml`: our defaults.
+    Native,
+}
+
+/// One option.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OptionDoc {
+    /// The section it belongs to.
+    pub section: SectionKind,
+    /// Its names in UCI, mwan3's first; empty if it is not in UCI.
+    pub uci: &'static [&'static str],
+    /// Its name in `mwan.toml`, if it is there.
+    pub native: Option<&'static str>,
+    /// What its value is.
+    pub kind: &'static str,
+    /// Whether it may have several values (`option` or `list` in UCI, an array in `mwan.toml`).
+    pub list: bool,
+    /// Default in UCI; empty = none.
+    pub default: &'static str,
+    /// Default in `mwan.toml` where it differs.
+    pub native_default: Option<&'static str>,
+    /// What it does.
+    pub description: &'static str,
+}
+
+impl OptionDoc {
+    /// The name by which the readers know it.
+    pub fn key(&self) -> &'static str {
+        self.uci.first().copied().or(self.native).unwrap_or_default()
+    }
+
+    /// Its names in `dialect`.
+    pub fn names(&self, dialect: Dialect) -> impl Iterator<Item = &'static str> {
+        let (uci, native) = match dialect {
+            Dialect::Uci => (self.uci, None),
+            Dialect::Native => (&[][..], self.native),
+        };
+        uci.iter().copied().chain(native)
+    }
+
+    /// What is said where this version does not act on it; `None` if it does.
+    pub fn not_yet(&self) -> Option<&'static str> {
+        not_yet(self.section, self.key()).map(|n| n.instead)
+    }
+
+    /// Whether this version acts on it (fully).
+    pub fn acted_on(&self) -> bool {
+        self.not_yet().is_none()
+    }
+}
+
+/// Every option of both formats, in the order of the documentation.
+pub fn options() -> &'static [OptionDoc] {
+    OPTIONS
+}
+
+/// The options of one kind of section.
+pub(crate) fn options_of(section: SectionKind) -> impl Iterator<Item = &'static OptionDoc> {
+    OPTIONS.iter().filter(move |o| o.section == section)
+}
+
+/// Something that is read but not acted on by this version.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NotYet {
+    section: SectionKind,
+    option: &'static str,
+    /// Values that need nothing: with these nothing is said.
+    harmless: &'static [&'static str],
+    /// What happens instead.
+    instead: &'static str,
+    /// The section is left out, since without the option it would mean something else.
+    pub(crate) leave_out: bool,
+}
+
+impl NotYet {
+    pub(crate) fn applies_to(&self, value: &str) -> bool {
+        !self.harmless.iter().any(|h| h.eq_ignore_ascii_case(value))
+    }
+
+    pub(crate) fn instead(&self) -> &'static str {
+        self.instead
+    }
+}
+
+/// Entry of an option in [`NOT_YET`]; `""` for the section as a whole.
+pub(crate) fn not_yet(section: SectionKind, option: &str) -> Option<&'static NotYet> {
+    NOT_YET.iter().find(|n| n.section == section && n.option == option)
+}
+
+const NO: &[&str] = &["0", "off", "false", "no", "disabled"];
+
+const fn later(
+    section: SectionKind,
+    option: &'static str,
+    harmless: &'static [&'static str],
+    instead: &'static str,
+) -> NotYet {
+    NotYet { section, option, harmless, instead, leave_out: false }
+}
+
+/// All that is read but not acted on. Whoever implements one deletes its line here; the warning, the
+/// fallback and the note in the documentation go with it.
+const NOT_YET: &[NotYet] = {
+    use SectionKind::*;
+    &[
+        later(Globals, "logging", NO, "no rule is logged"),
+        later(Globals, "local_source", &["none"], "traffic of the router itself keeps its own source address"),
+        later(
+            Globals,
+            "source_routing",
+            NO,
+            "traffic with a WAN's source address leaves by the WAN its rule chooses",
+        ),
+        later(Globals, "mode", &[], "the rules alone decide which policy is used"),
+        later(Interface, "track_method", &["ping"], "the targets are pinged"),
+        later(Interface, "httping_ssl", NO, "the targets are pinged"),
+        later(Interface, "track_gateway", NO, "only the targets of track_ip are probed"),
+        later(Interface, "check_quality", NO, "loss and latency do not count, only answers"),
+        later(
+            Interface,
+            "flush_conntrack",
+            &["never", "0", "off", "false", "no", "disabled"],
+            "connection entries are kept",
+        ),
+        later(Rule, "sticky", NO, "each connection is balanced on its own"),
+        later(Rule, "logging", NO, "the rule is not logged"),
+        NotYet { leave_out: true, ..later(Rule, "ipset", &[], "the rule is left out: it would match too much") },
+        NotYet {
+            leave_out: true,
+            ..later(Rule, "ipset_src", &[], "the rule is left out: it would match too much")
+        },
+        later(Ipset, "", &[], "the set is not created"),
+    ]
+};
+
+const fn row(
+    section: SectionKind,
+    uci: &'static [&'static str],
+    native: &'static str,
+    kind: &'static str,
+    default: &'static str,
+    description: &'static str,
+) -> OptionDoc {
+    let native = if native.is_empty() { None } else { Some(native) };
+    OptionDoc { section, uci, native, kind, list: false, default, native_default: None, description }
+}
+
+const fn list(row: OptionDoc) -> OptionDoc {
+    OptionDoc { list: true, ..row }
+}
+
+const fn ours(row: OptionDoc, default: &'static str) -> OptionDoc {
+    OptionDoc { native_default: Some(default), ..row }
+}
+
+#[rustfmt::skip]
+const OPTIONS: &[OptionDoc] = {
+    use SectionKind::*;
+    &[
+        row(Globals, &["enabled"], "enabled", "boolean", "1", "0: mwan does nothing at all."),
+        row(Globals, &["mmx_mask"], "mask", "number", "0x3F00", "The bits of packet and connection marks that are ours; at least 3 bits. With b bits there is room for 2^b − 4 interfaces."),
+        list(row(Globals, &["rt_table_lookup"], "tables", "table numbers, or main, local, default", "", "Further routing tables whose destinations are never policy-routed.")),
+        row(Globals, &["masquerade"], "masquerade", "auto, 1 or 0", "auto", "Whether mwan translates the source of what leaves by a WAN. auto: where the platform has no firewall of its own that does.")
+        ,
+        row(Globals, &["logging"], "logging", "boolean", "0", "Global switch of rule logging."),
+        row(Globals, &["loglevel"], "loglevel", "emerg, alert, crit, error, warning, notice, info, debug", "notice", "Level of rule logging."),
+        row(Globals, &["local_source"], "", "interface name, or none", "none", "Interface whose address is the source of the router's own traffic (mwan3 1.x and cloud configurations)."),
+        row(Globals, &["source_routing"], "", "boolean", "0", "Traffic that already has a WAN's source address leaves by that WAN (mwan4)."),
+        row(Globals, &["mode"], "", "string", "", "Written by cloud configurations (`LOAD_BALANCE`, `FAIL_OVER`); the rules say the same."),
+        row(Globals, &["rtmon_interval"], "", "seconds", "", "Without effect since mwan3 2.9: routes are followed as they change."),
+        row(Globals, &["rule_base_connected"], "rule_base_connected", "number", "990", "Priority of the ip rule `lookup main suppress_prefixlength 0`."),
+        row(Globals, &["rule_base_iif"], "rule_base_iif", "number", "1000", "Base of the `iif` rules; an interface's rule is at base + id."),
+        row(Globals, &["rule_base_fwmark"], "rule_base_fwmark", "number", "2000", "Base of the `fwmark` rules."),
+        row(Globals, &["rule_base_oif"], "rule_base_oif", "number", "2500", "Base of the `oif` rules."),
+        row(Globals, &["rule_base_unreachable"], "rule_base_unreachable", "number", "3000", "Base of the `fwmark … unreachable` rules."),
+        row(Globals, &["iif_rules"], "iif_rules", "boolean", "0", "Install mwan3's `iif` rules, too. They are superfluous and cost every packet."),
+
+        ours(row(Interface, &["enabled"], "enabled", "boolean", "0", "Whether the interface takes part."), "true"),
+        row(Interface, &["device"], "device", "device name", "", "Kernel device. Without it the platform tells (on OpenWrt from the network configuration), else the interface's name is the device."),
+        ours(list(row(Interface, &["family"], "families", "ipv4, ipv6, any or all", "ipv4", "Families it carries. Each family has its own health.")), "those of its targets and gateways, else ipv4"),
+        list(row(Interface, &["gateway"], "gateway", "address, one per family", "", "Overrides the gateway that is found by itself.")),
+        list(row(Interface, &["track_ip"], "targets", "addresses", "", "Targets that are probed. Without one of a family the interface always counts as up for it. Names are not accepted: DNS may need the link that is tested.")),
+        row(Interface, &["track_method"], "track_method", "ping, arping, httping, nping-tcp, nping-udp, nping-icmp, nping-arp, nslookup", "ping", "How a target is probed."),
+        row(Interface, &["httping_ssl"], "", "boolean", "0", "httping by TLS."),
+        row(Interface, &["track_gateway"], "track_gateway", "boolean", "0", "The gateway is a target, too."),
+        row(Interface, &["reliability"], "reliability", "number, 1 to 255", "1", "Targets of a family that must answer for a good round."),
+        row(Interface, &["count"], "count", "number, 1 to 100", "1", "Probes per target and round."),
+        ours(row(Interface, &["timeout"], "timeout", "time", "4", "How long an answer may take."), "1"),
+        ours(row(Interface, &["interval"], "interval", "time", "10", "Time between two rounds."), "1"),
+        row(Interface, &["failure_interval"], "failure_interval", "time", "interval", "The same while failing."),
+        row(Interface, &["recovery_interval"], "recovery_interval", "time", "interval", "The same while recovering."),
+        row(Interface, &["keep_failure_interval"], "keep_failure_interval", "boolean", "0", "Use failure_interval also when it is offline."),
+        ours(row(Interface, &["up"], "up", "number, 1 to 1000", "5", "Good rounds until online."), "10"),
+        ours(row(Interface, &["down"], "down", "number, 1 to 1000", "5", "Bad rounds until offline."), "2"),
+        row(Interface, &["size"], "size", "bytes, 0 to 65000", "56", "Payload of a ping."),
+        row(Interface, &["max_ttl"], "max_ttl", "number, 1 to 255", "60", "Time to live (hop limit) of a probe."),
+        row(Interface, &["check_quality"], "check_quality", "boolean", "0", "Judge targets by latency and loss, too."),
+        row(Interface, &["failure_latency"], "failure_latency", "ms, 1 to 60000", "1000", "With check_quality: a target this slow is down."),
+        row(Interface, &["recovery_latency"], "recovery_latency", "ms, 1 to 60000", "500", "With check_quality: a target this fast is up."),
+        row(Interface, &["failure_loss"], "failure_loss", "percent, 1 to 100", "40", "With check_quality: a target that loses this much is down."),
+        row(Interface, &["recovery_loss"], "recovery_loss", "percent, 0 to 100", "10", "With check_quality: a target that loses at most this much is up."),
+        row(Interface, &["initial_state"], "initial_state", "online or offline", "online", "State before the first verdict."),
+        row(Interface, &["failback"], "failback", "keep, drain [TIME], move-now", "keep", "What happens to the flows on this interface when a better one is back: they end where they are, have that long to end, or move at once. A metered backup says move-now."),
+        row(Interface, &["failback_drain"], "failback_drain", "time", "300", "Time for `failback drain` if it names none."),
+        list(row(Interface, &["flush_conntrack"], "flush_conntrack", "ifup, ifdown, connected, disconnected; always, never", "never", "Events at which connection entries of this interface are deleted. always = ifup and ifdown.")),
+        list(row(Interface, &["comment"], "comment", "text", "", "For people.")),
+
+        row(Member, &["interface"], "", "interface name", "", "The interface. Required."),
+        row(Member, &["metric"], "", "number, 1 to 65535", "1", "The lowest metric among the usable members of a policy carries."),
+        row(Member, &["weight"], "", "number, 1 to 1000", "1", "Share among members of the same metric."),
+        list(row(Member, &["comment"], "", "text", "", "For people.")),
+
+        list(row(Policy, &["use_member", "use_route"], "", "member names", "", "Its members. Required.")),
+        list(row(Policy, &[], "prefer", "array of interface names; an element may be an array or a table name = weight", "", "Interfaces by preference: the first usable element carries. Several interfaces in one element share.")),
+        list(row(Policy, &[], "balance", "table interface name = weight, or array of interface names", "", "Interfaces that share the traffic.")),
+        row(Policy, &["last_resort"], "last_resort", "unreachable, blackhole, default", "unreachable", "What happens when no member is usable: ICMP error, silence, or the main routing table."),
+        list(row(Policy, &["comment"], "comment", "text", "", "For people.")),
+
+        row(Rule, &[], "name", "string", "", "Name of the rule in status and diagnostics."),
+        list(row(Rule, &["family"], "family", "ipv4, ipv6, any or all", "any", "Families the rule applies to.")),
+        list(row(Rule, &["proto"], "proto", "names or numbers", "all", "Protocols.")),
+        list(row(Rule, &["src_ip"], "from", "addresses", "", "Source addresses, prefixes, ranges; a leading ! negates.")),
+        list(row(Rule, &["src_port"], "sport", "ports", "", "Source ports and ranges; tcp and udp only.")),
+        list(row(Rule, &["dest_ip"], "to", "addresses", "", "Destination addresses, prefixes, ranges; a leading ! negates.")),
+        list(row(Rule, &["dest_port"], "dport", "ports", "", "Destination ports and ranges; tcp and udp only.")),
+        row(Rule, &["src_iface"], "in", "interface name", "", "Logical name of the interface the packet came in by (also one that is no WAN, as lan).")
+        ,
+        row(Rule, &["ipset"], "set", "set name", "", "The destination must be in this set."),
+        row(Rule, &["ipset_src"], "source_set", "set name", "", "The source must be in this set."),
+        row(Rule, &["sticky"], "sticky", "boolean", "0", "A source keeps its WAN for `timeout` after its last new connection."),
+        row(Rule, &["timeout"], "sticky_timeout", "time", "600", "Time of sticky."),
+        row(Rule, &["logging"], "logging", "boolean", "0", "Log the first packet of each connection (needs the global switch, too)."),
+        row(Rule, &["use_policy", "use_strategy"], "policy", "policy name, or default, unreachable, blackhole", "", "Where matching traffic goes. Required."),
+        row(Rule, &["equalize"], "", "boolean", "", "Without effect since mwan3 1.5."),
+        list(row(Rule, &["comment"], "comment", "text", "", "For people.")),
+    ]
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_per_section_and_dialect() {
+        for dialect in [Dialect::Uci, Dialect::Native] {
+            for section in SectionKind::ALL {
+                let names: Vec<&str> = options_of(section).flat_map(|o| o.names(dialect)).collect();
+                let unique: BTreeSet<&str> = names.iter().copied().collect();
+                assert_eq!(names.len(), unique.len(), "{dialect:?} {section:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn everything_not_acted_on_is_an_option() {
+        for n in NOT_YET {
+            assert!(
+                n.option.is_empty() || options_of(n.section).any(|o| o.key() == n.option),
+                "{:?} {}",
+                n.section,
+                n.option
+            );
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Collects diagnostics while a file is read.
+
+use std::sync::Arc;
+
+use crate::codes;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::model::Location;
+
+/// Most diagnostics that are handed on: a person reads a few dozen; more only fills logs and memory.
+pub(crate) const DIAGNOSTICS_MAX: usize = 1000;
+
+/// Longest excerpt of a value in a message.
+const EXCERPT_CHARS_MAX: usize = 60;
+
+/// Something wrong with one value, not yet tied to a place.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Problem {
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl Problem {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Problem { code, message: message.into(), hint: None }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Where a diagnostic belongs.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Place<'a> {
+    pub(crate) line: u32,
+    pub(crate) section: &'a str,
+    pub(crate) option: Option<&'a str>,
+}
+
+/// The diagnostics of one file.
+pub(crate) struct Report {
+    file: Arc<str>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Report {
+    pub(crate) fn new(file: &str) -> Self {
+        Report { file: Arc::from(file), diagnostics: Vec::new() }
+    }
+
+    pub(crate) fn location(&self, line: u32) -> Location {
+        Location { file: self.file.clone(), line }
+    }
+
+    pub(crate) fn add(&mut self, place: Place<'_>, problem: Problem) {
+        self.diagnostics.push(Diagnostic {
+            severity: codes::severity(problem.code),
+            code: problem.code,
+            location: self.location(place.line),
+            section: place.section.to_owned(),
+            option: place.option.map(str::to_owned),
+            message: problem.message,
+            hint: problem.hint,
+        });
+    }
+
+    pub(crate) fn extend(&mut self, diagnostics: Vec<Diagnostic>) {
+        self.diagnostics.extend(diagnostics);
+    }
+
+    /// Sorted by line, at most [`DIAGNOSTICS_MAX`] and one that says how many more there are.
+    pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
+        self.diagnostics.sort_by_key(|d| d.location.line);
+        if self.diagnostics.len() > DIAGNOSTICS_MAX {
+            let rest = self.diagnostics.split_off(DIAGNOSTICS_MAX);
+            let errors = rest.iter().filter(|d| d.severity == Severity::Error).count();
+            let message = format!("{} more findings are not shown, {errors} of them errors", rest.len());
+            self.add(Place::default(), Problem::new(codes::MANY, message));
+        }
+        self.diagnostics
+    }
+}
+
+/// A value as it may stand in a one-line message: quoted, escaped, cut.
+pub(crate) fn show(value: &str) -> String {
+    let mut cut: String = value.chars().take(EXCERPT_CHARS_MAX).collect();
+    let dots = if cut.len() < value.len() { "…" } else { "" };
+    cut = cut.escape_debug().to_string().replace("\\'", "'");
+    format!("'{cut}{dots}'")
+}
+
+/// `a, b or c`.
+pub(crate) fn or_list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let words: Vec<&str> = words.into_iter().collect();
+    match words.split_last() {
+        None => String::new(),
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+    }
+}

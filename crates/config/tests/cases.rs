@@ -1,0 +1,66 @@
+//! Whole files: `cases/NAME/input.{uci,toml}` read and compared with `cases/NAME/expected.txt`.
+//! `UPDATE_GOLDEN=1 cargo test -p mwan-config` writes what is read now; look at the difference.
+#![allow(clippy::unwrap_used)]
+
+mod dump;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mwan_config::{Loaded, parse};
+
+fn cases() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let mut found: Vec<PathBuf> = fs::read_dir(root).unwrap().map(|e| e.unwrap().path()).collect();
+    found.sort();
+    found
+}
+
+fn load(case: &Path) -> (String, Loaded) {
+    for name in ["input.uci", "input.toml"] {
+        if let Ok(bytes) = fs::read(case.join(name)) {
+            let loaded = parse(name, &bytes);
+            return (name.to_owned(), loaded);
+        }
+    }
+    panic!("{}: no input", case.display());
+}
+
+#[test]
+fn every_case_reads_as_expected() {
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let mut wrong = Vec::new();
+    let all = cases();
+    assert!(all.len() > 20, "only {} cases found", all.len());
+    for case in all {
+        let (_, loaded) = load(&case);
+        let got = dump::dump(&loaded);
+        let golden = case.join("expected.txt");
+        if update {
+            fs::write(&golden, &got).unwrap();
+        } else if fs::read_to_string(&golden).unwrap_or_default() != got {
+            wrong.push(format!("--- {}\n{got}", case.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "UPDATE_GOLDEN=1 if this is right:\n{}", wrong.join("\n"));
+}
+
+/// The examples of the documents are configurations people run: they must read without an error, except
+/// where the document shows a fragment that refers to sections elsewhere.
+#[test]
+fn documented_examples_have_no_errors() {
+    for case in cases() {
+        let name = case.file_name().unwrap().to_string_lossy().into_owned();
+        if name.starts_with("doc-") && !name.ends_with("-fragment") {
+            let (_, loaded) = load(&case);
+            assert!(!loaded.has_errors(), "{name}: {:#?}", loaded.diagnostics);
+        }
+    }
+}
+
+#[test]
+fn reading_is_deterministic() {
+    for case in cases() {
+        assert_eq!(load(&case), load(&case));
+    }
+}

@@ -1,0 +1,129 @@
+//! Desired state: everything that should be in the kernel, as one value.
+//!
+//! Parts that rarely change are behind `Arc`, so that `compile` can tell "the same as before" by pointer.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use mwan_config::{Family, LastResort, Rule, RuleBase};
+
+use crate::Marks;
+
+/// Everything that should be in the kernel.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Desired {
+    /// Counts up with every change; identifies what the writer reports back.
+    pub generation: u64,
+    /// Mask and values.
+    pub marks: Marks,
+    /// Priorities of ip rules.
+    pub rule_base: RuleBase,
+    /// Enabled interfaces in order of their id.
+    pub interfaces: Arc<Vec<DesiredInterface>>,
+    /// Policies in the order of the configuration.
+    pub policies: Arc<Vec<DesiredPolicy>>,
+    /// Rules in order of evaluation.
+    pub rules: Arc<Vec<DesiredRule>>,
+    /// Destinations that are never policy-routed.
+    pub connected: Arc<BTreeSet<IpNet>>,
+    /// The same from `rt_table_lookup`.
+    pub custom: Arc<BTreeSet<IpNet>>,
+    /// Source translation of what leaves by a WAN.
+    pub masquerade: MasqueradePlan,
+}
+
+/// Which sources are translated on the way out of a WAN.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MasqueradePlan {
+    /// None: the platform's firewall does it.
+    Off,
+    /// All of IPv4; of IPv6 unique local sources and those that belong to another WAN.
+    Auto,
+    /// Everything.
+    Everything,
+}
+
+/// An enabled interface.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DesiredInterface {
+    /// Its stable number: mark, routing table and rule priorities follow from it.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// Its kernel device (whether or not that exists now).
+    pub device: String,
+    /// Its paths; at most one per family, IPv4 first.
+    pub paths: Vec<DesiredPath>,
+}
+
+/// One family of an interface.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DesiredPath {
+    /// The family.
+    pub family: Family,
+    /// Content of its routing table; `None` while the device is down or no gateway is known.
+    pub route: Option<NextHop>,
+    /// Addresses of its device with their on-link prefixes: sources that are at home here (translation).
+    pub addresses: Vec<IpNet>,
+}
+
+/// Where a path's default route points.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct NextHop {
+    /// `None` on point-to-point links: the device alone.
+    pub gateway: Option<IpAddr>,
+}
+
+/// A policy and what carries it now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DesiredPolicy {
+    /// Its name.
+    pub name: String,
+    /// Id and name of every enabled interface among its members, whether or not it carries.
+    pub members: Vec<(u32, String)>,
+    /// What carries IPv4.
+    pub v4: Carrier,
+    /// What carries IPv6.
+    pub v6: Carrier,
+}
+
+impl DesiredPolicy {
+    /// What carries `family`.
+    pub fn carrier(&self, family: Family) -> &Carrier {
+        match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        }
+    }
+}
+
+/// What carries a policy in one family.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Carrier {
+    /// The usable members of the best tier, at least one, in the order of the policy.
+    Members(Vec<Share>),
+    /// No member is usable.
+    LastResort(LastResort),
+}
+
+/// A carrying member.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Share {
+    /// Id of its interface.
+    pub id: u32,
+    /// Name of its interface.
+    pub interface: String,
+    /// Its share of the sum of all weights, ≥ 1.
+    pub weight: u32,
+}
+
+/// A rule whose logical names are resolved.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DesiredRule {
+    /// The configured rule; its target policy exists in `policies`.
+    pub rule: Rule,
+    /// Kernel device of `source_interface`; a rule that names one that cannot be resolved is not here.
+    pub source_device: Option<String>,
+}

@@ -1,0 +1,696 @@
+//! The core: events in, desired state and effects out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mwan_config::{Config, Failback, Family, Masquerade};
+
+use crate::classify::{Decision, Packet, classify};
+use crate::ids::Ids;
+use crate::path::{Path, readiness};
+use crate::policy::{Candidate, carrier, carries};
+use crate::reason::Reason;
+use crate::{
+    Carrier, Desired, DesiredInterface, DesiredPath, DesiredPolicy, DesiredRule, Marks, MasqueradePlan,
+    NetView, Outcome, PathKey, ProbeReport, ProbeRequest, State, Time,
+};
+
+/// Highest id of an interface whatever the mask: ids are routing table numbers too, and 253 to 255 are the
+/// kernel's own. mwan3's limit.
+const MAX_ID: u32 = 250;
+
+/// Time between the two passes of deleting flows.
+const SECOND_PASS: Duration = Duration::from_secs(1);
+
+/// Something that happened.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Event {
+    /// The kernel's network looks like this now.
+    Network(Arc<NetView>),
+    /// From the prober.
+    Probe(ProbeReport),
+    /// A new valid configuration.
+    Configure(Arc<Config>),
+    /// The writer has brought the kernel to this generation (or a later one that contains it).
+    Applied {
+        /// `Desired::generation`.
+        generation: u64,
+    },
+    /// `mwan ifup NAME`.
+    IfUp(String),
+    /// `mwan ifdown NAME`.
+    IfDown(String),
+    /// Nothing but the passing of time.
+    Tick,
+}
+
+/// Something to be done, besides the desired state.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Effect {
+    /// Send probes.
+    Probe(ProbeRequest),
+    /// This path is not probed any more: close its socket.
+    StopProbes(PathKey),
+    /// Delete the connection entries of a path that is dead, all of them. Only ever asked for after a better
+    /// policy is in the kernel.
+    FlushPath(PathKey),
+    /// Delete those connection entries of a healthy path that would go elsewhere if they were new
+    /// ([`Core::misplaced`]).
+    MoveMisplaced(PathKey),
+    /// A path changed its state.
+    Transition(Transition),
+    /// A policy is carried by others now.
+    Switched(Switch),
+}
+
+/// A path changed its state.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Transition {
+    /// Name of the interface.
+    pub interface: String,
+    /// Its device.
+    pub device: String,
+    /// The path.
+    pub path: PathKey,
+    /// Before.
+    pub from: State,
+    /// After.
+    pub to: State,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// A policy is carried by others now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Switch {
+    /// Name of the policy.
+    pub policy: String,
+    /// Family.
+    pub family: Family,
+    /// Before.
+    pub from: Carrier,
+    /// After.
+    pub to: Carrier,
+}
+
+/// What an event leads to.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Output {
+    /// The new desired state, if it differs from the last one.
+    pub desired: Option<Arc<Desired>>,
+    /// In this order.
+    pub effects: Vec<Effect>,
+    /// When the core must be called again at the latest.
+    pub wake_at: Option<Time>,
+}
+
+/// What survives a restart.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Memory {
+    /// Ids ever given.
+    pub ids: Vec<(String, u32)>,
+    /// State and score of each path, by interface name.
+    pub paths: Vec<RememberedPath>,
+    /// Interfaces that were taken down by command.
+    pub taken_down: BTreeSet<String>,
+}
+
+/// A path as the process before this one left it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RememberedPath {
+    /// Name of the interface.
+    pub interface: String,
+    /// Family.
+    pub family: Family,
+    /// State.
+    pub state: State,
+    /// Score.
+    pub score: u32,
+}
+
+/// An enabled interface at run time.
+#[derive(Clone, PartialEq, Debug)]
+struct Wan {
+    name: String,
+    id: u32,
+    /// Position in `config.interfaces`.
+    index: usize,
+    device: String,
+}
+
+/// What the platform adds to the configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Platform {
+    /// What `masquerade auto` means here: false where a firewall translates already.
+    pub translate: bool,
+}
+
+/// The decision core.
+#[derive(Debug)]
+pub struct Core {
+    platform: Platform,
+    config: Arc<Config>,
+    ids: Ids,
+    net: Option<Arc<NetView>>,
+    wans: Vec<Wan>,
+    paths: BTreeMap<PathKey, Path>,
+    taken_down: BTreeSet<String>,
+    resume: Vec<RememberedPath>,
+    desired: Option<Arc<Desired>>,
+    applied: u64,
+    /// Dead paths and when to delete their flows' entries. Without passes left: done, until it has been up.
+    owed: BTreeMap<PathKey, Passes>,
+    /// Healthy paths that a policy left for a better one, and when to move what is misplaced on them.
+    moves: BTreeMap<PathKey, Passes>,
+    /// What has changed since the desired state was last built.
+    dirty: Dirty,
+}
+
+/// Deletion of flows still to be asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Passes {
+    at: Time,
+    left: u8,
+}
+
+impl Passes {
+    /// Two, the first at `at`: a flow whose first packet crossed the switch may be entered into conntrack
+    /// after the first; the second takes it.
+    fn two(at: Time) -> Self {
+        Passes { at, left: 2 }
+    }
+
+    fn due(&self, now: Time) -> bool {
+        self.left > 0 && self.at <= now
+    }
+
+    fn next(self, now: Time) -> Self {
+        Passes { at: now + SECOND_PASS, left: self.left - 1 }
+    }
+}
+
+/// Inputs of the desired state that changed. An event that changes nothing costs nothing more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Dirty {
+    /// Network, configuration or commands: look at every device again.
+    devices: bool,
+    /// Which rules apply, or their devices.
+    rules: bool,
+    /// Anything.
+    any: bool,
+}
+
+impl Core {
+    /// A core that has not seen the network yet: it wants nothing until it has ([`Event::Network`]).
+    pub fn new(platform: Platform, config: Arc<Config>, memory: Memory) -> Self {
+        let mut core = Core {
+            platform,
+            config: Arc::new(Config::default()),
+            ids: Ids::remembered(memory.ids),
+            net: None,
+            wans: Vec::new(),
+            paths: BTreeMap::new(),
+            taken_down: memory.taken_down,
+            resume: memory.paths,
+            desired: None,
+            applied: 0,
+            owed: BTreeMap::new(),
+            moves: BTreeMap::new(),
+            dirty: Dirty::default(),
+        };
+        core.configure(config, Time(0), &mut Vec::new());
+        core
+    }
+
+    /// The one entry point.
+    pub fn handle(&mut self, now: Time, event: Event) -> Output {
+        let mut effects = Vec::new();
+        match event {
+            Event::Network(net) => {
+                let names_devices = self.config.rules.iter().any(|r| r.source_interface.is_some());
+                self.dirty = Dirty { devices: true, rules: self.dirty.rules || names_devices, any: true };
+                self.net = Some(net);
+            }
+            Event::Configure(config) => self.configure(config, now, &mut effects),
+            Event::Probe(report) => self.report(report, now),
+            Event::Applied { generation } => self.applied = self.applied.max(generation),
+            Event::IfUp(name) => self.dirty.devices |= self.taken_down.remove(&name),
+            Event::IfDown(name) => self.dirty.devices |= self.taken_down.insert(name),
+            Event::Tick => {}
+        }
+        self.look_at_devices(now, &mut effects);
+        self.run_trackers(now, &mut effects);
+        self.report_changes(&mut effects);
+        let desired = self.decide(now, &mut effects);
+        self.settle_flows(now, &mut effects);
+        Output { desired, effects, wake_at: self.wake_at() }
+    }
+
+    fn configure(&mut self, config: Arc<Config>, now: Time, effects: &mut Vec<Effect>) {
+        self.config = config;
+        self.dirty = Dirty { devices: true, rules: true, any: true };
+        let marks = Marks::new(self.config.globals.mask);
+        self.ids.assign(&self.config.interfaces, marks.max_interface_id().min(MAX_ID));
+        self.wans = self
+            .config
+            .interfaces
+            .iter()
+            .enumerate()
+            .filter(|(_, i)| i.enabled && self.config.globals.enabled)
+            .filter_map(|(index, i)| {
+                let id = self.ids.get(&i.name)?;
+                let device = i.device.clone().unwrap_or_else(|| i.name.clone());
+                Some(Wan { name: i.name.clone(), id, index, device })
+            })
+            .collect();
+        self.wans.sort_by_key(|w| w.id);
+        let mut wanted = BTreeSet::new();
+        for wan in &self.wans {
+            let interface = &self.config.interfaces[wan.index];
+            for family in interface.families.iter() {
+                let key = PathKey { id: wan.id, family };
+                wanted.insert(key);
+                let path = self.paths.entry(key).or_insert_with(|| Path::new(key, now));
+                let targets = path.tracker.targets().iter().map(|t| t.ip).collect();
+                if path.ready.is_some() {
+                    path.tracker.reconfigure(&interface.tracking, targets, now);
+                }
+            }
+        }
+        for key in self.paths.keys().filter(|key| !wanted.contains(key)) {
+            effects.push(Effect::StopProbes(*key));
+        }
+        self.paths.retain(|key, _| wanted.contains(key));
+        self.owed.retain(|key, _| wanted.contains(key));
+        self.moves.retain(|key, _| wanted.contains(key));
+    }
+
+    fn report(&mut self, report: ProbeReport, now: Time) {
+        let (ProbeReport::Reply { path: key, .. } | ProbeReport::Failed { path: key, .. }) = &report;
+        let Some(index) = self.wans.iter().find(|w| w.id == key.id).map(|w| w.index) else { return };
+        let Some(path) = self.paths.get_mut(key) else { return };
+        let interface = &self.config.interfaces[index];
+        let was_usable = path.usable();
+        let outcome = match report {
+            ProbeReport::Reply { round, target, rtt, .. } => {
+                path.tracker.reply(&interface.tracking, round, target, rtt, now)
+            }
+            ProbeReport::Failed { round, target, error, .. } => {
+                path.tracker.failure(&interface.tracking, round, target, error, now)
+            }
+        };
+        if outcome.is_some() {
+            path.note_round(interface, was_usable, now);
+        }
+    }
+
+    fn look_at_devices(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let Some(net) = self.net.clone().filter(|_| self.dirty.devices) else { return };
+        self.dirty.devices = false;
+        for wan in &self.wans {
+            let interface = &self.config.interfaces[wan.index];
+            for family in interface.families.iter() {
+                let key = PathKey { id: wan.id, family };
+                let Some(path) = self.paths.get_mut(&key) else { continue };
+                let ready = if self.taken_down.contains(&wan.name) {
+                    Err(Reason::TakenDown)
+                } else {
+                    readiness(&net, interface, &wan.device, family)
+                };
+                let resume = take_resume(&mut self.resume, &wan.name, family, ready.is_ok());
+                let was_ready = path.ready.is_some();
+                path.set_ready(interface, ready, resume, now);
+                if was_ready && path.ready.is_none() {
+                    effects.push(Effect::StopProbes(key));
+                }
+            }
+        }
+    }
+
+    fn run_trackers(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let marks = Marks::new(self.config.globals.mask);
+        for wan in &self.wans {
+            let interface = &self.config.interfaces[wan.index];
+            for family in interface.families.iter() {
+                let key = PathKey { id: wan.id, family };
+                let Some(path) = self.paths.get_mut(&key) else { continue };
+                if !path.due(now) {
+                    continue;
+                }
+                path.release(now);
+                let was_usable = path.usable();
+                if path.tracker.timeout(&interface.tracking, now) == Some(Outcome::Bad) {
+                    path.note_round(interface, was_usable, now);
+                }
+                let Some(ready) = &path.ready else { continue };
+                let Some(plan) = path.tracker.start_round(&interface.tracking, now) else { continue };
+                effects.push(Effect::Probe(ProbeRequest {
+                    path: key,
+                    round: plan.round,
+                    targets: plan.targets,
+                    count: interface.tracking.count,
+                    spacing: plan.spacing,
+                    timeout: interface.tracking.timeout,
+                    device: wan.device.clone(),
+                    source: ready.source,
+                    mark: marks.of(marks.default_id()),
+                    size: interface.tracking.size,
+                    ttl: interface.tracking.max_ttl,
+                }));
+            }
+        }
+    }
+
+    /// Tells of every path whose state changed, and notes whether the desired state depends on it.
+    fn report_changes(&mut self, effects: &mut Vec<Effect>) {
+        for (key, path) in &mut self.paths {
+            let Some(change) = path.take_change() else { continue };
+            self.dirty.any = true;
+            let Some(wan) = self.wans.iter().find(|w| w.id == key.id) else { continue };
+            if change.0 != change.1 {
+                effects.push(Effect::Transition(Transition {
+                    interface: wan.name.clone(),
+                    device: wan.device.clone(),
+                    path: *key,
+                    from: change.0,
+                    to: change.1,
+                    reason: path.reason.clone(),
+                }));
+            }
+        }
+    }
+
+    /// Builds the desired state and, if it is new, works out what it means for existing flows.
+    fn decide(&mut self, now: Time, effects: &mut Vec<Effect>) -> Option<Arc<Desired>> {
+        let net = self.net.clone().filter(|_| self.dirty.any)?;
+        let last = self.desired.clone();
+        let mut next = self.wanted(&net, last.as_deref());
+        self.dirty = Dirty::default();
+        self.note_losses(now);
+        if last.as_deref().is_some_and(|last| *last == next) {
+            return None;
+        }
+        next.generation += 1;
+        let next = Arc::new(next);
+        if let Some(last) = &last {
+            self.note_switches(last, &next, now, effects);
+        }
+        self.desired = Some(next.clone());
+        Some(next)
+    }
+
+    /// Everything that should be in the kernel now, sharing with `last` what did not change.
+    fn wanted(&self, net: &NetView, last: Option<&Desired>) -> Desired {
+        let globals = &self.config.globals;
+        let policies: Vec<DesiredPolicy> = self
+            .config
+            .policies
+            .iter()
+            .map(|p| {
+                let of = |family| carrier(p, &|name| self.member(name, family));
+                let mut members: Vec<(u32, String)> = Vec::new();
+                for m in &p.members {
+                    let enabled = self.wan(&m.interface).filter(|w| members.iter().all(|(id, _)| *id != w.0));
+                    members.extend(enabled.map(|(id, _)| (id, m.interface.clone())));
+                }
+                DesiredPolicy { name: p.name.clone(), members, v4: of(Family::V4), v6: of(Family::V6) }
+            })
+            .collect();
+        let interfaces = self.wans.iter().map(|wan| self.desired_interface(net, wan)).collect();
+        let masquerade = match globals.masquerade {
+            Masquerade::On => MasqueradePlan::Everything,
+            Masquerade::Auto if self.platform.translate => MasqueradePlan::Auto,
+            Masquerade::Auto | Masquerade::Off => MasqueradePlan::Off,
+        };
+        Desired {
+            generation: last.map_or(0, |l| l.generation),
+            marks: Marks::new(globals.mask),
+            rule_base: globals.rule_base,
+            interfaces: shared(interfaces, last.map(|l| &l.interfaces)),
+            policies: shared(policies, last.map(|l| &l.policies)),
+            rules: match last.filter(|_| !self.dirty.rules) {
+                Some(last) => last.rules.clone(),
+                None => shared(self.desired_rules(net), last.map(|l| &l.rules)),
+            },
+            connected: net.connected.clone(),
+            custom: net.custom.clone(),
+            masquerade,
+        }
+    }
+
+    /// What an enabled interface can do for a policy in one family.
+    fn member(&self, name: &str, family: Family) -> Option<Candidate> {
+        let wan = self.wans.iter().find(|w| w.name == name)?;
+        let path = self.paths.get(&PathKey { id: wan.id, family })?;
+        Some(Candidate { id: wan.id, usable: path.usable(), preferred: path.preferred() })
+    }
+
+    fn desired_interface(&self, net: &NetView, wan: &Wan) -> DesiredInterface {
+        let interface = &self.config.interfaces[wan.index];
+        let addresses = |family| {
+            let link = net.links.get(&wan.device);
+            let all = link.map(|l| l.addresses.as_slice()).unwrap_or_default();
+            let own = all.iter().filter(|a| Family::of(a.ip) == family && a.global);
+            own.filter_map(|a| ipnet::IpNet::new(a.ip, a.prefix_len).ok()).collect()
+        };
+        let paths = interface
+            .families
+            .iter()
+            .map(|family| DesiredPath {
+                family,
+                route: self.next_hop(PathKey { id: wan.id, family }),
+                addresses: addresses(family),
+            })
+            .collect();
+        DesiredInterface { id: wan.id, name: wan.name.clone(), device: wan.device.clone(), paths }
+    }
+
+    fn next_hop(&self, key: PathKey) -> Option<crate::NextHop> {
+        self.paths.get(&key)?.ready.as_ref().map(|r| r.next_hop)
+    }
+
+    /// Rules whose names can be resolved now; the others wait (mwan3 does the same).
+    fn desired_rules(&self, net: &NetView) -> Vec<DesiredRule> {
+        let device = |name: &str| {
+            let wan = self.wans.iter().find(|w| w.name == name).map(|w| w.device.clone());
+            wan.or_else(|| net.links.contains_key(name).then(|| name.to_owned()))
+        };
+        self.config
+            .rules
+            .iter()
+            .filter_map(|rule| {
+                let source_device = match &rule.source_interface {
+                    None => None,
+                    Some(name) => Some(device(name)?),
+                };
+                Some(DesiredRule { rule: rule.clone(), source_device })
+            })
+            .collect()
+    }
+
+    /// A path that is not usable owes its flows a move; one that is usable again does not.
+    fn note_losses(&mut self, now: Time) {
+        for (key, path) in &self.paths {
+            if path.usable() {
+                self.owed.remove(key);
+            } else if path.reason != Reason::NotYetProven {
+                self.owed.entry(*key).or_insert(Passes::two(now));
+            }
+        }
+    }
+
+    /// What a new desired state means for flows on paths that are healthy but no longer carry.
+    fn note_switches(&mut self, last: &Desired, next: &Desired, now: Time, effects: &mut Vec<Effect>) {
+        for policy in next.policies.iter() {
+            let Some(old) = last.policies.iter().find(|p| p.name == policy.name) else { continue };
+            for family in Family::ALL {
+                let (from, to) = (old.carrier(family), policy.carrier(family));
+                if from == to {
+                    continue;
+                }
+                effects.push(Effect::Switched(Switch {
+                    policy: policy.name.clone(),
+                    family,
+                    from: from.clone(),
+                    to: to.clone(),
+                }));
+                let (Carrier::Members(left), Carrier::Members(_)) = (from, to) else { continue };
+                for share in left.iter().filter(|share| !carries(to, share.id)) {
+                    self.plan_move(PathKey { id: share.id, family }, now);
+                }
+            }
+        }
+    }
+
+    fn plan_move(&mut self, key: PathKey, now: Time) {
+        let usable = self.paths.get(&key).is_some_and(Path::usable);
+        let Some(wan) = self.wans.iter().find(|w| w.id == key.id) else { return };
+        if !usable {
+            return;
+        }
+        let at = match self.config.interfaces[wan.index].failback {
+            Failback::Keep => return,
+            Failback::MoveNow => now,
+            Failback::Drain(limit) => now + limit,
+        };
+        self.moves.insert(key, Passes::two(at));
+    }
+
+    /// Asks for connection entries to be deleted, once what replaces them is in the kernel (I5) and only if
+    /// there is somewhere better to go (I11).
+    fn settle_flows(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let Some(desired) = &self.desired else { return };
+        if self.applied < desired.generation {
+            return;
+        }
+        let due = |passes: &BTreeMap<PathKey, Passes>| -> Vec<PathKey> {
+            passes.iter().filter(|(_, p)| p.due(now)).map(|(key, _)| *key).collect()
+        };
+        for key in due(&self.owed) {
+            if self.has_alternative(key) {
+                effects.push(Effect::FlushPath(key));
+                self.owed.entry(key).and_modify(|p| *p = p.next(now));
+            }
+        }
+        for key in due(&self.moves) {
+            effects.push(Effect::MoveMisplaced(key));
+            self.moves.entry(key).and_modify(|p| *p = p.next(now));
+        }
+        self.moves.retain(|_, p| p.left > 0);
+    }
+
+    /// Whether any policy that has this path among its members is carried by another one.
+    fn has_alternative(&self, key: PathKey) -> bool {
+        let Some(desired) = &self.desired else { return false };
+        let Some(wan) = self.wans.iter().find(|w| w.id == key.id) else { return false };
+        self.config.policies.iter().zip(desired.policies.iter()).any(|(policy, now)| {
+            policy.members.iter().any(|m| m.interface == wan.name)
+                && matches!(now.carrier(key.family), Carrier::Members(_))
+        })
+    }
+
+    fn wake_at(&self) -> Option<Time> {
+        let trackers = self.paths.values().filter_map(|p| p.tracker.wake_at());
+        let holds = self.paths.values().filter_map(|p| p.hold.map(|h| h.until));
+        let settled = self.desired.as_ref().is_some_and(|d| self.applied >= d.generation);
+        let owed = self.owed.iter().filter(|(key, _)| self.has_alternative(**key)).map(|(_, p)| p);
+        let flows = owed.chain(self.moves.values()).filter(|p| settled && p.left > 0).map(|p| p.at);
+        trackers.chain(holds).chain(flows).min()
+    }
+
+    /// Whether a flow that is on `path` would take another way if it were new and that way is open: such a
+    /// flow is moved on failback. `packet` is its first packet as conntrack remembers it.
+    pub fn misplaced(&self, path: PathKey, packet: &Packet) -> bool {
+        let Some(desired) = &self.desired else { return false };
+        let own = |ip| self.net.as_ref().is_some_and(|net| {
+            net.links.values().any(|l| l.addresses.iter().any(|a| a.ip == ip))
+        });
+        if own(packet.destination) {
+            return false;
+        }
+        // Named sets are in the kernel; a rule that needs one cannot be judged here and keeps its flows.
+        match classify(desired, packet, &|_, _| false) {
+            Decision::Rule { carrier: Carrier::Members(to), .. } => to.iter().all(|s| s.id != path.id),
+            _ => false,
+        }
+    }
+
+    /// What must survive a restart.
+    pub fn memory(&self) -> Memory {
+        Memory {
+            ids: self.ids.iter().map(|(name, id)| (name.to_owned(), id)).collect(),
+            paths: self
+                .wans
+                .iter()
+                .flat_map(|wan| self.paths.values().filter(|p| p.key.id == wan.id).map(move |p| (wan, p)))
+                .map(|(wan, p)| RememberedPath {
+                    interface: wan.name.clone(),
+                    family: p.key.family,
+                    state: p.tracker.state(),
+                    score: p.tracker.score(),
+                })
+                .collect(),
+            taken_down: self.taken_down.clone(),
+        }
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// The last desired state.
+    pub fn desired(&self) -> Option<&Arc<Desired>> {
+        self.desired.as_ref()
+    }
+
+    /// The network as last seen.
+    pub fn network(&self) -> Option<&Arc<NetView>> {
+        self.net.as_ref()
+    }
+
+    /// Id and device of an enabled interface.
+    pub fn wan(&self, name: &str) -> Option<(u32, &str)> {
+        self.wans.iter().find(|w| w.name == name).map(|w| (w.id, w.device.as_str()))
+    }
+
+    /// Everything there is to say about a path.
+    pub fn path(&self, key: PathKey) -> Option<PathStatus<'_>> {
+        let path = self.paths.get(&key)?;
+        Some(PathStatus {
+            state: path.tracker.state(),
+            reason: &path.reason,
+            since: path.since,
+            ready: path.ready.is_some(),
+            ready_since: path.ready_since,
+            hold: path.hold,
+            tracker: &path.tracker,
+            source: path.ready.as_ref().and_then(|r| r.source),
+            next_hop: path.ready.as_ref().map(|r| r.next_hop),
+        })
+    }
+}
+
+/// Everything there is to say about a path.
+#[derive(Clone, Debug)]
+pub struct PathStatus<'a> {
+    /// State.
+    pub state: State,
+    /// Why.
+    pub reason: &'a Reason,
+    /// Since when it has been usable, or not.
+    pub since: Time,
+    /// The device can carry traffic.
+    pub ready: bool,
+    /// Since when it can, or cannot.
+    pub ready_since: Time,
+    /// It is held back as flapping.
+    pub hold: Option<crate::Hold>,
+    /// Score, rounds and targets.
+    pub tracker: &'a crate::Tracker,
+    /// Source address of probes.
+    pub source: Option<std::net::IpAddr>,
+    /// Where its routing table points.
+    pub next_hop: Option<crate::NextHop>,
+}
+
+/// `new`, or the old value's pointer if it is equal.
+fn shared<T: PartialEq>(new: Vec<T>, old: Option<&Arc<Vec<T>>>) -> Arc<Vec<T>> {
+    match old {
+        Some(old) if **old == new => old.clone(),
+        _ => Arc::new(new),
+    }
+}
+
+/// The state an earlier process left for this path; used once, and only by a path that can carry.
+fn take_resume(
+    left: &mut Vec<RememberedPath>,
+    name: &str,
+    family: Family,
+    ready: bool,
+) -> Option<(State, u32)> {
+    let at = left.iter().position(|r| r.interface == name && r.family == family)?;
+    let found = left.swap_remove(at);
+    ready.then_some((found.state, found.score))
+}

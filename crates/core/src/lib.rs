@@ -1,0 +1,29 @@
+//! The pure decision core of mwan: events in, desired state and effects out.
+//!
+//! No socket, no file, no clock, no randomness: the same events give the same decisions on any machine.
+
+mod classify;
+mod desired;
+mod engine;
+mod ids;
+mod marks;
+mod net;
+mod path;
+mod policy;
+mod probe;
+mod reason;
+mod time;
+mod tracker;
+
+pub use classify::{Decision, Packet, classify};
+pub use desired::*;
+pub use engine::{
+    Core, Effect, Event, Memory, Output, PathStatus, Platform, RememberedPath, Switch, Transition,
+};
+pub use ids::Ids;
+pub use marks::Marks;
+pub use net::{Address, DefaultRoute, Link, NetView};
+pub use probe::{PathKey, ProbeReport, ProbeRequest};
+pub use reason::{Hold, Reason};
+pub use time::Time;
+pub use tracker::{Outcome, RoundPlan, State, Target, TargetState, Tracker, worst_case_detection};

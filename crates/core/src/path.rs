@@ -1,0 +1,228 @@
+//! One path: its device's readiness, its tracker, and how it has behaved lately.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use mwan_config::{Family, InitialState, Interface};
+
+use crate::reason::{Hold, Reason};
+use crate::{NetView, NextHop, PathKey, State, Time, Tracker};
+
+/// Losses within this time count as flapping.
+const FLAP_WINDOW: Duration = Duration::from_secs(600);
+/// The second loss within the window holds a path back for this long, each further one for twice as long.
+const HOLD_FIRST: Duration = Duration::from_secs(60);
+/// A path that has been up for this long may always carry again.
+const HOLD_MAX: Duration = Duration::from_secs(600);
+/// Losses remembered: enough to reach `HOLD_MAX`.
+const LOSSES_KEPT: usize = 8;
+
+/// What a device offers a family, if it can carry anything at all.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Ready {
+    pub(crate) next_hop: NextHop,
+    pub(crate) source: Option<IpAddr>,
+}
+
+/// One path.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Path {
+    pub(crate) key: PathKey,
+    pub(crate) tracker: Tracker,
+    pub(crate) ready: Option<Ready>,
+    pub(crate) reason: Reason,
+    /// When `tracker.state().usable()` last changed.
+    pub(crate) since: Time,
+    /// When the device became ready, for `uptime`.
+    pub(crate) ready_since: Time,
+    first_bad: Option<Time>,
+    losses: Vec<Time>,
+    pub(crate) hold: Option<Hold>,
+    /// State, hold and readiness as last told.
+    told: (State, bool, Option<NextHop>),
+}
+
+impl Path {
+    /// A path of which nothing is known yet.
+    pub(crate) fn new(key: PathKey, now: Time) -> Self {
+        Path {
+            key,
+            tracker: Tracker::disabled(Vec::new()),
+            ready: None,
+            reason: Reason::TakenDown,
+            since: now,
+            ready_since: now,
+            first_bad: None,
+            losses: Vec::new(),
+            hold: None,
+            told: (State::Disabled, false, None),
+        }
+    }
+
+    /// State before and after, if anything that decisions depend on changed since the last call.
+    pub(crate) fn take_change(&mut self) -> Option<(State, State)> {
+        let present = (self.tracker.state(), self.hold.is_some(), self.ready.as_ref().map(|r| r.next_hop));
+        let told = std::mem::replace(&mut self.told, present);
+        (told != present).then_some((told.0, present.0))
+    }
+
+    /// Whether time alone has something for it to do.
+    pub(crate) fn due(&self, now: Time) -> bool {
+        self.tracker.wake_at().is_some_and(|at| at <= now) || self.hold.is_some_and(|h| h.until <= now)
+    }
+
+    /// Whether it may carry traffic at all.
+    pub(crate) fn usable(&self) -> bool {
+        self.tracker.state().usable()
+    }
+
+    /// Whether it may carry traffic if something else can.
+    pub(crate) fn preferred(&self) -> bool {
+        self.usable() && self.hold.is_none()
+    }
+
+    /// Takes note of what the device offers now. A device that becomes ready starts the tracker over;
+    /// `resume` is the state an earlier process left.
+    pub(crate) fn set_ready(
+        &mut self,
+        interface: &Interface,
+        ready: Result<Ready, Reason>,
+        resume: Option<(State, u32)>,
+        now: Time,
+    ) {
+        let settings = &interface.tracking;
+        match (ready, &self.ready) {
+            (Ok(ready), Some(_)) => {
+                let targets = targets(interface, self.key.family, &ready);
+                if self.tracker.targets().iter().map(|t| t.ip).ne(targets.iter().copied()) {
+                    self.tracker.reconfigure(settings, targets, now);
+                }
+                self.ready = Some(ready);
+            }
+            (Ok(ready), None) => {
+                let targets = targets(interface, self.key.family, &ready);
+                let was_usable = self.usable();
+                (self.tracker, self.reason) = match resume {
+                    Some((state, score)) if state != State::Disabled && !targets.is_empty() => {
+                        (Tracker::resume(settings, state, score, targets, now), Reason::Resumed)
+                    }
+                    _ => {
+                        let reason = match (targets.is_empty(), interface.initial_state) {
+                            (true, _) => Reason::NotTracked,
+                            (false, InitialState::Online) => Reason::AssumedOnline,
+                            (false, InitialState::Offline) => Reason::NotYetProven,
+                        };
+                        (Tracker::start(settings, interface.initial_state, targets, now), reason)
+                    }
+                };
+                self.ready = Some(ready);
+                self.ready_since = now;
+                self.note_usability(was_usable, now);
+            }
+            (Err(reason), _) => {
+                let was_usable = self.usable();
+                if self.ready.take().is_some() {
+                    self.ready_since = now;
+                }
+                let kept = self.tracker.targets().iter().map(|t| t.ip).collect();
+                self.tracker = Tracker::disabled(kept);
+                self.reason = reason;
+                self.note_usability(was_usable, now);
+            }
+        }
+    }
+
+    /// After a round: the reason that goes with the tracker's state, and whether usability changed.
+    pub(crate) fn note_round(&mut self, interface: &Interface, was_usable: bool, now: Time) {
+        let t = &self.tracker;
+        if t.bad_rounds() > 0 && self.first_bad.is_none() {
+            self.first_bad = Some(now - interface.tracking.timeout);
+        } else if t.bad_rounds() == 0 {
+            self.first_bad = None;
+        }
+        self.reason = match t.state() {
+            State::Online => Reason::Answering,
+            State::Disconnecting => {
+                Reason::Failing { bad_rounds: t.bad_rounds(), down: interface.tracking.down }
+            }
+            State::Offline => {
+                Reason::ProbesLost { bad_rounds: t.bad_rounds(), since: self.first_bad.unwrap_or(now) }
+            }
+            State::Connecting => Reason::Recovering { good_rounds: t.score(), up: interface.tracking.up },
+            State::Disabled => return,
+        };
+        self.note_usability(was_usable, now);
+    }
+
+    /// Keeps the history of losses, from which holding back follows (I6).
+    fn note_usability(&mut self, was_usable: bool, now: Time) {
+        if self.usable() == was_usable {
+            return;
+        }
+        self.since = now;
+        if self.usable() {
+            self.losses.retain(|loss| now.since(*loss) < FLAP_WINDOW);
+            let repeats = u32::try_from(self.losses.len()).unwrap_or(u32::MAX).saturating_sub(1);
+            self.hold = (repeats > 0).then(|| {
+                let length = (HOLD_FIRST * 2u32.saturating_pow(repeats - 1).min(64)).min(HOLD_MAX);
+                Hold { until: now + length, losses: repeats + 1, length }
+            });
+        } else {
+            self.hold = None;
+            self.losses.push(now);
+            if self.losses.len() > LOSSES_KEPT {
+                self.losses.remove(0);
+            }
+        }
+    }
+
+    /// Ends the hold if its time is over.
+    pub(crate) fn release(&mut self, now: Time) {
+        if self.hold.is_some_and(|h| h.until <= now) {
+            self.hold = None;
+        }
+    }
+}
+
+/// Targets of one family; the gateway first if it is one.
+fn targets(interface: &Interface, family: Family, ready: &Ready) -> Vec<IpAddr> {
+    let gateway = ready.next_hop.gateway.filter(|_| interface.tracking.track_gateway);
+    let own = interface.tracking.targets.iter().copied().filter(|ip| Family::of(*ip) == family);
+    gateway.into_iter().chain(own).collect()
+}
+
+/// What `device` offers `family` now, or why it offers nothing.
+pub(crate) fn readiness(
+    net: &NetView,
+    interface: &Interface,
+    device: &str,
+    family: Family,
+) -> Result<Ready, Reason> {
+    let name = || device.to_owned();
+    let link = net.links.get(device).ok_or_else(|| Reason::NoDevice(name()))?;
+    if !link.up {
+        return Err(Reason::DeviceDown(name()));
+    }
+    if !link.carrier {
+        return Err(Reason::NoCarrier(name()));
+    }
+    let source = link.source(family);
+    // IPv6 may be routed to a router that has its address elsewhere (a delegated prefix on the LAN); then the
+    // kernel's own choice of source is right. IPv4 cannot do without an address on the device.
+    let elsewhere = || family == Family::V6 && net.links.values().any(|l| l.source(family).is_some());
+    if source.is_none() && !elsewhere() {
+        return Err(Reason::NoAddress(name()));
+    }
+    let configured = match family {
+        Family::V4 => interface.gateway4.map(IpAddr::V4),
+        Family::V6 => interface.gateway6.map(IpAddr::V6),
+    };
+    let found = net.default_route(family, device).map(|route| route.gateway);
+    let gateway = match (configured, found) {
+        (Some(gateway), _) => Some(gateway),
+        (None, Some(gateway)) => gateway,
+        (None, None) if link.point_to_point => None,
+        (None, None) => return Err(Reason::NoGateway(name())),
+    };
+    Ok(Ready { next_hop: NextHop { gateway }, source })
+}

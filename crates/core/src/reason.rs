@@ -1,0 +1,110 @@
+//! Why a path is in its state: one type, printed alike everywhere (I9).
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::Time;
+
+/// The deciding fact behind a path's state, with its numbers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reason {
+    /// Nothing is tested, so it counts as up.
+    NotTracked,
+    /// Configured as online until proven otherwise, and no round is complete yet.
+    AssumedOnline,
+    /// Configured as offline until proven, and not proven yet.
+    NotYetProven,
+    /// State taken over from the process before this one.
+    Resumed,
+    /// Enough targets answer.
+    Answering,
+    /// Rounds fail, but not yet enough of them.
+    Failing {
+        /// Bad rounds in a row.
+        bad_rounds: u32,
+        /// Bad rounds that take it offline.
+        down: u32,
+    },
+    /// Enough rounds failed.
+    ProbesLost {
+        /// Bad rounds in a row.
+        bad_rounds: u32,
+        /// When the first of them began.
+        since: Time,
+    },
+    /// Rounds succeed again, but not yet enough of them.
+    Recovering {
+        /// Good rounds in a row.
+        good_rounds: u32,
+        /// Good rounds that bring it online.
+        up: u32,
+    },
+    /// No device of that name.
+    NoDevice(String),
+    /// The device is administratively down.
+    DeviceDown(String),
+    /// The device has no carrier.
+    NoCarrier(String),
+    /// The device has no address of this family.
+    NoAddress(String),
+    /// No default route of this family leaves by the device and no gateway is configured.
+    NoGateway(String),
+    /// `mwan ifdown` was said.
+    TakenDown,
+}
+
+impl Reason {
+    /// Stable word for JSON and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Reason::NotTracked => "not_tracked",
+            Reason::AssumedOnline => "assumed_online",
+            Reason::NotYetProven => "not_yet_proven",
+            Reason::Resumed => "resumed",
+            Reason::Answering => "answering",
+            Reason::Failing { .. } => "failing",
+            Reason::ProbesLost { .. } => "probes_lost",
+            Reason::Recovering { .. } => "recovering",
+            Reason::NoDevice(_) => "no_device",
+            Reason::DeviceDown(_) => "device_down",
+            Reason::NoCarrier(_) => "no_carrier",
+            Reason::NoAddress(_) => "no_address",
+            Reason::NoGateway(_) => "no_gateway",
+            Reason::TakenDown => "taken_down",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::NotTracked => write!(f, "no track_ip of this family: counts as up"),
+            Reason::AssumedOnline => write!(f, "assumed online (initial_state), first round is running"),
+            Reason::NotYetProven => write!(f, "offline until proven (initial_state)"),
+            Reason::Resumed => write!(f, "state taken over from before the restart"),
+            Reason::Answering => write!(f, "targets answer"),
+            Reason::Failing { bad_rounds, down } => write!(f, "{bad_rounds} of {down} rounds lost"),
+            Reason::ProbesLost { bad_rounds, .. } => write!(f, "{bad_rounds} rounds in a row lost"),
+            Reason::Recovering { good_rounds, up } => write!(f, "recovering, {good_rounds} of {up}"),
+            Reason::NoDevice(d) => write!(f, "there is no device {}", d.escape_debug()),
+            Reason::DeviceDown(d) => write!(f, "device {} is down", d.escape_debug()),
+            Reason::NoCarrier(d) => write!(f, "device {} has no carrier", d.escape_debug()),
+            Reason::NoAddress(d) => write!(f, "device {} has no address of this family", d.escape_debug()),
+            Reason::NoGateway(d) => {
+                write!(f, "no default route leaves by {} and no gateway is configured", d.escape_debug())
+            }
+            Reason::TakenDown => write!(f, "taken down by ifdown"),
+        }
+    }
+}
+
+/// Why a usable path does not carry although it could (I6).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hold {
+    /// It must be up without a break until then.
+    pub until: Time,
+    /// Losses that led to it.
+    pub losses: u32,
+    /// How long it must be up in all.
+    pub length: Duration,
+}

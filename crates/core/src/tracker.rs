@@ -1,0 +1,349 @@
+//! The state machine of a path: rounds of probes become a score, the score becomes a state.
+//!
+//! The score is mwan3's, step by step (`mwan3track`; docs/compat.md). What differs is time: all targets are
+//! probed at once, a round ends as soon as its outcome is certain, and rounds start `interval` after each
+//! other instead of `interval` after the end of the last.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use mwan_config::{InitialState, Tracking};
+
+use crate::Time;
+
+/// What a path is called in status and hooks; mwan3's words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// Carries traffic.
+    Online,
+    /// Does not: `down` rounds failed, or it has not been proven yet.
+    Offline,
+    /// Offline, but answering again.
+    Connecting,
+    /// Online, but rounds fail.
+    Disconnecting,
+    /// The device cannot carry anything (down, no carrier, no address, no gateway) or `ifdown` was said.
+    Disabled,
+}
+
+impl State {
+    /// The word in status.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Online => "online",
+            State::Offline => "offline",
+            State::Connecting => "connecting",
+            State::Disconnecting => "disconnecting",
+            State::Disabled => "disabled",
+        }
+    }
+
+    /// Whether a path in this state may carry traffic.
+    pub fn usable(self) -> bool {
+        matches!(self, State::Online | State::Disconnecting)
+    }
+}
+
+/// What the last round said of a target.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TargetState {
+    /// No round is complete yet.
+    Unknown,
+    /// It answered.
+    Up,
+    /// It did not.
+    Down,
+}
+
+/// A target and its last result.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// Its address.
+    pub ip: IpAddr,
+    /// Outcome of its last complete round.
+    pub state: TargetState,
+    /// Round-trip time of its last reply.
+    pub rtt: Option<Duration>,
+    /// Why its last probe failed, if more is known than silence.
+    pub error: Option<String>,
+    /// Probes sent to it.
+    pub sent: u64,
+    /// Replies received from it.
+    pub received: u64,
+}
+
+/// A round on the wire.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Round {
+    number: u64,
+    started: Time,
+    deadline: Time,
+    /// Per target: replies, and probes known to have failed.
+    results: Vec<(u32, u32)>,
+    decided: bool,
+}
+
+/// The outcome of a round, for the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// At least `reliability` targets answered.
+    Good,
+    /// Fewer did.
+    Bad,
+}
+
+/// Score and state of one path.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Tracker {
+    state: State,
+    score: u32,
+    lost: u32,
+    bad_rounds: u32,
+    targets: Vec<Target>,
+    rounds: u64,
+    round: Option<Round>,
+    next_round: Option<Time>,
+}
+
+/// What the core does to start a round.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RoundPlan {
+    /// Number of the round.
+    pub round: u64,
+    /// Addresses to probe.
+    pub targets: Vec<IpAddr>,
+    /// Time between probes of one target.
+    pub spacing: Duration,
+}
+
+impl Tracker {
+    /// A tracker at its start: the device can carry traffic from `now` on.
+    pub fn start(settings: &Tracking, initial: InitialState, targets: Vec<IpAddr>, now: Time) -> Self {
+        let (state, score) = match initial {
+            InitialState::Online => (State::Online, settings.down + settings.up),
+            InitialState::Offline => (State::Offline, 0),
+        };
+        Tracker::with(state, score, targets, now)
+    }
+
+    /// A tracker that goes on where an earlier process stopped.
+    pub fn resume(settings: &Tracking, state: State, score: u32, targets: Vec<IpAddr>, now: Time) -> Self {
+        let top = settings.down + settings.up;
+        let score = match state {
+            State::Online => top,
+            State::Disconnecting => score.clamp(settings.up + 1, top),
+            State::Connecting => score.min(settings.up.saturating_sub(1)),
+            State::Offline | State::Disabled => 0,
+        };
+        Tracker::with(state, score, targets, now)
+    }
+
+    /// A tracker whose device cannot carry anything.
+    pub fn disabled(targets: Vec<IpAddr>) -> Self {
+        let mut tracker = Tracker::with(State::Disabled, 0, targets, Time(0));
+        tracker.next_round = None;
+        tracker
+    }
+
+    fn with(state: State, score: u32, ips: Vec<IpAddr>, now: Time) -> Self {
+        let targets: Vec<Target> = ips
+            .into_iter()
+            .map(|ip| Target { ip, state: TargetState::Unknown, rtt: None, error: None, sent: 0, received: 0 })
+            .collect();
+        // Without targets there is nothing to wait for: mwan3's "tracking disabled", always up.
+        let (state, next_round) =
+            if targets.is_empty() { (State::Online, None) } else { (state, Some(now)) };
+        Tracker { state, score, lost: 0, bad_rounds: 0, targets, rounds: 0, round: None, next_round }
+    }
+
+    /// Present state.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Present score.
+    pub fn score(&self) -> u32 {
+        self.score
+    }
+
+    /// Targets that did not answer since the last good round.
+    pub fn lost(&self) -> u32 {
+        self.lost
+    }
+
+    /// Bad rounds since the last good one.
+    pub fn bad_rounds(&self) -> u32 {
+        self.bad_rounds
+    }
+
+    /// Number of rounds started.
+    pub fn rounds(&self) -> u64 {
+        self.rounds
+    }
+
+    /// The targets and their last results.
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// When something is to be done next.
+    pub fn wake_at(&self) -> Option<Time> {
+        let deadline = self.round.as_ref().filter(|r| !r.decided).map(|r| r.deadline);
+        deadline.or(self.next_round)
+    }
+
+    /// Starts the next round if it is due.
+    pub fn start_round(&mut self, settings: &Tracking, now: Time) -> Option<RoundPlan> {
+        if self.next_round.is_none_or(|at| at > now) {
+            return None;
+        }
+        self.next_round = None;
+        self.rounds += 1;
+        // All probes of a round leave within its timeout, so that `count` does not delay a verdict.
+        let spacing = (settings.timeout / settings.count).min(Duration::from_secs(1));
+        for target in &mut self.targets {
+            target.sent += u64::from(settings.count);
+        }
+        self.round = Some(Round {
+            number: self.rounds,
+            started: now,
+            deadline: now + settings.timeout,
+            results: vec![(0, 0); self.targets.len()],
+            decided: false,
+        });
+        Some(RoundPlan {
+            round: self.rounds,
+            targets: self.targets.iter().map(|t| t.ip).collect(),
+            spacing,
+        })
+    }
+
+    /// A reply to a probe of `round`. Returns the outcome if this decided the round.
+    pub fn reply(
+        &mut self,
+        settings: &Tracking,
+        round: u64,
+        target: usize,
+        rtt: Duration,
+        now: Time,
+    ) -> Option<Outcome> {
+        let current = self.round.as_mut().filter(|r| r.number == round)?;
+        let result = current.results.get_mut(target)?;
+        result.0 += 1;
+        let target = &mut self.targets[target];
+        target.received += 1;
+        target.rtt = Some(rtt);
+        target.state = TargetState::Up;
+        target.error = None;
+        let answered = current.results.iter().filter(|(replies, _)| *replies > 0).count();
+        if current.decided || answered < settings.reliability as usize {
+            return None;
+        }
+        current.decided = true;
+        self.conclude(settings, Outcome::Good, now)
+    }
+
+    /// A probe of `round` is known to have failed. Returns the outcome if the round can no longer succeed.
+    pub fn failure(
+        &mut self,
+        settings: &Tracking,
+        round: u64,
+        target: usize,
+        error: String,
+        now: Time,
+    ) -> Option<Outcome> {
+        let current = self.round.as_mut().filter(|r| r.number == round && !r.decided)?;
+        current.results.get_mut(target)?.1 += 1;
+        self.targets[target].error = Some(error);
+        let possible = current
+            .results
+            .iter()
+            .filter(|(replies, failures)| *replies > 0 || *failures < settings.count)
+            .count();
+        if possible >= settings.reliability as usize {
+            return None;
+        }
+        self.expire(settings, now)
+    }
+
+    /// Ends the round if its time is over. Returns its outcome.
+    pub fn timeout(&mut self, settings: &Tracking, now: Time) -> Option<Outcome> {
+        self.round.as_ref().filter(|r| !r.decided && r.deadline <= now)?;
+        self.expire(settings, now)
+    }
+
+    fn expire(&mut self, settings: &Tracking, now: Time) -> Option<Outcome> {
+        let round = self.round.as_mut()?;
+        round.decided = true;
+        for (target, (replies, _)) in self.targets.iter_mut().zip(&round.results) {
+            if *replies == 0 {
+                target.state = TargetState::Down;
+                self.lost += 1;
+            }
+        }
+        self.conclude(settings, Outcome::Bad, now)
+    }
+
+    /// mwan3track's arithmetic, and when the next round starts.
+    fn conclude(&mut self, s: &Tracking, outcome: Outcome, now: Time) -> Option<Outcome> {
+        let top = s.down + s.up;
+        let interval = match outcome {
+            Outcome::Good => {
+                self.lost = 0;
+                self.bad_rounds = 0;
+                self.score += 1;
+                if self.score < s.up {
+                    self.state = State::Connecting;
+                    s.recovery_interval
+                } else {
+                    let proven = self.score == s.up;
+                    self.score = top;
+                    self.state = State::Online;
+                    if proven { s.recovery_interval } else { s.interval }
+                }
+            }
+            Outcome::Bad => {
+                self.bad_rounds += 1;
+                self.score = self.score.saturating_sub(1);
+                if self.score > s.up {
+                    self.state = State::Disconnecting;
+                    s.failure_interval
+                } else if self.score == s.up {
+                    self.score = 0;
+                    self.state = State::Offline;
+                    s.failure_interval
+                } else {
+                    self.score = 0;
+                    self.state = State::Offline;
+                    if s.keep_failure_interval { s.failure_interval } else { s.interval }
+                }
+            }
+        };
+        let started = self.round.as_ref().map_or(now, |r| r.started);
+        self.next_round = Some((started + interval).max(now));
+        Some(outcome)
+    }
+
+    /// Takes over changed settings: the state stays, the score is put on the new scale.
+    pub fn reconfigure(&mut self, settings: &Tracking, targets: Vec<IpAddr>, now: Time) {
+        let same: Vec<IpAddr> = self.targets.iter().map(|t| t.ip).collect();
+        if same == targets && !targets.is_empty() {
+            *self = Tracker {
+                score: Tracker::resume(settings, self.state, self.score, targets, now).score,
+                ..self.clone()
+            };
+            return;
+        }
+        let resumed = Tracker::resume(settings, self.state, self.score, targets, now);
+        *self = Tracker { rounds: self.rounds, ..resumed };
+    }
+}
+
+/// The longest time between the first lost packet and the verdict "offline", by these settings.
+pub fn worst_case_detection(s: &Tracking) -> Duration {
+    let step = s.failure_interval.max(s.timeout);
+    s.interval.max(s.timeout) + step * s.down.saturating_sub(1) + s.timeout
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! Every step of the score machine, against mwan3track's own arithmetic written as plainly as it is there.
+
+use super::*;
+use mwan_config::TrackMethod;
+use proptest::prelude::*;
+
+fn settings(up: u32, down: u32) -> Tracking {
+    let s = Duration::from_secs;
+    Tracking {
+        method: TrackMethod::Ping,
+        targets: vec![],
+        track_gateway: false,
+        reliability: 1,
+        count: 1,
+        timeout: s(4),
+        interval: s(10),
+        failure_interval: s(7),
+        recovery_interval: s(6),
+        keep_failure_interval: false,
+        up,
+        down,
+        size: 56,
+        max_ttl: 60,
+        quality: None,
+    }
+}
+
+fn ips(n: u8) -> Vec<IpAddr> {
+    (1..=n).map(|i| IpAddr::from([192, 0, 2, i])).collect()
+}
+
+/// Plays rounds against a tracker, keeping the clock.
+struct Player {
+    s: Tracking,
+    t: Tracker,
+    now: Time,
+}
+
+impl Player {
+    fn new(s: Tracking, initial: InitialState, targets: u8) -> Self {
+        let t = Tracker::start(&s, initial, ips(targets), Time(0));
+        Player { s, t, now: Time(0) }
+    }
+
+    /// One round in which the first `answers` targets answer. Returns the time until the next one starts.
+    fn round(&mut self, answers: usize) -> Duration {
+        self.now = self.now.max(self.t.wake_at().expect("a round is due"));
+        let started = self.now;
+        let plan = self.t.start_round(&self.s, self.now).expect("a round starts");
+        for target in 0..answers {
+            self.now = self.now + Duration::from_millis(20);
+            self.t.reply(&self.s, plan.round, target, Duration::from_millis(20), self.now);
+        }
+        if answers < self.s.reliability as usize {
+            self.now = self.t.wake_at().expect("a deadline");
+            assert_eq!(self.t.timeout(&self.s, self.now), Some(Outcome::Bad));
+        }
+        self.t.wake_at().expect("a next round").since(started)
+    }
+}
+
+#[test]
+fn down_rounds_take_it_offline_and_up_rounds_bring_it_back() {
+    let mut p = Player::new(settings(3, 5), InitialState::Online, 4);
+    assert_eq!((p.t.state(), p.t.score()), (State::Online, 8));
+    for expected in [7, 6, 5, 4] {
+        assert_eq!(p.round(0), Duration::from_secs(7));
+        assert_eq!((p.t.state(), p.t.score()), (State::Disconnecting, expected));
+    }
+    p.round(0);
+    assert_eq!((p.t.state(), p.t.score(), p.t.bad_rounds(), p.t.lost()), (State::Offline, 0, 5, 20));
+    assert_eq!(p.round(0), Duration::from_secs(10), "offline: the normal interval again");
+    for expected in [1, 2] {
+        assert_eq!(p.round(1), Duration::from_secs(6));
+        assert_eq!((p.t.state(), p.t.score()), (State::Connecting, expected));
+    }
+    assert_eq!(p.round(1), Duration::from_secs(6));
+    assert_eq!((p.t.state(), p.t.score(), p.t.lost()), (State::Online, 8, 0));
+    assert_eq!(p.round(1), Duration::from_secs(10));
+}
+
+#[test]
+fn one_good_round_resets_a_failing_path() {
+    let mut p = Player::new(settings(5, 5), InitialState::Online, 1);
+    p.round(0);
+    p.round(0);
+    p.round(1);
+    assert_eq!((p.t.state(), p.t.score()), (State::Online, 10));
+}
+
+#[test]
+fn one_bad_round_resets_a_recovering_path() {
+    let mut p = Player::new(settings(5, 5), InitialState::Offline, 1);
+    p.round(1);
+    p.round(1);
+    p.round(0);
+    assert_eq!((p.t.state(), p.t.score()), (State::Offline, 0));
+}
+
+#[test]
+fn keep_failure_interval_applies_while_offline() {
+    let s = Tracking { keep_failure_interval: true, ..settings(2, 1) };
+    let mut p = Player::new(s, InitialState::Online, 1);
+    p.round(0);
+    assert_eq!(p.t.state(), State::Offline);
+    assert_eq!(p.round(0), Duration::from_secs(7));
+}
+
+#[test]
+fn detection_takes_the_same_time_for_any_number_of_targets() {
+    for targets in [1, 4, 8] {
+        let s = Tracking { failure_interval: Duration::from_secs(10), ..settings(5, 5) };
+        let bound = worst_case_detection(&s);
+        let mut p = Player::new(s, InitialState::Online, targets);
+        let mut last_good = p.now;
+        for _ in 0..3 {
+            p.round(1);
+            last_good = p.now;
+        }
+        while p.t.state() != State::Offline {
+            p.round(0);
+        }
+        let took = p.now.since(last_good);
+        assert!(took <= bound, "{targets} targets: {took:?} > {bound:?}");
+        assert!(took > Duration::from_secs(50), "down × interval + timeout = 54 s, less the reply: {took:?}");
+    }
+}
+
+#[test]
+fn a_round_is_good_when_enough_targets_answer_and_bad_as_soon_as_they_cannot() {
+    let s = Tracking { reliability: 2, ..settings(1, 1) };
+    let mut t = Tracker::start(&s, InitialState::Online, ips(3), Time(0));
+    let round = t.start_round(&s, Time(0)).expect("due").round;
+    let at = Time::from_ms(5);
+    assert_eq!(t.reply(&s, round, 0, Duration::ZERO, at), None);
+    assert_eq!(t.reply(&s, round, 0, Duration::ZERO, at), None, "the same target does not count twice");
+    assert_eq!(t.failure(&s, round, 1, "EPERM".into(), at), None, "two can still answer");
+    assert_eq!(t.failure(&s, round, 2, "EPERM".into(), at), Some(Outcome::Bad));
+    assert_eq!(t.state(), State::Offline);
+}
+
+#[test]
+fn replies_of_another_round_do_not_count() {
+    let s = settings(1, 1);
+    let mut t = Tracker::start(&s, InitialState::Online, ips(1), Time(0));
+    let round = t.start_round(&s, Time(0)).expect("due").round;
+    assert_eq!(t.timeout(&s, Time::from_ms(4000)), Some(Outcome::Bad));
+    assert_eq!(t.reply(&s, round, 0, Duration::ZERO, Time::from_ms(4001)), None);
+    assert_eq!(t.reply(&s, round + 7, 0, Duration::ZERO, Time::from_ms(4001)), None);
+    assert_eq!(t.reply(&s, round, 99, Duration::ZERO, Time::from_ms(4001)), None);
+    assert_eq!(t.state(), State::Offline);
+}
+
+#[test]
+fn without_targets_it_is_always_up() {
+    let t = Tracker::start(&settings(5, 5), InitialState::Offline, vec![], Time(0));
+    assert_eq!((t.state(), t.wake_at()), (State::Online, None));
+}
+
+/// mwan3track, transcribed line by line from the facts in COMPAT.
+fn mwan3track(score: u32, up: u32, down: u32, good: bool) -> u32 {
+    if good {
+        let score = score + 1;
+        if score < up { score } else { down + up }
+    } else {
+        let score = score.saturating_sub(1);
+        if score <= up { 0 } else { score }
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_score_is_mwan3s_on_any_sequence(
+        up in 1u32..8, down in 1u32..8, online: bool, rounds in prop::collection::vec(any::<bool>(), 0..200)
+    ) {
+        let initial = if online { InitialState::Online } else { InitialState::Offline };
+        let mut p = Player::new(settings(up, down), initial, 2);
+        let mut score = if online { up + down } else { 0 };
+        for good in rounds {
+            p.round(usize::from(good));
+            score = mwan3track(score, up, down, good);
+            prop_assert_eq!(p.t.score(), score);
+            prop_assert_eq!(p.t.state().usable(), score > up);
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The only crate that talks to the kernel: netlink, conntrack, monitors, probes.
+//!
+//! Everything here is mechanism. What should be in the kernel is decided by `mwan-core` and spelled by
+//! `mwan-compile`; this crate writes it, reads it back and tells when it changed.
+//!
+//! Requests are synchronous: the kernel answers a netlink request before `sendmsg` returns, so waiting for
+//! the reply never blocks and needs no task. Only what really arrives later (monitors, probe replies) is async.
+
+#![deny(unsafe_code)]
+
+pub mod clock;
+// pub mod conntrack;
+// pub mod monitor;
+pub mod netlink;
+// pub mod netview;
+pub mod nft;
+// pub mod probe;
+// pub mod routing;
+#[allow(unsafe_code)]
+mod sys;
+// pub mod usecmd;

@@ -1,0 +1,218 @@
+//! The nf_tables socket: transactions and their outcome.
+
+use std::io;
+
+use mwan_compile::nft::NftOp;
+
+use super::encode::{self, EncodeError};
+use super::{INET, attr, header, message};
+use crate::netlink::{
+    self, KernelError, Protocol, RequestError, Socket, Writer, error_of, u32_be,
+};
+
+/// A transaction without a lock of the caller's is tried again this often when somebody else commits between
+/// our look at the generation and our send.
+const COMMIT_ATTEMPTS: usize = 16;
+
+/// Why a transaction was not made. In every case nothing of it was.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Somebody committed since `expected_generation` was observed: observe and diff again.
+    #[error("the ruleset changed since it was read")]
+    Stale,
+    /// The kernel refused an operation.
+    #[error("failed to {op} (operation {index})")]
+    Refused {
+        /// Index into the operations.
+        index: usize,
+        /// The operation in words.
+        op: String,
+        /// What the kernel said.
+        source: KernelError,
+    },
+    /// An operation that nf_tables cannot express.
+    #[error("cannot {op} (operation {index})")]
+    Inexpressible {
+        /// Index into the operations.
+        index: usize,
+        /// The operation in words.
+        op: String,
+        /// Why not.
+        source: EncodeError,
+    },
+    /// The kernel refused the batch as a whole.
+    #[error("the kernel refused the transaction")]
+    Batch(#[source] KernelError),
+    /// The socket failed.
+    #[error("nf_tables socket")]
+    Io(#[from] io::Error),
+    /// The generation could not be read.
+    #[error("reading the ruleset's generation")]
+    Generation(#[source] RequestError),
+}
+
+/// Why the table could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ObserveError {
+    /// A dump failed.
+    #[error("failed to read {what} of table inet mwan")]
+    Dump {
+        /// Sets, chains…
+        what: &'static str,
+        /// Why.
+        source: RequestError,
+    },
+    /// Somebody commits faster than we can read.
+    #[error("the ruleset changed during each of {} attempts to read it", netlink::DUMP_ATTEMPTS)]
+    Inconsistent,
+}
+
+/// A socket to nf_tables.
+#[derive(Debug)]
+pub struct NftSocket {
+    pub(super) socket: Socket,
+}
+
+impl NftSocket {
+    /// Opens it in the network namespace of the calling thread.
+    pub fn open() -> io::Result<Self> {
+        Ok(NftSocket { socket: Socket::open(Protocol::Netfilter)? })
+    }
+
+    /// The port id that notifications of our own commits carry.
+    pub fn port(&self) -> u32 {
+        self.socket.port()
+    }
+
+    /// The number of the ruleset's current generation, which every commit by anybody in this namespace counts up.
+    pub fn generation(&mut self) -> Result<u32, RequestError> {
+        let mut generation = None;
+        let request = Writer::message(message::GET_GENERATION, 0, &header(0, 0));
+        self.socket.query(request, &mut |m| {
+            if m.kind == message::NEW_GENERATION {
+                generation = m.attributes(4).find(attr::GEN_ID).and_then(u32_be);
+            }
+        })?;
+        generation.ok_or(RequestError::NoAnswer)
+    }
+
+    /// Makes all changes in one transaction, or none. With `expected_generation` only if nobody committed since
+    /// it was observed. Returns the generation that resulted.
+    pub fn commit(
+        &mut self,
+        ops: &[NftOp],
+        expected_generation: Option<u32>,
+    ) -> Result<u32, CommitError> {
+        for _ in 0..COMMIT_ATTEMPTS {
+            // Always under the lock: only so the generation that results is known to be ours.
+            let generation = match expected_generation {
+                Some(generation) => generation,
+                None => self.generation().map_err(CommitError::Generation)?,
+            };
+            match self.commit_on(ops, generation) {
+                Err(CommitError::Stale) if expected_generation.is_none() => {}
+                Ok(()) => return self.resulting(generation),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(CommitError::Stale)
+    }
+
+    /// A transaction that changes nothing does not count the generation up (nf_tables_commit, empty list);
+    /// one that does makes it the next one, 0 left out.
+    fn resulting(&mut self, before: u32) -> Result<u32, CommitError> {
+        let now = self.generation().map_err(CommitError::Generation)?;
+        Ok(if now == before { before } else { before.wrapping_add(1).max(1) })
+    }
+
+    fn commit_on(&mut self, ops: &[NftOp], generation: u32) -> Result<(), CommitError> {
+        // An upper bound of the messages is not known before encoding; the numbers only must not repeat.
+        let first = self.socket.sequences(1);
+        let batch = encode::encode(ops, first, generation).map_err(|(index, source)| {
+            CommitError::Inexpressible { index, op: describe(&ops[index]), source }
+        })?;
+        self.socket.sequences(batch.owners.len() as u32 + 1);
+        // The kernel wants the whole batch in one skb (netlink_sendmsg: EMSGSIZE above sk_sndbuf - 32).
+        if let Ok(bytes) = i32::try_from(batch.bytes.len().saturating_mul(2)) {
+            if bytes > 1 << 20 {
+                self.socket.reserve_send(bytes);
+            }
+        }
+        self.socket.send(&batch.bytes)?;
+        self.outcome(ops, first, &batch.owners)
+    }
+
+    /// Silence means committed: items were sent without NLM_F_ACK and errors are answered before send returns.
+    fn outcome(&mut self, ops: &[NftOp], first: u32, owners: &[usize]) -> Result<(), CommitError> {
+        let mut failure: Option<CommitError> = None;
+        loop {
+            let messages = match self.socket.receive() {
+                Ok(messages) => messages,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                // More errors than fit: those we have name the first culprits.
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) && failure.is_some() => continue,
+                Err(e) => return Err(e.into()),
+            };
+            for message in messages.filter(|m| i32::from(m.kind) == libc::NLMSG_ERROR) {
+                let Some(error) = error_of(&message) else { continue };
+                let place = message.sequence.wrapping_sub(first) as usize;
+                if place > owners.len() + 1 || failure.is_some() {
+                    continue;
+                }
+                failure = Some(match place.checked_sub(1).and_then(|p| owners.get(p)) {
+                    Some(&index) => CommitError::Refused { index, op: describe(&ops[index]), source: error },
+                    None if error.errno == libc::ERESTART => CommitError::Stale,
+                    None => CommitError::Batch(error),
+                });
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Removes our table if there is one. Needs no configuration: clean-up after whatever happened.
+    pub fn delete_table_if_exists(&mut self) -> Result<(), CommitError> {
+        // Adding first makes deleting succeed; both are one transaction, so nothing flickers.
+        self.commit(&[NftOp::AddTable, NftOp::DeleteTable], None).map(drop)
+    }
+
+    /// Dumps one kind of object; a missing table is an empty answer.
+    pub(super) fn dump<T>(
+        &mut self,
+        what: &'static str,
+        request: impl Fn() -> Writer,
+        start: impl Fn() -> T,
+        each: impl FnMut(&mut T, &netlink::Message<'_>),
+    ) -> Result<T, ObserveError> {
+        match self.socket.dump(request, &start, each) {
+            Err(RequestError::Kernel(error)) if error.errno == libc::ENOENT => Ok(start()),
+            other => other.map_err(|source| ObserveError::Dump { what, source }),
+        }
+    }
+
+    /// A dump request that names our table.
+    pub(super) fn about_table(kind: u16) -> Writer {
+        let mut writer = Writer::message(kind, 0, &header(INET, 0));
+        writer.put_str(attr::TABLE_NAME, mwan_compile::nft::TABLE);
+        writer
+    }
+}
+
+/// An operation in words, for errors.
+pub(super) fn describe(op: &NftOp) -> String {
+    match op {
+        NftOp::AddTable => "create the table".into(),
+        NftOp::DeleteTable => "delete the table".into(),
+        NftOp::AddSet { name, .. } => format!("create set {name}"),
+        NftOp::DeleteSet(name) => format!("delete set {name}"),
+        NftOp::AddElements { set, elements, .. } => format!("add {} elements to set {set}", elements.len()),
+        NftOp::DeleteElements { set, elements, .. } => {
+            format!("delete {} elements of set {set}", elements.len())
+        }
+        NftOp::AddCounter(name) => format!("create counter {name}"),
+        NftOp::DeleteCounter(name) => format!("delete counter {name}"),
+        NftOp::AddChain { name, .. } => format!("create chain {name}"),
+        NftOp::FlushChain(name) => format!("flush chain {name}"),
+        NftOp::DeleteChain(name) => format!("delete chain {name}"),
+        NftOp::AddRule { chain, rule } => format!("add rule `{}` to chain {chain}", rule.tag),
+    }
+}

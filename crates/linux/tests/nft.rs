@@ -1,0 +1,343 @@
+//! The table in a real kernel, in a namespace of the test's own.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use common::{enter, feed, in_namespace, sh};
+use mwan_compile::nft::{
+    Hook, HookKind, HookPoint, MarkKind, NftOp, ObservedTable, Rule, Selector, Statement, Value, Verdict, single,
+};
+use mwan_config::{AddressRange, Family, PortRange};
+use mwan_linux::nft::{CommitError, NftSocket};
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("address")
+}
+
+fn range(first: &str, last: &str) -> AddressRange {
+    AddressRange { first: ip(first), last: ip(last) }
+}
+
+fn address(first: &str, last: &str) -> Value {
+    Value::Address(range(first, last))
+}
+
+fn port(first: u16, last: u16) -> Value {
+    Value::Port(PortRange { first, last })
+}
+
+fn goto(chain: &str) -> Verdict {
+    Verdict::Goto(chain.into())
+}
+
+fn add_rule(chain: &str, tag: &str, statements: Vec<Statement>) -> NftOp {
+    NftOp::AddRule { chain: chain.into(), rule: Rule { statements, tag: tag.into() } }
+}
+
+fn matching(selector: Selector, equal: bool, values: Vec<Value>) -> Statement {
+    Statement::Match { selector, equal, values }
+}
+
+const V4: Family = Family::V4;
+const V6: Family = Family::V6;
+
+/// The table without rules.
+fn skeleton() -> Vec<NftOp> {
+    let hook = |kind, point, priority| Some(Hook { kind, point, priority });
+    vec![
+        NftOp::AddTable,
+        NftOp::AddSet { name: "connected4".into(), family: V4 },
+        NftOp::AddSet { name: "connected6".into(), family: V6 },
+        NftOp::AddElements {
+            set: "connected4".into(),
+            family: V4,
+            elements: vec![range("10.0.0.0", "10.255.255.255"), range("192.168.0.0", "192.168.0.77")],
+        },
+        NftOp::AddElements {
+            set: "connected6".into(),
+            family: V6,
+            elements: vec![range("fd00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), range("2001:db8::1", "2001:db8::1")],
+        },
+        NftOp::AddCounter("wan_in".into()),
+        NftOp::AddChain { name: "set_1".into(), hook: None },
+        NftOp::AddChain { name: "set_2".into(), hook: None },
+        NftOp::AddChain { name: "prerouting".into(), hook: hook(HookKind::Filter, HookPoint::Prerouting, -149) },
+        NftOp::AddChain { name: "output".into(), hook: hook(HookKind::Route, HookPoint::Output, -149) },
+        NftOp::AddChain { name: "postrouting".into(), hook: hook(HookKind::Nat, HookPoint::Postrouting, 100) },
+    ]
+}
+
+/// Every statement in every form.
+fn everything() -> Vec<NftOp> {
+    use Selector::*;
+    use Statement as S;
+    let v4 = || matching(NetworkProtocol, true, vec![V4.into()]);
+    let v6 = || matching(NetworkProtocol, true, vec![V6.into()]);
+    let tcp = || matching(TransportProtocol, true, vec![Value::Byte(6, 6)]);
+    let verdict = S::Verdict;
+    let mark = |mark, equal, value| S::MarkMatch { mark, mask: 0x3f00, equal, value };
+    let set = |mark| S::SetMark { mark, mask: 0x3f00, value: 0x100 };
+    let icmp = vec![matching(TransportProtocol, true, vec![Value::Byte(58, 58)]), matching(Icmpv6Type, true, vec![Value::Byte(133, 137)]), verdict(Verdict::Return)];
+    let rules: Vec<Vec<S>> = vec![
+        vec![mark(MarkKind::Packet, false, 0), verdict(Verdict::Return)],
+        vec![S::MarkVmap { mark: MarkKind::Connection, mask: 0x3f00, elements: vec![(0x100, goto("set_1")), (0x200, goto("set_2"))] }],
+        vec![S::MarkVmap { mark: MarkKind::Packet, mask: u32::MAX, elements: vec![(0x12345678, Verdict::Return)] }],
+        icmp,
+        vec![S::NotNew, verdict(Verdict::Return)],
+        vec![S::Vmap { key: vec![InputDevice], elements: vec![(vec![Value::Device("eth1".into())], goto("set_1")), (vec![Value::Device("pppoe-wan".into())], Verdict::Jump("set_2".into()))] }],
+        vec![matching(InputDevice, true, vec![Value::Device("lan".into())]), mark(MarkKind::Connection, true, 0x300), S::Counter("wan_in".into())],
+        vec![matching(OutputDevice, false, vec![Value::Device("a".into()), Value::Device("b".into())]), verdict(Verdict::Accept)],
+        vec![v4(), S::InSet { selector: Destination(V4), equal: true, set: "connected4".into() }, verdict(Verdict::Return)],
+        vec![v6(), S::InSet { selector: Source(V6), equal: false, set: "connected6".into() }, verdict(Verdict::Return)],
+        vec![S::Vmap { key: vec![NetworkProtocol], elements: vec![(vec![V4.into()], goto("set_1")), (vec![V6.into()], goto("set_2"))] }],
+        vec![v4(), matching(Source(V4), true, vec![address("10.16.0.0", "10.31.255.255")]), verdict(goto("set_1"))],
+        vec![v4(), matching(Source(V4), false, vec![address("10.0.0.5", "10.0.0.9")]), verdict(goto("set_1"))],
+        vec![v4(), matching(Destination(V4), true, vec![address("10.0.0.1", "10.0.0.1"), address("10.9.0.0", "10.9.255.255")]), verdict(goto("set_1"))],
+        vec![v6(), matching(Destination(V6), false, vec![address("2001:db8::", "2001:db8::ffff"), address("ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")]), verdict(goto("set_1"))],
+        vec![v6(), matching(Source(V6), true, vec![address("fe80::", "fe80::ffff:ffff:ffff:ffff")]), verdict(goto("set_1"))],
+        vec![tcp(), matching(DestinationPort, true, vec![port(80, 90)]), verdict(goto("set_1"))],
+        vec![tcp(), matching(DestinationPort, false, vec![port(80, 80), port(443, 443)]), verdict(goto("set_1"))],
+        vec![tcp(), matching(SourcePort, true, vec![port(1, 1), port(1024, 65535)]), verdict(goto("set_1"))],
+        vec![matching(TransportProtocol, true, vec![Value::Byte(6, 6), Value::Byte(17, 17)]), verdict(goto("set_1"))],
+        vec![S::Vmap { key: vec![TransportProtocol], elements: vec![(vec![Value::Byte(6, 6)], goto("set_1")), (vec![Value::Byte(17, 17)], goto("set_2"))] }],
+        vec![v4(), S::Vmap { key: vec![Source(V4)], elements: vec![(vec![address("10.0.1.0", "10.0.1.255")], goto("set_1")), (vec![address("10.0.0.0", "10.0.0.255")], goto("set_2")), (vec![address("200.0.0.0", "255.255.255.255")], Verdict::Return)] }],
+        vec![v4(), tcp(), S::Vmap { key: vec![Source(V4), DestinationPort], elements: vec![(vec![address("10.0.0.0", "10.255.255.255"), port(80, 90)], goto("set_1")), (vec![address("11.0.0.1", "11.0.0.1"), port(443, 443)], goto("set_2"))] }],
+        vec![v4(), S::Vmap { key: vec![TransportProtocol, Destination(V4), DestinationPort], elements: vec![(vec![Value::Byte(6, 6), address("10.0.0.1", "10.0.0.1"), port(80, 80)], goto("set_1")), (vec![Value::Byte(17, 17), address("10.0.0.1", "10.0.0.1"), port(53, 53)], goto("set_2"))] }],
+        vec![v6(), S::Vmap { key: vec![InputDevice, TransportProtocol, Destination(V6), DestinationPort], elements: vec![(vec![Value::Device("lan".into()), Value::Byte(6, 6), address("2001:db8::1", "2001:db8::1"), port(80, 80)], goto("set_1"))] }],
+        vec![v4(), S::Vmap { key: vec![InputDevice, TransportProtocol, Source(V4), Destination(V4), DestinationPort], elements: vec![(vec![Value::Device("lan".into()), Value::Byte(6, 6), address("10.0.0.0", "10.0.0.255"), address("0.0.0.0", "255.255.255.255"), port(0, 65535)], goto("set_1"))] }],
+        vec![S::RandomVmap { modulus: 5, elements: vec![(0, 2, goto("set_1")), (3, 4, goto("set_2"))] }],
+        vec![S::RandomVmap { modulus: 2, elements: vec![(0, 0, goto("set_1")), (1, 1, goto("set_2"))] }],
+    ];
+    let mut ops = vec![
+        add_rule("set_1", "", vec![set(MarkKind::Packet), set(MarkKind::Connection)]),
+        add_rule("set_2", "", vec![S::SetMark { mark: MarkKind::Packet, mask: 0x3f00, value: 0 }]),
+        add_rule("postrouting", "masquerade #3", vec![matching(OutputDevice, true, vec![Value::Device("eth1".into())]), S::Masquerade]),
+    ];
+    for (index, statements) in rules.into_iter().enumerate() {
+        ops.push(add_rule("prerouting", &format!("rule #{index}"), statements));
+    }
+    ops
+}
+
+/// The same by hand.
+const TEXT: &str = include_str!("everything.nft");
+
+fn list() -> String {
+    sh("nft list ruleset")
+}
+
+/// nft prints the elements of hashed sets in the order of their (keyed) hash: sort them.
+fn normalise(listing: &str) -> Vec<String> {
+    let sort = |line: &str| match (line.find("{ "), line.rfind(" }")) {
+        (Some(start), Some(end)) if start < end => {
+            let mut elements: Vec<_> = line[start + 2..end].split(", ").collect();
+            elements.sort_unstable();
+            format!("{}{}{}", &line[..start], elements.join(", "), &line[end..])
+        }
+        _ => line.to_owned(),
+    };
+    listing.lines().map(sort).collect()
+}
+
+#[test]
+fn every_statement_reads_as_its_text() {
+    in_namespace("every_statement_reads_as_its_text", || {
+        let mut ops = skeleton();
+        ops.extend(everything());
+        let mut socket = NftSocket::open().expect("socket");
+        socket.commit(&ops, None).expect("commit");
+        let ours = list();
+        enter();
+        feed("nft -f -", TEXT);
+        let text = list();
+        let (ours, text) = (normalise(&ours), normalise(&text));
+        for (a, b) in ours.iter().zip(&text) {
+            assert_eq!(a, b);
+        }
+        assert_eq!(ours.len(), text.len());
+    });
+}
+
+fn observed(socket: &mut NftSocket) -> (ObservedTable, u32) {
+    let (table, generation) = socket.observe().expect("observe");
+    (table.expect("the table"), generation)
+}
+
+#[test]
+fn the_table_is_observed_as_committed() {
+    in_namespace("the_table_is_observed_as_committed", || {
+        let mut socket = NftSocket::open().expect("socket");
+        assert_eq!(socket.observe().expect("observe").0, None);
+        let mut ops = skeleton();
+        ops.extend(everything());
+        let generation = socket.commit(&ops, None).expect("commit");
+        // Other tables must not show up.
+        sh("nft add table ip mwan; nft add chain ip mwan x; nft add table inet other; nft add chain inet other y");
+        let (table, now) = observed(&mut socket);
+        assert_eq!(now, generation + 4);
+        let chains: Vec<_> = table.chains.keys().map(String::as_str).collect();
+        assert_eq!(chains, ["output", "postrouting", "prerouting", "set_1", "set_2"]);
+        let hook = Hook { kind: HookKind::Nat, point: HookPoint::Postrouting, priority: 100 };
+        assert_eq!(table.chains["postrouting"].hook, Some(hook));
+        let tags: Vec<_> = (0..28).map(|n| format!("rule #{n}")).collect();
+        assert_eq!(table.chains["prerouting"].tags, tags);
+        assert_eq!(table.chains["set_1"].tags, [String::new()]);
+        assert_eq!(table.counters.iter().collect::<Vec<_>>(), ["wan_in"]);
+        let set = &table.sets["connected4"];
+        assert_eq!(set.family, Some(V4));
+        let expected = [range("10.0.0.0", "10.255.255.255"), range("192.168.0.0", "192.168.0.77")];
+        assert_eq!(set.elements.iter().copied().collect::<Vec<_>>(), expected);
+        assert_eq!(table.sets["connected6"].elements.len(), 2);
+        socket.delete_table_if_exists().expect("delete");
+        socket.delete_table_if_exists().expect("delete again");
+        assert_eq!(socket.observe().expect("observe").0, None);
+        assert!(sh("nft list tables").contains("inet other"));
+    });
+}
+
+#[test]
+fn elements_come_and_go_and_the_ends_of_the_world_are_ranges() {
+    in_namespace("elements_come_and_go_and_the_ends_of_the_world_are_ranges", || {
+        let mut socket = NftSocket::open().expect("socket");
+        let set = |family| if family == V4 { "s4" } else { "s6" }.to_owned();
+        let add = |family, elements| NftOp::AddElements { set: set(family), family, elements };
+        let delete = |family, elements| NftOp::DeleteElements { set: set(family), family, elements };
+        let all6 = range("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
+        let low = range("0.0.0.0", "0.0.0.255");
+        let next = range("0.0.1.0", "0.0.1.0");
+        let high = range("255.255.255.255", "255.255.255.255");
+        let mut ops = vec![NftOp::AddTable];
+        ops.extend([V4, V6].map(|family| NftOp::AddSet { name: set(family), family }));
+        ops.extend([add(V4, vec![high, next, low]), add(V6, vec![all6])]);
+        socket.commit(&ops, None).expect("add");
+        let (table, _) = observed(&mut socket);
+        assert_eq!(table.sets["s4"].elements.iter().copied().collect::<Vec<_>>(), [low, next, high]);
+        assert_eq!(table.sets["s6"].elements.iter().copied().collect::<Vec<_>>(), [all6]);
+        assert!(sh("nft list set inet mwan s4").contains("0.0.0.0/24, 0.0.1.0,"));
+        // A neighbour removed and another added in one transaction.
+        let other = range("0.0.1.1", "0.0.1.9");
+        socket.commit(&[delete(V4, vec![next, high]), add(V4, vec![other])], None).expect("change");
+        let (table, _) = observed(&mut socket);
+        assert_eq!(table.sets["s4"].elements.iter().copied().collect::<Vec<_>>(), [low, other]);
+        socket.commit(&[delete(V4, vec![low, other]), delete(V6, vec![all6])], None).expect("empty");
+        let (table, _) = observed(&mut socket);
+        assert!(table.sets.values().all(|s| s.elements.is_empty()));
+        // Somebody replaced our set by another kind.
+        sh("nft 'delete set inet mwan s4; add set inet mwan s4 { type inet_service; elements = { 1 } }'");
+        sh("nft 'add set inet mwan s5 { type ipv4_addr; flags interval,timeout; elements = { 1.2.3.4 timeout 1h } }'");
+        let (table, _) = observed(&mut socket);
+        assert_eq!((table.sets["s4"].family, table.sets["s5"].family), (None, None));
+        socket.commit(&["s4", "s5", "s6"].map(|s| NftOp::DeleteSet(s.into())), None).expect("delete sets");
+        assert_eq!(observed(&mut socket).0.sets, BTreeMap::new());
+    });
+}
+
+#[test]
+fn a_failed_operation_is_named_and_nothing_is_changed() {
+    in_namespace("a_failed_operation_is_named_and_nothing_is_changed", || {
+        let mut socket = NftSocket::open().expect("socket");
+        socket.commit(&skeleton(), None).expect("commit");
+        let before = list();
+        let bad = [
+            NftOp::AddChain { name: "new".into(), hook: None },
+            add_rule("new", "", vec![Statement::Verdict(goto("set_1"))]),
+            add_rule("new", "r #x", vec![Statement::Verdict(goto("missing"))]),
+            NftOp::DeleteChain("missing too".into()),
+        ];
+        let error = socket.commit(&bad, None).expect_err("refused");
+        let CommitError::Refused { index, op, source } = &error else { panic!("{error:?}") };
+        assert_eq!((*index, op.as_str(), source.errno), (2, "add rule `r #x` to chain new", libc::ENOENT));
+        assert_eq!(error.to_string(), "failed to add rule `r #x` to chain new (operation 2)");
+        assert_eq!(list(), before);
+        let loops = [add_rule("set_1", "", vec![Statement::Verdict(Verdict::Jump("set_1".into()))])];
+        let error = socket.commit(&loops, None).expect_err("refused");
+        assert!(matches!(&error, CommitError::Refused { index: 0, source, .. } if source.errno == libc::ELOOP), "{error:?}");
+    });
+}
+
+#[test]
+fn a_stale_generation_is_refused() {
+    in_namespace("a_stale_generation_is_refused", || {
+        let mut socket = NftSocket::open().expect("socket");
+        let seen = socket.generation().expect("generation");
+        let one = socket.commit(&skeleton(), Some(seen)).expect("commit");
+        assert_eq!(one, seen + 1);
+        assert_eq!(socket.generation().expect("generation"), one);
+        sh("nft add table inet other");
+        let change = [NftOp::AddChain { name: "new".into(), hook: None }];
+        assert!(matches!(socket.commit(&change, Some(one)), Err(CommitError::Stale)));
+        let (table, now) = observed(&mut socket);
+        assert!(!table.chains.contains_key("new"));
+        assert_eq!(socket.commit(&change, Some(now)).expect("commit"), now + 1);
+        // Nothing to do: not even a generation.
+        assert_eq!(socket.commit(&[NftOp::AddTable], Some(now + 1)).expect("commit"), now + 1);
+        assert_eq!(socket.commit(&[], None).expect("commit"), now + 1);
+        sh("nft flush ruleset");
+        assert_eq!(socket.observe().expect("observe").0, None);
+    });
+}
+
+#[test]
+fn counters_count() {
+    in_namespace("counters_count", || {
+        let mut socket = NftSocket::open().expect("socket");
+        assert_eq!(socket.counters().expect("none"), BTreeMap::new());
+        let mut ops = skeleton();
+        ops.push(add_rule("output", "", vec![Statement::Counter("wan_in".into())]));
+        socket.commit(&ops, None).expect("commit");
+        sh("ping -c 2 -i 0.01 127.0.0.1");
+        let counter = socket.counters().expect("counters")["wan_in"];
+        assert_eq!((counter.packets, counter.bytes), (4, 4 * 84));
+    });
+}
+
+/// Many elements of one map, many rules, many set elements: beyond one attribute and one socket buffer.
+#[test]
+fn big_programs_fit_and_are_quick() {
+    in_namespace("big_programs_fit_and_are_quick", || {
+        let mut socket = NftSocket::open().expect("socket");
+        let key = vec![Selector::Source(V4), Selector::DestinationPort];
+        let vmap = |elements: Vec<(Vec<Value>, Verdict)>, key: &[Selector]| Statement::Vmap { key: key.to_vec(), elements };
+        let host = |n: u32| IpAddr::from((0x0a00_0000 + n * 4).to_be_bytes());
+        let mut ops = skeleton();
+        let elements = (0..5000).map(|n| (vec![Value::Address(single(host(n))), port(n as u16, n as u16)], goto("set_1")));
+        ops.push(add_rule("prerouting", "map", vec![vmap(elements.collect(), &key)]));
+        let elements = (0..5000).map(|n| (vec![Value::Address(AddressRange { first: host(n), last: host(n) })], goto("set_1")));
+        ops.push(add_rule("prerouting", "hash", vec![vmap(elements.collect(), &key[..1])]));
+        let elements = (0..5000).map(|n| {
+            let first = u32::from_be_bytes(match host(n) { IpAddr::V4(ip) => ip.octets(), IpAddr::V6(_) => unreachable!() });
+            (vec![Value::Address(AddressRange { first: host(n), last: IpAddr::from((first + 1).to_be_bytes()) })], goto("set_2"))
+        });
+        ops.push(add_rule("prerouting", "intervals", vec![vmap(elements.collect(), &key[..1])]));
+        for n in 0..5000u32 {
+            ops.push(add_rule("output", &format!("rule #{n}"), vec![
+                matching(Selector::NetworkProtocol, true, vec![V4.into()]),
+                matching(Selector::Source(V4), true, vec![Value::Address(single(host(n)))]),
+                Statement::Verdict(goto("set_1")),
+            ]));
+        }
+        let elements: Vec<_> = (0..5000).map(|n| single(IpAddr::from((0x1400_0000u32 + n * 2).to_be_bytes()))).collect();
+        ops.push(NftOp::AddElements { set: "connected4".into(), family: V4, elements });
+        let start = Instant::now();
+        socket.commit(&ops, None).expect("commit");
+        let committed = start.elapsed();
+        let start = Instant::now();
+        let (table, _) = observed(&mut socket);
+        let read = start.elapsed();
+        println!("15,000 map elements, 5,000 rules, 5,000 set elements: commit {committed:?}, observe {read:?}");
+        assert_eq!(table.chains["output"].tags.len(), 5000);
+        assert_eq!(table.chains["output"].tags[4999], "rule #4999");
+        assert_eq!(table.sets["connected4"].elements.len(), 5002);
+        let small = [add_rule("set_2", "", vec![Statement::Verdict(Verdict::Return)])];
+        let start = Instant::now();
+        for _ in 0..100 {
+            socket.commit(&small, None).expect("small");
+        }
+        println!("one small commit: {:?}", start.elapsed() / 100);
+        assert!(committed.as_millis() < 2000 && read.as_millis() < 1000);
+        assert_eq!(sh("nft list ruleset | grep -c 'goto set_1'").trim(), "5003");
+    });
+}

@@ -1,0 +1,3 @@
+//! Multi-WAN manager: daemon and command line.
+
+fn main() {}
