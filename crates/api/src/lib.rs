@@ -1,1 +1,326 @@
-//! The wire types of mwan's control socket and --json output.
+//! The wire types of mwan's control socket and `--json` output.
+//!
+//! The socket (`RUN_DIR/mwan.sock`) takes one [`Request`] as a line of JSON and answers with one [`Response`].
+//! Documents carry their schema's name and version; fields are added, never renamed or removed within one
+//! version. `docs/schema/` holds the JSON schemas.
+
+use serde::{Deserialize, Serialize};
+
+/// Longest request line the daemon reads, bytes: a configuration to plan is sent whole.
+pub const REQUEST_MAX: usize = 8 << 20;
+
+macro_rules! wire {
+    ($($item:item)*) => { $(
+        #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        #[serde(rename_all = "snake_case")]
+        $item
+    )* };
+}
+
+wire! {
+/// What a client asks.
+#[serde(tag = "method")]
+pub enum Request {
+    /// Everything: answered with [`Status`].
+    Status,
+    /// Differences between wanted and present state of the kernel.
+    Diff,
+    /// What a configuration would change.
+    Plan {
+        /// Name of the file, for diagnostics.
+        file: String,
+        /// Its content.
+        text: String,
+    },
+    /// Bring an interface up that was taken down.
+    IfUp {
+        /// Its name.
+        interface: String,
+    },
+    /// Take an interface down until `if_up`.
+    IfDown {
+        /// Its name.
+        interface: String,
+    },
+    /// How to bind a command to an interface.
+    Use {
+        /// Its name.
+        interface: String,
+    },
+    /// Read the configuration again.
+    Reload,
+    /// Remove everything from the kernel and exit.
+    Stop,
+}
+
+/// What the daemon answers.
+#[serde(tag = "result")]
+pub enum Response {
+    /// To `status`.
+    Status(Box<Status>),
+    /// To `diff` and `plan`.
+    Plan(Plan),
+    /// To `use`.
+    Use(Binding),
+    /// Done.
+    Done,
+    /// Not done.
+    Error {
+        /// What went wrong.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+}
+
+/// The whole state of the daemon; schema `mwan.status.v1`.
+pub struct Status {
+    /// `mwan.status.v1`.
+    pub schema: String,
+    /// The program.
+    pub daemon: Daemon,
+    /// Whether anything is not as it should be: exit code 3.
+    pub degraded: bool,
+    /// What is not, in words.
+    pub problems: Vec<String>,
+    /// Interfaces in the order of the configuration.
+    pub interfaces: Vec<Interface>,
+    /// Policies in the order of the configuration.
+    pub policies: Vec<Policy>,
+    /// Destinations that are never policy-routed.
+    pub connected: Networks,
+    /// The same from `rt_table_lookup`.
+    pub custom: Networks,
+    /// Rules in order of evaluation.
+    pub rules: Vec<Rule>,
+    /// What is wrong with the configuration.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// The program and what it is doing.
+pub struct Daemon {
+    /// Version.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// The configuration file.
+    pub config: String,
+    /// Why the file as it is now is not in force, if it is not: the one read before stays.
+    pub config_rejected: Option<String>,
+    /// Number of the desired state in the kernel.
+    pub generation: u64,
+    /// How long the last change of the kernel took, microseconds.
+    pub last_apply_us: u64,
+    /// Changes of the kernel since start.
+    pub applies: u64,
+    /// Times something of ours had been removed by others and was restored.
+    pub repairs: u64,
+    /// Why the last change failed, if it did.
+    pub apply_error: Option<String>,
+    /// Probe rounds started more than a tenth of a second after they were due.
+    pub late_rounds: u64,
+}
+
+/// An interface.
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its device.
+    pub device: String,
+    /// Whether the configuration enables it.
+    pub enabled: bool,
+    /// Its number: routing table, and mark before spreading; 0 if disabled.
+    pub id: u32,
+    /// Packet and connection mark as `0x100`.
+    pub mark: String,
+    /// One per family.
+    pub paths: Vec<Path>,
+}
+
+/// One family of an interface.
+pub struct Path {
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// `online`, `offline`, `connecting`, `disconnecting` or `disabled`.
+    pub status: String,
+    /// Whether it may carry traffic.
+    pub usable: bool,
+    /// Whether any policy uses it now.
+    pub carries: bool,
+    /// Why it is in its state.
+    pub reason: Reason,
+    /// Seconds since it became usable, or stopped being so.
+    pub since_s: u64,
+    /// Seconds since its device became able to carry traffic; 0 if it is not.
+    pub uptime_s: u64,
+    /// `active`, `down` (device) or `disabled` (no targets).
+    pub tracking: String,
+    /// mwan3's score.
+    pub score: u32,
+    /// Answers missed since the last good round.
+    pub lost: u32,
+    /// Rounds started.
+    pub rounds: u64,
+    /// It is held back as flapping.
+    pub hold: Option<Hold>,
+    /// Source address of its probes.
+    pub source: Option<String>,
+    /// Next hop of its routing table.
+    pub gateway: Option<String>,
+    /// Longest time between the first lost packet and the verdict, milliseconds.
+    pub worst_case_detection_ms: u64,
+    /// mwan3's sum of what is missing in the kernel: 1 iif rule, 2 fwmark rule, 4 unreachable rule, 8 inbound
+    /// chain, 16 default route.
+    pub missing: u32,
+    /// Its targets.
+    pub targets: Vec<Target>,
+}
+
+/// Why something is as it is.
+pub struct Reason {
+    /// Stable word.
+    pub code: String,
+    /// For people.
+    pub text: String,
+}
+
+/// A path held back as flapping.
+pub struct Hold {
+    /// Seconds until it may carry again.
+    pub remaining_s: u64,
+    /// Losses that led to it.
+    pub losses: u32,
+}
+
+/// A target of probes.
+pub struct Target {
+    /// Its address.
+    pub ip: String,
+    /// `up`, `down` or `unknown`.
+    pub status: String,
+    /// Last round-trip time, microseconds.
+    pub rtt_us: Option<u64>,
+    /// Probes sent.
+    pub sent: u64,
+    /// Replies received.
+    pub received: u64,
+    /// Why the last probe failed, if known.
+    pub error: Option<String>,
+}
+
+/// A policy.
+pub struct Policy {
+    /// Its name.
+    pub name: String,
+    /// What carries IPv4.
+    pub ipv4: Carrier,
+    /// What carries IPv6.
+    pub ipv6: Carrier,
+}
+
+/// What carries a policy in one family.
+pub struct Carrier {
+    /// The members that carry, in the order of the policy.
+    pub members: Vec<Member>,
+    /// `unreachable`, `blackhole` or `default` if none does.
+    pub last_resort: Option<String>,
+    /// New flows and their bytes so far, by interface.
+    pub counters: Vec<MemberCounter>,
+}
+
+/// A carrying member.
+pub struct Member {
+    /// Name of its interface.
+    pub interface: String,
+    /// weight × 100 / sum of weights, rounded down.
+    pub percent: u32,
+    /// Its weight.
+    pub weight: u32,
+}
+
+/// Flows a member has been given.
+pub struct MemberCounter {
+    /// Name of its interface.
+    pub interface: String,
+    /// First packets of flows.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Networks by family.
+pub struct Networks {
+    /// IPv4 prefixes.
+    pub ipv4: Vec<String>,
+    /// IPv6 prefixes.
+    pub ipv6: Vec<String>,
+}
+
+/// A rule in one family.
+pub struct Rule {
+    /// Its name.
+    pub name: String,
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// Its policy, or `default`, `unreachable`, `blackhole`.
+    pub target: String,
+    /// Whether it is sticky.
+    pub sticky: bool,
+    /// First packets of flows that matched.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Protocol in words or as a number; `all`.
+    pub protocol: String,
+    /// Source; empty = any.
+    pub source: String,
+    /// Destination; empty = any.
+    pub destination: String,
+    /// Everything else that has to match.
+    pub more: String,
+}
+
+/// One finding in the configuration.
+pub struct Diagnostic {
+    /// `error`, `warning` or `note`.
+    pub severity: String,
+    /// Stable code.
+    pub code: String,
+    /// The whole line as `mwan check` prints it.
+    pub text: String,
+}
+
+/// What would change, or differs; schema `mwan.plan.v1`.
+pub struct Plan {
+    /// `mwan.plan.v1`.
+    pub schema: String,
+    /// The whole table as nft text.
+    pub nft: String,
+    /// All ip rules, as `ip rule add` takes them.
+    pub rules: Vec<String>,
+    /// All routes, as `ip route add` takes them.
+    pub routes: Vec<String>,
+    /// What changes in the kernel, in order; empty = nothing.
+    pub changes: Vec<String>,
+    /// What is wrong with the configuration.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// How to bind a command to an interface.
+pub struct Binding {
+    /// Device.
+    pub device: String,
+    /// Source address per family, IPv4 first, as far as there is one.
+    pub sources: Vec<String>,
+    /// The default mark.
+    pub mark: u32,
+}
+}
+
+/// Names of the schemas.
+pub const SCHEMA_STATUS: &str = "mwan.status.v1";
+/// Names of the schemas.
+pub const SCHEMA_PLAN: &str = "mwan.plan.v1";

@@ -50,7 +50,7 @@ codes! {
     WORD_LONG = "E0106", "value too long",
         "One word or value is longer than 64 KiB. The line is skipped. Put long address lists into several rules.";
     FILE_LONG = "E0107", "file too large",
-        "The file is larger than 4 MiB. Only its complete lines below that limit are read (of a `mwan.toml`: nothing).";
+        "A UCI file is larger than 4 MiB: only its complete lines below that limit are read. Or a `mwan.toml` is larger than 1 MiB: nothing of it is read.";
     SECTIONS = "E0108", "too many sections",
         "The file has more than 20000 sections. The surplus is not read.";
     GIVE_UP = "E0109", "too many unreadable lines",
@@ -64,7 +64,7 @@ codes! {
     TOML_TYPE = "E0113", "wrong kind of value",
         "A table stands where a value is expected, or a value where a table is expected. It is not read.";
     DAMAGED = "E0114", "section left out because a line of it cannot be read",
-        "A rule, policy or member with an unreadable line would mean something else than was written, so it is left out. (Interfaces and globals stay, with the default of that option.)";
+        "A rule, policy or member with an unreadable line would mean something else than was written, so it is left out. Interfaces and globals stay, with the default of that option.";
 
     // 02: sections and options.
     SECTION_TYPE = "W0201", "unknown kind of section",
@@ -76,7 +76,7 @@ codes! {
     DUPLICATE = "W0204", "section given twice",
         "Two sections of one kind have the same name. They are merged into the first one, as UCI does; of an option given in both the last one counts.";
     UNNAMED = "W0205", "section without a name",
-        "An interface, member or policy needs a name by which others refer to it. The section is left out. (Rules and globals need none.)";
+        "An interface, member or policy needs a name by which others refer to it. The section is left out. Rules and globals need none.";
     SAME_NAME = "W0206", "name used by sections of different kinds",
         "UCI knows a name only once per file: `uci` and mwan3 would mix these sections up. mwan keeps them apart; rename one before using other tools.";
     SEVERAL = "W0207", "several values where one is expected",
@@ -131,6 +131,8 @@ codes! {
         "With b bits the mask has room for 2^b − 4 interfaces (0x3F00: 60). The interfaces beyond are left out. Disabled interfaces count.";
     THRESHOLDS = "W0508", "recovery threshold worse than failure threshold",
         "A target would be up and down at once. The failure threshold is used for both.";
+    TOO_MANY_TARGETS = "E0509", "too many targets",
+        "An interface has at most 64 targets: each of them is probed in every round. The surplus is left out.";
 
     // 06: members and policies.
     NO_INTERFACE = "E0601", "member without an interface",
@@ -175,6 +177,8 @@ codes! {
         "Names of sets have at most 31, of interfaces at most 255 characters: letters, digits and . _ - . The rule is left out.";
     NEVER = "W0709", "protocol of the other family",
         "icmp exists in IPv4 only and icmpv6 in IPv6 only; with this family the rule never matches.";
+    RULE_KEY = "E0710", "unknown key in a rule",
+        "In `mwan.toml` a rule with an unknown key is left out: if the key was meant to narrow it, it would match too much. In UCI files the option is ignored, as mwan3 does: W0202.";
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ pub enum Severity {
     Note,
     /// Something does not do what it seems to.
     Warning,
-    /// A section was left out; `mwan check` fails.
+    /// Something was left out or replaced by its default; `mwan check` fails.
     Error,
 }
 
@@ -46,21 +46,37 @@ pub struct Diagnostic {
 impl std::fmt::Display for Diagnostic {
     /// `FILE:LINE: SEVERITY[CODE]: SECTION, option 'NAME': MESSAGE; hint: HINT`, always one line.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.location.file.escape_debug())?;
+        write!(f, "{}", OneLine(&self.location.file))?;
         if self.location.line > 0 {
             write!(f, ":{}", self.location.line)?;
         }
         write!(f, ": {}[{}]: ", self.severity.name(), self.code)?;
         if !self.section.is_empty() {
-            write!(f, "{}", self.section.escape_debug())?;
+            write!(f, "{}", OneLine(&self.section))?;
             f.write_str(if self.option.is_some() { ", " } else { ": " })?;
         }
         if let Some(option) = &self.option {
-            write!(f, "option '{}': ", option.escape_debug())?;
+            write!(f, "option '{}': ", OneLine(option))?;
         }
-        write!(f, "{}", self.message)?;
+        write!(f, "{}", OneLine(&self.message))?;
         if let Some(hint) = &self.hint {
-            write!(f, "; hint: {hint}")?;
+            write!(f, "; hint: {}", OneLine(hint))?;
+        }
+        Ok(())
+    }
+}
+
+/// Text with everything escaped that could break the line or steer a terminal.
+struct OneLine<'a>(&'a str);
+
+impl std::fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        use std::fmt::Write;
+        for c in self.0.chars() {
+            match c {
+                '\'' | '"' | '\\' => f.write_char(c)?,
+                _ => write!(f, "{}", c.escape_debug())?,
+            }
         }
         Ok(())
     }

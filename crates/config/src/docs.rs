@@ -53,9 +53,13 @@ pub fn configuration_md() -> String {
 fn about(kind: SectionKind) -> &'static str {
     match kind {
         SectionKind::Globals => "Settings of the whole program. One section; its name is of no importance.",
-        SectionKind::Interface => "A WAN. The position among all interface sections, disabled ones included, is its first id.",
+        SectionKind::Interface => {
+            "A WAN. The position among all interface sections, disabled ones included, is its first id."
+        }
         SectionKind::Member => "An interface with metric and weight, for use in policies.",
-        SectionKind::Policy => "Members; the lowest metric among the usable ones carries, equal metrics share by weight.",
+        SectionKind::Policy => {
+            "Members; the lowest metric among the usable ones carries, equal metrics share by weight."
+        }
         SectionKind::Rule => "Ordered; the first rule that matches decides. May be anonymous.",
         SectionKind::Ipset => "Read, but not acted on yet.",
     }

@@ -14,6 +14,9 @@ use crate::suggest::nearest;
 use crate::uci::Section;
 use crate::values;
 
+/// Unknown options of one section for which the nearest name is looked for: more than anyone reads.
+const SUGGESTIONS_MAX: u32 = 100;
+
 /// One value with its line.
 #[derive(Clone, Debug)]
 pub(crate) struct Item {
@@ -37,6 +40,9 @@ pub(crate) struct Fields<'a> {
     values: BTreeMap<&'static str, Value>,
     /// Set by [`Fields::refuse`]: the section cannot be kept.
     pub(crate) left_out: bool,
+    /// A line of the section could not be read: nothing in it can be relied on.
+    pub(crate) damaged: bool,
+    suggestions_left: u32,
     #[cfg(test)]
     asked: std::collections::BTreeSet<&'static str>,
 }
@@ -58,6 +64,8 @@ impl<'a> Fields<'a> {
             line: section.line,
             values: BTreeMap::new(),
             left_out: false,
+            damaged: false,
+            suggestions_left: SUGGESTIONS_MAX,
             #[cfg(test)]
             asked: Default::default(),
         };
@@ -96,10 +104,21 @@ impl<'a> Fields<'a> {
 
     fn unknown(&mut self, name: &str, line: u32) {
         let dialect = self.dialect;
-        let problem = Problem::new(codes::OPTION, "unknown option; it is ignored");
+        let problem = if dialect == Dialect::Native && self.kind == SectionKind::Rule {
+            self.left_out = true;
+            Problem::new(codes::RULE_KEY, "unknown key; the rule is left out")
+        } else {
+            Problem::new(codes::OPTION, "unknown option; it is ignored")
+        };
+        let other = if dialect == Dialect::Uci { Dialect::Native } else { Dialect::Uci };
+        let translated = options_of(self.kind)
+            .find(|o| o.names(other).any(|n| n == name))
+            .and_then(|o| o.names(dialect).next());
         let known = || options_of(self.kind).flat_map(|o| o.names(dialect));
+        self.suggestions_left = self.suggestions_left.saturating_sub(1);
+        let near = || if self.suggestions_left > 0 { nearest(name, known()) } else { None };
         let elsewhere = || options().iter().find(|o| o.names(dialect).any(|n| n == name));
-        let problem = match (nearest(name, known()), elsewhere()) {
+        let problem = match (translated.or_else(near), elsewhere()) {
             (Some(word), _) => problem.hint(format!("did you mean '{word}'?")),
             (None, Some(doc)) => {
                 problem.hint(format!("it belongs to a section of kind '{}'", kind_name(doc, dialect)))
@@ -268,3 +287,39 @@ const FAMILY_WORDS: &[(&str, Families)] = &[
     ("any", Families::ALL),
     ("all", Families::ALL),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interface::{read_globals, read_interface};
+    use crate::names::Names;
+    use crate::policy::{finish_policy, read_member, read_use_member};
+    use crate::rule::read_rule;
+
+    /// An option that is in the table but in no reader would be silently dropped.
+    #[test]
+    fn every_option_of_the_table_is_read() {
+        for kind in SectionKind::ALL {
+            let mut report = Report::new("f");
+            let location = report.location(1);
+            let section =
+                Section { kind: kind.noun().into(), name: None, line: 1, entries: Vec::new(), damaged: None };
+            let mut f = Fields::new(&mut report, Dialect::Uci, kind, String::new(), &section);
+            match kind {
+                SectionKind::Globals => drop(read_globals(&mut f)),
+                SectionKind::Interface => drop(read_interface(&mut f, "x", 1, location)),
+                SectionKind::Member => drop(read_member(&mut f, "x", &Names::default())),
+                SectionKind::Policy => {
+                    let members = read_use_member(&mut f, &BTreeMap::new(), &Names::default());
+                    finish_policy(&mut f, "x", members, location);
+                    for read_by_native in ["prefer", "balance"] {
+                        f.asked.insert(read_by_native);
+                    }
+                }
+                SectionKind::Rule => drop(read_rule(&mut f, "x", &Names::default(), location)),
+                SectionKind::Ipset => {}
+            }
+            assert_eq!(f.never_asked(), Vec::<&str>::new(), "{kind:?}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Reads an interface and the globals: sections that are never left out for a bad value.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ const COUNT_MAX: u32 = 100;
 const ROUNDS_MAX: u32 = 1000;
 /// Largest payload: an IP packet holds 65535 bytes with its headers.
 const SIZE_MAX: u32 = 65_000;
+/// Every target is probed in every round.
+const TARGETS_MAX: usize = 64;
 /// A minute of latency is an outage.
 const LATENCY_MS_MAX: u32 = 60_000;
 /// ip rule priority of the main table; ours must come before.
@@ -49,7 +52,12 @@ fn defaults(dialect: Dialect) -> Defaults {
 
 /// Reads one interface section. A bad value is reported and replaced by its default: an interface that
 /// works must not disappear because of a typing error.
-pub(crate) fn read_interface(fields: &mut Fields<'_>, name: &str, position: u16, location: Location) -> Interface {
+pub(crate) fn read_interface(
+    fields: &mut Fields<'_>,
+    name: &str,
+    position: u16,
+    location: Location,
+) -> Interface {
     let defaults = defaults(fields.dialect);
     let enabled = read_enabled(fields, &defaults);
     let targets = read_targets(fields);
@@ -69,8 +77,8 @@ pub(crate) fn read_interface(fields: &mut Fields<'_>, name: &str, position: u16,
         position,
         device: fields.get("device", values::device),
         families,
-        gateway4,
-        gateway6,
+        gateway4: gateway4.filter(|_| families.v4),
+        gateway6: gateway6.filter(|_| families.v6),
         tracking,
         initial_state,
         failback: fields.get("failback", |t| values::failback(t, drain)).unwrap_or(Failback::Keep),
@@ -91,6 +99,11 @@ fn read_enabled(fields: &mut Fields<'_>, defaults: &Defaults) -> bool {
 fn read_targets(fields: &mut Fields<'_>) -> Vec<(IpAddr, u32)> {
     let mut targets: Vec<(IpAddr, u32)> = Vec::new();
     for item in fields.pieces("track_ip") {
+        if targets.len() == TARGETS_MAX {
+            let message = format!("more than {TARGETS_MAX} targets; the others are left out");
+            fields.add("track_ip", item.line, Problem::new(codes::TOO_MANY_TARGETS, message));
+            break;
+        }
         match values::host(&item.text) {
             Ok(ip) if targets.iter().any(|(t, _)| *t == ip) => {
                 let message = format!("{ip} is given twice; it counts once");
@@ -126,7 +139,12 @@ fn read_gateways(fields: &mut Fields<'_>) -> (Option<std::net::Ipv4Addr>, Option
     (gateway4, gateway6)
 }
 
-fn read_families(fields: &mut Fields<'_>, targets: &[(IpAddr, u32)], gateway4: bool, gateway6: bool) -> Families {
+fn read_families(
+    fields: &mut Fields<'_>,
+    targets: &[(IpAddr, u32)],
+    gateway4: bool,
+    gateway6: bool,
+) -> Families {
     const V4: Families = Families { v4: true, v6: false };
     let given = fields.families("family", false);
     let families = given.unwrap_or_else(|| match fields.dialect {
@@ -169,7 +187,11 @@ fn read_tracking(
         }
     }
     let tracking = Tracking {
-        method: if not_yet(SectionKind::Interface, "track_method").is_some() { TrackMethod::Ping } else { method },
+        method: if not_yet(SectionKind::Interface, "track_method").is_some() {
+            TrackMethod::Ping
+        } else {
+            method
+        },
         targets: kept,
         track_gateway: fields.bool("track_gateway", false),
         reliability: fields.number("reliability", 1, RELIABILITY_MAX, 1),
@@ -233,11 +255,13 @@ fn check_target_numbers(fields: &mut Fields<'_>, tracking: &Tracking, families: 
         let listed = tracking.targets.iter().filter(|ip| Family::of(**ip) == family).count();
         let targets = listed + usize::from(gateway);
         if targets == 0 {
-            let message = format!("no target for {family}: not tracked, it counts as up while its device is up");
+            let message =
+                format!("no target for {family}: not tracked, it counts as up while its device is up");
             fields.say(Problem::new(codes::UNTRACKED, message));
         } else if tracking.reliability as usize > targets {
+            let (wanted, plural) = (tracking.reliability, if targets == 1 { "" } else { "s" });
             let message =
-                format!("reliability {} of {targets} targets: {family} is always down", tracking.reliability);
+                format!("reliability {wanted} with {targets} target{plural} of {family}: always down");
             fields.say(
                 Problem::new(codes::RELIABILITY, message)
                     .hint(format!("use at most {targets}, or add targets of {family}")),
@@ -300,9 +324,10 @@ pub(crate) fn read_globals(fields: &mut Fields<'_>) -> Globals {
         masquerade: fields.get("masquerade", masquerade).unwrap_or(default.masquerade),
         rule_base: read_rule_base(fields),
     };
+    let mut seen = BTreeSet::new();
     for item in fields.pieces("rt_table_lookup") {
         match values::table(&item.text) {
-            Ok(table) if globals.rt_table_lookup.contains(&table) => {}
+            Ok(table) if !seen.insert(table) => {}
             Ok(table) => globals.rt_table_lookup.push(table),
             Err(mut problem) => {
                 problem.message.push_str("; it is ignored");
@@ -331,13 +356,16 @@ fn loglevel(text: &str) -> Result<u8, Problem> {
         ("alert", 1),
         ("crit", 2),
         ("error", 3),
-        ("err", 3),
         ("warning", 4),
-        ("warn", 4),
         ("notice", 5),
         ("info", 6),
         ("debug", 7),
     ];
+    let text = match text {
+        "err" => "error",
+        "warn" => "warning",
+        other => other,
+    };
     values::number(text, 0, 7).map(|n| n as u8).or_else(|_| values::word(text, LEVELS))
 }
 
@@ -379,7 +407,8 @@ fn check_rule_base(fields: &mut Fields<'_>, globals: &mut Globals) {
         _ => None,
     });
     let too_high = bands.iter().find(|(_, last, _)| *last >= PRIORITY_MAIN);
-    let too_high = too_high.map(|(_, last, name)| format!("the band {name} ends at {last}, behind the main table"));
+    let too_high =
+        too_high.map(|(_, last, name)| format!("the band {name} ends at {last}, behind the main table"));
     if let Some(message) = collision.or(too_high) {
         fields.say(
             Problem::new(codes::RULE_BASE, format!("{message}; the default bases are used"))

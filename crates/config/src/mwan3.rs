@@ -54,7 +54,8 @@ fn known_sections(report: &mut Report, sections: Vec<Section>) -> Vec<Known> {
     let mut kinds_of_name: BTreeMap<String, (SectionKind, u32)> = BTreeMap::new();
     let mut count: BTreeMap<SectionKind, usize> = BTreeMap::new();
     for section in sections {
-        let Some(kind) = SectionKind::ALL.into_iter().find(|k| k.uci().contains(&section.kind.as_str())) else {
+        let Some(kind) = SectionKind::ALL.into_iter().find(|k| k.uci().contains(&section.kind.as_str()))
+        else {
             unknown_kind(report, &section);
             continue;
         };
@@ -157,11 +158,14 @@ fn build(report: &mut Report, sections: &[Known]) -> Config {
 
 fn read_interfaces(report: &mut Report, sections: &[Known], names: &mut Names) -> Vec<Interface> {
     let mut interfaces = Vec::new();
-    for known in named(report, sections, SectionKind::Interface) {
+    named(report, sections, SectionKind::Interface); // says which have no name
+    // mwan3 counts those, too.
+    for (index, known) in of_kind(sections, SectionKind::Interface).enumerate().filter(|(_, k)| !k.anonymous)
+    {
         let line = known.section.line;
         let location = report.location(line);
         // At most SECTIONS_MAX sections: fits.
-        let position = u16::try_from(interfaces.len() + 1).unwrap_or(u16::MAX);
+        let position = u16::try_from(index + 1).unwrap_or(u16::MAX);
         let mut fields = fields(report, known);
         names.keep(&known.name, line);
         interfaces.push(read_interface(&mut fields, &known.name, position, location));
@@ -222,6 +226,7 @@ pub(crate) fn open<'a>(
     if let Some(line) = section.damaged.filter(|_| strict) {
         let message = format!("line {line} cannot be read; the {} is left out", kind.noun());
         fields.refuse(Problem::new(codes::DAMAGED, message));
+        fields.damaged = true;
     }
     fields
 }

@@ -1,15 +1,28 @@
 //! Names that sections give to be referred to, and those that were given but not kept.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use crate::report::{Problem, show};
 use crate::suggest::nearest;
 
 /// Names of one kind of section.
-#[derive(Default)]
 pub(crate) struct Names {
+    /// How often a near name may still be looked for; that is the one step whose cost is a product.
+    suggestions_left: Cell<u32>,
     /// Line of the section, and whether it was kept.
     known: BTreeMap<String, (u32, bool)>,
+}
+
+/// Suggestions per kind of name: more than anyone reads.
+const SUGGESTIONS_MAX: u32 = 100;
+/// Names compared for a suggestion.
+const COMPARED_NAMES_MAX: usize = 1000;
+
+impl Default for Names {
+    fn default() -> Self {
+        Names { suggestions_left: Cell::new(SUGGESTIONS_MAX), known: BTreeMap::new() }
+    }
 }
 
 impl Names {
@@ -45,8 +58,13 @@ impl Names {
             return Problem::new(code, message).hint(format!("see line {line}"));
         }
         let problem = Problem::new(code, format!("there is no {noun} {}; {consequence}", show(name)));
+        let left = self.suggestions_left.get();
+        if left == 0 {
+            return problem;
+        }
+        self.suggestions_left.set(left - 1);
         let kept = self.known.iter().filter(|(_, (_, kept))| *kept).map(|(n, _)| n.as_str());
-        match nearest(name, kept.chain(also)) {
+        match nearest(name, also.chain(kept.take(COMPARED_NAMES_MAX))) {
             Some(word) => problem.hint(format!("did you mean '{word}'?")),
             None => problem,
         }

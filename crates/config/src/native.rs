@@ -4,7 +4,7 @@
 //! The tables are turned into the same sections as UCI's and read by the same readers, by the names and
 //! defaults of the native dialect. So a value means the same in both formats, and so does a mistake.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use toml::Spanned;
@@ -21,15 +21,19 @@ use crate::policy::{WEIGHT_MAX, finish_policy, weight, weight_large};
 use crate::report::{Place, Problem, Report, show};
 use crate::rule::read_rule;
 use crate::suggest::nearest;
-use crate::uci::{Entry, FILE_BYTES_MAX, NAME_BYTES_MAX, SECTIONS_MAX, Section};
+use crate::uci::{Entry, NAME_BYTES_MAX, SECTIONS_MAX, Section};
+
+/// Largest file that is read: ten thousand rules. Less than in UCI, since the TOML parser remembers every
+/// error of a file that is something else.
+const TOML_BYTES_MAX: usize = 1 << 20;
 
 type Value<'t, 'i> = &'t Spanned<DeValue<'i>>;
 
 /// Reads a `mwan.toml`.
 pub(crate) fn parse(file_name: &str, bytes: &[u8]) -> (Config, Report) {
     let mut report = Report::new(file_name);
-    if bytes.len() > FILE_BYTES_MAX {
-        let message = format!("{} bytes; the limit is {FILE_BYTES_MAX}", bytes.len());
+    if bytes.len() > TOML_BYTES_MAX {
+        let message = format!("{} bytes; the limit is {TOML_BYTES_MAX}", bytes.len());
         report.add(Place::default(), Problem::new(codes::FILE_LONG, message));
         return (Config::default(), report);
     }
@@ -41,53 +45,65 @@ pub(crate) fn parse(file_name: &str, bytes: &[u8]) -> (Config, Report) {
     // Replacement characters keep the lines; no value with one passes its reader.
     let text = String::from_utf8_lossy(bytes);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let (table, errors) = DeTable::parse_recoverable(text);
-    let mut source = Source::new(text);
-    for error in errors {
-        let span = error.span().unwrap_or(0..0);
-        let message = error.message().lines().next().unwrap_or_default().escape_debug().to_string();
-        let place = Place { line: source.line(span.start), ..Place::default() };
-        report.add(place, Problem::new(codes::TOML, message));
-        source.errors.push(span.start);
+    let mut sections = Sections::default();
+    match DeTable::parse(text) {
+        Ok(table) => sections.collect(&Source::new(text, 1), &mut report, table.get_ref()),
+        Err(error) => {
+            let line = Source::new(text, 1).line(error.span().unwrap_or(0..0).start);
+            sections.collect_chunks(text, &mut report, line, &error);
+        }
     }
-    let sections = Sections::collect(&source, &mut report, table.get_ref());
+    sections.check_numbers(&mut report);
     (build(&mut report, &sections), report)
 }
 
-/// The text, to find lines and the section an error belongs to.
+/// A text that is parsed as one, to find the lines of its parts.
 struct Source {
+    first_line: u32,
     /// Where each line begins.
     lines: Vec<usize>,
-    /// Where each line begins that looks like a table header.
-    headers: Vec<usize>,
-    /// Where the syntax errors are.
-    errors: Vec<usize>,
+    /// Line of the first syntax error. What stands in such a text may mean something else than written.
+    damaged: Option<u32>,
 }
 
 impl Source {
-    fn new(text: &str) -> Self {
-        let (mut lines, mut headers, mut at) = (Vec::new(), Vec::new(), 0);
-        for line in text.split_inclusive('\n') {
-            lines.push(at);
-            if line.trim_start().starts_with('[') {
-                headers.push(at);
-            }
+    fn new(text: &str, first_line: u32) -> Self {
+        let mut at = 0;
+        let lines = text.split_inclusive('\n').map(|line| {
             at += line.len();
-        }
-        Source { lines, headers, errors: Vec::new() }
+            at - line.len()
+        });
+        Source { first_line, lines: lines.collect(), damaged: None }
     }
 
     fn line(&self, offset: usize) -> u32 {
-        u32::try_from(self.lines.partition_point(|start| *start <= offset)).unwrap_or(u32::MAX).max(1)
+        let index = self.lines.partition_point(|start| *start <= offset).saturating_sub(1);
+        self.first_line.saturating_add(u32::try_from(index).unwrap_or(u32::MAX))
     }
+}
 
-    /// Line of a syntax error in the section whose header (or inline table) spans `span`.
-    fn damaged(&self, span: Range<usize>) -> Option<u32> {
-        let end_of_section = self.headers.get(self.headers.partition_point(|h| *h <= span.start));
-        let end = end_of_section.copied().unwrap_or(usize::MAX).max(span.end);
-        let begin = self.lines.get(self.line(span.start) as usize - 1).copied().unwrap_or(0);
-        self.errors.iter().find(|e| (begin..end).contains(*e)).map(|e| self.line(*e))
+/// The text in pieces that each begin with the header of a table we know. A syntax error can then spoil
+/// only its own table: an array without its end would swallow all that follow.
+fn chunks(text: &str) -> Vec<(u32, &str)> {
+    let (mut found, mut at, mut begin, mut begin_line) = (Vec::new(), 0, 0, 1);
+    for (line, content) in (1u32..).zip(text.split_inclusive('\n')) {
+        if is_header(content) && at > begin {
+            found.push((begin_line, &text[begin..at]));
+            (begin, begin_line) = (at, line);
+        }
+        at += content.len();
     }
+    found.push((begin_line, &text[begin..]));
+    found
+}
+
+fn is_header(line: &str) -> bool {
+    let Some(inside) = line.trim_start().strip_prefix('[') else { return false };
+    let inside = inside.trim_start_matches('[').trim_start();
+    SectionKind::ALL
+        .into_iter()
+        .filter_map(SectionKind::native)
+        .any(|group| inside.strip_prefix(group).is_some_and(|rest| rest.trim_start().starts_with(['.', ']'])))
 }
 
 /// One element of `prefer` or `balance`: an interface and its weight.
@@ -114,11 +130,41 @@ struct Sections {
 }
 
 impl Sections {
-    fn collect(source: &Source, report: &mut Report, table: &DeTable<'_>) -> Self {
-        let mut sections = Sections::default();
+    /// Reads a text that is not TOML as a whole, table by table.
+    fn collect_chunks(&mut self, text: &str, report: &mut Report, line: u32, error: &toml::de::Error) {
+        let mut found = false;
+        for (first_line, chunk) in chunks(text) {
+            let mut source = Source::new(chunk, first_line);
+            let (table, errors) = DeTable::parse_recoverable(chunk);
+            for error in &errors {
+                let line = source.line(error.span().unwrap_or(0..0).start);
+                // One per line, and none after an array or table that lost its end: those are echoes.
+                if source.damaged != Some(line) {
+                    syntax_error(report, line, error);
+                }
+                source.damaged = Some(line);
+                if ["array", "inline table"].iter().any(|word| error.message().contains(word)) {
+                    break;
+                }
+            }
+            found |= source.damaged.is_some();
+            self.collect(&source, report, table.get_ref());
+        }
+        // Nothing is wrong inside of any table: then a table is there twice.
+        if !found {
+            syntax_error(report, line, error);
+        }
+    }
+
+    fn collect(&mut self, source: &Source, report: &mut Report, table: &DeTable<'_>) {
+        let sections = self;
         for (key, key_span, value) in in_order(table) {
             let line = source.line(key_span.start);
             match (key, value.get_ref()) {
+                ("global", DeValue::Table(_)) if sections.globals.is_some() => {
+                    let problem = Problem::new(codes::TOML, "given before; this one is left out");
+                    report.add(Place { line, section: key, option: None }, problem);
+                }
                 ("global", DeValue::Table(t)) => {
                     sections.globals = Some(section(source, report, "global", None, (key_span, t), &[]));
                 }
@@ -140,7 +186,10 @@ impl Sections {
                 ("global" | "wan" | "policy" | "rule", _) => {
                     let how = if key == "rule" { "[[rule]]" } else { "a table" };
                     let place = Place { line, section: key, option: None };
-                    report.add(place, Problem::new(codes::TOML_TYPE, format!("expected {how}; it is not read")));
+                    report.add(
+                        place,
+                        Problem::new(codes::TOML_TYPE, format!("expected {how}; it is not read")),
+                    );
                 }
                 _ => {
                     let place = Place { line, section: &escape(key), option: None };
@@ -156,11 +205,12 @@ impl Sections {
                 }
             }
         }
-        sections.limit(report);
-        sections
     }
 
-    fn limit(&mut self, report: &mut Report) {
+    /// Leaves out tables given twice (only seen where the text is not TOML) and those beyond the limit.
+    fn check_numbers(&mut self, report: &mut Report) {
+        unique(report, &mut self.wans, |s| s);
+        unique(report, &mut self.policies, |p| &p.section);
         let surplus = self.rules.get(SECTIONS_MAX).map(|s| s.line);
         self.rules.truncate(SECTIONS_MAX);
         let surplus = surplus.or(self.wans.get(SECTIONS_MAX).map(|s| s.line));
@@ -170,6 +220,27 @@ impl Sections {
             report.add(Place { line, ..Place::default() }, Problem::new(codes::SECTIONS, message));
         }
     }
+}
+
+fn syntax_error(report: &mut Report, line: u32, error: &toml::de::Error) {
+    let message = error.message().lines().next().unwrap_or_default().to_owned();
+    report.add(Place { line, ..Place::default() }, Problem::new(codes::TOML, message));
+}
+
+fn unique<T>(report: &mut Report, list: &mut Vec<T>, section: impl Fn(&T) -> &Section) {
+    let mut lines: BTreeMap<String, u32> = BTreeMap::new();
+    list.retain(|item| {
+        let section = section(item);
+        let label = format!("{}.{}", section.kind, section.name.as_deref().unwrap_or_default());
+        let Some(line) = lines.get(&label) else {
+            lines.insert(label, section.line);
+            return true;
+        };
+        let message = format!("given before, in line {line}; this one is left out");
+        let place = Place { line: section.line, section: &label, option: None };
+        report.add(place, Problem::new(codes::TOML, message).hint("rename one of them"));
+        false
+    });
 }
 
 /// The entries of a table in the order of the file (the parser sorts them by name).
@@ -222,7 +293,7 @@ fn section(
         name: name.map(str::to_owned),
         line: source.line(span.start),
         entries: Vec::new(),
-        damaged: source.damaged(span),
+        damaged: source.damaged,
     };
     for (key, key_span, value) in in_order(table) {
         if special.contains(&key) {
@@ -272,7 +343,13 @@ fn rule(source: &Source, report: &mut Report, value: Value<'_, '_>) -> Option<Se
     Some(section)
 }
 
-fn policy(source: &Source, report: &mut Report, name: &str, span: Range<usize>, table: &DeTable<'_>) -> PolicyText {
+fn policy(
+    source: &Source,
+    report: &mut Report,
+    name: &str,
+    span: Range<usize>,
+    table: &DeTable<'_>,
+) -> PolicyText {
     let mut text = PolicyText {
         section: section(source, report, "policy", Some(name), (span, table), &["prefer", "balance"]),
         lists: Vec::new(),
@@ -373,7 +450,8 @@ fn read_rules(report: &mut Report, sections: &[Section], policies: &Names, confi
         let mut fields =
             open(report, Dialect::Native, SectionKind::Rule, format!("rule {}", show(&name)), section);
         if name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-            let problem = Problem::new(codes::NAME, format!("{} is not a name; the rule is left out", show(&name)));
+            let problem =
+                Problem::new(codes::NAME, format!("{} is not a name; the rule is left out", show(&name)));
             fields.refuse(problem);
         }
         if let Some(line) = lines.get(&name) {
@@ -398,30 +476,30 @@ fn read_members(fields: &mut Fields<'_>, text: &PolicyText, interfaces: &Names) 
         let message = "neither prefer nor balance is given; the policy is left out";
         fields.refuse(Problem::new(codes::PREFER_OR_BALANCE, message));
     }
-    let mut members: Vec<Member> = Vec::new();
+    let (mut members, mut seen) = (Vec::new(), BTreeSet::new());
     for (key, _, tiers) in &text.lists {
         for (tier, share) in tiers.iter().enumerate().flat_map(|(t, s)| s.iter().map(move |s| (t, s))) {
-            // At most FILE_BYTES_MAX / 3 elements: fits.
+            // At most TOML_BYTES_MAX / 3 elements: fits.
             let metric = u32::try_from(tier + 1).unwrap_or(u32::MAX);
-            members.extend(read_share(fields, key, share, metric, &members, interfaces));
+            members.extend(read_share(fields, key, share, metric, &mut seen, interfaces));
         }
     }
     members
 }
 
-fn read_share(
+fn read_share<'s>(
     fields: &mut Fields<'_>,
     key: &'static str,
-    share: &Share,
+    share: &'s Share,
     metric: u32,
-    before: &[Member],
+    seen: &mut BTreeSet<&'s str>,
     interfaces: &Names,
 ) -> Option<Member> {
     let name = &share.interface;
     let problem = if !interfaces.contains(name) {
         let none = std::iter::empty();
         interfaces.unknown(codes::UNKNOWN_INTERFACE, "wan", name, "it is not used", none)
-    } else if before.iter().any(|m| m.interface == *name) {
+    } else if !seen.insert(name) {
         Problem::new(codes::MEMBER_TWICE, format!("wan {} is given twice; it is used once", show(name)))
     } else {
         match &share.weight {

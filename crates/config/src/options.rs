@@ -169,7 +169,12 @@ const NOT_YET: &[NotYet] = {
     use SectionKind::*;
     &[
         later(Globals, "logging", NO, "no rule is logged"),
-        later(Globals, "local_source", &["none"], "traffic of the router itself keeps its own source address"),
+        later(
+            Globals,
+            "local_source",
+            &["none"],
+            "traffic of the router itself keeps its own source address",
+        ),
         later(
             Globals,
             "source_routing",
@@ -189,7 +194,10 @@ const NOT_YET: &[NotYet] = {
         ),
         later(Rule, "sticky", NO, "each connection is balanced on its own"),
         later(Rule, "logging", NO, "the rule is not logged"),
-        NotYet { leave_out: true, ..later(Rule, "ipset", &[], "the rule is left out: it would match too much") },
+        NotYet {
+            leave_out: true,
+            ..later(Rule, "ipset", &[], "the rule is left out: it would match too much")
+        },
         NotYet {
             leave_out: true,
             ..later(Rule, "ipset_src", &[], "the rule is left out: it would match too much")
@@ -229,7 +237,7 @@ const OPTIONS: &[OptionDoc] = {
         ,
         row(Globals, &["logging"], "logging", "boolean", "0", "Global switch of rule logging."),
         row(Globals, &["loglevel"], "loglevel", "emerg, alert, crit, error, warning, notice, info, debug", "notice", "Level of rule logging."),
-        row(Globals, &["local_source"], "", "interface name, or none", "none", "Interface whose address is the source of the router's own traffic (mwan3 1.x and cloud configurations)."),
+        row(Globals, &["local_source"], "", "interface name, or none", "none", "Interface whose address is the source of the router's own traffic (mwan3 of OpenWrt 18.06 and cloud configurations)."),
         row(Globals, &["source_routing"], "", "boolean", "0", "Traffic that already has a WAN's source address leaves by that WAN (mwan4)."),
         row(Globals, &["mode"], "", "string", "", "Written by cloud configurations (`LOAD_BALANCE`, `FAIL_OVER`); the rules say the same."),
         row(Globals, &["rtmon_interval"], "", "seconds", "", "Without effect since mwan3 2.9: routes are followed as they change."),
@@ -296,7 +304,7 @@ const OPTIONS: &[OptionDoc] = {
         row(Rule, &["timeout"], "sticky_timeout", "time", "600", "Time of sticky."),
         row(Rule, &["logging"], "logging", "boolean", "0", "Log the first packet of each connection (needs the global switch, too)."),
         row(Rule, &["use_policy", "use_strategy"], "policy", "policy name, or default, unreachable, blackhole", "", "Where matching traffic goes. Required."),
-        row(Rule, &["equalize"], "", "boolean", "", "Without effect since mwan3 1.5."),
+        row(Rule, &["equalize"], "", "boolean", "", "Of early versions of mwan3; without effect."),
         list(row(Rule, &["comment"], "comment", "text", "", "For people.")),
     ]
 };

@@ -1,7 +1,7 @@
 //! Reads members and policies. A member that cannot be read as written is left out of its policies; a
 //! policy stays as long as one member is left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codes;
 use crate::fields::Fields;
@@ -19,6 +19,9 @@ pub(crate) const WEIGHT_MAX: u32 = 1000;
 
 /// Reads one member section; `None` if it is left out.
 pub(crate) fn read_member(fields: &mut Fields<'_>, name: &str, interfaces: &Names) -> Option<Member> {
+    if fields.damaged {
+        return None;
+    }
     fields.items("comment");
     let metric = fields.must("metric", |t| {
         values::number(t, 0, METRIC_MAX).map_err(|_| {
@@ -87,15 +90,19 @@ pub(crate) fn read_use_member(
     names: &Names,
 ) -> Vec<Member> {
     let mut used: Vec<Member> = Vec::new();
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    let mut first_of: BTreeMap<&str, &str> = BTreeMap::new();
     for item in fields.pieces("use_member") {
-        if used.iter().any(|m| m.name == item.text) {
+        if seen.contains(&item.text) {
             let message = format!("member {} is given twice; it is used once", show(&item.text));
             fields.add("use_member", item.line, Problem::new(codes::MEMBER_TWICE, message));
         } else if let Some(member) = members.get(&item.text) {
-            if let Some(other) = used.iter().find(|m| m.interface == member.interface) {
-                let message = format!("{} and {} are of the same interface", show(&other.name), show(&item.text));
+            if let Some(other) = first_of.get(member.interface.as_str()) {
+                let message = format!("{} and {} are of the same interface", show(other), show(&item.text));
                 fields.add("use_member", item.line, Problem::new(codes::MEMBER_TWICE, message));
             }
+            first_of.entry(&member.interface).or_insert(&member.name);
+            seen.insert(item.text);
             used.push(member.clone());
         } else {
             let none = std::iter::empty();
@@ -113,6 +120,9 @@ pub(crate) fn finish_policy(
     members: Vec<Member>,
     location: Location,
 ) -> Option<Policy> {
+    if fields.damaged {
+        return None;
+    }
     fields.items("comment");
     let last_resort =
         fields.get("last_resort", |t| values::word(t, LAST_RESORTS)).unwrap_or(LastResort::Unreachable);

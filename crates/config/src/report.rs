@@ -1,5 +1,6 @@
 //! Collects diagnostics while a file is read.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::codes;
@@ -70,8 +71,27 @@ impl Report {
         self.diagnostics.extend(diagnostics);
     }
 
+    /// Of a value that cannot be read it need not be said that it is not acted on.
+    fn drop_moot(&mut self) {
+        let wrong: BTreeSet<(u32, Option<String>)> = self
+            .diagnostics
+            .iter()
+            .filter(|d| d.severity == Severity::Error)
+            .map(|d| (d.location.line, d.option.clone()))
+            .collect();
+        self.diagnostics
+            .retain(|d| d.code != codes::NOT_YET || !wrong.contains(&(d.location.line, d.option.clone())));
+    }
+
+    /// All of them, sorted by line.
+    pub(crate) fn sorted(mut self) -> Vec<Diagnostic> {
+        self.diagnostics.sort_by_key(|d| d.location.line);
+        self.diagnostics
+    }
+
     /// Sorted by line, at most [`DIAGNOSTICS_MAX`] and one that says how many more there are.
     pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
+        self.drop_moot();
         self.diagnostics.sort_by_key(|d| d.location.line);
         if self.diagnostics.len() > DIAGNOSTICS_MAX {
             let rest = self.diagnostics.split_off(DIAGNOSTICS_MAX);
@@ -87,7 +107,7 @@ impl Report {
 pub(crate) fn show(value: &str) -> String {
     let mut cut: String = value.chars().take(EXCERPT_CHARS_MAX).collect();
     let dots = if cut.len() < value.len() { "…" } else { "" };
-    cut = cut.escape_debug().to_string().replace("\\'", "'");
+    cut = cut.escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\"");
     format!("'{cut}{dots}'")
 }
 

@@ -33,6 +33,9 @@ pub(crate) fn read_rule(
     policies: &Names,
     location: Location,
 ) -> Option<Rule> {
+    if fields.damaged {
+        return None;
+    }
     for ignored in ["comment", "name", "equalize"] {
         read_ignored(fields, ignored);
     }
@@ -41,11 +44,11 @@ pub(crate) fn read_rule(
     let mut source = fields.must_list("src_ip", |i| values::addresses(texts(i))).flatten();
     let mut destination = fields.must_list("dest_ip", |i| values::addresses(texts(i))).flatten();
     let mut source_ports = fields.must_list("src_port", |i| values::ports(texts(i))).unwrap_or_default();
-    let mut destination_ports = fields.must_list("dest_port", |i| values::ports(texts(i))).unwrap_or_default();
+    let mut destination_ports =
+        fields.must_list("dest_port", |i| values::ports(texts(i))).unwrap_or_default();
     check_ports(fields, &protocols, &mut source_ports, "src_port");
     check_ports(fields, &protocols, &mut destination_ports, "dest_port");
-    let source_interface =
-        fields.must("src_iface", |t| values::foreign_name(t, INTERFACE_NAME_BYTES_MAX));
+    let source_interface = fields.must("src_iface", |t| values::foreign_name(t, INTERFACE_NAME_BYTES_MAX));
     let destination_set = fields.must("ipset", |t| values::foreign_name(t, SET_NAME_BYTES_MAX));
     let source_set = fields.must("ipset_src", |t| values::foreign_name(t, SET_NAME_BYTES_MAX));
     let sticky = fields.bool("sticky", false);
@@ -88,7 +91,8 @@ fn read_ignored(fields: &mut Fields<'_>, key: &'static str) {
 
 /// mwan3 drops the ports of a rule whose protocol has none; so do we, but we say so.
 fn check_ports(fields: &mut Fields<'_>, protocols: &[u8], ports: &mut Vec<PortRange>, key: &'static str) {
-    let has_ports = !protocols.is_empty() && protocols.iter().all(|p| [PROTOCOL_TCP, PROTOCOL_UDP].contains(p));
+    let has_ports =
+        !protocols.is_empty() && protocols.iter().all(|p| [PROTOCOL_TCP, PROTOCOL_UDP].contains(p));
     if ports.is_empty() || has_ports {
         return;
     }
@@ -111,11 +115,15 @@ fn read_rule_families(
     for (key, list) in [("src_ip", &*source), ("dest_ip", &*destination)] {
         let Some(list) = list else { continue };
         let found = families_of(list);
-        if !(wanted.v4 && found.v4) && !(wanted.v6 && found.v6) {
+        if !(wanted.v4 && found.v4 || wanted.v6 && found.v6) {
             let line = fields.items(key).first().map_or(0, |i| i.line);
             let family = if found.v4 { Family::V4 } else { Family::V6 };
             let message = format!("only {family} addresses, but the rule is for {}", names_of(wanted));
-            fields.add(key, line, Problem::new(codes::FAMILY, message).hint("the rule is left out; correct 'family'"));
+            fields.add(
+                key,
+                line,
+                Problem::new(codes::FAMILY, message).hint("the rule is left out; correct 'family'"),
+            );
             fields.left_out = true;
             return None;
         }
@@ -132,7 +140,8 @@ fn read_rule_families(
         list.ranges.retain(|r| families.contains(Family::of(r.first)));
         if list.ranges.len() < before {
             let line = fields.items(key).first().map_or(0, |i| i.line);
-            let message = format!("the rule is for {}; the other addresses have no effect", names_of(families));
+            let message =
+                format!("the rule is for {}; the other addresses have no effect", names_of(families));
             fields.add(key, line, Problem::new(codes::OTHER_ADDRESSES, message));
         }
     }
@@ -171,7 +180,8 @@ fn read_target(fields: &mut Fields<'_>, policies: &Names) -> Option<Target> {
         return Some(Target::Policy(item.text));
     }
     let known = LAST_RESORTS.iter().map(|(w, _)| *w);
-    let problem = policies.unknown(codes::UNKNOWN_POLICY, "policy", &item.text, "the rule is left out", known);
+    let problem =
+        policies.unknown(codes::UNKNOWN_POLICY, "policy", &item.text, "the rule is left out", known);
     fields.add("use_policy", item.line, problem);
     fields.left_out = true;
     None

@@ -14,6 +14,9 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     let limit = (word.len() / 3).clamp(1, 3);
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates {
+        if candidate.chars().count().abs_diff(word.len()) > limit {
+            continue;
+        }
         let other: Vec<char> =
             candidate.to_ascii_lowercase().replace('-', "_").chars().take(COMPARED_CHARS_MAX + 1).collect();
         let d = distance(&word, &other);

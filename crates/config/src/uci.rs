@@ -1,5 +1,6 @@
-//! The UCI grammar: text in, sections out. Follows libuci (`file.c`) with two differences: one bad line
-//! costs that line and not the file, and everything is bounded.
+//! The UCI grammar: text in, sections out. Follows libuci (`file.c`) with three differences: one bad line
+//! costs that line and not the file; everything is bounded; and text right behind a quoted value of several
+//! lines (`'a⏎b'c`) is an error, because in practice it is a forgotten quote that has met the next one.
 //!
 //! - A line holds commands separated by `;`: `package NAME`, `config TYPE [NAME]`, `option NAME VALUE`,
 //!   `list NAME VALUE`, or their first letters, as libuci takes them.
@@ -70,7 +71,7 @@ pub fn parse(file_name: &str, bytes: &[u8]) -> (Vec<Section>, Vec<Diagnostic>) {
         parser.report.add(Place::default(), Problem::new(codes::FILE_LONG, message));
     }
     parser.run();
-    (parser.sections, parser.report.finish())
+    (parser.sections, parser.report.sorted())
 }
 
 /// `value` as a UCI word that reads back as the same value.
@@ -182,7 +183,8 @@ impl Parser<'_> {
         let mut arguments = arguments.into_iter();
         let kind = arguments.next().unwrap_or_default();
         let name = arguments.next().filter(|n| !n.is_empty());
-        let kind_ok = kind.bytes().all(|b| b.is_ascii_graphic()) && (1..=NAME_BYTES_MAX).contains(&kind.len());
+        let kind_ok =
+            kind.bytes().all(|b| b.is_ascii_graphic()) && (1..=NAME_BYTES_MAX).contains(&kind.len());
         if !kind_ok {
             return Err(Problem::new(codes::NAME, format!("{} is not a section type", show(&kind))));
         }
@@ -206,7 +208,10 @@ impl Parser<'_> {
             return Err(Problem::new(codes::NAME, format!("{} is not an option name", show(&name))));
         }
         let Some(section) = self.sections.last_mut() else {
-            return Err(Problem::new(codes::OUTSIDE, format!("{} stands before the first section", show(&name))));
+            return Err(Problem::new(
+                codes::OUTSIDE,
+                format!("{} stands before the first section", show(&name)),
+            ));
         };
         section.entries.push(Entry { name, value, list, line });
         Ok(())
@@ -353,12 +358,19 @@ impl Cursor<'_> {
     }
 
     fn quoted(&mut self, mark: u8, word: &mut Vec<u8>) -> Result<(), Problem> {
+        let line = self.line;
         self.at += 1;
         loop {
             match self.peek() {
                 None => return Err(Problem::new(codes::OPEN_QUOTE, "the quoted value is never closed")),
                 Some(b) if b == mark => {
                     self.at += 1;
+                    // Only `'\''` may follow a quoted text of several lines.
+                    let ends = self.peek().is_none_or(|b| is_space(b) || b"\\;#".contains(&b));
+                    if self.line > line && !ends {
+                        return Err(Problem::new(codes::OPEN_QUOTE, "the quoted value is not closed")
+                            .hint("a quote is missing in this line"));
+                    }
                     return Ok(());
                 }
                 Some(b'\\') if mark == b'"' => self.escaped(word),

@@ -1,5 +1,6 @@
 //! Text of a value → typed value. Whatever passes here can no longer carry anything into a ruleset.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -87,7 +88,10 @@ pub(crate) fn host(text: &str) -> Result<IpAddr, Problem> {
         IpAddr::V6(v6) => v6.is_unspecified() || v6.is_multicast() || v6.is_loopback(),
     };
     if unusable {
-        return Err(Problem::new(codes::ADDRESS, format!("{} is not the address of a host on a WAN", show(text))));
+        return Err(Problem::new(
+            codes::ADDRESS,
+            format!("{} is not the address of a host on a WAN", show(text)),
+        ));
     }
     Ok(ip)
 }
@@ -121,8 +125,11 @@ pub(crate) fn addresses<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Opti
         };
         // A `!` before the list means all of it; a later one must not change its mind.
         if negated && negations != ranges.len() {
-            return Err(Problem::new(codes::NEGATION, format!("{} is negated, but not what is before it", show(piece)))
-                .hint("split it into two rules"));
+            return Err(Problem::new(
+                codes::NEGATION,
+                format!("{} is negated, but not what is before it", show(piece)),
+            )
+            .hint("split it into two rules"));
         }
         negations += usize::from(negated);
         ranges.push(address_range(piece)?);
@@ -173,17 +180,20 @@ fn prefix_length(base: IpAddr, text: &str) -> Option<u8> {
 
 /// A list of ports and ranges; negated: all others.
 pub(crate) fn ports<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<PortRange>, Problem> {
-    let mut ranges: Vec<PortRange> = Vec::new();
+    let (mut ranges, mut seen) = (Vec::new(), BTreeSet::new());
     let mut negated: Option<bool> = None;
     for piece in texts.flat_map(pieces) {
         let (minus, piece) = piece.strip_prefix('!').map_or((false, piece), |rest| (true, rest));
         if minus && negated.is_some_and(|n| !n) {
-            return Err(Problem::new(codes::PORT, format!("{} is negated, but not what is before it", show(piece))));
+            return Err(Problem::new(
+                codes::PORT,
+                format!("{} is negated, but not what is before it", show(piece)),
+            ));
         }
         negated = Some(negated.unwrap_or(false) || minus);
         if !piece.is_empty() {
             let range = port_range(piece)?;
-            if !ranges.contains(&range) {
+            if seen.insert(range) {
                 ranges.push(range);
             }
         }
@@ -203,10 +213,15 @@ fn port_range(text: &str) -> Result<PortRange, Problem> {
     let port = |s: &str, open: u16| {
         if s.is_empty() { Ok(open) } else { number(s, 1, 65_535).map(|n| n as u16).map_err(|_| bad()) }
     };
-    let range = match text.split_once([':', '-']) {
-        None => number(text, 1, 65_535).map(|n| PortRange { first: n as u16, last: n as u16 }).map_err(|_| bad())?,
-        Some(("", "")) => return Err(bad()),
-        Some((first, last)) => PortRange { first: port(first, 1)?, last: port(last, u16::MAX)? },
+    // An open end (`1024:`) is iptables' notation; with `-` it would look like a negative number.
+    let range = match (text.split_once(':'), text.split_once('-')) {
+        (None, None) | (_, Some(("", _) | (_, ""))) | (Some(("", "")), _) => {
+            let single = number(text, 1, 65_535).map_err(|_| bad())? as u16;
+            PortRange { first: single, last: single }
+        }
+        (Some((first, last)), _) | (None, Some((first, last))) => {
+            PortRange { first: port(first, 1)?, last: port(last, u16::MAX)? }
+        }
     };
     if range.first > range.last {
         return Err(Problem::new(codes::PORT, format!("{} is a reversed range", show(text)))
@@ -302,7 +317,8 @@ pub(crate) fn mask(text: &str) -> Result<u32, Problem> {
         None => number(text, 0, u32::MAX).ok(),
     };
     let mask = parsed.ok_or_else(|| {
-        Problem::new(codes::MASK, format!("{} is not a 32-bit mask", show(text))).hint("write it as in 0x3F00")
+        Problem::new(codes::MASK, format!("{} is not a 32-bit mask", show(text)))
+            .hint("write it as in 0x3F00")
     })?;
     if mask.count_ones() < 3 {
         return Err(Problem::new(codes::MASK, format!("{} has fewer than 3 bits set", show(text)))
@@ -326,17 +342,17 @@ pub(crate) fn table(text: &str) -> Result<u32, Problem> {
 
 /// `keep`, `drain`, `drain TIME`, `move-now`; `drain` alone takes `drain_default`.
 pub(crate) fn failback(text: &str, drain_default: Duration) -> Result<Failback, Problem> {
-    let (first, rest) = text.split_once([' ', '\t', ':']).map_or((text, ""), |(a, b)| (a, b.trim()));
+    let text = text.replace('_', "-");
+    let (first, rest) = text.split_once([' ', '\t', ':']).map_or((text.as_str(), ""), |(a, b)| (a, b.trim()));
     let words = [
         ("keep", Failback::Keep),
         ("drain", Failback::Drain(drain_default)),
         ("move-now", Failback::MoveNow),
-        ("move_now", Failback::MoveNow),
     ];
     match word(first, &words)? {
         Failback::Drain(_) if !rest.is_empty() => time(rest).map(Failback::Drain),
         _ if rest.is_empty() => word(first, &words),
-        _ => Err(Problem::new(codes::WORD, format!("{} is not keep, drain TIME or move-now", show(text)))),
+        _ => Err(Problem::new(codes::WORD, format!("{} is not keep, drain TIME or move-now", show(&text)))),
     }
 }
 
@@ -346,14 +362,22 @@ pub(crate) fn device(text: &str) -> Result<String, Problem> {
     let good = (1..=DEVICE_BYTES_MAX).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-+@~".contains(&b))
         && !matches!(text, "." | "..");
-    if good { Ok(text.to_owned()) } else { Err(Problem::new(codes::DEVICE, format!("{} is not a device name", show(text)))) }
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err(Problem::new(codes::DEVICE, format!("{} is not a device name", show(text))))
+    }
 }
 
 /// A name others (the platform, a set) give something.
 pub(crate) fn foreign_name(text: &str, bytes_max: usize) -> Result<String, Problem> {
     let good = (1..=bytes_max).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@".contains(&b));
-    if good { Ok(text.to_owned()) } else { Err(Problem::new(codes::SET_NAME, format!("{} is not a valid name", show(text)))) }
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err(Problem::new(codes::SET_NAME, format!("{} is not a valid name", show(text))))
+    }
 }
 
 #[cfg(test)]

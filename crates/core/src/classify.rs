@@ -62,8 +62,7 @@ pub fn classify<'a>(
             return Decision::Inbound(wan.id);
         }
     }
-    let local = [&desired.connected, &desired.custom];
-    if local.iter().any(|nets| nets.iter().any(|net| net.contains(&packet.destination))) {
+    if is_local(desired, packet) {
         return Decision::Local;
     }
     match desired.rules.iter().find(|r| matches(r, packet, family, sets)) {
@@ -72,14 +71,46 @@ pub fn classify<'a>(
     }
 }
 
+/// What may carry a flow of which only what conntrack knows is known: not its input device, not what is in
+/// named sets. `None`: no rule decides, or none certainly.
+pub(crate) fn possible(desired: &Desired, packet: &Packet) -> Option<Vec<Carrier>> {
+    let family = Family::of(packet.destination);
+    if is_local(desired, packet) {
+        return None;
+    }
+    let mut carriers = Vec::new();
+    for found in desired.rules.iter() {
+        // A device and sets as the rule would have them.
+        let packet = Packet { input: found.source_device.clone(), ..packet.clone() };
+        if !matches(found, &packet, family, &|_, _| true) {
+            continue;
+        }
+        if let Decision::Rule { carrier, .. } = decide(desired, found, family) {
+            carriers.push(carrier);
+        }
+        let rule = &found.rule;
+        let certain =
+            found.source_device.is_none() && rule.source_set.is_none() && rule.destination_set.is_none();
+        if certain {
+            return Some(carriers);
+        }
+    }
+    None
+}
+
+fn is_local(desired: &Desired, packet: &Packet) -> bool {
+    let local = [&desired.connected, &desired.custom];
+    local.iter().any(|nets| nets.iter().any(|net| net.contains(&packet.destination)))
+}
+
 fn decide<'a>(desired: &'a Desired, found: &'a DesiredRule, family: Family) -> Decision<'a> {
     let (policy, carrier) = match &found.rule.target {
         Target::Direct(resort) => (None, Carrier::LastResort(*resort)),
         Target::Policy(name) => {
             let policy = desired.policies.iter().find(|p| p.name == *name);
             // A rule's policy always exists; should it not, nothing carries the rule's traffic.
-            let carrier = policy
-                .map_or(Carrier::LastResort(LastResort::Unreachable), |p| p.carrier(family).clone());
+            let carrier =
+                policy.map_or(Carrier::LastResort(LastResort::Unreachable), |p| p.carrier(family).clone());
             (Some(name.as_str()), carrier)
         }
     };

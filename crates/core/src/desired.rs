@@ -12,7 +12,9 @@ use mwan_config::{Family, LastResort, Rule, RuleBase};
 use crate::Marks;
 
 /// Everything that should be in the kernel.
-#[derive(Clone, PartialEq, Debug)]
+///
+/// Two are equal if their contents are; parts that are the same value are not looked into.
+#[derive(Clone, Debug)]
 pub struct Desired {
     /// Counts up with every change; identifies what the writer reports back.
     pub generation: u64,
@@ -32,6 +34,32 @@ pub struct Desired {
     pub custom: Arc<BTreeSet<IpNet>>,
     /// Source translation of what leaves by a WAN.
     pub masquerade: MasqueradePlan,
+}
+
+impl PartialEq for Desired {
+    fn eq(&self, other: &Self) -> bool {
+        fn same<T: PartialEq>(a: &Arc<T>, b: &Arc<T>) -> bool {
+            Arc::ptr_eq(a, b) || a == b
+        }
+        let Desired {
+            generation,
+            marks,
+            rule_base,
+            interfaces,
+            policies,
+            rules,
+            connected,
+            custom,
+            masquerade,
+        } = self;
+        (*generation, *marks, *rule_base, *masquerade)
+            == (other.generation, other.marks, other.rule_base, other.masquerade)
+            && same(interfaces, &other.interfaces)
+            && same(policies, &other.policies)
+            && same(rules, &other.rules)
+            && same(connected, &other.connected)
+            && same(custom, &other.custom)
+    }
 }
 
 /// Which sources are translated on the way out of a WAN.

@@ -1,27 +1,26 @@
 //! The core: events in, desired state and effects out.
 
+mod flows;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
-use mwan_config::{Config, Failback, Family, Masquerade};
+use mwan_config::{Config, Family, Masquerade, Target};
 
-use crate::classify::{Decision, Packet, classify};
 use crate::ids::Ids;
 use crate::path::{Path, readiness};
-use crate::policy::{Candidate, carrier, carries};
+use crate::policy::{Candidate, carrier};
 use crate::reason::Reason;
 use crate::{
     Carrier, Desired, DesiredInterface, DesiredPath, DesiredPolicy, DesiredRule, Marks, MasqueradePlan,
     NetView, Outcome, PathKey, ProbeReport, ProbeRequest, State, Time,
 };
 
+use flows::Flows;
+
 /// Highest id of an interface whatever the mask: ids are routing table numbers too, and 253 to 255 are the
 /// kernel's own. mwan3's limit.
 const MAX_ID: u32 = 250;
-
-/// Time between the two passes of deleting flows.
-const SECOND_PASS: Duration = Duration::from_secs(1);
 
 /// Something that happened.
 #[derive(Clone, PartialEq, Debug)]
@@ -53,10 +52,11 @@ pub enum Effect {
     /// This path is not probed any more: close its socket.
     StopProbes(PathKey),
     /// Delete the connection entries of a path that is dead, all of them. Only ever asked for after a better
-    /// policy is in the kernel.
+    /// policy is in the kernel, and if every policy that used the path has somewhere better to go.
     FlushPath(PathKey),
-    /// Delete those connection entries of a healthy path that would go elsewhere if they were new
-    /// ([`Core::misplaced`]).
+    /// Delete those connection entries of a path that would go elsewhere if they were new
+    /// ([`Core::misplaced`]): of a healthy one after failback, of a dead or removed one if only some of its
+    /// flows have somewhere better to go.
     MoveMisplaced(PathKey),
     /// A path changed its state.
     Transition(Transition),
@@ -147,7 +147,7 @@ pub struct Platform {
 }
 
 /// The decision core.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Core {
     platform: Platform,
     config: Arc<Config>,
@@ -159,35 +159,14 @@ pub struct Core {
     resume: Vec<RememberedPath>,
     desired: Option<Arc<Desired>>,
     applied: u64,
-    /// Dead paths and when to delete their flows' entries. Without passes left: done, until it has been up.
-    owed: BTreeMap<PathKey, Passes>,
-    /// Healthy paths that a policy left for a better one, and when to move what is misplaced on them.
-    moves: BTreeMap<PathKey, Passes>,
+    /// Flows that are to be moved.
+    flows: Flows,
+    /// Highest number of a round of a path that was removed.
+    rounds: u64,
+    /// Per policy of the configuration: the families in which a rule leads to it.
+    used: Vec<Vec<Family>>,
     /// What has changed since the desired state was last built.
     dirty: Dirty,
-}
-
-/// Deletion of flows still to be asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Passes {
-    at: Time,
-    left: u8,
-}
-
-impl Passes {
-    /// Two, the first at `at`: a flow whose first packet crossed the switch may be entered into conntrack
-    /// after the first; the second takes it.
-    fn two(at: Time) -> Self {
-        Passes { at, left: 2 }
-    }
-
-    fn due(&self, now: Time) -> bool {
-        self.left > 0 && self.at <= now
-    }
-
-    fn next(self, now: Time) -> Self {
-        Passes { at: now + SECOND_PASS, left: self.left - 1 }
-    }
 }
 
 /// Inputs of the desired state that changed. An event that changes nothing costs nothing more.
@@ -215,8 +194,9 @@ impl Core {
             resume: memory.paths,
             desired: None,
             applied: 0,
-            owed: BTreeMap::new(),
-            moves: BTreeMap::new(),
+            flows: Flows::default(),
+            rounds: 0,
+            used: Vec::new(),
             dirty: Dirty::default(),
         };
         core.configure(config, Time(0), &mut Vec::new());
@@ -236,7 +216,10 @@ impl Core {
             Event::Probe(report) => self.report(report, now),
             Event::Applied { generation } => self.applied = self.applied.max(generation),
             Event::IfUp(name) => self.dirty.devices |= self.taken_down.remove(&name),
-            Event::IfDown(name) => self.dirty.devices |= self.taken_down.insert(name),
+            Event::IfDown(name) => {
+                let known = self.config.interface(&name).is_some();
+                self.dirty.devices |= known && self.taken_down.insert(name);
+            }
             Event::Tick => {}
         }
         self.look_at_devices(now, &mut effects);
@@ -252,6 +235,7 @@ impl Core {
         self.dirty = Dirty { devices: true, rules: true, any: true };
         let marks = Marks::new(self.config.globals.mask);
         self.ids.assign(&self.config.interfaces, marks.max_interface_id().min(MAX_ID));
+        self.taken_down.retain(|name| self.config.interface(name).is_some());
         self.wans = self
             .config
             .interfaces
@@ -265,25 +249,33 @@ impl Core {
             })
             .collect();
         self.wans.sort_by_key(|w| w.id);
+        self.used = used_policies(&self.config);
+        self.configure_paths(now, effects);
+    }
+
+    /// Creates, adapts and removes paths so that they are those of `wans`.
+    fn configure_paths(&mut self, now: Time, effects: &mut Vec<Effect>) {
         let mut wanted = BTreeSet::new();
         for wan in &self.wans {
             let interface = &self.config.interfaces[wan.index];
             for family in interface.families.iter() {
                 let key = PathKey { id: wan.id, family };
                 wanted.insert(key);
-                let path = self.paths.entry(key).or_insert_with(|| Path::new(key, now));
-                let targets = path.tracker.targets().iter().map(|t| t.ip).collect();
+                let path = self.paths.entry(key).or_insert_with(|| Path::new(key, self.rounds, now));
                 if path.ready.is_some() {
+                    let targets = path.tracker.targets().iter().map(|t| t.ip).collect();
                     path.tracker.reconfigure(&interface.tracking, targets, now);
                 }
             }
         }
-        for key in self.paths.keys().filter(|key| !wanted.contains(key)) {
-            effects.push(Effect::StopProbes(*key));
+        for (key, path) in self.paths.iter().filter(|(key, _)| !wanted.contains(key)) {
+            if path.probing() {
+                effects.push(Effect::StopProbes(*key));
+            }
+            self.rounds = self.rounds.max(path.tracker.rounds());
+            self.flows.owe(*key, now);
         }
         self.paths.retain(|key, _| wanted.contains(key));
-        self.owed.retain(|key, _| wanted.contains(key));
-        self.moves.retain(|key, _| wanted.contains(key));
     }
 
     fn report(&mut self, report: ProbeReport, now: Time) {
@@ -319,9 +311,10 @@ impl Core {
                     readiness(&net, interface, &wan.device, family)
                 };
                 let resume = take_resume(&mut self.resume, &wan.name, family, ready.is_ok());
-                let was_ready = path.ready.is_some();
+                let device = |path: &Path| path.ready.as_ref().map(|r| r.device.clone());
+                let (was_probing, had) = (path.probing(), device(path));
                 path.set_ready(interface, ready, resume, now);
-                if was_ready && path.ready.is_none() {
+                if was_probing && (!path.probing() || device(path) != had) {
                     effects.push(Effect::StopProbes(key));
                 }
             }
@@ -403,22 +396,9 @@ impl Core {
     /// Everything that should be in the kernel now, sharing with `last` what did not change.
     fn wanted(&self, net: &NetView, last: Option<&Desired>) -> Desired {
         let globals = &self.config.globals;
-        let policies: Vec<DesiredPolicy> = self
-            .config
-            .policies
-            .iter()
-            .map(|p| {
-                let of = |family| carrier(p, &|name| self.member(name, family));
-                let mut members: Vec<(u32, String)> = Vec::new();
-                for m in &p.members {
-                    let enabled = self.wan(&m.interface).filter(|w| members.iter().all(|(id, _)| *id != w.0));
-                    members.extend(enabled.map(|(id, _)| (id, m.interface.clone())));
-                }
-                DesiredPolicy { name: p.name.clone(), members, v4: of(Family::V4), v6: of(Family::V6) }
-            })
-            .collect();
         let interfaces = self.wans.iter().map(|wan| self.desired_interface(net, wan)).collect();
         let masquerade = match globals.masquerade {
+            _ if !globals.enabled => MasqueradePlan::Off,
             Masquerade::On => MasqueradePlan::Everything,
             Masquerade::Auto if self.platform.translate => MasqueradePlan::Auto,
             Masquerade::Auto | Masquerade::Off => MasqueradePlan::Off,
@@ -428,15 +408,32 @@ impl Core {
             marks: Marks::new(globals.mask),
             rule_base: globals.rule_base,
             interfaces: shared(interfaces, last.map(|l| &l.interfaces)),
-            policies: shared(policies, last.map(|l| &l.policies)),
+            policies: shared(self.desired_policies(), last.map(|l| &l.policies)),
             rules: match last.filter(|_| !self.dirty.rules) {
                 Some(last) => last.rules.clone(),
                 None => shared(self.desired_rules(net), last.map(|l| &l.rules)),
             },
-            connected: net.connected.clone(),
-            custom: net.custom.clone(),
+            connected: kept(&net.connected, last.map(|l| &l.connected)),
+            custom: kept(&net.custom, last.map(|l| &l.custom)),
             masquerade,
         }
+    }
+
+    /// The policies and what carries them. `enabled 0` in the globals: none, or they would lead all
+    /// traffic to their last resort.
+    fn desired_policies(&self) -> Vec<DesiredPolicy> {
+        let policies = self.config.policies.iter().filter(|_| self.config.globals.enabled);
+        policies
+            .map(|p| {
+                let of = |family| carrier(p, &|name| self.member(name, family));
+                let mut members: Vec<(u32, String)> = Vec::new();
+                for m in &p.members {
+                    let enabled = self.wan(&m.interface).filter(|w| members.iter().all(|(id, _)| *id != w.0));
+                    members.extend(enabled.map(|(id, _)| (id, m.interface.clone())));
+                }
+                DesiredPolicy { name: p.name.clone(), members, v4: of(Family::V4), v6: of(Family::V6) }
+            })
+            .collect()
     }
 
     /// What an enabled interface can do for a policy in one family.
@@ -479,6 +476,7 @@ impl Core {
         self.config
             .rules
             .iter()
+            .filter(|_| self.config.globals.enabled)
             .filter_map(|rule| {
                 let source_device = match &rule.source_interface {
                     None => None,
@@ -489,111 +487,10 @@ impl Core {
             .collect()
     }
 
-    /// A path that is not usable owes its flows a move; one that is usable again does not.
-    fn note_losses(&mut self, now: Time) {
-        for (key, path) in &self.paths {
-            if path.usable() {
-                self.owed.remove(key);
-            } else if path.reason != Reason::NotYetProven {
-                self.owed.entry(*key).or_insert(Passes::two(now));
-            }
-        }
-    }
-
-    /// What a new desired state means for flows on paths that are healthy but no longer carry.
-    fn note_switches(&mut self, last: &Desired, next: &Desired, now: Time, effects: &mut Vec<Effect>) {
-        for policy in next.policies.iter() {
-            let Some(old) = last.policies.iter().find(|p| p.name == policy.name) else { continue };
-            for family in Family::ALL {
-                let (from, to) = (old.carrier(family), policy.carrier(family));
-                if from == to {
-                    continue;
-                }
-                effects.push(Effect::Switched(Switch {
-                    policy: policy.name.clone(),
-                    family,
-                    from: from.clone(),
-                    to: to.clone(),
-                }));
-                let (Carrier::Members(left), Carrier::Members(_)) = (from, to) else { continue };
-                for share in left.iter().filter(|share| !carries(to, share.id)) {
-                    self.plan_move(PathKey { id: share.id, family }, now);
-                }
-            }
-        }
-    }
-
-    fn plan_move(&mut self, key: PathKey, now: Time) {
-        let usable = self.paths.get(&key).is_some_and(Path::usable);
-        let Some(wan) = self.wans.iter().find(|w| w.id == key.id) else { return };
-        if !usable {
-            return;
-        }
-        let at = match self.config.interfaces[wan.index].failback {
-            Failback::Keep => return,
-            Failback::MoveNow => now,
-            Failback::Drain(limit) => now + limit,
-        };
-        self.moves.insert(key, Passes::two(at));
-    }
-
-    /// Asks for connection entries to be deleted, once what replaces them is in the kernel (I5) and only if
-    /// there is somewhere better to go (I11).
-    fn settle_flows(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        let Some(desired) = &self.desired else { return };
-        if self.applied < desired.generation {
-            return;
-        }
-        let due = |passes: &BTreeMap<PathKey, Passes>| -> Vec<PathKey> {
-            passes.iter().filter(|(_, p)| p.due(now)).map(|(key, _)| *key).collect()
-        };
-        for key in due(&self.owed) {
-            if self.has_alternative(key) {
-                effects.push(Effect::FlushPath(key));
-                self.owed.entry(key).and_modify(|p| *p = p.next(now));
-            }
-        }
-        for key in due(&self.moves) {
-            effects.push(Effect::MoveMisplaced(key));
-            self.moves.entry(key).and_modify(|p| *p = p.next(now));
-        }
-        self.moves.retain(|_, p| p.left > 0);
-    }
-
-    /// Whether any policy that has this path among its members is carried by another one.
-    fn has_alternative(&self, key: PathKey) -> bool {
-        let Some(desired) = &self.desired else { return false };
-        let Some(wan) = self.wans.iter().find(|w| w.id == key.id) else { return false };
-        self.config.policies.iter().zip(desired.policies.iter()).any(|(policy, now)| {
-            policy.members.iter().any(|m| m.interface == wan.name)
-                && matches!(now.carrier(key.family), Carrier::Members(_))
-        })
-    }
-
     fn wake_at(&self) -> Option<Time> {
         let trackers = self.paths.values().filter_map(|p| p.tracker.wake_at());
         let holds = self.paths.values().filter_map(|p| p.hold.map(|h| h.until));
-        let settled = self.desired.as_ref().is_some_and(|d| self.applied >= d.generation);
-        let owed = self.owed.iter().filter(|(key, _)| self.has_alternative(**key)).map(|(_, p)| p);
-        let flows = owed.chain(self.moves.values()).filter(|p| settled && p.left > 0).map(|p| p.at);
-        trackers.chain(holds).chain(flows).min()
-    }
-
-    /// Whether a flow that is on `path` would take another way if it were new and that way is open: such a
-    /// flow is moved on failback. `packet` is its first packet as conntrack remembers it.
-    pub fn misplaced(&self, path: PathKey, packet: &Packet) -> bool {
-        let Some(desired) = &self.desired else { return false };
-        let own = |ip| self.net.as_ref().is_some_and(|net| {
-            net.links.values().any(|l| l.addresses.iter().any(|a| a.ip == ip))
-        });
-        if own(packet.destination) {
-            return false;
-        }
-        // Named sets are in the kernel; a rule that needs one cannot be judged here and keeps its flows.
-        match classify(desired, packet, &|_, _| false) {
-            Decision::Rule { carrier: Carrier::Members(to), .. } => to.iter().all(|s| s.id != path.id),
-            _ => false,
-        }
+        trackers.chain(holds).chain(self.flows_due_at()).min()
     }
 
     /// What must survive a restart.
@@ -676,11 +573,28 @@ pub struct PathStatus<'a> {
 }
 
 /// `new`, or the old value's pointer if it is equal.
-fn shared<T: PartialEq>(new: Vec<T>, old: Option<&Arc<Vec<T>>>) -> Arc<Vec<T>> {
+fn shared<T: PartialEq>(new: T, old: Option<&Arc<T>>) -> Arc<T> {
+    kept(&Arc::new(new), old)
+}
+
+/// `new`, or the old value's pointer if it is equal.
+fn kept<T: PartialEq>(new: &Arc<T>, old: Option<&Arc<T>>) -> Arc<T> {
     match old {
-        Some(old) if **old == new => old.clone(),
-        _ => Arc::new(new),
+        Some(old) if Arc::ptr_eq(old, new) || old == new => old.clone(),
+        _ => new.clone(),
     }
+}
+
+/// Per policy, the families in which a rule leads to it.
+fn used_policies(config: &Config) -> Vec<Vec<Family>> {
+    let mut used: BTreeMap<&str, BTreeSet<Family>> = BTreeMap::new();
+    for rule in &config.rules {
+        if let Target::Policy(name) = &rule.target {
+            used.entry(name).or_default().extend(rule.families.iter());
+        }
+    }
+    let of = |name: &str| used.get(name).into_iter().flatten().copied().collect();
+    config.policies.iter().map(|p| of(&p.name)).collect()
 }
 
 /// The state an earlier process left for this path; used once, and only by a path that can carry.

@@ -63,7 +63,10 @@ mod tests {
     fn values_of_the_default_mask() {
         let m = Marks::new(0x3F00);
         assert_eq!((m.of(1), m.of(5)), (0x100, 0x500));
-        assert_eq!((m.default_id(), m.unreachable_id(), m.blackhole_id(), m.max_interface_id()), (63, 62, 61, 60));
+        assert_eq!(
+            (m.default_id(), m.unreachable_id(), m.blackhole_id(), m.max_interface_id()),
+            (63, 62, 61, 60)
+        );
         assert_eq!(m.of(m.default_id()), 0x3F00);
     }
 

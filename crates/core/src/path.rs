@@ -20,6 +20,7 @@ const LOSSES_KEPT: usize = 8;
 /// What a device offers a family, if it can carry anything at all.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Ready {
+    pub(crate) device: String,
     pub(crate) next_hop: NextHop,
     pub(crate) source: Option<IpAddr>,
 }
@@ -35,7 +36,8 @@ pub(crate) struct Path {
     pub(crate) since: Time,
     /// When the device became ready, for `uptime`.
     pub(crate) ready_since: Time,
-    first_bad: Option<Time>,
+    /// When the first of the bad rounds in a row began.
+    first_bad: Time,
     losses: Vec<Time>,
     pub(crate) hold: Option<Hold>,
     /// State, hold and readiness as last told.
@@ -43,16 +45,17 @@ pub(crate) struct Path {
 }
 
 impl Path {
-    /// A path of which nothing is known yet.
-    pub(crate) fn new(key: PathKey, now: Time) -> Self {
+    /// A path of which nothing is known yet. Its rounds are numbered from `rounds` on, so that reports to a
+    /// path of the same key that was removed before are not taken for its own.
+    pub(crate) fn new(key: PathKey, rounds: u64, now: Time) -> Self {
         Path {
             key,
-            tracker: Tracker::disabled(Vec::new()),
+            tracker: Tracker::disabled(Vec::new()).numbered_from(rounds),
             ready: None,
-            reason: Reason::TakenDown,
+            reason: Reason::NotSeen,
             since: now,
             ready_since: now,
-            first_bad: None,
+            first_bad: now,
             losses: Vec::new(),
             hold: None,
             told: (State::Disabled, false, None),
@@ -81,6 +84,11 @@ impl Path {
         self.usable() && self.hold.is_none()
     }
 
+    /// Whether there is a prober at work for it.
+    pub(crate) fn probing(&self) -> bool {
+        self.ready.is_some() && !self.tracker.targets().is_empty()
+    }
+
     /// Takes note of what the device offers now. A device that becomes ready starts the tracker over;
     /// `resume` is the state an earlier process left.
     pub(crate) fn set_ready(
@@ -90,64 +98,82 @@ impl Path {
         resume: Option<(State, u32)>,
         now: Time,
     ) {
-        let settings = &interface.tracking;
-        match (ready, &self.ready) {
-            (Ok(ready), Some(_)) => {
-                let targets = targets(interface, self.key.family, &ready);
-                if self.tracker.targets().iter().map(|t| t.ip).ne(targets.iter().copied()) {
-                    self.tracker.reconfigure(settings, targets, now);
-                }
+        let was_usable = self.usable();
+        let same_device = |ready: &Ready| self.ready.as_ref().is_some_and(|r| r.device == ready.device);
+        match ready {
+            Ok(ready) if same_device(&ready) => {
+                self.set_targets(interface, targets(interface, self.key.family, &ready), now);
                 self.ready = Some(ready);
             }
-            (Ok(ready), None) => {
-                let targets = targets(interface, self.key.family, &ready);
-                let was_usable = self.usable();
-                (self.tracker, self.reason) = match resume {
-                    Some((state, score)) if state != State::Disabled && !targets.is_empty() => {
-                        (Tracker::resume(settings, state, score, targets, now), Reason::Resumed)
-                    }
-                    _ => {
-                        let reason = match (targets.is_empty(), interface.initial_state) {
-                            (true, _) => Reason::NotTracked,
-                            (false, InitialState::Online) => Reason::AssumedOnline,
-                            (false, InitialState::Offline) => Reason::NotYetProven,
-                        };
-                        (Tracker::start(settings, interface.initial_state, targets, now), reason)
-                    }
-                };
+            Ok(ready) => {
+                self.start(interface, targets(interface, self.key.family, &ready), resume, now);
                 self.ready = Some(ready);
                 self.ready_since = now;
-                self.note_usability(was_usable, now);
             }
-            (Err(reason), _) => {
-                let was_usable = self.usable();
+            Err(reason) => {
                 if self.ready.take().is_some() {
                     self.ready_since = now;
                 }
                 let kept = self.tracker.targets().iter().map(|t| t.ip).collect();
-                self.tracker = Tracker::disabled(kept);
+                self.tracker = Tracker::disabled(kept).numbered_from(self.tracker.rounds());
                 self.reason = reason;
-                self.note_usability(was_usable, now);
             }
         }
+        self.note_usability(was_usable, now);
+    }
+
+    /// The device is ready, or another one than before is.
+    fn start(
+        &mut self,
+        interface: &Interface,
+        targets: Vec<IpAddr>,
+        resume: Option<(State, u32)>,
+        now: Time,
+    ) {
+        let settings = &interface.tracking;
+        let rounds = self.tracker.rounds();
+        let tracked = !targets.is_empty();
+        let (tracker, reason) = match resume.filter(|(state, _)| *state != State::Disabled && tracked) {
+            Some((state, score)) => (Tracker::resume(settings, state, score, targets, now), Reason::Resumed),
+            None => {
+                let reason = match interface.initial_state {
+                    _ if !tracked => Reason::NotTracked,
+                    InitialState::Online => Reason::AssumedOnline,
+                    InitialState::Offline => Reason::NotYetProven,
+                };
+                (Tracker::start(settings, interface.initial_state, targets, now), reason)
+            }
+        };
+        self.tracker = tracker.numbered_from(rounds);
+        self.reason = reason;
+    }
+
+    /// Takes over other targets. The state stays, unless tracking as such begins or ends.
+    fn set_targets(&mut self, interface: &Interface, targets: Vec<IpAddr>, now: Time) {
+        if self.tracker.targets().iter().map(|t| t.ip).eq(targets.iter().copied()) {
+            return;
+        }
+        if targets.is_empty() {
+            self.reason = Reason::NotTracked;
+        } else if self.tracker.targets().is_empty() {
+            // It has been carrying traffic, and nothing speaks against it yet.
+            self.reason = Reason::AssumedOnline;
+        }
+        self.tracker.reconfigure(&interface.tracking, targets, now);
     }
 
     /// After a round: the reason that goes with the tracker's state, and whether usability changed.
     pub(crate) fn note_round(&mut self, interface: &Interface, was_usable: bool, now: Time) {
         let t = &self.tracker;
-        if t.bad_rounds() > 0 && self.first_bad.is_none() {
-            self.first_bad = Some(now - interface.tracking.timeout);
-        } else if t.bad_rounds() == 0 {
-            self.first_bad = None;
+        if t.bad_rounds() == 1 {
+            self.first_bad = t.round_started().unwrap_or(now);
         }
         self.reason = match t.state() {
             State::Online => Reason::Answering,
             State::Disconnecting => {
                 Reason::Failing { bad_rounds: t.bad_rounds(), down: interface.tracking.down }
             }
-            State::Offline => {
-                Reason::ProbesLost { bad_rounds: t.bad_rounds(), since: self.first_bad.unwrap_or(now) }
-            }
+            State::Offline => Reason::ProbesLost { bad_rounds: t.bad_rounds(), since: self.first_bad },
             State::Connecting => Reason::Recovering { good_rounds: t.score(), up: interface.tracking.up },
             State::Disabled => return,
         };
@@ -169,6 +195,10 @@ impl Path {
             });
         } else {
             self.hold = None;
+            // What the owner does is no flapping.
+            if self.reason == Reason::TakenDown {
+                return;
+            }
             self.losses.push(now);
             if self.losses.len() > LOSSES_KEPT {
                 self.losses.remove(0);
@@ -224,5 +254,5 @@ pub(crate) fn readiness(
         (None, None) if link.point_to_point => None,
         (None, None) => return Err(Reason::NoGateway(name())),
     };
-    Ok(Ready { next_hop: NextHop { gateway }, source })
+    Ok(Ready { device: name(), next_hop: NextHop { gateway }, source })
 }

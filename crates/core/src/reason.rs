@@ -8,6 +8,8 @@ use crate::Time;
 /// The deciding fact behind a path's state, with its numbers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reason {
+    /// The network has not been read yet.
+    NotSeen,
     /// Nothing is tested, so it counts as up.
     NotTracked,
     /// Configured as online until proven otherwise, and no round is complete yet.
@@ -57,6 +59,7 @@ impl Reason {
     /// Stable word for JSON and metrics.
     pub fn code(&self) -> &'static str {
         match self {
+            Reason::NotSeen => "not_seen",
             Reason::NotTracked => "not_tracked",
             Reason::AssumedOnline => "assumed_online",
             Reason::NotYetProven => "not_yet_proven",
@@ -78,13 +81,17 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Reason::NotSeen => write!(f, "the network has not been read yet"),
             Reason::NotTracked => write!(f, "no track_ip of this family: counts as up"),
             Reason::AssumedOnline => write!(f, "assumed online (initial_state), first round is running"),
             Reason::NotYetProven => write!(f, "offline until proven (initial_state)"),
             Reason::Resumed => write!(f, "state taken over from before the restart"),
             Reason::Answering => write!(f, "targets answer"),
             Reason::Failing { bad_rounds, down } => write!(f, "{bad_rounds} of {down} rounds lost"),
-            Reason::ProbesLost { bad_rounds, .. } => write!(f, "{bad_rounds} rounds in a row lost"),
+            Reason::ProbesLost { bad_rounds, .. } => {
+                let plural = if *bad_rounds == 1 { "round" } else { "rounds in a row" };
+                write!(f, "{bad_rounds} {plural} lost")
+            }
             Reason::Recovering { good_rounds, up } => write!(f, "recovering, {good_rounds} of {up}"),
             Reason::NoDevice(d) => write!(f, "there is no device {}", d.escape_debug()),
             Reason::DeviceDown(d) => write!(f, "device {} is down", d.escape_debug()),

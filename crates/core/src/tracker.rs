@@ -140,19 +140,32 @@ impl Tracker {
 
     /// A tracker whose device cannot carry anything.
     pub fn disabled(targets: Vec<IpAddr>) -> Self {
-        let mut tracker = Tracker::with(State::Disabled, 0, targets, Time(0));
-        tracker.next_round = None;
-        tracker
+        Tracker {
+            state: State::Disabled,
+            next_round: None,
+            ..Tracker::with(State::Disabled, 0, targets, Time(0))
+        }
+    }
+
+    /// The same, numbering its rounds behind `rounds`: reports to an earlier life of the path never fit.
+    pub(crate) fn numbered_from(self, rounds: u64) -> Self {
+        Tracker { rounds, ..self }
     }
 
     fn with(state: State, score: u32, ips: Vec<IpAddr>, now: Time) -> Self {
         let targets: Vec<Target> = ips
             .into_iter()
-            .map(|ip| Target { ip, state: TargetState::Unknown, rtt: None, error: None, sent: 0, received: 0 })
+            .map(|ip| Target {
+                ip,
+                state: TargetState::Unknown,
+                rtt: None,
+                error: None,
+                sent: 0,
+                received: 0,
+            })
             .collect();
         // Without targets there is nothing to wait for: mwan3's "tracking disabled", always up.
-        let (state, next_round) =
-            if targets.is_empty() { (State::Online, None) } else { (state, Some(now)) };
+        let (state, next_round) = if targets.is_empty() { (State::Online, None) } else { (state, Some(now)) };
         Tracker { state, score, lost: 0, bad_rounds: 0, targets, rounds: 0, round: None, next_round }
     }
 
@@ -176,7 +189,12 @@ impl Tracker {
         self.bad_rounds
     }
 
-    /// Number of rounds started.
+    /// When the last round started.
+    pub fn round_started(&self) -> Option<Time> {
+        self.round.as_ref().map(|r| r.started)
+    }
+
+    /// Number of the last round; they are counted through restarts of the tracker.
     pub fn rounds(&self) -> u64 {
         self.rounds
     }
@@ -211,11 +229,7 @@ impl Tracker {
             results: vec![(0, 0); self.targets.len()],
             decided: false,
         });
-        Some(RoundPlan {
-            round: self.rounds,
-            targets: self.targets.iter().map(|t| t.ip).collect(),
-            spacing,
-        })
+        Some(RoundPlan { round: self.rounds, targets: self.targets.iter().map(|t| t.ip).collect(), spacing })
     }
 
     /// A reply to a probe of `round`. Returns the outcome if this decided the round.
@@ -324,18 +338,19 @@ impl Tracker {
         Some(outcome)
     }
 
-    /// Takes over changed settings: the state stays, the score is put on the new scale.
+    /// Takes over changed settings: the state stays, the score is put on the new scale. With other targets
+    /// a new round starts at once; without targets it is always up.
     pub fn reconfigure(&mut self, settings: &Tracking, targets: Vec<IpAddr>, now: Time) {
-        let same: Vec<IpAddr> = self.targets.iter().map(|t| t.ip).collect();
-        if same == targets && !targets.is_empty() {
-            *self = Tracker {
-                score: Tracker::resume(settings, self.state, self.score, targets, now).score,
-                ..self.clone()
-            };
+        let same = self.targets.iter().map(|t| t.ip).eq(targets.iter().copied());
+        let resumed = Tracker::resume(settings, self.state, self.score, targets, now);
+        if !same || resumed.targets.is_empty() {
+            *self = resumed.numbered_from(self.rounds);
             return;
         }
-        let resumed = Tracker::resume(settings, self.state, self.score, targets, now);
-        *self = Tracker { rounds: self.rounds, ..resumed };
+        self.score = resumed.score;
+        // A long interval that was shortened does not keep the path waiting.
+        let longest = settings.interval.max(settings.failure_interval).max(settings.recovery_interval);
+        self.next_round = self.next_round.map(|at| at.min(now + longest));
     }
 }
 

@@ -13,7 +13,7 @@ use crate::topology::{Cidr, Isp, Topology, Wan};
 /// The ISP's link to its customer.
 pub const CUSTOMER_LINK: &str = "cust";
 /// The ISP's link to the rest of the world.
-pub const UPSTREAM_LINK: &str = "up";
+pub const UPSTREAM_LINK: &str = "upstream";
 
 /// A running network.
 pub struct Internet {
@@ -35,7 +35,7 @@ impl Internet {
         }
         let isps = topology.isps.iter().map(|i| (i.name.clone(), IspState::new(i.clone()))).collect();
         let customers = Arc::default();
-        let mut net = Internet { topology: topology.clone(), nodes, isps, customers };
+        let net = Internet { topology: topology.clone(), nodes, isps, customers };
         for (name, ns) in &net.nodes {
             prepare(ns, topology.isp(name).is_some() || name == "router")?;
         }

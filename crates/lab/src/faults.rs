@@ -172,7 +172,8 @@ impl Internet {
         let new = state.isp.clone();
         let family = if v6 { "-6" } else { "-4" };
         let node = self.node(isp)?;
-        node.ip(&format!("{family} addr flush dev {CUSTOMER_LINK} scope global\n{}", isp_customer(&new)))?;
+        node.must(&["ip", family, "addr", "flush", "dev", CUSTOMER_LINK, "scope", "global"], "")?;
+        node.ip(&isp_customer(&new))?;
         let index = self.topology.isps.iter().position(|i| i.name == isp).unwrap_or(0);
         self.node("inet")?.ip(&inet_routes(index, &new))?;
         self.apply_faults(isp)?;

@@ -136,9 +136,18 @@ impl Netns {
         Err(NetnsError::Command { node: self.name.clone(), command: argv.join(" "), message })
     }
 
-    /// Runs many `ip` commands in one go.
+    /// Runs many `ip` commands in one go. Lines that begin with `-6` come after all others: a batch has one
+    /// family only.
     pub fn ip(&self, batch: &str) -> Result<(), NetnsError> {
-        self.must(&["ip", "-batch", "-"], batch).map(drop)
+        let (six, four): (Vec<&str>, Vec<&str>) = batch.lines().partition(|l| l.starts_with("-6 "));
+        if !four.is_empty() {
+            self.must(&["ip", "-batch", "-"], &(four.join("\n") + "\n"))?;
+        }
+        if !six.is_empty() {
+            let lines: String = six.iter().map(|l| l.trim_start_matches("-6 ").to_owned() + "\n").collect();
+            self.must(&["ip", "-6", "-batch", "-"], &lines)?;
+        }
+        Ok(())
     }
 
     /// Loads nft text in one transaction.

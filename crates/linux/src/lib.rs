@@ -10,12 +10,13 @@
 
 pub mod clock;
 // pub mod conntrack;
-// pub mod monitor;
+pub mod monitor;
 pub mod netlink;
-// pub mod netview;
+pub mod netview;
 pub mod nft;
 // pub mod probe;
-// pub mod routing;
+pub mod routing;
+mod rt;
 #[allow(unsafe_code)]
 mod sys;
 // pub mod usecmd;

@@ -1,3 +1,11 @@
 //! Multi-WAN manager: daemon and command line.
 
-fn main() {}
+mod cli;
+mod daemon;
+mod platform;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mwan_config::*;
 
 /// Everything, one line per thing.
-pub fn dump(loaded: &Loaded) -> String {
+pub(crate) fn dump(loaded: &Loaded) -> String {
     let mut out = String::new();
     let config = &loaded.config;
     globals(&mut out, &config.globals);
@@ -59,7 +59,9 @@ fn interface(out: &mut String, i: &Interface) {
     if let Some(device) = &i.device {
         write!(out, ", device {device}").unwrap();
     }
-    for gateway in [i.gateway4.map(|g| g.to_string()), i.gateway6.map(|g| g.to_string())].into_iter().flatten() {
+    for gateway in
+        [i.gateway4.map(|g| g.to_string()), i.gateway6.map(|g| g.to_string())].into_iter().flatten()
+    {
         write!(out, ", gateway {gateway}").unwrap();
     }
     write!(out, ", starts {:?}", i.initial_state).unwrap();

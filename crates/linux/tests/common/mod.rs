@@ -98,7 +98,7 @@ impl Peer {
 
     /// A veth pair: `ours` here, `theirs` there, both up.
     pub fn link(&self, ours: &str, theirs: &str) {
-        sh(&format!("ip link add {ours} type veth peer name {theirs}"));
+        sh(&format!("ip link add name {ours} type veth peer name {theirs}"));
         sh(&format!("ip link set {theirs} netns {}", self.pid()));
         sh(&format!("ip link set {ours} up"));
         self.sh(&format!("ip link set {theirs} up"));

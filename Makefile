@@ -1,0 +1,39 @@
+# mwan — see README.md. `make demo` first, `make test` second.
+
+CARGO ?= cargo
+MWAN  := target/release/mwan
+LAB   := target/release/mwan-lab
+
+.PHONY: demo test bench build setup docs lint fuzz clean
+
+## demo: a router with two Internet links in network namespaces on this machine (KEEP=1 leaves it up)
+demo: setup build
+	$(LAB) demo --mwan $(MWAN) $(if $(KEEP),--keep)
+
+## test: everything: unit, golden, property, simulation, network namespaces
+test: setup
+	$(CARGO) build --locked -p mwan -p mwan-lab
+	$(CARGO) test --locked --workspace --all-features
+
+## bench: figures and ratios against the kernel's own limit, as a table
+bench: setup build
+	$(LAB) bench --mwan $(MWAN)
+
+## build: the release binaries
+build:
+	$(CARGO) build --release --locked -p mwan -p mwan-lab
+
+## setup: the Debian packages the above need
+setup:
+	scripts/setup-debian
+
+## docs: generated pages and schemas anew
+docs:
+	UPDATE_DOCS=1 $(CARGO) test --locked --workspace --all-features docs -- --quiet || true
+	UPDATE_DOCS=1 $(CARGO) test --locked -p mwan-api --all-features
+
+## lint: what CI asks besides the tests
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets --all-features -- -D warnings
+	$(CARGO) deny --all-features check bans licenses sources

@@ -1,0 +1,23 @@
+//! The JSON schemas in docs/schema are those of the types. `UPDATE_DOCS=1` writes them anew.
+
+use std::path::Path;
+
+fn check(name: &str, schema: &schemars::Schema) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schema").join(format!("{name}.json"));
+    let text = serde_json::to_string_pretty(schema).expect("a schema is JSON") + "\n";
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::create_dir_all(path.parent().expect("has a parent")).expect("docs/schema can be made");
+        std::fs::write(&path, text).expect("the schema can be written");
+        return;
+    }
+    let present = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(present == text, "{} is stale: run `make docs`", path.display());
+}
+
+#[test]
+fn schemas_are_fresh() {
+    check(mwan_api::SCHEMA_STATUS, &schemars::schema_for!(mwan_api::Status));
+    check(mwan_api::SCHEMA_PLAN, &schemars::schema_for!(mwan_api::Plan));
+    check("mwan.request.v1", &schemars::schema_for!(mwan_api::Request));
+    check("mwan.response.v1", &schemars::schema_for!(mwan_api::Response));
+}

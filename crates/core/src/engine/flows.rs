@@ -1,0 +1,206 @@
+//! When established flows are to be moved: never before what replaces them is in the kernel (I5), never
+//! without somewhere better to go, never because of an event of another path (I11).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mwan_config::{Failback, Family};
+
+use super::{Core, Effect, Switch};
+use crate::classify::{Packet, possible};
+use crate::path::Path;
+use crate::policy::carries;
+use crate::reason::Reason;
+use crate::{Carrier, Desired, PathKey, Time};
+
+/// Time between the two passes of deleting flows.
+const SECOND_PASS: Duration = Duration::from_secs(1);
+
+/// Deletion of flows still to be asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Passes {
+    at: Time,
+    left: u8,
+}
+
+impl Passes {
+    /// Two, the first at `at`: a flow whose first packet crossed the switch may be entered into conntrack
+    /// after the first; the second takes it.
+    fn two(at: Time) -> Self {
+        Passes { at, left: 2 }
+    }
+
+    fn due(&self, now: Time) -> bool {
+        self.left > 0 && self.at <= now
+    }
+
+    fn next(self, now: Time) -> Self {
+        Passes { at: now + SECOND_PASS, left: self.left - 1 }
+    }
+}
+
+/// Flows that are to be moved.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Flows {
+    /// Dead and removed paths and when to delete their flows' entries. Without passes left: done, until the
+    /// path has been up.
+    owed: BTreeMap<PathKey, Passes>,
+    /// Healthy paths that a policy left for a better one, and when to move what is misplaced on them.
+    moves: BTreeMap<PathKey, Passes>,
+}
+
+impl Flows {
+    /// The path is gone or dead: its flows have to leave it.
+    pub(super) fn owe(&mut self, key: PathKey, now: Time) {
+        self.owed.entry(key).or_insert(Passes::two(now));
+        self.moves.remove(&key);
+    }
+}
+
+/// Where the flows of a dead path can go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum WayOut {
+    /// Nowhere.
+    None,
+    /// It depends on the flow's rule.
+    ForSome,
+    /// Elsewhere, all of them.
+    ForAll,
+}
+
+impl Core {
+    /// A path that is not usable owes its flows a move; one that is usable again does not. One that is not
+    /// proven yet has not lost them either.
+    pub(super) fn note_losses(&mut self, now: Time) {
+        for (key, path) in &self.paths {
+            if path.usable() {
+                self.flows.owed.remove(key);
+            } else if !matches!(path.reason, Reason::NotYetProven | Reason::Recovering { .. }) {
+                self.flows.owe(*key, now);
+            }
+        }
+    }
+
+    /// What a new desired state means for flows on paths that are healthy but no longer carry.
+    pub(super) fn note_switches(
+        &mut self,
+        last: &Desired,
+        next: &Desired,
+        now: Time,
+        effects: &mut Vec<Effect>,
+    ) {
+        for policy in next.policies.iter() {
+            let Some(old) = last.policies.iter().find(|p| p.name == policy.name) else { continue };
+            for family in Family::ALL {
+                let (from, to) = (old.carrier(family), policy.carrier(family));
+                if from == to {
+                    continue;
+                }
+                effects.push(Effect::Switched(Switch {
+                    policy: policy.name.clone(),
+                    family,
+                    from: from.clone(),
+                    to: to.clone(),
+                }));
+                let (Carrier::Members(left), Carrier::Members(_)) = (from, to) else { continue };
+                for share in left.iter().filter(|share| !carries(to, share.id)) {
+                    self.plan_move(PathKey { id: share.id, family }, now);
+                }
+            }
+        }
+    }
+
+    fn plan_move(&mut self, key: PathKey, now: Time) {
+        let usable = self.paths.get(&key).is_some_and(Path::usable);
+        let Some(wan) = self.wans.iter().find(|w| w.id == key.id) else { return };
+        if !usable {
+            return;
+        }
+        let at = match self.config.interfaces[wan.index].failback {
+            Failback::Keep => return,
+            Failback::MoveNow => now,
+            Failback::Drain(limit) => now + limit,
+        };
+        self.flows.moves.insert(key, Passes::two(at));
+    }
+
+    /// Asks for connection entries to be deleted, once what replaces them is in the kernel and only if there
+    /// is somewhere better to go.
+    pub(super) fn settle_flows(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        if !self.settled() {
+            return;
+        }
+        let due = |passes: &BTreeMap<PathKey, Passes>| -> Vec<PathKey> {
+            passes.iter().filter(|(_, p)| p.due(now)).map(|(key, _)| *key).collect()
+        };
+        for key in due(&self.flows.owed) {
+            effects.push(match self.way_out(key) {
+                WayOut::None => continue,
+                WayOut::ForSome => Effect::MoveMisplaced(key),
+                WayOut::ForAll => Effect::FlushPath(key),
+            });
+            self.flows.owed.entry(key).and_modify(|p| *p = p.next(now));
+        }
+        for key in due(&self.flows.moves) {
+            effects.push(Effect::MoveMisplaced(key));
+            self.flows.moves.entry(key).and_modify(|p| *p = p.next(now));
+        }
+        self.flows.moves.retain(|_, p| p.left > 0);
+        self.flows.owed.retain(|key, p| p.left > 0 || self.paths.contains_key(key));
+    }
+
+    /// Whether the kernel has what is wanted.
+    fn settled(&self) -> bool {
+        self.desired.as_ref().is_some_and(|d| self.applied >= d.generation)
+    }
+
+    /// When [`Core::settle_flows`] has something to do next.
+    pub(super) fn flows_due_at(&self) -> Option<Time> {
+        if !self.settled() {
+            return None;
+        }
+        let pending = |p: &Passes| p.left > 0;
+        let owed = self.flows.owed.iter().filter(|(_, p)| pending(p));
+        let owed = owed.filter(|(key, _)| self.way_out(**key) != WayOut::None).map(|(_, p)| p.at);
+        owed.chain(self.flows.moves.values().filter(|p| pending(p)).map(|p| p.at)).min()
+    }
+
+    /// Where the flows of a dead or removed path can go: what carries the policies that rules use and that
+    /// have it among their members. Of a removed path it is not known which those were.
+    fn way_out(&self, key: PathKey) -> WayOut {
+        let Some(desired) = &self.desired else { return WayOut::None };
+        let removed = !self.paths.contains_key(&key);
+        let (mut some, mut all) = (false, !removed);
+        for (policy, used) in desired.policies.iter().zip(&self.used) {
+            let concerned = removed || policy.members.iter().any(|(id, _)| *id == key.id);
+            if !concerned || !used.contains(&key.family) {
+                continue;
+            }
+            let carried = matches!(policy.carrier(key.family), Carrier::Members(_));
+            some |= carried;
+            all &= carried;
+        }
+        match (some, all) {
+            (false, _) => WayOut::None,
+            (true, false) => WayOut::ForSome,
+            (true, true) => WayOut::ForAll,
+        }
+    }
+
+    /// Whether a flow that is on `path` would take another way if it were new and that way is open: such a
+    /// flow is moved on failback. `packet` is its first packet as conntrack remembers it; conntrack does not
+    /// know the device it came in by nor what is in named sets, so a flow for which one of these might
+    /// decide otherwise stays.
+    pub fn misplaced(&self, path: PathKey, packet: &Packet) -> bool {
+        let Some(desired) = &self.desired else { return false };
+        let addresses = self.net.iter().flat_map(|net| net.links.values()).flat_map(|l| &l.addresses);
+        let mut own_addresses = addresses.map(|a| a.ip);
+        if own_addresses.any(|ip| ip == packet.destination) {
+            // It came in from outside.
+            return false;
+        }
+        possible(desired, packet).is_some_and(|carriers| {
+            carriers.iter().all(|c| matches!(c, Carrier::Members(to) if to.iter().all(|s| s.id != path.id)))
+        })
+    }
+}

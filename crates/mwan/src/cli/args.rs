@@ -1,0 +1,131 @@
+//! Commands and their options. Every path has a flag and an environment variable.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::platform::PlatformName;
+
+/// Keeps a site online over several Internet links.
+#[derive(Parser, Debug)]
+#[command(name = "mwan", version, max_term_width = 100, after_help = "\
+Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 something is not as it should be (status, diff).")]
+pub(crate) struct Args {
+    /// Where the running daemon is found.
+    #[arg(long, global = true, env = "MWAN_RUN_DIR", default_value = "/run/mwan", value_name = "DIR")]
+    pub(crate) run_dir: PathBuf,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Run in the foreground: watch the WANs and program the kernel.
+    Daemon(DaemonArgs),
+    /// Show everything: interfaces, policies, connected networks, rules, problems.
+    Status(Show),
+    /// Show the interfaces and their health.
+    Interfaces(Show),
+    /// Show what carries each policy now.
+    Policies(Show),
+    /// Show the networks that are never policy-routed.
+    Connected(Show),
+    /// Show the rules and their counters.
+    Rules(Show),
+    /// Say what is wrong with a configuration file (`-`: standard input).
+    Check {
+        /// The file; its name tells the format (`.toml`, else UCI).
+        file: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what a configuration would install, and what that changes in the kernel.
+    Plan {
+        /// The configuration file.
+        #[arg(long, env = "MWAN_CONFIG", value_name = "FILE")]
+        config: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// Platform to assume when no daemon is running.
+        #[arg(long, env = "MWAN_PLATFORM", default_value = "auto")]
+        platform: PlatformName,
+    },
+    /// Compare what should be in the kernel with what is there; exit code 3 if they differ.
+    Diff(Show),
+    /// Read the configuration again.
+    Reload,
+    /// Bring an interface up that was taken down.
+    Ifup {
+        /// Name of the interface.
+        interface: String,
+    },
+    /// Take an interface down: no traffic and no probes until `ifup`.
+    Ifdown {
+        /// Name of the interface.
+        interface: String,
+    },
+    /// Run a command whose connections leave by one interface, whatever the rules say.
+    Use {
+        /// Name of the interface.
+        interface: String,
+        /// The command and its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// Remove everything from the kernel and end the daemon.
+    Stop,
+    /// Remove everything of mwan's from the kernel, without daemon or configuration.
+    Cleanup,
+}
+
+/// How to show something.
+#[derive(ClapArgs, Debug, Clone, Copy)]
+pub(crate) struct Show {
+    /// Print JSON (docs/schema).
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of the daemon.
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct DaemonArgs {
+    /// The configuration: UCI (mwan3, mwan4) or, with the ending `.toml`, mwan's own.
+    #[arg(long, env = "MWAN_CONFIG", value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Where ids of interfaces are kept across reboots.
+    #[arg(long, env = "MWAN_STATE_DIR", default_value = "/var/lib/mwan", value_name = "DIR")]
+    pub(crate) state_dir: PathBuf,
+    /// The kind of system.
+    #[arg(long, env = "MWAN_PLATFORM", default_value = "auto")]
+    pub(crate) platform: PlatformName,
+    /// Least important level that is logged.
+    #[arg(long, env = "MWAN_LOG_LEVEL", default_value = "info")]
+    pub(crate) log_level: LogLevel,
+    /// Form of the log on standard error.
+    #[arg(long, env = "MWAN_LOG_FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// Levels of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[allow(missing_docs)]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One line for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}

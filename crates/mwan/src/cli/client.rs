@@ -1,0 +1,58 @@
+//! One request to the daemon.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use mwan_api::{Request, Response};
+
+use super::Failure;
+
+/// The daemon answers from memory or after one look at the kernel; a reload may compile thousands of rules.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Sends `request` to the daemon of `run_dir` and returns its answer; its `error` answers are failures.
+pub(super) fn ask(run_dir: &Path, request: &Request) -> Result<Response, Failure> {
+    match try_ask(run_dir, request)? {
+        Some(response) => Ok(response),
+        None => Err(Failure::says(format!("no daemon answers at {}", socket(run_dir).display()))
+            .hint("start it with `mwan daemon --config FILE`, or name its directory with --run-dir")),
+    }
+}
+
+/// The same, but `None` if no daemon is running there.
+pub(super) fn try_ask(run_dir: &Path, request: &Request) -> Result<Option<Response>, Failure> {
+    use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
+    let path = socket(run_dir);
+    let stream = match UnixStream::connect(&path) {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), NotFound | ConnectionRefused) => return Ok(None),
+        Err(error) => {
+            let failure = Failure::new(format!("cannot reach the daemon at {}", path.display()), &error);
+            let denied = error.kind() == PermissionDenied;
+            return Err(if denied { failure.hint("run it as root") } else { failure });
+        }
+    };
+    match exchange(stream, request) {
+        Ok(Response::Error { message, hint }) => Err(Failure { message, hint }),
+        Ok(response) => Ok(Some(response)),
+        Err(error) => Err(Failure::new(format!("the daemon at {} does not answer", path.display()), &error)),
+    }
+}
+
+fn exchange(mut stream: UnixStream, request: &Request) -> std::io::Result<Response> {
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    let mut line = serde_json::to_vec(request)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let mut answer = String::new();
+    // A status of thousands of rules is a few MiB; more than this is not our daemon.
+    BufReader::new(stream).take(64 << 20).read_line(&mut answer)?;
+    Ok(serde_json::from_str(&answer)?)
+}
+
+fn socket(run_dir: &Path) -> std::path::PathBuf {
+    run_dir.join(crate::daemon::SOCKET)
+}

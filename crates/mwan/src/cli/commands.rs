@@ -1,0 +1,144 @@
+//! What each command does.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use mwan_api::{Plan, Request, Response, Status};
+use mwan_config::Severity;
+
+use super::args::{Args, Command};
+use super::{Exit, Failure, client, print, render};
+use crate::daemon;
+
+/// Runs a command.
+pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
+    let run_dir = args.run_dir;
+    let exit = match args.command {
+        Command::Daemon(options) => return daemon::run(&run_dir, &options).map(|()| Exit::Ok.into()),
+        Command::Status(show) => {
+            let status = status(&run_dir)?;
+            print(&if show.json { render::json(&status)? } else { render::status(&status) })?;
+            if status.degraded { Exit::Degraded } else { Exit::Ok }
+        }
+        Command::Interfaces(show) => part(&run_dir, show.json, "interfaces", render::interfaces)?,
+        Command::Policies(show) => part(&run_dir, show.json, "policies", render::policies)?,
+        Command::Connected(show) => part(&run_dir, show.json, "connected", render::connected)?,
+        Command::Rules(show) => part(&run_dir, show.json, "rules", render::rules)?,
+        Command::Check { file, json } => check(&file, json)?,
+        Command::Plan { config, json, platform } => plan(&run_dir, &config, json, platform)?,
+        Command::Diff(show) => {
+            let Response::Plan(plan) = client::ask(&run_dir, &Request::Diff)? else { return Err(unexpected()) };
+            print(&if show.json { render::json(&plan)? } else { render::diff(&plan) })?;
+            if plan.changes.is_empty() { Exit::Ok } else { Exit::Degraded }
+        }
+        Command::Reload => done(client::ask(&run_dir, &Request::Reload)?)?,
+        Command::Ifup { interface } => done(client::ask(&run_dir, &Request::IfUp { interface })?)?,
+        Command::Ifdown { interface } => done(client::ask(&run_dir, &Request::IfDown { interface })?)?,
+        Command::Use { interface, command } => return use_interface(&run_dir, interface, &command),
+        Command::Stop => done(client::ask(&run_dir, &Request::Stop)?)?,
+        Command::Cleanup => {
+            // A running daemon would restore what is removed under it.
+            match client::try_ask(&run_dir, &Request::Stop)? {
+                Some(response) => done(response)?,
+                None => daemon::cleanup().map(|()| Exit::Ok)?,
+            }
+        }
+    };
+    Ok(exit.into())
+}
+
+fn unexpected() -> Failure {
+    Failure::says("the daemon's answer does not fit the question").hint("are both of the same version?")
+}
+
+fn done(response: Response) -> Result<Exit, Failure> {
+    match response {
+        Response::Done => Ok(Exit::Ok),
+        _ => Err(unexpected()),
+    }
+}
+
+fn status(run_dir: &Path) -> Result<Status, Failure> {
+    match client::ask(run_dir, &Request::Status)? {
+        Response::Status(status) => Ok(*status),
+        _ => Err(unexpected()),
+    }
+}
+
+/// One section of the status.
+fn part(run_dir: &Path, json: bool, name: &str, text: fn(&Status) -> String) -> Result<Exit, Failure> {
+    let status = status(run_dir)?;
+    let text = if json { render::part_json(&status, name)? } else { text(&status) };
+    print(&text)?;
+    Ok(Exit::Ok)
+}
+
+fn check(file: &Path, json: bool) -> Result<Exit, Failure> {
+    let (name, bytes) = daemon::read_config(file)?;
+    let loaded = mwan_config::parse(&name, &bytes);
+    if json {
+        print(&render::json(&daemon::diagnostics(&loaded.diagnostics))?)?;
+    } else {
+        let lines: String = loaded.diagnostics.iter().map(|d| format!("{d}\n")).collect();
+        print(&lines)?;
+        let count = |severity| loaded.diagnostics.iter().filter(|d| d.severity == severity).count();
+        let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+        let enabled = loaded.config.interfaces.iter().filter(|i| i.enabled).count();
+        eprintln!(
+            "{name}: {enabled} of {} interfaces enabled, {} policies, {} rules; {errors} errors, {warnings} warnings",
+            loaded.config.interfaces.len(),
+            loaded.config.policies.len(),
+            loaded.config.rules.len(),
+        );
+    }
+    Ok(if loaded.has_errors() { Exit::Failed } else { Exit::Ok })
+}
+
+fn plan(
+    run_dir: &Path,
+    config: &Path,
+    json: bool,
+    platform: crate::platform::PlatformName,
+) -> Result<Exit, Failure> {
+    let (name, bytes) = daemon::read_config(config)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let plan: Plan = match client::try_ask(run_dir, &Request::Plan { file: name.clone(), text })? {
+        Some(Response::Plan(plan)) => plan,
+        Some(_) => return Err(unexpected()),
+        None => daemon::plan_without_daemon(&name, &bytes, platform)?,
+    };
+    for diagnostic in &plan.diagnostics {
+        eprintln!("{}", diagnostic.text);
+    }
+    print(&if json { render::json(&plan)? } else { render::plan(&plan) })?;
+    let failed = plan.diagnostics.iter().any(|d| d.severity == Severity::Error.name());
+    Ok(if failed { Exit::Failed } else { Exit::Ok })
+}
+
+fn use_interface(run_dir: &Path, interface: String, command: &[OsString]) -> Result<ExitCode, Failure> {
+    let Response::Use(binding) = client::ask(run_dir, &Request::Use { interface })? else {
+        return Err(unexpected());
+    };
+    let sources: Vec<IpAddr> = binding.sources.iter().filter_map(|s| s.parse().ok()).collect();
+    let source = sources.first().copied();
+    let shown = command.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    eprintln!(
+        "Running '{shown}' with DEVICE={} SRCIP={} FWMARK={:#x} FAMILY={}",
+        binding.device,
+        source.map(|s| s.to_string()).unwrap_or_default(),
+        binding.mark,
+        source.map_or("ipv4", |s| mwan_config::Family::of(s).name()),
+    );
+    let status = mwan_linux::usecmd::run(command, &binding.device, binding.mark)
+        .map_err(|e| Failure::new(format!("cannot run '{shown}'"), &e))?;
+    Ok(ExitCode::from(exit_code(status)))
+}
+
+/// The command's own exit code; 128 + signal if it was killed, as a shell reports it.
+fn exit_code(status: std::process::ExitStatus) -> u8 {
+    use std::os::unix::process::ExitStatusExt;
+    let code = status.code().or_else(|| status.signal().map(|s| 128 + s)).unwrap_or(1);
+    u8::try_from(code).unwrap_or(1)
+}

@@ -1,0 +1,108 @@
+//! The command line: words in, exit code out.
+//!
+//! Data goes to standard output, talk to standard error. A reader that goes away ends the program quietly.
+
+mod args;
+mod client;
+mod commands;
+mod render;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub(crate) use args::{DaemonArgs, LogFormat, LogLevel};
+
+/// Exit codes; `mwan help` lists them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Exit {
+    /// Done.
+    Ok = 0,
+    /// Not done.
+    Failed = 1,
+    /// Done, but something is not as it should be.
+    Degraded = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Something went wrong: one line, and what to do about it. What is printed, once.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure with a chain of causes.
+    pub(crate) fn new(context: impl Into<String>, error: &dyn std::error::Error) -> Self {
+        let mut message = context.into();
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            message.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        Failure { message, hint: None }
+    }
+
+    /// A failure in words.
+    pub(crate) fn says(message: impl Into<String>) -> Self {
+        Failure { message: message.into(), hint: None }
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        Failure { hint: Some(hint.into()), ..self }
+    }
+
+    /// The hint, for the wire.
+    pub(crate) fn hint_text(self) -> Option<String> {
+        self.hint
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// Parses the arguments, runs the command.
+pub(crate) fn main() -> ExitCode {
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            // clap says where it belongs: help to standard output, errors to standard error.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    match commands::run(args) {
+        Ok(code) => code,
+        Err(failure) => {
+            let mut err = std::io::stderr();
+            let _ = writeln!(err, "mwan: {}", failure.message);
+            if let Some(hint) = failure.hint {
+                let _ = writeln!(err, "hint: {hint}");
+            }
+            Exit::Failed.into()
+        }
+    }
+}
+
+/// Prints data. A closed pipe is the reader's way of saying "enough".
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new("cannot write to standard output", &error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,220 @@
+//! Status as text, in the words and shape users know from `mwan3`.
+
+use std::fmt::Write;
+
+use mwan_api::{Carrier, Interface, Networks, Path, Plan, Rule, Status};
+use serde::Serialize;
+
+use super::Failure;
+
+/// JSON for people and programs: indented, with a final newline.
+pub(super) fn json<T: Serialize>(document: &T) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(document).map_err(|e| Failure::new("cannot write JSON", &e))?;
+    Ok(text + "\n")
+}
+
+/// One field of the status, with the schema beside it.
+pub(super) fn part_json(status: &Status, name: &str) -> Result<String, Failure> {
+    let mut whole = serde_json::to_value(status).map_err(|e| Failure::new("cannot write JSON", &e))?;
+    let part = whole.get_mut(name).map(serde_json::Value::take).unwrap_or_default();
+    json(&serde_json::json!({ "schema": status.schema, name: part }))
+}
+
+/// `mwan status`.
+pub(super) fn status(status: &Status) -> String {
+    let mut text =
+        [interfaces(status), policies(status), connected(status), rules(status)].join("\n");
+    if !status.problems.is_empty() {
+        text.push_str("\nProblems:\n");
+        for problem in &status.problems {
+            let _ = writeln!(text, " {}", plain(problem));
+        }
+    }
+    text
+}
+
+/// `mwan interfaces`.
+pub(super) fn interfaces(status: &Status) -> String {
+    let mut text = String::from("Interface status:\n");
+    for interface in &status.interfaces {
+        for path in &interface.paths {
+            let _ = writeln!(text, "{}", interface_line(interface, path));
+        }
+        if interface.paths.is_empty() {
+            let _ = writeln!(text, " interface {} is disabled and tracking is disabled", plain(&interface.name));
+        }
+    }
+    text
+}
+
+fn interface_line(interface: &Interface, path: &Path) -> String {
+    let name = plain(&interface.name);
+    let family = if interface.paths.len() > 1 { format!(" ({})", path.family) } else { String::new() };
+    if path.usable {
+        return format!(
+            " interface {name}{family} is online {}, uptime {} and tracking is {}",
+            hms(path.since_s),
+            hms(path.uptime_s),
+            path.tracking
+        );
+    }
+    let missing = if path.missing > 0 { format!(" ({})", path.missing) } else { String::new() };
+    format!(" interface {name}{family} is offline{missing} and tracking is {}", path.tracking)
+}
+
+/// `HHh:MMm:SSs`; hours grow as they need.
+fn hms(seconds: u64) -> String {
+    format!("{:02}h:{:02}m:{:02}s", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// `mwan policies`.
+pub(super) fn policies(status: &Status) -> String {
+    let mut text = String::new();
+    for family in ["ipv4", "ipv6"] {
+        let _ = writeln!(text, "{}Current {family} policies:", if family == "ipv4" { "" } else { "\n" });
+        for policy in &status.policies {
+            let _ = writeln!(text, "{}:", plain(&policy.name));
+            text.push_str(&carrier(if family == "ipv4" { &policy.ipv4 } else { &policy.ipv6 }));
+        }
+    }
+    text
+}
+
+fn carrier(carrier: &Carrier) -> String {
+    match &carrier.last_resort {
+        Some(resort) => format!(" {resort}\n"),
+        None => {
+            carrier.members.iter().map(|m| format!(" {} ({}%)\n", plain(&m.interface), m.percent)).collect()
+        }
+    }
+}
+
+/// `mwan connected`.
+pub(super) fn connected(status: &Status) -> String {
+    let networks = |n: &Networks, family: &str| {
+        let list = if family == "ipv4" { &n.ipv4 } else { &n.ipv6 };
+        list.iter().map(|net| format!("{}\n", net.trim_end_matches("/32").trim_end_matches("/128"))).collect()
+    };
+    let mut text = String::new();
+    for family in ["ipv4", "ipv6"] {
+        let _ = writeln!(text, "{}Directly connected {family} networks:", if family == "ipv4" { "" } else { "\n" });
+        let own: String = networks(&status.connected, family);
+        let custom: String = networks(&status.custom, family);
+        text.push_str(&own);
+        text.push_str(&custom);
+    }
+    text
+}
+
+/// `mwan rules`.
+pub(super) fn rules(status: &Status) -> String {
+    let mut text = String::new();
+    for family in ["ipv4", "ipv6"] {
+        let _ = writeln!(text, "{}Active {family} user rules:", if family == "ipv4" { "" } else { "\n" });
+        for rule in status.rules.iter().filter(|r| r.family == family) {
+            let _ = writeln!(text, "{}", rule_line(rule));
+        }
+    }
+    text
+}
+
+/// The columns of `iptables -L -n -v`, which mwan3 shows: packets, bytes, sticky, target, protocol, addresses.
+fn rule_line(rule: &Rule) -> String {
+    let v4 = rule.family == "ipv4";
+    let any = if v4 { "0.0.0.0/0" } else { "::/0" };
+    let or_any = |text: &str| if text.is_empty() { any.to_owned() } else { text.to_owned() };
+    format!(
+        "{:>5} {:>5} {} {}  {}  {}  *      *       {:<20} {:<20} {}",
+        amount(rule.packets),
+        amount(rule.bytes),
+        if rule.sticky { "S" } else { "-" },
+        plain(if rule.sticky { &rule.name } else { &rule.target }),
+        rule.protocol,
+        if v4 { "--" } else { "  " },
+        or_any(&rule.source),
+        or_any(&rule.destination),
+        rule.more,
+    )
+}
+
+/// As iptables abbreviates counters: 99999 in full, then K, M, G.
+fn amount(n: u64) -> String {
+    match n {
+        0..=99_999 => n.to_string(),
+        100_000..=9_999_999 => format!("{}K", (n + 500) / 1000),
+        10_000_000..=9_999_999_999 => format!("{}M", (n + 500_000) / 1_000_000),
+        _ => format!("{}G", (n + 500_000_000) / 1_000_000_000),
+    }
+}
+
+/// `mwan plan`.
+pub(super) fn plan(plan: &Plan) -> String {
+    let mut text = format!("# nftables\n{}\n# ip rules\n", plan.nft);
+    for rule in &plan.rules {
+        let _ = writeln!(text, "{rule}");
+    }
+    text.push_str("\n# routes\n");
+    for route in &plan.routes {
+        let _ = writeln!(text, "{route}");
+    }
+    text.push_str("\n# changes to the kernel as it is now\n");
+    text.push_str(&changes(plan));
+    text
+}
+
+/// `mwan diff`.
+pub(super) fn diff(plan: &Plan) -> String {
+    changes(plan)
+}
+
+fn changes(plan: &Plan) -> String {
+    if plan.changes.is_empty() {
+        return String::from("# none\n");
+    }
+    plan.changes.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// A name on a terminal: control characters escaped.
+fn plain(text: &str) -> String {
+    if text.chars().any(char::is_control) { text.escape_debug().to_string() } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_amounts_look_as_in_mwan3() {
+        assert_eq!(hms(54), "00h:00m:54s");
+        assert_eq!(hms(50 * 3600 + 39 * 60 + 26), "50h:39m:26s");
+        assert_eq!(hms(345 * 3600 + 27 * 60 + 3), "345h:27m:03s");
+        assert_eq!([amount(12_381), amount(99_999), amount(100_000)], ["12381", "99999", "100K"]);
+    }
+
+    #[test]
+    fn rule_lines_are_those_of_the_wiki() {
+        let mut rule = Rule {
+            name: "https".into(),
+            family: "ipv4".into(),
+            target: "balanced".into(),
+            sticky: true,
+            packets: 11,
+            bytes: 851,
+            protocol: "tcp".into(),
+            source: String::new(),
+            destination: String::new(),
+            more: "multiport dports 443 ".into(),
+        };
+        assert_eq!(
+            rule_line(&rule),
+            "   11   851 S https  tcp  --  *      *       0.0.0.0/0            0.0.0.0/0            multiport dports 443 "
+        );
+        rule.family = "ipv6".into();
+        rule.packets = 14;
+        rule.bytes = 1120;
+        assert_eq!(
+            rule_line(&rule),
+            "   14  1120 S https  tcp      *      *       ::/0                 ::/0                 multiport dports 443 "
+        );
+    }
+}

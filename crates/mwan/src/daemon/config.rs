@@ -1,0 +1,102 @@
+//! The configuration file: read whole, bounded, noticed when it changes.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::cli::Failure;
+
+/// Largest configuration read, bytes. Ten thousand rules are about 2 MiB.
+const SIZE_MAX: u64 = 4 << 20;
+
+/// Name for diagnostics and content. `-` is standard input.
+pub(crate) fn read_config(file: &Path) -> Result<(String, Vec<u8>), Failure> {
+    let name = file.to_string_lossy().into_owned();
+    let mut bytes = Vec::new();
+    let read = if name == "-" {
+        std::io::stdin().lock().take(SIZE_MAX + 1).read_to_end(&mut bytes)
+    } else {
+        File::open(file).and_then(|f| f.take(SIZE_MAX + 1).read_to_end(&mut bytes))
+    };
+    read.map_err(|e| Failure::new(format!("cannot read the configuration {name}"), &e))?;
+    if bytes.len() as u64 > SIZE_MAX {
+        return Err(Failure::says(format!("the configuration {name} is larger than {SIZE_MAX} bytes")));
+    }
+    Ok((name, bytes))
+}
+
+/// Notices that a file changed. A look is one `stat`; a change counts when it has been the same for two looks,
+/// so that a file is not read while it is written.
+#[derive(Debug)]
+pub(super) struct Watch {
+    path: PathBuf,
+    read: Option<Stamp>,
+    seen: Option<Stamp>,
+}
+
+/// What changes when a file does: inode, size, modification time.
+type Stamp = (u64, u64, i64, i64);
+
+impl Watch {
+    pub(super) fn new(path: &Path) -> Self {
+        let stamp = stamp(path);
+        Watch { path: path.to_owned(), read: stamp, seen: stamp }
+    }
+
+    /// Whether the file is to be read again. A file that is not there is not a change: it is about to be written.
+    pub(super) fn look(&mut self) -> bool {
+        let now = stamp(&self.path);
+        let settled = now == self.seen;
+        self.seen = now;
+        if settled && now.is_some() && now != self.read {
+            self.read = now;
+            return true;
+        }
+        false
+    }
+
+    /// The file has been read for another reason.
+    pub(super) fn reset(&mut self) {
+        *self = Watch::new(&self.path);
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_change_counts_once_and_when_it_has_settled() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config");
+        std::fs::write(&file, "a").unwrap();
+        let mut watch = Watch::new(&file);
+        assert!(!watch.look());
+        std::fs::write(&file, "bb").unwrap();
+        assert!(!watch.look(), "just changed");
+        assert!(watch.look());
+        assert!(!watch.look());
+        std::fs::remove_file(&file).unwrap();
+        assert!(!watch.look());
+        assert!(!watch.look(), "a vanished file is no configuration");
+        std::fs::write(&file, "bb").unwrap();
+        assert!(!watch.look());
+        assert!(watch.look());
+    }
+
+    #[test]
+    fn what_is_too_large_or_absent_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("big");
+        std::fs::write(&file, vec![b'#'; (SIZE_MAX + 1) as usize]).unwrap();
+        assert!(read_config(&file).unwrap_err().to_string().contains("larger than"));
+        assert!(read_config(&dir.path().join("none")).is_err());
+    }
+}

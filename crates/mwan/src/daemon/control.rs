@@ -1,0 +1,81 @@
+//! The control socket: one request line, one response line.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use mwan_api::{REQUEST_MAX, Request, Response};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tracing::debug;
+
+/// Clients served at once; more wait in the kernel's queue.
+const CLIENTS_MAX: usize = 16;
+/// A client that does not finish its request, or does not take its answer, is let go after this time.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A request and where its answer goes.
+pub(super) type Asked = (Request, oneshot::Sender<Response>);
+
+/// Listens at `path`, for the owner only. What is there from a dead daemon is replaced; the caller holds the lock.
+pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Serves clients until the daemon ends. Requests are answered by the daemon's loop, one at a time.
+pub(super) async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
+    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(CLIENTS_MAX));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let client = match listener.accept().await {
+            Ok((client, _)) => client,
+            Err(error) => {
+                debug!("cannot accept a client: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let asked = asked.clone();
+        tokio::spawn(async move {
+            if let Ok(Err(error)) = tokio::time::timeout(CLIENT_TIMEOUT, answer(client, asked)).await {
+                debug!("client: {error}");
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn answer(mut client: UnixStream, asked: mpsc::Sender<Asked>) -> io::Result<()> {
+    let (read, mut write) = client.split();
+    let mut line = Vec::new();
+    BufReader::new(read).take(REQUEST_MAX as u64).read_until(b'\n', &mut line).await?;
+    let response = match serde_json::from_slice::<Request>(&line) {
+        Ok(request) => {
+            let (reply, replied) = oneshot::channel();
+            match asked.send((request, reply)).await {
+                Ok(()) => replied.await.unwrap_or_else(|_| ending()),
+                Err(_) => ending(),
+            }
+        }
+        Err(error) => Response::Error {
+            message: format!("not a request: {error}"),
+            hint: Some("docs/schema/mwan.request.v1.json".to_owned()),
+        },
+    };
+    let mut bytes = serde_json::to_vec(&response)?;
+    bytes.push(b'\n');
+    write.write_all(&bytes).await
+}
+
+fn ending() -> Response {
+    Response::Error { message: "the daemon is ending".to_owned(), hint: None }
+}

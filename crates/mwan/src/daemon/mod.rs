@@ -1,0 +1,624 @@
+//! The daemon: one loop that carries events to the core and the core's wishes to the kernel.
+
+mod config;
+mod control;
+mod notify;
+mod state;
+mod status;
+mod writer;
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mwan_api::{Plan, Request, Response};
+use mwan_compile::{Compiler, diff_observed};
+use mwan_config::{Config, Diagnostic, Severity};
+use mwan_core::{Core, Desired, Effect, Event, Memory, Packet, PathKey, ProbeReport, Reason, Time};
+use mwan_linux::clock;
+use mwan_linux::conntrack::Conntrack;
+use mwan_linux::monitor::{Change, Monitor, MonitorError};
+use mwan_linux::probe::Prober;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{debug, error, info, warn};
+
+use crate::cli::{DaemonArgs, Failure, LogFormat, LogLevel};
+use crate::platform::PlatformName;
+use config::Watch;
+use control::Asked;
+use state::Store;
+use writer::{Writer, describe};
+
+pub(crate) use config::read_config;
+pub(crate) use status::diagnostics;
+
+/// Name of the control socket in the run directory.
+pub(crate) const SOCKET: &str = "mwan.sock";
+/// Name of the lock file in the run directory.
+const LOCK: &str = "mwan.lock";
+
+/// How often the configuration file is looked at.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the kernel is compared with what should be there although nothing was heard.
+const VERIFY_INTERVAL: Duration = Duration::from_secs(60);
+/// Least time between two comparisons: others may change the ruleset as fast as they like.
+const VERIFY_PAUSE: Duration = Duration::from_millis(200);
+/// Time before a failed change of the kernel is tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// Least time between two new views of the network while changes pour in; the first is taken at once.
+const NETWORK_PAUSE: Duration = Duration::from_millis(100);
+/// A round started later than this after it was due is counted.
+const LATE: Duration = Duration::from_millis(100);
+/// Reports of the prober waiting; more are dropped, and the rounds count them as lost.
+const REPORTS_MAX: usize = 4096;
+/// Requests waiting to be answered.
+const REQUESTS_MAX: usize = 32;
+
+/// Runs the daemon until it is told to end.
+pub(crate) fn run(run_dir: &Path, options: &DaemonArgs) -> Result<(), Failure> {
+    start_log(options);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new("cannot start the runtime", &e))?;
+    runtime.block_on(async {
+        let mut daemon = Daemon::start(run_dir, options)?;
+        daemon.run().await
+    })
+}
+
+/// Removes everything of ours from the kernel.
+pub(crate) fn cleanup() -> Result<(), Failure> {
+    Writer::open()?.clean()
+}
+
+/// What `config` would install, with every interface in its initial state.
+pub(crate) fn plan_without_daemon(name: &str, bytes: &[u8], platform: PlatformName) -> Result<Plan, Failure> {
+    let loaded = mwan_config::parse(name, bytes);
+    let tables = loaded.config.globals.rt_table_lookup.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new("cannot start the runtime", &e))?;
+    let net = runtime.block_on(async {
+        Monitor::open(tables).map(|mut m| m.view()).map_err(|e| Failure::new("cannot read the network", &e))
+    })?;
+    let mut core = Core::new(platform.core(), Arc::new(loaded.config), Memory::default());
+    core.handle(clock::now(), Event::Network(net));
+    plan(&core, &mut Writer::open()?, &loaded.diagnostics)
+}
+
+/// The program of a core's desired state, against the kernel as it is now.
+fn plan(core: &Core, writer: &mut Writer, found: &[Diagnostic]) -> Result<Plan, Failure> {
+    let desired = core.desired().ok_or_else(|| Failure::says("the network has not been seen yet"))?;
+    let program = Compiler::default().compile(desired);
+    let changes = describe(&diff_observed(&writer.observe()?, &program));
+    Ok(Plan {
+        schema: mwan_api::SCHEMA_PLAN.to_owned(),
+        nft: mwan_compile::text::table(&program.table),
+        rules: program.rules.iter().map(ToString::to_string).collect(),
+        routes: program.routes.iter().map(ToString::to_string).collect(),
+        changes,
+        diagnostics: diagnostics(found),
+    })
+}
+
+fn start_log(options: &DaemonArgs) {
+    let level = match options.log_level {
+        LogLevel::Error => tracing::Level::ERROR,
+        LogLevel::Warn => tracing::Level::WARN,
+        LogLevel::Info => tracing::Level::INFO,
+        LogLevel::Debug => tracing::Level::DEBUG,
+        LogLevel::Trace => tracing::Level::TRACE,
+    };
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    match options.log_format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+struct Daemon {
+    core: Core,
+    writer: Writer,
+    conntrack: Conntrack,
+    monitor: Monitor,
+    prober: Prober,
+    reports: mpsc::Receiver<ProbeReport>,
+    asked: mpsc::Receiver<Asked>,
+    store: Store,
+    watch: Watch,
+    options: DaemonArgs,
+    run_dir: PathBuf,
+    /// Held for as long as the daemon lives.
+    _lock: fs::File,
+    started: Time,
+    wake_at: Option<Time>,
+    /// A desired state that is not in the kernel, and when to try again.
+    pending: Option<(Arc<Desired>, Time)>,
+    /// When to compare the kernel with what should be there.
+    verify_at: Time,
+    verified: Time,
+    /// A view of the network that waits for its time.
+    network_at: Option<Time>,
+    network_seen: Time,
+    diagnostics: Vec<Diagnostic>,
+    config_rejected: Option<String>,
+    apply_error: Option<String>,
+    late_rounds: u64,
+}
+
+/// Whether the loop goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Go,
+    End,
+}
+
+impl Daemon {
+    fn start(run_dir: &Path, options: &DaemonArgs) -> Result<Self, Failure> {
+        let (name, bytes) = read_config(&options.config)?;
+        for dir in [run_dir, options.state_dir.as_path()] {
+            fs::create_dir_all(dir)
+                .map_err(|e| Failure::new(format!("cannot make the directory {}", dir.display()), &e))?;
+        }
+        let lock = lock(run_dir)?;
+        let loaded = mwan_config::parse(&name, &bytes);
+        log_diagnostics(&loaded.diagnostics);
+        let monitor = Monitor::open(loaded.config.globals.rt_table_lookup.clone())
+            .map_err(|e| Failure::new("cannot watch the network", &e))?;
+        let conntrack = Conntrack::open().map_err(|e| Failure::new("cannot open conntrack", &e))?;
+        let (report, reports) = mpsc::channel(REPORTS_MAX);
+        let (ask, asked) = mpsc::channel(REQUESTS_MAX);
+        let listener = control::listen(&run_dir.join(SOCKET))
+            .map_err(|e| Failure::new(format!("cannot listen in {}", run_dir.display()), &e))?;
+        tokio::spawn(control::serve(listener, ask));
+        let mut store = Store::new(&options.state_dir, run_dir);
+        let now = clock::now();
+        let core = Core::new(options.platform.core(), Arc::new(loaded.config), store.load());
+        let mut daemon = Daemon {
+            core,
+            writer: Writer::open()?,
+            conntrack,
+            monitor,
+            prober: Prober::new(report),
+            reports,
+            asked,
+            store,
+            watch: Watch::new(&options.config),
+            options: options.clone(),
+            run_dir: run_dir.to_owned(),
+            _lock: lock,
+            started: now,
+            wake_at: None,
+            pending: None,
+            verify_at: now + VERIFY_INTERVAL,
+            verified: now,
+            network_at: None,
+            network_seen: now,
+            diagnostics: loaded.diagnostics,
+            config_rejected: None,
+            apply_error: None,
+            late_rounds: 0,
+        };
+        let net = daemon.monitor.view();
+        daemon.feed(Event::Network(net));
+        notify::notify("READY=1");
+        info!(version = env!("CARGO_PKG_VERSION"), config = name, "started");
+        Ok(daemon)
+    }
+
+    async fn run(&mut self) -> Result<(), Failure> {
+        let cannot = |e: std::io::Error| Failure::new("cannot watch for signals", &e);
+        let mut hangup = signal(SignalKind::hangup()).map_err(cannot)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+        let mut watch = tokio::time::interval(WATCH_INTERVAL);
+        watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let wake = self.next_wake();
+            let pause = wake.since(clock::now());
+            let next = tokio::select! {
+                biased;
+                change = self.monitor.next() => self.changed(change),
+                Some(report) = self.reports.recv() => self.reported(report),
+                () = tokio::time::sleep(pause) => self.woken(),
+                Some((request, reply)) = self.asked.recv() => {
+                    let (response, next) = self.answer(request);
+                    let _ = reply.send(response);
+                    next
+                }
+                _ = watch.tick() => {
+                    if self.watch.look() {
+                        info!("the configuration file changed");
+                        self.reload();
+                    }
+                    Next::Go
+                }
+                _ = hangup.recv() => { self.reload(); Next::Go }
+                _ = terminate.recv() => Next::End,
+                _ = interrupt.recv() => Next::End,
+            };
+            if next == Next::End {
+                return self.end().await;
+            }
+        }
+    }
+
+    /// Leaves the data plane as it is.
+    async fn end(&mut self) -> Result<(), Failure> {
+        notify::notify("STOPPING=1");
+        let _ = fs::remove_file(self.run_dir.join(SOCKET));
+        // Let the answer to the request that ended us be written.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        info!("ended; the data plane stays as it is");
+        Ok(())
+    }
+
+    fn next_wake(&self) -> Time {
+        let own = [self.wake_at, self.pending.as_ref().map(|(_, at)| *at), self.network_at];
+        own.into_iter().flatten().min().unwrap_or(self.verify_at).min(self.verify_at)
+    }
+
+    fn woken(&mut self) -> Next {
+        let now = clock::now();
+        if let Some(due) = self.wake_at.filter(|at| *at <= now) {
+            self.late_rounds += u64::from(now.since(due) > LATE);
+            self.feed(Event::Tick);
+        }
+        if self.network_at.is_some_and(|at| at <= now) {
+            self.look_at_network(now);
+        }
+        if self.pending.as_ref().is_some_and(|(_, at)| *at <= now) {
+            self.apply_pending();
+        }
+        if self.verify_at <= now {
+            self.verify(now);
+        }
+        Next::Go
+    }
+
+    fn changed(&mut self, change: Result<Change, MonitorError>) -> Next {
+        let now = clock::now();
+        let change = match change {
+            Ok(change) => change,
+            Err(error) => {
+                error!("cannot watch the network: {error}");
+                return Next::End;
+            }
+        };
+        if change.network && self.network_at.is_none() {
+            let at = self.network_seen + NETWORK_PAUSE;
+            if at <= now { self.look_at_network(now) } else { self.network_at = Some(at) }
+        }
+        let foreign_nft = change.nft.is_some_and(|nft| !nft.own);
+        if change.routing_foreign || foreign_nft || change.overrun {
+            self.verify_at = self.verify_at.min((self.verified + VERIFY_PAUSE).max(now));
+            if self.verify_at <= now {
+                self.verify(now);
+            }
+        }
+        Next::Go
+    }
+
+    fn look_at_network(&mut self, now: Time) {
+        self.network_at = None;
+        self.network_seen = now;
+        let net = self.monitor.view();
+        if self.core.network().is_none_or(|seen| *seen != net) {
+            self.feed(Event::Network(net));
+        }
+    }
+
+    fn reported(&mut self, report: ProbeReport) -> Next {
+        self.feed(Event::Probe(report));
+        Next::Go
+    }
+
+    /// Hands an event to the core and does what it says, until it has nothing more to say.
+    fn feed(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        let mut transitions = false;
+        while let Some(event) = events.pop_front() {
+            let output = self.core.handle(clock::now(), event);
+            self.wake_at = output.wake_at;
+            if let Some(desired) = output.desired {
+                transitions = true;
+                if let Some(applied) = self.apply(desired) {
+                    events.push_back(applied);
+                }
+            }
+            for effect in output.effects {
+                transitions |= matches!(effect, Effect::Transition(_));
+                self.perform(effect);
+            }
+        }
+        if transitions {
+            self.store.save(self.core.memory());
+        }
+    }
+
+    fn apply(&mut self, desired: Arc<Desired>) -> Option<Event> {
+        match self.writer.apply(&desired) {
+            Ok(()) => {
+                self.pending = None;
+                self.apply_error = None;
+                Some(Event::Applied { generation: desired.generation })
+            }
+            Err(failure) => {
+                if self.apply_error.is_none() {
+                    error!("cannot bring the kernel to the wanted state: {failure}");
+                }
+                self.apply_error = Some(failure.to_string());
+                self.pending = Some((desired, clock::now() + RETRY_PAUSE));
+                None
+            }
+        }
+    }
+
+    fn apply_pending(&mut self) {
+        let Some((desired, _)) = self.pending.take() else { return };
+        if let Some(applied) = self.apply(desired) {
+            info!("the kernel has the wanted state again");
+            self.feed(applied);
+        }
+    }
+
+    fn verify(&mut self, now: Time) {
+        self.verified = now;
+        self.verify_at = now + VERIFY_INTERVAL;
+        if self.pending.is_some() {
+            return;
+        }
+        match self.writer.verify() {
+            Ok(lines) => {
+                for line in &lines {
+                    warn!("restored: {line}");
+                }
+                if !lines.is_empty() {
+                    warn!("{} things of ours had been changed by others and were restored", lines.len());
+                }
+            }
+            Err(failure) => {
+                error!("cannot restore what others changed: {failure}");
+                self.verify_at = now + RETRY_PAUSE;
+            }
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Probe(request) => self.prober.start(request),
+            Effect::StopProbes(path) => self.prober.forget(path),
+            Effect::FlushPath(path) => self.flush(path),
+            Effect::MoveMisplaced(path) => self.move_misplaced(path),
+            Effect::Transition(t) => {
+                let (from, to) = (t.from.name(), t.to.name());
+                let family = t.path.family.name();
+                let text = format!("{} {family} ({}): {from} -> {to}: {}", t.interface, t.device, t.reason);
+                let quiet = matches!(t.reason, Reason::Failing { .. } | Reason::Recovering { .. });
+                if quiet { debug!("{text}") } else { info!("{text}") }
+            }
+            Effect::Switched(s) => {
+                let (from, to) = (carrier_text(&s.from), carrier_text(&s.to));
+                info!("policy {} {}: {from} -> {to}", s.policy, s.family.name());
+            }
+        }
+    }
+
+    fn flush(&mut self, path: PathKey) {
+        let marks = mwan_core::Marks::new(self.core.config().globals.mask);
+        match self.conntrack.delete_by_mark(path.family, marks.of(path.id), marks.mask()) {
+            Ok(()) => info!(id = path.id, family = path.family.name(), "flows of the dead path deleted"),
+            Err(error) => warn!("cannot delete the flows of a dead path: {error}"),
+        }
+    }
+
+    fn move_misplaced(&mut self, path: PathKey) {
+        let marks = mwan_core::Marks::new(self.core.config().globals.mask);
+        let flows = match self.conntrack.dump_by_mark(path.family, marks.of(path.id), marks.mask()) {
+            Ok(flows) => flows,
+            Err(error) => return warn!("cannot read the flows to move back: {error}"),
+        };
+        let mut moved = 0;
+        for flow in flows {
+            let packet = Packet {
+                source: flow.source,
+                destination: flow.destination,
+                protocol: flow.protocol,
+                source_port: Some(flow.source_port),
+                destination_port: Some(flow.destination_port),
+                input: None,
+            };
+            if self.core.misplaced(path, &packet) && self.conntrack.delete_flow(&flow).is_ok() {
+                moved += 1;
+            }
+        }
+        info!(id = path.id, family = path.family.name(), moved, "flows moved back");
+    }
+
+    fn reload(&mut self) {
+        notify::notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", clock::now().0));
+        self.watch.reset();
+        match self.load() {
+            Ok((config, found)) => {
+                log_diagnostics(&found);
+                self.diagnostics = found;
+                self.config_rejected = None;
+                if config.globals.rt_table_lookup != self.core.config().globals.rt_table_lookup {
+                    self.monitor.set_custom_tables(config.globals.rt_table_lookup.clone());
+                    let net = self.monitor.view();
+                    self.feed(Event::Network(net));
+                }
+                self.feed(Event::Configure(Arc::new(config)));
+                info!("configuration read");
+            }
+            Err(why) => {
+                error!("the configuration is not taken over, the one before stays in force: {why}");
+                self.config_rejected = Some(why);
+            }
+        }
+        notify::notify("READY=1");
+    }
+
+    /// The configuration as it is in the file now; one with errors is refused.
+    fn load(&self) -> Result<(Config, Vec<Diagnostic>), String> {
+        let (name, bytes) = read_config(&self.options.config).map_err(|f| f.to_string())?;
+        let loaded = mwan_config::parse(&name, &bytes);
+        match loaded.diagnostics.iter().find(|d| d.severity == Severity::Error) {
+            Some(error) => Err(error.to_string()),
+            None => Ok((loaded.config, loaded.diagnostics)),
+        }
+    }
+
+    fn answer(&mut self, request: Request) -> (Response, Next) {
+        let response = match request {
+            Request::Status => Ok(Response::Status(Box::new(self.status()))),
+            Request::Diff => self.difference(),
+            Request::Plan { file, text } => self.plan(&file, text.as_bytes()),
+            Request::IfUp { interface } => self.command(interface, Event::IfUp),
+            Request::IfDown { interface } => self.command(interface, Event::IfDown),
+            Request::Use { interface } => self.binding(&interface),
+            Request::Reload => {
+                self.reload();
+                match &self.config_rejected {
+                    None => Ok(Response::Done),
+                    Some(why) => Err(Failure::says(format!("the configuration before stays in force: {why}"))),
+                }
+            }
+            Request::Stop => match self.writer.clean() {
+                Ok(()) => {
+                    self.store.forget_health();
+                    return (Response::Done, Next::End);
+                }
+                Err(failure) => Err(failure),
+            },
+        };
+        (response.unwrap_or_else(error_response), Next::Go)
+    }
+
+    fn command(&mut self, interface: String, event: fn(String) -> Event) -> Result<Response, Failure> {
+        if self.core.wan(&interface).is_none() {
+            return Err(self.no_interface(&interface));
+        }
+        self.feed(event(interface));
+        Ok(Response::Done)
+    }
+
+    fn no_interface(&self, name: &str) -> Failure {
+        let known: Vec<&str> =
+            self.core.config().interfaces.iter().filter(|i| i.enabled).map(|i| i.name.as_str()).collect();
+        Failure::says(format!("there is no enabled interface '{}'", name.escape_debug()))
+            .hint(format!("the configuration has: {}", known.join(", ")))
+    }
+
+    fn binding(&self, interface: &str) -> Result<Response, Failure> {
+        let (id, device) = self.core.wan(interface).ok_or_else(|| self.no_interface(interface))?;
+        let marks = mwan_core::Marks::new(self.core.config().globals.mask);
+        let sources = mwan_config::Family::ALL
+            .into_iter()
+            .filter_map(|family| self.core.path(PathKey { id, family })?.source)
+            .map(|ip| ip.to_string());
+        Ok(Response::Use(mwan_api::Binding {
+            device: device.to_owned(),
+            sources: sources.collect(),
+            mark: marks.of(marks.default_id()),
+        }))
+    }
+
+    fn difference(&mut self) -> Result<Response, Failure> {
+        let ops = self.writer.difference()?;
+        let mut plan = plan(&self.core, &mut self.writer, &[])?;
+        plan.changes = describe(&ops);
+        Ok(Response::Plan(plan))
+    }
+
+    fn plan(&mut self, file: &str, bytes: &[u8]) -> Result<Response, Failure> {
+        let loaded = mwan_config::parse(file, bytes);
+        let mut core = self.core.clone();
+        core.handle(clock::now(), Event::Configure(Arc::new(loaded.config)));
+        plan(&core, &mut self.writer, &loaded.diagnostics).map(Response::Plan)
+    }
+
+    fn status(&mut self) -> mwan_api::Status {
+        let now = clock::now();
+        let counters = self.writer.counters();
+        let observed = self.writer.observe().ok();
+        let none = std::collections::BTreeSet::new();
+        let net = self.core.network();
+        let daemon = mwan_api::Daemon {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_s: now.since(self.started).as_secs(),
+            config: self.options.config.to_string_lossy().into_owned(),
+            config_rejected: self.config_rejected.clone(),
+            generation: self.core.desired().map_or(0, |d| d.generation),
+            last_apply_us: u64::try_from(self.writer.last_apply.as_micros()).unwrap_or(u64::MAX),
+            applies: self.writer.applies,
+            repairs: self.writer.repairs,
+            apply_error: self.apply_error.clone(),
+            late_rounds: self.late_rounds,
+        };
+        let mut status = mwan_api::Status {
+            schema: mwan_api::SCHEMA_STATUS.to_owned(),
+            daemon,
+            degraded: false,
+            problems: Vec::new(),
+            interfaces: status::interfaces(&self.core, observed.as_ref(), now),
+            policies: status::policies(&self.core, &counters),
+            connected: status::networks(net.map_or(&none, |n| &n.connected).iter()),
+            custom: status::networks(net.map_or(&none, |n| &n.custom).iter()),
+            rules: status::rules(&self.core, &counters),
+            diagnostics: diagnostics(&self.diagnostics),
+        };
+        status.problems = status::problems(&status);
+        status.degraded = !status.problems.is_empty();
+        status
+    }
+}
+
+fn error_response(failure: Failure) -> Response {
+    Response::Error { message: failure.to_string(), hint: failure.hint_text() }
+}
+
+fn carrier_text(carrier: &mwan_core::Carrier) -> String {
+    match carrier {
+        mwan_core::Carrier::LastResort(resort) => resort.name().to_owned(),
+        mwan_core::Carrier::Members(shares) => {
+            let names: Vec<&str> = shares.iter().map(|s| s.interface.as_str()).collect();
+            names.join("+")
+        }
+    }
+}
+
+fn log_diagnostics(found: &[Diagnostic]) {
+    for diagnostic in found {
+        match diagnostic.severity {
+            Severity::Error => error!("{diagnostic}"),
+            Severity::Warning => warn!("{diagnostic}"),
+            Severity::Note => info!("{diagnostic}"),
+        }
+    }
+}
+
+/// Makes sure that no other daemon uses this run directory.
+fn lock(run_dir: &Path) -> Result<fs::File, Failure> {
+    let path = run_dir.join(LOCK);
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|e| Failure::new(format!("cannot open {}", path.display()), &e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(Failure::says(format!("another daemon runs with {}", run_dir.display()))
+                .hint("end it with `mwan stop`, or use another --run-dir"))
+        }
+        Err(fs::TryLockError::Error(e)) => Err(Failure::new(format!("cannot lock {}", path.display()), &e)),
+    }
+}

@@ -1,0 +1,250 @@
+//! The status document, from the core, the writer's counters and the kernel.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use mwan_api as api;
+use mwan_config::{AddressMatch, Diagnostic, Family, LastResort, PortRange, Rule, Target};
+use mwan_core::{Carrier, Core, DesiredPolicy, PathKey, PathStatus, TargetState, Time, worst_case_detection};
+
+use mwan_compile::routing::ObservedRouting;
+use mwan_compile::{Observed, member_chain, rule_chain};
+
+/// Packets and bytes by name of the counter.
+pub(super) type Counters = BTreeMap<String, (u64, u64)>;
+
+/// Diagnostics on the wire.
+pub(crate) fn diagnostics(list: &[Diagnostic]) -> Vec<api::Diagnostic> {
+    let one = |d: &Diagnostic| api::Diagnostic {
+        severity: d.severity.name().to_owned(),
+        code: d.code.to_owned(),
+        text: d.to_string(),
+    };
+    list.iter().map(one).collect()
+}
+
+/// Interfaces in the order of the configuration.
+pub(super) fn interfaces(core: &Core, observed: Option<&Observed>, now: Time) -> Vec<api::Interface> {
+    let marks = mwan_core::Marks::new(core.config().globals.mask);
+    let one = |i: &mwan_config::Interface| {
+        let wan = core.wan(&i.name);
+        let id = wan.map_or(0, |(id, _)| id);
+        let keys = i.families.iter().map(|family| PathKey { id, family });
+        let paths = keys
+            .filter_map(|key| Some((key, core.path(key)?)))
+            .map(|(key, status)| path(core, i, key, &status, observed, now));
+        api::Interface {
+            name: i.name.clone(),
+            device: wan.map_or_else(|| i.device.clone().unwrap_or_default(), |(_, d)| d.to_owned()),
+            enabled: i.enabled,
+            id,
+            mark: format!("{:#x}", marks.of(id)),
+            paths: paths.collect(),
+        }
+    };
+    core.config().interfaces.iter().map(one).collect()
+}
+
+fn path(
+    core: &Core,
+    interface: &mwan_config::Interface,
+    key: PathKey,
+    status: &PathStatus<'_>,
+    observed: Option<&Observed>,
+    now: Time,
+) -> api::Path {
+    let t = status.tracker;
+    let tracking = match (status.ready, t.targets().is_empty()) {
+        (false, _) => "down",
+        (true, true) => "disabled",
+        (true, false) => "active",
+    };
+    let carries = core.desired().is_some_and(|d| {
+        let carries = |p: &DesiredPolicy| matches!(p.carrier(key.family), Carrier::Members(m) if m.iter().any(|s| s.id == key.id));
+        d.policies.iter().any(carries)
+    });
+    api::Path {
+        family: key.family.name().to_owned(),
+        status: status.state.name().to_owned(),
+        usable: status.state.usable(),
+        carries,
+        reason: api::Reason { code: status.reason.code().to_owned(), text: status.reason.to_string() },
+        since_s: now.since(status.since).as_secs(),
+        uptime_s: if status.ready { now.since(status.ready_since).as_secs() } else { 0 },
+        tracking: tracking.to_owned(),
+        score: t.score(),
+        lost: t.lost(),
+        rounds: t.rounds(),
+        hold: status
+            .hold
+            .map(|h| api::Hold { remaining_s: h.until.since(now).as_secs(), losses: h.losses }),
+        source: status.source.map(|ip| ip.to_string()),
+        gateway: status.next_hop.and_then(|n| n.gateway).map(|ip| ip.to_string()),
+        worst_case_detection_ms: millis(worst_case_detection(&interface.tracking)),
+        missing: observed.map_or(0, |o| missing(core, &o.routing, o, key)),
+        targets: t.targets().iter().map(target).collect(),
+    }
+}
+
+fn target(target: &mwan_core::Target) -> api::Target {
+    let status = match target.state {
+        TargetState::Unknown => "unknown",
+        TargetState::Up => "up",
+        TargetState::Down => "down",
+    };
+    api::Target {
+        ip: target.ip.to_string(),
+        status: status.to_owned(),
+        rtt_us: target.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+        sent: target.sent,
+        received: target.received,
+        error: target.error.clone(),
+    }
+}
+
+/// mwan3's sum of what is missing: 1 iif rule (only if configured), 2 fwmark rule, 4 unreachable rule,
+/// 8 inbound chain, 16 default route.
+fn missing(core: &Core, routing: &ObservedRouting, observed: &Observed, key: PathKey) -> u32 {
+    let base = core.config().globals.rule_base;
+    let has = |priority| routing.rules.iter().any(|r| r.family == key.family && r.priority == priority);
+    let chain = format!("set.{}", key.id);
+    let inbound = observed.table.as_ref().is_some_and(|t| t.chains.contains_key(&chain));
+    let route = routing.routes.iter().any(|r| r.family == key.family && r.table == key.id);
+    [
+        (1, !base.iif_rules || has(base.iif + key.id)),
+        (2, has(base.fwmark + key.id)),
+        (4, has(base.unreachable + key.id)),
+        (8, inbound),
+        (16, route),
+    ]
+    .into_iter()
+    .filter(|(_, present)| !present)
+    .map(|(bit, _)| bit)
+    .sum()
+}
+
+fn millis(d: std::time::Duration) -> u64 {
+    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Policies in the order of the configuration.
+pub(super) fn policies(core: &Core, counters: &Counters) -> Vec<api::Policy> {
+    let Some(desired) = core.desired() else { return Vec::new() };
+    let one = |p: &DesiredPolicy| api::Policy {
+        name: p.name.clone(),
+        ipv4: carrier(p, Family::V4, counters),
+        ipv6: carrier(p, Family::V6, counters),
+    };
+    desired.policies.iter().map(one).collect()
+}
+
+fn carrier(policy: &DesiredPolicy, family: Family, counters: &Counters) -> api::Carrier {
+    let (members, last_resort) = match policy.carrier(family) {
+        Carrier::LastResort(resort) => (Vec::new(), Some(resort.name().to_owned())),
+        Carrier::Members(shares) => {
+            let sum: u64 = shares.iter().map(|s| u64::from(s.weight)).sum();
+            let member = |s: &mwan_core::Share| api::Member {
+                interface: s.interface.clone(),
+                percent: u32::try_from(u64::from(s.weight) * 100 / sum.max(1)).unwrap_or(0),
+                weight: s.weight,
+            };
+            (shares.iter().map(member).collect(), None)
+        }
+    };
+    let counter = |(_, interface): &(u32, String)| {
+        let name = member_chain(&policy.name, interface, family);
+        let (packets, bytes) = counters.get(&name).copied().unwrap_or_default();
+        api::MemberCounter { interface: interface.clone(), packets, bytes }
+    };
+    api::Carrier { members, last_resort, counters: policy.members.iter().map(counter).collect() }
+}
+
+/// Networks by family, sorted.
+pub(super) fn networks<'a>(nets: impl Iterator<Item = &'a IpNet>) -> api::Networks {
+    let (v4, v6): (Vec<&IpNet>, Vec<&IpNet>) = nets.partition(|net| matches!(net, IpNet::V4(_)));
+    let text = |nets: Vec<&IpNet>| nets.iter().map(ToString::to_string).collect();
+    api::Networks { ipv4: text(v4), ipv6: text(v6) }
+}
+
+/// Rules in order of evaluation, once per family they apply to.
+pub(super) fn rules(core: &Core, counters: &Counters) -> Vec<api::Rule> {
+    let Some(desired) = core.desired() else { return Vec::new() };
+    let each = |family: Family| desired.rules.iter().map(move |r| (family, &r.rule));
+    Family::ALL
+        .into_iter()
+        .flat_map(each)
+        .filter(|(family, rule)| rule.families.contains(*family))
+        .map(|(family, rule)| self::rule(rule, family, counters))
+        .collect()
+}
+
+fn rule(rule: &Rule, family: Family, counters: &Counters) -> api::Rule {
+    let (packets, bytes) = counters.get(&rule_chain(&rule.name, family)).copied().unwrap_or_default();
+    let protocols: Vec<String> = rule.protocols.iter().map(|p| protocol_name(*p)).collect();
+    let mut more = String::new();
+    for (word, ports) in [("sports", &rule.source_ports), ("dports", &rule.destination_ports)] {
+        if !ports.is_empty() {
+            let list: Vec<String> = ports.iter().map(port_text).collect();
+            more.push_str(&format!("multiport {word} {} ", list.join(",")));
+        }
+    }
+    if let Some(interface) = &rule.source_interface {
+        more.push_str(&format!("in {interface} "));
+    }
+    api::Rule {
+        name: rule.name.clone(),
+        family: family.name().to_owned(),
+        target: match &rule.target {
+            Target::Policy(name) => name.clone(),
+            Target::Direct(LastResort::Default) => "default".to_owned(),
+            Target::Direct(resort) => resort.name().to_owned(),
+        },
+        sticky: rule.sticky.is_some(),
+        packets,
+        bytes,
+        protocol: if protocols.is_empty() { "all".to_owned() } else { protocols.join(",") },
+        source: address_text(rule.source.as_ref(), family),
+        destination: address_text(rule.destination.as_ref(), family),
+        more,
+    }
+}
+
+fn port_text(range: &PortRange) -> String {
+    if range.first == range.last { range.first.to_string() } else { format!("{}:{}", range.first, range.last) }
+}
+
+fn address_text(wanted: Option<&AddressMatch>, family: Family) -> String {
+    let Some(wanted) = wanted else { return String::new() };
+    let own = wanted.ranges.iter().filter(|r| Family::of(r.first) == family);
+    let list: Vec<String> = own.map(|r| mwan_compile::text::Range(*r).to_string()).collect();
+    format!("{}{}", if wanted.negated { "!" } else { "" }, list.join(","))
+}
+
+fn protocol_name(protocol: u8) -> String {
+    let known = [(1, "icmp"), (6, "tcp"), (17, "udp"), (47, "gre"), (50, "esp"), (51, "ah"), (58, "icmpv6")];
+    let name = known.iter().find(|(number, _)| *number == protocol).map(|(_, name)| (*name).to_owned());
+    name.unwrap_or_else(|| protocol.to_string())
+}
+
+/// What is not as it should be, in words.
+pub(super) fn problems(status: &api::Status) -> Vec<String> {
+    let mut problems = Vec::new();
+    let errors = status.diagnostics.iter().filter(|d| d.severity == "error");
+    problems.extend(errors.map(|d| d.text.clone()));
+    problems.extend(status.daemon.config_rejected.iter().map(|why| format!("configuration not in force: {why}")));
+    problems.extend(status.daemon.apply_error.iter().map(|why| format!("kernel not as wanted: {why}")));
+    for interface in &status.interfaces {
+        for path in &interface.paths {
+            let name = format!("{} {}", interface.name, path.family);
+            if !path.usable {
+                problems.push(format!("{name} is {} for {} s: {}", path.status, path.since_s, path.reason.text));
+            } else if let Some(hold) = &path.hold {
+                problems.push(format!(
+                    "{name} is up but held back for {} s more: lost {} times lately",
+                    hold.remaining_s, hold.losses
+                ));
+            }
+        }
+    }
+    problems
+}

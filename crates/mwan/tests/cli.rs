@@ -1,0 +1,194 @@
+//! The command line as a script sees it: words, exit codes, which stream.
+#![allow(clippy::unwrap_used)]
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+const GOOD: &str = "
+config interface 'eth1'
+	option enabled '1'
+	option device 'eth1'
+	list track_ip '192.0.2.1'
+
+config member 'eth1_m1_w1'
+	option interface 'eth1'
+
+config policy 'only'
+	list use_member 'eth1_m1_w1'
+
+config rule 'all'
+	option dest_ip '0.0.0.0/0'
+	option use_policy 'only'
+";
+
+fn mwan(args: &[&str]) -> Output {
+    let nowhere = tempfile::tempdir().unwrap();
+    Command::new(env!("CARGO_BIN_EXE_mwan"))
+        .args(args)
+        .env("MWAN_RUN_DIR", nowhere.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("not killed by a signal")
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn check(text: &[u8], name: &str) -> Output {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join(name);
+    std::fs::write(&file, text).unwrap();
+    mwan(&["check", file.to_str().unwrap()])
+}
+
+#[test]
+fn help_names_every_command_and_exit_code() {
+    let help = mwan(&["--help"]);
+    assert_eq!(code(&help), 0);
+    for word in [
+        "daemon", "status", "interfaces", "policies", "connected", "rules", "check", "plan", "diff", "reload",
+        "ifup", "ifdown", "use", "stop", "cleanup", "--run-dir", "MWAN_RUN_DIR", "2 wrong usage", "3 something",
+    ] {
+        assert!(out(&help).contains(word), "{word} is missing in\n{}", out(&help));
+    }
+}
+
+#[test]
+fn wrong_usage_is_2_and_goes_to_standard_error() {
+    for args in [&["no-such-command"][..], &["ifup"], &["status", "--no-such-flag"], &["plan"], &[]] {
+        let output = mwan(args);
+        assert_eq!(code(&output), 2, "{args:?}");
+        assert!(out(&output).is_empty() && !err(&output).is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn without_a_daemon_clients_fail_with_a_hint() {
+    for command in ["status", "interfaces", "policies", "connected", "rules", "diff", "stop", "reload"] {
+        let output = mwan(&[command]);
+        assert_eq!(code(&output), 1, "{command}");
+        assert!(err(&output).contains("no daemon answers"), "{}", err(&output));
+        assert!(err(&output).contains("hint: start it with"), "{}", err(&output));
+    }
+}
+
+#[test]
+fn check_is_0_for_a_good_file_and_says_what_is_in_it() {
+    let output = check(GOOD.as_bytes(), "mwan3");
+    assert_eq!(code(&output), 0, "{}", out(&output));
+    assert!(err(&output).contains("1 of 1 interfaces enabled, 1 policies, 1 rules; 0 errors"), "{}", err(&output));
+}
+
+#[test]
+fn check_is_1_for_an_error_and_names_file_line_and_section() {
+    let text = GOOD.replace("'eth1_m1_w1'\n\toption interface 'eth1'", "'eth1_m1_w1'\n\toption interface 'eht1'");
+    let output = check(text.as_bytes(), "mwan3");
+    assert_eq!(code(&output), 1);
+    let line = out(&output).lines().find(|l| l.contains("error[")).unwrap().to_owned();
+    assert!(line.contains("mwan3:8:") && line.contains("eht1") && line.contains("eth1"), "{line}");
+}
+
+#[test]
+fn no_input_makes_check_panic() {
+    let long = [b"config rule 'x'\n\toption src_ip '".as_slice(), &vec![b'1'; 1 << 20], b"'\n"].concat();
+    let garbage: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    for text in [&b""[..], b"\0\0\0", b"config", b"option x y", &long, &garbage, b"'", b"\xff\xfe"] {
+        for name in ["mwan3", "mwan.toml"] {
+            let output = check(text, name);
+            assert!(matches!(code(&output), 0 | 1), "{name}: {}", err(&output));
+            assert!(!err(&output).contains("panicked"), "{}", err(&output));
+        }
+    }
+}
+
+#[test]
+fn a_missing_file_is_one_clear_line() {
+    let output = mwan(&["check", "/no/such/file"]);
+    assert_eq!(code(&output), 1);
+    assert_eq!(
+        err(&output),
+        "mwan: cannot read the configuration /no/such/file: No such file or directory (os error 2)\n"
+    );
+}
+
+#[test]
+fn check_reads_standard_input() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mwan"))
+        .args(["check", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(GOOD.as_bytes()).unwrap();
+    assert_eq!(code(&child.wait_with_output().unwrap()), 0);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mwan3");
+    // Many diagnostics: more than a pipe holds.
+    std::fs::write(&file, "config nonsense 'x'\n".repeat(5000)).unwrap();
+    let status = Command::new("sh")
+        .args(["-c", "\"$0\" check \"$1\" 2>/dev/null | head -n 1 >/dev/null; echo done"])
+        .arg(env!("CARGO_BIN_EXE_mwan"))
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert!(status.stderr.is_empty(), "{}", err(&status));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mwan"))
+        .args(["check", file.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let status = child.wait().unwrap();
+    assert!(matches!(status.code(), Some(0 | 1)), "{status}");
+}
+
+#[test]
+fn a_second_daemon_in_the_same_run_directory_is_refused_before_it_touches_anything() {
+    use std::fs::OpenOptions;
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("mwan3");
+    std::fs::write(&config, GOOD).unwrap();
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(dir.path().join("mwan.lock")).unwrap();
+    lock.try_lock().unwrap();
+    let output = daemon(dir.path(), &config);
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains("another daemon runs with"), "{}", err(&output));
+}
+
+#[test]
+fn a_daemon_without_its_configuration_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = daemon(dir.path(), &dir.path().join("none"));
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains("cannot read the configuration"), "{}", err(&output));
+}
+
+fn daemon(run_dir: &Path, config: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mwan"))
+        .arg("daemon")
+        .args(["--platform", "linux", "--run-dir"])
+        .arg(run_dir)
+        .arg("--state-dir")
+        .arg(run_dir)
+        .arg("--config")
+        .arg(config)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
