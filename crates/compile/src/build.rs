@@ -422,10 +422,8 @@ fn nat_section(desired: &Desired) -> Section {
 
 /// IPv6 sources that cannot be valid beyond WAN `id`: unique local ones (RFC 4193) and other WANs' own.
 fn foreign_sources(interfaces: &[DesiredInterface], id: u32) -> Vec<IpNet> {
-    const UNIQUE_LOCAL: IpNet = IpNet::V6(ipnet::Ipv6Net::new_assert(
-        std::net::Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0),
-        7,
-    ));
+    const UNIQUE_LOCAL: IpNet =
+        IpNet::V6(ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7));
     let of = |wanted: bool| {
         interfaces
             .iter()
@@ -468,7 +466,8 @@ fn ip_rules(desired: &Desired) -> BTreeSet<IpRule> {
     let marks = desired.marks;
     let mut rules = BTreeSet::new();
     for family in Family::ALL {
-        let plain = |priority, action| IpRule { family, priority, fwmark: None, iif: None, oif: None, action };
+        let plain =
+            |priority, action| IpRule { family, priority, fwmark: None, iif: None, oif: None, action };
         let marked = |priority, id, action| IpRule {
             fwmark: Some((marks.of(id), marks.mask())),
             ..plain(priority, action)
@@ -489,10 +488,9 @@ fn ip_rules(desired: &Desired) -> BTreeSet<IpRule> {
         if desired.interfaces.iter().any(|i| present(&i)) {
             rules.insert(plain(base.connected, RuleAction::LookupSpecific(TABLE_MAIN)));
         }
-        for (id, action) in [
-            (marks.blackhole_id(), RuleAction::Blackhole),
-            (marks.unreachable_id(), RuleAction::Unreachable),
-        ] {
+        for (id, action) in
+            [(marks.blackhole_id(), RuleAction::Blackhole), (marks.unreachable_id(), RuleAction::Unreachable)]
+        {
             rules.insert(marked(base.fwmark + id.min(LAST_RESORT_OFFSET_MAX), id, action));
         }
     }
@@ -626,9 +624,8 @@ const ENCODING: u32 = 1;
 
 /// FNV-1a, 64 bits: stable between versions and machines, which the standard library's hash is not.
 fn fnv1a(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The members every policy can ever have.

@@ -62,11 +62,17 @@ pub enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::NoSuchChain { chain, target } => write!(f, "chain {chain} leads to {target}, which is not there"),
-            Fault::NoSuchObject { chain, object } => write!(f, "chain {chain} needs {object}, which is not there"),
+            Fault::NoSuchChain { chain, target } => {
+                write!(f, "chain {chain} leads to {target}, which is not there")
+            }
+            Fault::NoSuchObject { chain, object } => {
+                write!(f, "chain {chain} needs {object}, which is not there")
+            }
             Fault::ForeignBits { chain } => write!(f, "chain {chain} writes mark bits outside the mask"),
             Fault::NoVerdict { mark } => write!(f, "mark {mark:#x} has no table and no terminal verdict"),
-            Fault::SamePriority { priority } => write!(f, "two ip rules at priority {priority} can both match"),
+            Fault::SamePriority { priority } => {
+                write!(f, "two ip rules at priority {priority} can both match")
+            }
             Fault::Overlap { set } => write!(f, "elements of set {set} overlap"),
             Fault::Duplicate { name } => write!(f, "{name} is defined twice"),
             Fault::Uneven { chain } => write!(f, "the weights of chain {chain} leave a gap"),

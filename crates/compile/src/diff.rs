@@ -64,7 +64,7 @@ pub fn diff(old: &Program, new: &Program) -> Ops {
         .map(|(name, set)| (name, set.as_ref()))
         .collect();
     let nft = table_ops(&new_sections, &wanted_sets, &have).unwrap_or_else(|| replace_table(&new.table));
-    routing_ops(&old.rules.iter().collect::<Vec<_>>(), &old.routes, new).with_nft(nft)
+    routing_ops(old.rules.iter(), old.routes.iter(), new).with_nft(nft)
 }
 
 /// From what the kernel has to a program.
@@ -77,8 +77,7 @@ pub fn diff_observed(observed: &Observed, new: &Program) -> Ops {
                 .unwrap_or_else(|| replace_table(&new.table))
         }
     };
-    let routes = observed.routing.routes.iter().cloned().collect();
-    routing_ops(&observed.routing.rules.iter().collect::<Vec<_>>(), &routes, new).with_nft(nft)
+    routing_ops(observed.routing.rules.iter(), observed.routing.routes.iter(), new).with_nft(nft)
 }
 
 /// Removes everything of ours; needs no configuration (I7).
@@ -177,10 +176,11 @@ fn table_ops(sections: &[Arc<Section>], sets: &[(&String, &Set)], have: &Have<'_
     flush.extend(stale.iter().cloned().map(NftOp::FlushChain));
     ops.extend(flush);
     ops.extend(rules);
+    // Sets before chains: somebody's verdict map may still lead to one of them.
+    let wanted_sets: BTreeSet<&str> = sets.iter().map(|(name, _)| name.as_str()).collect();
+    let stale_sets = have.sets.keys().filter(|name| !wanted_sets.contains(*name));
+    ops.extend(stale_sets.map(|name| NftOp::DeleteSet((*name).to_owned())));
     ops.extend(stale.into_iter().map(NftOp::DeleteChain));
-    let wanted_set = |name: &str| sets.iter().any(|(n, _)| n.as_str() == name);
-    let stale_sets = have.sets.keys().filter(|n| !wanted_set(n));
-    ops.extend(stale_sets.map(|n| NftOp::DeleteSet((*n).to_owned())));
     ops.extend(have.counters.difference(&counters).map(|n| NftOp::DeleteCounter((*n).to_owned())));
     Some(ops)
 }
@@ -210,24 +210,51 @@ fn set_ops(sets: &[(&String, &Set)], have: &Have<'_>, ops: &mut Vec<NftOp>) -> O
     Some(())
 }
 
-fn routing_ops(rules: &[&IpRule], routes: &BTreeSet<Route>, new: &Program) -> Ops {
+fn routing_ops<'a>(
+    rules: impl Iterator<Item = &'a IpRule>,
+    routes: impl Iterator<Item = &'a Route>,
+    new: &Program,
+) -> Ops {
     let mut ops = Ops::default();
-    for route in new.routes.difference(routes) {
-        ops.add.push(RoutingOp::SetRoute(route.clone()));
-    }
+    let mut stale = Vec::new();
+    route_ops(routes, new, &mut ops.add, &mut stale);
     let mut seen = BTreeSet::new();
     for rule in rules {
         // The kernel keeps a multiset; a second copy is as superfluous as an unwanted rule.
-        if !seen.insert(*rule) || !new.rules.contains(*rule) {
-            ops.remove.push(RoutingOp::DeleteRule((*rule).clone()));
+        if !seen.insert(rule) || !new.rules.contains(rule) {
+            ops.remove.push(RoutingOp::DeleteRule(rule.clone()));
         }
     }
-    for rule in new.rules.iter().filter(|r| !seen.contains(r)) {
-        ops.add.push(RoutingOp::AddRule(rule.clone()));
-    }
-    let kept = |r: &Route| new.routes.iter().any(|n| n.family == r.family && n.table == r.table);
-    // A table's default is replaced in place; only a table that shall be empty needs a removal.
-    let gone = routes.difference(&new.routes).filter(|r| !kept(r));
-    ops.remove.extend(gone.cloned().map(RoutingOp::DeleteRoute));
+    ops.add.extend(new.rules.iter().filter(|r| !seen.contains(r)).cloned().map(RoutingOp::AddRule));
+    ops.remove.extend(stale.into_iter().map(RoutingOp::DeleteRoute));
     ops
+}
+
+/// A table has one default. Another one is replaced in place, so that there is no moment without; what else
+/// somebody put there with our protocol number goes, as does the default of a table that shall be empty.
+fn route_ops<'a>(
+    routes: impl Iterator<Item = &'a Route>,
+    new: &Program,
+    add: &mut Vec<RoutingOp>,
+    stale: &mut Vec<Route>,
+) {
+    type Tables<'r> = BTreeMap<(Family, u32), Vec<&'r Route>>;
+    let mut present: Tables<'_> = BTreeMap::new();
+    for route in routes {
+        present.entry((route.family, route.table)).or_default().push(route);
+    }
+    for route in &new.routes {
+        let there = present.get_mut(&(route.family, route.table));
+        match there.and_then(|there| there.iter().position(|r| *r == route).map(|at| there.remove(at))) {
+            Some(_) => {}
+            None => {
+                add.push(RoutingOp::SetRoute(route.clone()));
+                // `replace` takes the place of the first one.
+                present.entry((route.family, route.table)).and_modify(|there| {
+                    there.drain(..there.len().min(1));
+                });
+            }
+        }
+    }
+    stale.extend(present.into_values().flatten().cloned());
 }

@@ -89,7 +89,7 @@ impl Shape {
 
     /// The selectors of a map this match can be part of; `None` if it cannot be part of any.
     pub(crate) fn key(&self) -> Option<Vec<Selector>> {
-        let keys: usize = self.dimensions.iter().map(|(_, values)| values.len()).product();
+        let keys = self.dimensions.iter().fold(1usize, |keys, (_, values)| keys.saturating_mul(values.len()));
         // Device names are variable-length strings: not in a concatenation with intervals.
         let devices = self.dimensions.iter().any(|(s, _)| *s == Selector::InputDevice);
         let plain = self.negated.is_empty() && self.sets.is_empty() && !devices;

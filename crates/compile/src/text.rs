@@ -108,7 +108,8 @@ impl Display for Statement {
                 write!(f, "{mark} & {mask:#010x} {} {value:#010x}", if *equal { "==" } else { "!=" })
             }
             Statement::MarkVmap { mark, mask, elements } => {
-                let elements = list(elements.iter().map(|(value, verdict)| format!("{value:#010x} : {verdict}")));
+                let elements =
+                    list(elements.iter().map(|(value, verdict)| format!("{value:#010x} : {verdict}")));
                 write!(f, "{mark} & {mask:#010x} vmap {{ {elements} }}")
             }
             Statement::NotNew => f.write_str("ct state != new"),

@@ -65,19 +65,11 @@ impl Daemon {
 
     /// Starts it and waits until it answers; says how long that took.
     pub fn start(&mut self, arguments: Option<Vec<String>>) -> Result<Duration, String> {
-        self.ended();
-        if self.child.is_some() {
-            return Err("the daemon runs already".into());
-        }
         if let Some(arguments) = arguments {
             self.arguments = arguments;
         }
         let begin = Instant::now();
-        let child = self.spawn().map_err(|e| {
-            let hint = "hint: build it (cargo build -p mwan) or name it with --mwan";
-            format!("cannot start {}: {e}\n{hint}", self.mwan.display())
-        })?;
-        self.child = Some(child);
+        self.launch()?;
         loop {
             match self.status() {
                 Ok(_) => return Ok(begin.elapsed()),
@@ -89,6 +81,20 @@ impl Daemon {
             }
             std::thread::sleep(POLL);
         }
+    }
+
+    /// Starts it and does not wait.
+    pub fn launch(&mut self) -> Result<(), String> {
+        self.ended();
+        if self.child.is_some() {
+            return Err("the daemon runs already".into());
+        }
+        let child = self.spawn().map_err(|e| {
+            let hint = "hint: build it (cargo build -p mwan) or name it with --mwan";
+            format!("cannot start {}: {e}\n{hint}", self.mwan.display())
+        })?;
+        self.child = Some(child);
+        Ok(())
     }
 
     fn spawn(&self) -> std::io::Result<Child> {

@@ -218,6 +218,7 @@ impl Lab {
                 self.daemon.reset_log();
                 self.daemon.start(Some(arguments.to_vec())).map(|t| format!("answers after {}", millis(t)))
             }
+            DaemonOp::Launch => self.daemon.launch().map(|()| String::new()),
             DaemonOp::Stop => self.daemon.stop().map(|t| format!("ended after {}", millis(t))),
             DaemonOp::Kill => self.daemon.kill().map(|()| String::new()),
             DaemonOp::Restart => {

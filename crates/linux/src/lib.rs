@@ -9,12 +9,12 @@
 #![deny(unsafe_code)]
 
 pub mod clock;
-// pub mod conntrack;
+pub mod conntrack;
 pub mod monitor;
 pub mod netlink;
 pub mod netview;
 pub mod nft;
-// pub mod probe;
+pub mod probe;
 pub mod routing;
 mod rt;
 #[allow(unsafe_code)]

@@ -62,6 +62,8 @@ pub enum Text {
 pub enum DaemonOp {
     /// Start it and wait until it answers.
     Start,
+    /// Start it and go on at once.
+    Launch,
     /// SIGTERM, and wait for its end.
     Stop,
     /// SIGKILL.

@@ -101,6 +101,9 @@ pub const STEPS: &[StepDoc] = &[
         "Starts `mwan daemon` in the router and waits until `mwan status` answers.",
         |w, _| Ok(Step::Daemon(DaemonOp::Start, w.all()))
     ),
+    step!("daemon launch", "daemon launch", "Starts it again and goes on at once, while it is still starting.", |_, _| {
+        Ok(Step::Daemon(DaemonOp::Launch, Vec::new()))
+    }),
     step!("daemon stop", "daemon stop", "SIGTERM to the daemon, and waits for its end.", |_, _| {
         Ok(Step::Daemon(DaemonOp::Stop, Vec::new()))
     }),

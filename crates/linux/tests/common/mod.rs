@@ -96,6 +96,18 @@ impl Peer {
         sh(&format!("nsenter -t {} -n sh -c '{command}'", self.pid()))
     }
 
+    /// Runs `body` in a thread inside the peer's namespace.
+    pub fn spawn<T: Send + 'static>(&self, body: impl FnOnce() -> T + Send + 'static) -> std::thread::JoinHandle<T> {
+        use std::os::fd::AsRawFd;
+        let namespace = std::fs::File::open(format!("/proc/{}/ns/net", self.pid())).expect("namespace");
+        std::thread::spawn(move || {
+            // SAFETY: plain call that concerns this thread only.
+            let result = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
+            assert_eq!(result, 0, "setns: {}", std::io::Error::last_os_error());
+            body()
+        })
+    }
+
     /// A veth pair: `ours` here, `theirs` there, both up.
     pub fn link(&self, ours: &str, theirs: &str) {
         sh(&format!("ip link add name {ours} type veth peer name {theirs}"));

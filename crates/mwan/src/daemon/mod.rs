@@ -52,8 +52,8 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 const NETWORK_PAUSE: Duration = Duration::from_millis(100);
 /// A round started later than this after it was due is counted.
 const LATE: Duration = Duration::from_millis(100);
-/// Reports of the prober waiting; more are dropped, and the rounds count them as lost.
-const REPORTS_MAX: usize = 4096;
+/// Restored things that are logged one by one; a flushed ruleset is hundreds.
+const RESTORED_LOGGED_MAX: usize = 8;
 /// Requests waiting to be answered.
 const REQUESTS_MAX: usize = 32;
 
@@ -127,7 +127,7 @@ struct Daemon {
     conntrack: Conntrack,
     monitor: Monitor,
     prober: Prober,
-    reports: mpsc::Receiver<ProbeReport>,
+    reports: mpsc::UnboundedReceiver<ProbeReport>,
     asked: mpsc::Receiver<Asked>,
     store: Store,
     watch: Watch,
@@ -168,10 +168,15 @@ impl Daemon {
         let lock = lock(run_dir)?;
         let loaded = mwan_config::parse(&name, &bytes);
         log_diagnostics(&loaded.diagnostics);
-        let monitor = Monitor::open(loaded.config.globals.rt_table_lookup.clone())
+        let writer = Writer::open()?;
+        let mut monitor = Monitor::open(loaded.config.globals.rt_table_lookup.clone())
             .map_err(|e| Failure::new("cannot watch the network", &e))?;
+        for port in writer.ports() {
+            monitor.own_port(port);
+        }
         let conntrack = Conntrack::open().map_err(|e| Failure::new("cannot open conntrack", &e))?;
-        let (report, reports) = mpsc::channel(REPORTS_MAX);
+        // Not bounded by the channel but by the prober: it reports once for each probe it was asked to send.
+        let (report, reports) = mpsc::unbounded_channel();
         let (ask, asked) = mpsc::channel(REQUESTS_MAX);
         let listener = control::listen(&run_dir.join(SOCKET))
             .map_err(|e| Failure::new(format!("cannot listen in {}", run_dir.display()), &e))?;
@@ -181,7 +186,7 @@ impl Daemon {
         let core = Core::new(options.platform.core(), Arc::new(loaded.config), store.load());
         let mut daemon = Daemon {
             core,
-            writer: Writer::open()?,
+            writer,
             conntrack,
             monitor,
             prober: Prober::new(report),
@@ -375,11 +380,11 @@ impl Daemon {
         }
         match self.writer.verify() {
             Ok(lines) => {
-                for line in &lines {
-                    warn!("restored: {line}");
+                for line in lines.iter().take(RESTORED_LOGGED_MAX) {
+                    warn!("others changed what is ours; restored: {line}");
                 }
-                if !lines.is_empty() {
-                    warn!("{} things of ours had been changed by others and were restored", lines.len());
+                if lines.len() > RESTORED_LOGGED_MAX {
+                    warn!("… and {} more restored", lines.len() - RESTORED_LOGGED_MAX);
                 }
             }
             Err(failure) => {
@@ -449,9 +454,7 @@ impl Daemon {
                 self.diagnostics = found;
                 self.config_rejected = None;
                 if config.globals.rt_table_lookup != self.core.config().globals.rt_table_lookup {
-                    self.monitor.set_custom_tables(config.globals.rt_table_lookup.clone());
-                    let net = self.monitor.view();
-                    self.feed(Event::Network(net));
+                    self.look_at_tables(config.globals.rt_table_lookup.clone());
                 }
                 self.feed(Event::Configure(Arc::new(config)));
                 info!("configuration read");
@@ -462,6 +465,14 @@ impl Daemon {
             }
         }
         notify::notify("READY=1");
+    }
+
+    fn look_at_tables(&mut self, tables: Vec<u32>) {
+        if let Err(error) = self.monitor.set_custom_tables(tables) {
+            warn!("cannot read the tables of rt_table_lookup: {error}");
+        }
+        let net = self.monitor.view();
+        self.feed(Event::Network(net));
     }
 
     /// The configuration as it is in the file now; one with errors is refused.

@@ -48,6 +48,11 @@ impl Writer {
         })
     }
 
+    /// Netlink ports of our sockets: how our own changes are recognised.
+    pub(super) fn ports(&self) -> [u32; 2] {
+        [self.nft.port(), self.routes.port()]
+    }
+
     /// Makes the kernel have `desired`. After a failure the next attempt looks first.
     pub(super) fn apply(&mut self, desired: &Arc<Desired>) -> Result<(), Failure> {
         let started = Instant::now();

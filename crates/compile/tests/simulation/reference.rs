@@ -1,0 +1,443 @@
+//! The dumb reference: what should be, in plain code that shares nothing with the engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use mwan_config::*;
+use mwan_core::{Effect, Event, NetView, Packet, ProbeReport, Time};
+
+/// Name of the interface and family: the reference knows no ids.
+pub(crate) type Key = (String, Family);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum S {
+    Online,
+    Disconnecting,
+    Offline,
+    Connecting,
+    Disabled,
+}
+
+impl S {
+    pub(crate) fn usable(self) -> bool {
+        matches!(self, S::Online | S::Disconnecting)
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Round {
+    number: u64,
+    deadline: Time,
+    answers: Vec<u32>,
+    failures: Vec<u32>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct RefPath {
+    pub(crate) state: S,
+    pub(crate) score: u32,
+    pub(crate) device: Option<String>,
+    pub(crate) gateway: Option<IpAddr>,
+    targets: Vec<IpAddr>,
+    round: Option<Round>,
+    losses: Vec<Time>,
+    pub(crate) held_until: Option<Time>,
+    pub(crate) last_round: Time,
+}
+
+pub(crate) struct Reference {
+    pub(crate) config: Config,
+    pub(crate) paths: BTreeMap<Key, RefPath>,
+    pub(crate) taken_down: BTreeSet<String>,
+    view: Option<std::sync::Arc<NetView>>,
+    /// States an earlier process left.
+    memory: BTreeMap<Key, (S, u32)>,
+}
+
+impl Reference {
+    pub(crate) fn new(config: Config) -> Self {
+        let mut r = Reference {
+            config: Config::default(),
+            paths: BTreeMap::new(),
+            taken_down: BTreeSet::new(),
+            view: None,
+            memory: BTreeMap::new(),
+        };
+        r.configure(config, Time(0));
+        r
+    }
+
+    /// The process is killed and started again.
+    pub(crate) fn restart(&mut self) {
+        let memory = self.paths.iter().map(|(k, p)| (k.clone(), (p.state, p.score))).collect();
+        let taken_down = std::mem::take(&mut self.taken_down);
+        *self = Reference { taken_down, memory, ..Reference::new(self.config.clone()) };
+    }
+
+    pub(crate) fn enabled(&self) -> impl Iterator<Item = &Interface> {
+        self.config.interfaces.iter().filter(|i| i.enabled && self.config.globals.enabled)
+    }
+
+    fn configure(&mut self, config: Config, now: Time) {
+        self.config = config;
+        let interfaces: Vec<Interface> = self.enabled().cloned().collect();
+        let mut keep = BTreeSet::new();
+        for i in &interfaces {
+            for family in i.families.iter() {
+                let key = (i.name.clone(), family);
+                keep.insert(key.clone());
+                let fresh = RefPath {
+                    state: S::Disabled,
+                    score: 0,
+                    device: None,
+                    gateway: None,
+                    targets: vec![],
+                    round: None,
+                    losses: vec![],
+                    held_until: None,
+                    last_round: now,
+                };
+                let p = self.paths.entry(key).or_insert(fresh);
+                p.last_round = now;
+                if p.device.is_some() && !p.targets.is_empty() {
+                    p.score = rescaled(p.state, p.score, &i.tracking);
+                }
+            }
+        }
+        self.paths.retain(|k, _| keep.contains(k));
+        let known = |name: &String| self.config.interfaces.iter().any(|i| i.name == *name);
+        self.taken_down.retain(known);
+    }
+
+    /// The event as far as it concerns paths, in the order the engine has promised: the event itself, then
+    /// devices, then what is due.
+    pub(crate) fn before(&mut self, now: Time, event: &Event, ids: &BTreeMap<String, u32>) {
+        let mut look = false;
+        match event {
+            Event::Network(view) => {
+                self.view = Some(view.clone());
+                look = true;
+            }
+            Event::Configure(config) => {
+                self.configure((**config).clone(), now);
+                look = true;
+            }
+            Event::IfUp(name) => look = self.taken_down.remove(name),
+            Event::IfDown(name) => {
+                if self.config.interfaces.iter().any(|i| i.name == *name) {
+                    look = self.taken_down.insert(name.clone());
+                }
+            }
+            Event::Probe(report) => self.report(report, now, ids),
+            Event::Applied { .. } | Event::Tick => {}
+        }
+        if look && self.view.is_some() {
+            self.look(now);
+        }
+        let keys: Vec<Key> = self.paths.keys().cloned().collect();
+        for key in keys {
+            let p = self.paths.get_mut(&key).expect("listed");
+            if p.held_until.is_some_and(|at| at <= now) {
+                p.held_until = None;
+            }
+            if p.round.as_ref().is_some_and(|r| r.deadline <= now) {
+                self.bad(&key, now);
+            }
+        }
+    }
+
+    /// Rounds the engine started.
+    pub(crate) fn after(&mut self, now: Time, effects: &[Effect], names: &BTreeMap<u32, String>) {
+        for effect in effects {
+            let Effect::Probe(request) = effect else { continue };
+            let key = (names[&request.path.id].clone(), request.path.family);
+            let timeout = self.tracking(&key).timeout;
+            let p = self.paths.get_mut(&key).expect("probes of a path that is not there");
+            assert!(p.round.is_none(), "a round begins while another one is not over: {key:?}");
+            assert_eq!(request.targets, p.targets, "targets of {key:?}");
+            assert_eq!(Some(&request.device), p.device.as_ref(), "device of {key:?}");
+            p.round = Some(Round {
+                number: request.round,
+                deadline: now + timeout,
+                answers: vec![0; p.targets.len()],
+                failures: vec![0; p.targets.len()],
+            });
+            p.last_round = now;
+        }
+    }
+
+    pub(crate) fn tracking(&self, key: &Key) -> Tracking {
+        self.config.interface(&key.0).expect("configured").tracking.clone()
+    }
+
+    fn report(&mut self, report: &ProbeReport, now: Time, ids: &BTreeMap<String, u32>) {
+        let (ProbeReport::Reply { path, round, target, .. }
+        | ProbeReport::Failed { path, round, target, .. }) = report;
+        let Some(key) = self.paths.keys().find(|k| ids[&k.0] == path.id && k.1 == path.family).cloned() else {
+            return;
+        };
+        let t = self.tracking(&key);
+        let p = self.paths.get_mut(&key).expect("found");
+        let Some(r) = p.round.as_mut().filter(|r| r.number == *round) else { return };
+        let failed = matches!(report, ProbeReport::Failed { .. });
+        if failed {
+            r.failures[*target] += 1;
+        } else {
+            r.answers[*target] += 1;
+        }
+        let answered = r.answers.iter().filter(|n| **n > 0).count();
+        let hopeless = (0..r.answers.len()).filter(|i| r.answers[*i] == 0 && r.failures[*i] >= t.count).count();
+        if answered >= t.reliability as usize && !failed {
+            p.round = None;
+            self.good(&key, now);
+        } else if failed && r.answers.len() - hopeless < t.reliability as usize {
+            self.bad(&key, now);
+        }
+    }
+
+    fn good(&mut self, key: &Key, now: Time) {
+        let t = self.tracking(key);
+        let p = self.paths.get_mut(key).expect("a path");
+        let was = p.state.usable();
+        p.round = None;
+        p.score += 1;
+        if p.score < t.up {
+            p.state = S::Connecting;
+        } else {
+            p.score = t.down + t.up;
+            p.state = S::Online;
+        }
+        changed(p, was, false, now);
+    }
+
+    fn bad(&mut self, key: &Key, now: Time) {
+        let t = self.tracking(key);
+        let p = self.paths.get_mut(key).expect("a path");
+        let was = p.state.usable();
+        p.round = None;
+        p.score = p.score.saturating_sub(1);
+        if p.score > t.up {
+            p.state = S::Disconnecting;
+        } else {
+            p.score = 0;
+            p.state = S::Offline;
+        }
+        changed(p, was, false, now);
+    }
+
+    /// Looks at every device.
+    fn look(&mut self, now: Time) {
+        let view = self.view.clone().expect("seen");
+        let interfaces: Vec<Interface> = self.enabled().cloned().collect();
+        for i in interfaces {
+            for family in i.families.iter() {
+                let key = (i.name.clone(), family);
+                let device = i.device.clone().unwrap_or_else(|| i.name.clone());
+                let down = self.taken_down.contains(&i.name);
+                let offer = if down { None } else { offer(&view, &i, &device, family) };
+                let remembered = self.memory.remove(&key);
+                let p = self.paths.get_mut(&key).expect("configured");
+                let was = p.state.usable();
+                let same = p.device.as_ref() == Some(&device);
+                match offer {
+                    None => {
+                        p.device = None;
+                        p.gateway = None;
+                        p.state = S::Disabled;
+                        p.score = 0;
+                        p.round = None;
+                    }
+                    Some(gateway) => {
+                        let own = i.tracking.targets.iter().copied().filter(|t| Family::of(*t) == family);
+                        let first = gateway.filter(|_| i.tracking.track_gateway);
+                        let targets: Vec<IpAddr> = first.into_iter().chain(own).collect();
+                        if !same {
+                            p.round = None;
+                            p.last_round = now;
+                            start(p, &i, &targets, remembered);
+                        } else if targets != p.targets {
+                            p.round = None;
+                            p.last_round = now;
+                            if targets.is_empty() {
+                                p.state = S::Online;
+                            } else {
+                                p.score = rescaled(p.state, p.score, &i.tracking);
+                            }
+                        }
+                        p.targets = targets;
+                        p.device = Some(device);
+                        p.gateway = gateway;
+                    }
+                }
+                changed(p, was, down, now);
+            }
+        }
+    }
+
+    /// Who carries a policy: by brute force over metrics. Empty: its last resort.
+    pub(crate) fn carriers(&self, policy: &Policy, family: Family) -> Vec<(String, u32)> {
+        let up = |name: &String, held_too: bool| {
+            let p = self.paths.get(&(name.clone(), family));
+            p.is_some_and(|p| p.state.usable() && (held_too || p.held_until.is_none()))
+        };
+        for held_too in [false, true] {
+            for metric in 0..=300 {
+                let mut tier: Vec<(String, u32)> = vec![];
+                for m in policy.members.iter().filter(|m| m.metric == metric && up(&m.interface, held_too)) {
+                    match tier.iter_mut().find(|(n, _)| *n == m.interface) {
+                        Some((_, weight)) => *weight += m.weight,
+                        None => tier.push((m.interface.clone(), m.weight)),
+                    }
+                }
+                if !tier.is_empty() {
+                    return tier;
+                }
+            }
+        }
+        vec![]
+    }
+
+    /// What the first packet of a flow should meet.
+    pub(crate) fn verdict(&self, packet: &Packet, ids: &BTreeMap<String, u32>) -> Verdict {
+        let view = self.view.as_ref().expect("seen");
+        let family = Family::of(packet.destination);
+        if let Some(input) = &packet.input {
+            let mut wans: Vec<&Interface> = self.enabled().collect();
+            wans.sort_by_key(|i| ids[&i.name]);
+            let pinned = |i: &&&Interface| i.device.as_ref() == Some(input) && i.families.contains(family);
+            if let Some(i) = wans.iter().find(pinned) {
+                return Verdict::Pinned(i.name.clone());
+            }
+        }
+        if view.connected.iter().chain(view.custom.iter()).any(|n| n.contains(&packet.destination)) {
+            return Verdict::Main;
+        }
+        let rules = self.config.rules.iter().filter(|_| self.config.globals.enabled);
+        for rule in rules {
+            if !self.rule_matches(rule, packet, family, view) {
+                continue;
+            }
+            return match &rule.target {
+                Target::Direct(resort) => Verdict::Resort(*resort),
+                Target::Policy(name) => {
+                    let policy = self.config.policy(name).expect("valid");
+                    match self.carriers(policy, family) {
+                        list if list.is_empty() => Verdict::Resort(policy.last_resort),
+                        list => Verdict::Members(list),
+                    }
+                }
+            };
+        }
+        Verdict::Main
+    }
+
+    fn rule_matches(&self, rule: &Rule, p: &Packet, family: Family, view: &NetView) -> bool {
+        if let Some(name) = &rule.source_interface {
+            let wan = self.enabled().find(|i| i.name == *name).and_then(|i| i.device.clone());
+            let plain = view.links.contains_key(name).then(|| name.clone());
+            match wan.or(plain) {
+                Some(device) if p.input.as_ref() == Some(&device) => {}
+                _ => return false,
+            }
+        }
+        let family_ok = match family {
+            Family::V4 => rule.families.v4,
+            Family::V6 => rule.families.v6,
+        };
+        let within = |m: &Option<AddressMatch>, ip: IpAddr| match m {
+            None => true,
+            Some(m) => {
+                let hit = m.ranges.iter().any(|r| number(r.first) <= number(ip) && number(ip) <= number(r.last));
+                hit != m.negated
+            }
+        };
+        let port = |ports: &[PortRange], port: Option<u16>| {
+            ports.is_empty() || ports.iter().any(|r| port.is_some_and(|x| (r.first..=r.last).contains(&x)))
+        };
+        family_ok
+            && (rule.protocols.is_empty() || rule.protocols.contains(&p.protocol))
+            && within(&rule.source, p.source)
+            && within(&rule.destination, p.destination)
+            && port(&rule.source_ports, p.source_port)
+            && port(&rule.destination_ports, p.destination_port)
+    }
+}
+
+/// What becomes of a new flow.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Verdict {
+    Pinned(String),
+    Main,
+    Resort(LastResort),
+    Members(Vec<(String, u32)>),
+}
+
+/// Family and address as one comparable number.
+fn number(ip: IpAddr) -> (u8, u128) {
+    match ip {
+        IpAddr::V4(ip) => (4, u128::from(u32::from(ip))),
+        IpAddr::V6(ip) => (6, u128::from(ip)),
+    }
+}
+
+fn rescaled(state: S, score: u32, t: &Tracking) -> u32 {
+    match state {
+        S::Online => t.up + t.down,
+        S::Disconnecting => score.max(t.up + 1).min(t.up + t.down),
+        S::Connecting => score.min(t.up - 1),
+        S::Offline | S::Disabled => 0,
+    }
+}
+
+fn start(p: &mut RefPath, i: &Interface, targets: &[IpAddr], remembered: Option<(S, u32)>) {
+    let t = &i.tracking;
+    (p.state, p.score) = match remembered {
+        _ if targets.is_empty() => (S::Online, 0),
+        Some((state, score)) if state != S::Disabled => (state, rescaled(state, score, t)),
+        _ if i.initial_state == InitialState::Online => (S::Online, t.up + t.down),
+        _ => (S::Offline, 0),
+    };
+}
+
+/// The history of losses and what follows from it.
+fn changed(p: &mut RefPath, was: bool, by_owner: bool, now: Time) {
+    if was == p.state.usable() {
+        return;
+    }
+    if was {
+        p.held_until = None;
+        if !by_owner {
+            p.losses.push(now);
+        }
+        return;
+    }
+    let recent = p.losses.iter().filter(|l| now.0 - l.0 < 600_000_000).count() as u32;
+    if recent >= 2 {
+        let seconds = (60 * 2u64.pow((recent - 2).min(10))).min(600);
+        p.held_until = Some(Time(now.0 + seconds * 1_000_000));
+    }
+}
+
+/// What a device offers a family: `None` nothing, else the gateway (none on point-to-point links).
+fn offer(view: &NetView, i: &Interface, device: &str, family: Family) -> Option<Option<IpAddr>> {
+    let link = view.links.get(device)?;
+    let has = |l: &mwan_core::Link| l.addresses.iter().any(|a| a.global && Family::of(a.ip) == family);
+    let somewhere = view.links.values().any(has);
+    if !link.up || !link.carrier || !(has(link) || family == Family::V6 && somewhere) {
+        return None;
+    }
+    let configured = match family {
+        Family::V4 => i.gateway4.map(IpAddr::from),
+        Family::V6 => i.gateway6.map(IpAddr::from),
+    };
+    if configured.is_some() {
+        return Some(configured);
+    }
+    let mut routes: Vec<_> = view.defaults.iter().filter(|d| d.family == family && d.device == device).collect();
+    routes.sort_by_key(|d| (d.table != 254, d.metric, d.gateway));
+    match routes.first() {
+        Some(route) => Some(route.gateway),
+        None if link.point_to_point => Some(None),
+        None => None,
+    }
+}
