@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use mwan_core::Marks;
 
@@ -98,9 +99,10 @@ pub fn check(program: &Program, marks: Marks) -> Vec<Fault> {
         }
     }
     let mut set_marks = BTreeSet::new();
+    let names = Names { chain: &|name| chains.contains_key(name), object: &|name| objects.contains(name) };
     for (name, chain) in &chains {
         for statement in chain.rules.iter().flat_map(|r| &r.statements) {
-            check_statement(name, statement, &chains, &objects, marks, &mut faults);
+            check_statement(name, statement, &names, marks, &mut faults);
             if let Statement::SetMark { value, .. } = statement {
                 set_marks.insert(*value);
             }
@@ -111,11 +113,50 @@ pub fn check(program: &Program, marks: Marks) -> Vec<Fault> {
     faults
 }
 
+/// The faults of `new`, given that `old` has none: in a failover only the policies are looked at, so that the check
+/// costs nothing that grows with what did not change. Anything else is checked whole.
+pub fn check_change(old: &Program, new: &Program, marks: Marks) -> Vec<Fault> {
+    let pairs = || old.table.sections.iter().zip(&new.table.sections);
+    let changed = || pairs().filter(|(old, new)| !Arc::ptr_eq(old, new));
+    let same_sets = old.table.sets.len() == new.table.sets.len()
+        && old.table.sets.iter().zip(&new.table.sets).all(|(a, b)| a.0 == b.0 && Arc::ptr_eq(a.1, b.1));
+    // With the names as before, nothing in an unchanged section can have come to lead nowhere.
+    let same_names = old.table.sections.len() == new.table.sections.len()
+        && changed().all(|(a, b)| a.chains.keys().eq(b.chains.keys()) && a.counters == b.counters);
+    let statements = || {
+        let chains = changed().flat_map(|(_, section)| &section.chains);
+        chains.flat_map(|(name, chain)| {
+            chain.rules.iter().flat_map(move |r| r.statements.iter().map(move |s| (name, s)))
+        })
+    };
+    let sets_marks = statements().any(|(_, s)| matches!(s, Statement::SetMark { .. }));
+    if !same_sets || !same_names || sets_marks || old.rules != new.rules {
+        return check(new, marks);
+    }
+    let sections = &new.table.sections;
+    let names = Names {
+        chain: &|name| sections.iter().any(|s| s.chains.contains_key(name)),
+        object: &|name| {
+            new.table.sets.contains_key(name) || sections.iter().any(|s| s.counters.contains(name))
+        },
+    };
+    let mut faults = Vec::new();
+    for (chain, statement) in statements() {
+        check_statement(chain, statement, &names, marks, &mut faults);
+    }
+    faults
+}
+
+/// What exists.
+struct Names<'a> {
+    chain: &'a dyn Fn(&str) -> bool,
+    object: &'a dyn Fn(&str) -> bool,
+}
+
 fn check_statement(
     chain: &str,
     statement: &Statement,
-    chains: &BTreeMap<&str, &Chain>,
-    objects: &BTreeSet<&str>,
+    names: &Names<'_>,
     marks: Marks,
     faults: &mut Vec<Fault>,
 ) {
@@ -128,7 +169,7 @@ fn check_statement(
     };
     for verdict in targets {
         if let Verdict::Goto(target) | Verdict::Jump(target) = verdict
-            && !chains.contains_key(target.as_str())
+            && !(names.chain)(target)
         {
             faults.push(Fault::NoSuchChain { chain: chain.to_owned(), target: target.clone() });
         }
@@ -137,9 +178,7 @@ fn check_statement(
         Statement::SetMark { mask, value, .. } if *mask != marks.mask() || value & !mask != 0 => {
             faults.push(Fault::ForeignBits { chain: chain.to_owned() });
         }
-        Statement::Counter(object) | Statement::InSet { set: object, .. }
-            if !objects.contains(object.as_str()) =>
-        {
+        Statement::Counter(object) | Statement::InSet { set: object, .. } if !(names.object)(object) => {
             faults.push(Fault::NoSuchObject { chain: chain.to_owned(), object: object.clone() });
         }
         Statement::RandomVmap { modulus, elements } => {

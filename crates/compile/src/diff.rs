@@ -3,6 +3,7 @@
 //! Rules are compared by their tags, which hold a hash of all they do; nobody guesses from what the kernel
 //! prints.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -225,6 +226,12 @@ fn routing_ops<'a>(
             ops.remove.push(RoutingOp::DeleteRule(rule.clone()));
         }
     }
+    // From the last priority to the first: a mark never meets its "unreachable" when its table is gone
+    // already.
+    ops.remove.sort_by_key(|op| match op {
+        RoutingOp::DeleteRule(rule) => Reverse(rule.priority),
+        _ => Reverse(0),
+    });
     ops.add.extend(new.rules.iter().filter(|r| !seen.contains(r)).cloned().map(RoutingOp::AddRule));
     ops.remove.extend(stale.into_iter().map(RoutingOp::DeleteRoute));
     ops

@@ -14,7 +14,7 @@ pub mod text;
 use std::collections::BTreeSet;
 
 pub use build::{Compiler, compile, member_chain, policy_chain, rule_chain};
-pub use check::{Fault, check};
+pub use check::{Fault, check, check_change};
 pub use diff::{Ops, cleanup, diff, diff_observed};
 
 /// Desired state in the kernel's terms.

@@ -319,6 +319,8 @@ impl Core {
                 }
             }
         }
+        // What no path took over now is of no use later.
+        self.resume.clear();
     }
 
     fn run_trackers(&mut self, now: Time, effects: &mut Vec<Effect>) {
@@ -507,6 +509,9 @@ impl Core {
                     state: p.tracker.state(),
                     score: p.tracker.score(),
                 })
+                // A process that ends before it has seen the network passes on what it was given.
+                .filter(|_| self.net.is_some())
+                .chain(self.resume.iter().cloned())
                 .collect(),
             taken_down: self.taken_down.clone(),
         }

@@ -203,24 +203,28 @@ impl Watch {
         let Some(packet) = Packet::parse(bytes, seen.outgoing) else { return };
         let age = SystemTime::now().duration_since(seen.at).unwrap_or_default();
         let at = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
-        let id = packet.ping.or_else(|| self.registry.find(packet.protocol, packet.service_port)).or_else(|| {
-            // A port forward: here the customer is the serving end.
-            self.registry.find(packet.protocol, packet.customer_port)
-        });
+        let id =
+            packet.ping.or_else(|| self.registry.find(packet.protocol, packet.service_port)).or_else(|| {
+                // A port forward: here the customer is the serving end.
+                self.registry.find(packet.protocol, packet.customer_port)
+            });
         let foreign = !seen.outgoing && !self.is_customer(packet.source);
         let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
-        let (packets, bytes) =
-            if seen.outgoing { (0, packet.length) } else { (1, packet.length) };
+        let (packets, bytes) = if seen.outgoing { (0, packet.length) } else { (1, packet.length) };
         link.packets.0 += packets;
         link.packets.1 += 1 - packets;
-        if seen.outgoing { link.bytes.1 += bytes } else { link.bytes.0 += bytes }
+        if seen.outgoing {
+            link.bytes.1 += bytes
+        } else {
+            link.bytes.0 += bytes
+        }
         if foreign {
             link.foreign += 1;
             link.foreign_last = Some(packet.source);
         }
         if let Some(id) = id {
-            let served_here = packet.ping.is_none()
-                && self.registry.find(packet.protocol, packet.service_port) != Some(id);
+            let served_here =
+                packet.ping.is_none() && self.registry.find(packet.protocol, packet.service_port) != Some(id);
             let packet = if served_here { packet.swapped() } else { packet };
             link.record(id, &packet, seen.outgoing, at);
         }
@@ -320,7 +324,10 @@ mod tests {
         for ms in [0, 10, 20] {
             link.record(1, &packet, false, start + Duration::from_millis(ms));
         }
-        assert_eq!(link.first_since(1, start + Duration::from_millis(5)), Some(start + Duration::from_millis(10)));
+        assert_eq!(
+            link.first_since(1, start + Duration::from_millis(5)),
+            Some(start + Duration::from_millis(10))
+        );
         assert_eq!(link.first_new_since(1, start + Duration::from_millis(5)), None);
         assert_eq!(link.count_since(1, start + Duration::from_millis(10)).0, 2);
         assert_eq!(link.connections(1), 1);

@@ -218,7 +218,11 @@ pub fn status_is(status: &Value, wanted: &StatusIs) -> Result<(), String> {
             state_wanted => state == state_wanted,
         };
         if !holds {
-            return Err(format!("{} {family} is {state}{}", wanted.interface, if carries { ", carries" } else { "" }));
+            return Err(format!(
+                "{} {family} is {state}{}",
+                wanted.interface,
+                if carries { ", carries" } else { "" }
+            ));
         }
     }
     if seen == 0 { Err(format!("{} has no such path", wanted.interface)) } else { Ok(()) }

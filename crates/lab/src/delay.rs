@@ -58,7 +58,8 @@ fn relay(mut tun: std::fs::File, micros: &AtomicU64) {
                 let _ = tun.write(&packet);
             }
         }
-        let next = queue.front().map_or(Duration::from_secs(1), |(due, _)| due.saturating_duration_since(now));
+        let next =
+            queue.front().map_or(Duration::from_secs(1), |(due, _)| due.saturating_duration_since(now));
         // poll counts whole milliseconds; the last one is spent spinning through short waits.
         match sys::readable(tun.as_fd(), next) {
             Ok(true) => match tun.read(&mut buffer) {

@@ -73,7 +73,12 @@ impl Lab {
         if p >= 1.0 - confidence / 100.0 { Ok(text) } else { Err(text) }
     }
 
-    fn counted(&self, flow: &str, pick: impl Fn(crate::flows::Totals) -> (u64, &'static str), max: u64) -> Outcome {
+    fn counted(
+        &self,
+        flow: &str,
+        pick: impl Fn(crate::flows::Totals) -> (u64, &'static str),
+        max: u64,
+    ) -> Outcome {
         let flow = self.flow(flow)?;
         let moment = Instant::now();
         while flow.undecided(moment) > 0 && moment.elapsed() < DECIDED {
@@ -97,7 +102,11 @@ impl Lab {
             if let Some(at) = first {
                 let took = at - from;
                 let text = format!("{} after the {}", millis(took), of(reference));
-                return if took <= within { Ok(text) } else { Err(format!("{text}, wanted {}", millis(within))) };
+                return if took <= within {
+                    Ok(text)
+                } else {
+                    Err(format!("{text}, wanted {}", millis(within)))
+                };
             }
             if from.elapsed() > patience && from.elapsed() > within {
                 return Err(format!("no packet by {isp} in {}", millis(from.elapsed())));
@@ -125,7 +134,11 @@ impl Lab {
             let (well, took) = flow.recovery(from);
             if well {
                 let text = format!("{} after the {}", millis(took), of(reference));
-                return if took <= within { Ok(text) } else { Err(format!("{text}, wanted {}", millis(within))) };
+                return if took <= within {
+                    Ok(text)
+                } else {
+                    Err(format!("{text}, wanted {}", millis(within)))
+                };
             }
             if from.elapsed() > patience {
                 let (alive, all) = flow.alive();
@@ -135,7 +148,14 @@ impl Lab {
         }
     }
 
-    fn not_on(&self, flow: &str, isp: &str, after: Duration, reference: Reference, watch: Duration) -> Outcome {
+    fn not_on(
+        &self,
+        flow: &str,
+        isp: &str,
+        after: Duration,
+        reference: Reference,
+        watch: Duration,
+    ) -> Outcome {
         let (id, capture) = (self.known(flow)?, self.capture(isp)?);
         let from = self.reference(reference);
         let until = (from + after).max(Instant::now()) + watch;
@@ -157,7 +177,11 @@ impl Lab {
         if sources.is_empty() {
             return Err("the flow was never seen there".into());
         }
-        if sources.iter().all(|s| given.contains(&Some(*s))) { Ok(text) } else { Err(format!("seen: {text}")) }
+        if sources.iter().all(|s| given.contains(&Some(*s))) {
+            Ok(text)
+        } else {
+            Err(format!("seen: {text}"))
+        }
     }
 
     fn no_foreign(&self) -> Outcome {
@@ -188,7 +212,8 @@ impl Lab {
         let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
         self.eventually(within, || {
             let out = ns.output(&argv, "").map_err(|e| chain(&e))?;
-            let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+            let said =
+                String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
             if said.contains(text) == present {
                 Ok(())
             } else {
@@ -238,7 +263,8 @@ impl Lab {
             if out.status.success() {
                 return Ok(());
             }
-            let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+            let said =
+                String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
             Err(format!("`mwan diff` ends with {} and says:\n{}", out.status, said.trim_end()))
         })
     }
@@ -257,7 +283,11 @@ impl Lab {
 
     fn log_has(&self, text: &str, within: Duration) -> Outcome {
         self.eventually(within, || {
-            if self.daemon.log().contains(text) { Ok(()) } else { Err(format!("the log never says `{text}`")) }
+            if self.daemon.log().contains(text) {
+                Ok(())
+            } else {
+                Err(format!("the log never says `{text}`"))
+            }
         })
     }
 }
@@ -296,7 +326,8 @@ fn difference(wanted: &[String], now: &[String]) -> String {
         *counts.entry(line).or_default() += 1;
     }
     let changed = counts.iter().filter(|(_, n)| **n != 0);
-    let lines: Vec<String> = changed.map(|(l, n)| format!("{} {l}", if *n < 0 { "-" } else { "+" })).collect();
+    let lines: Vec<String> =
+        changed.map(|(l, n)| format!("{} {l}", if *n < 0 { "-" } else { "+" })).collect();
     let more = lines.len().saturating_sub(LINES_MAX);
     let mut text = format!("the kernel differs:\n{}", lines[..lines.len() - more].join("\n"));
     if more > 0 {

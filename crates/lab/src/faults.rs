@@ -118,7 +118,11 @@ impl Internet {
     }
 
     /// Changes the faults of a provider; returns the moment just before it can have taken effect.
-    pub fn change_faults(&mut self, isp: &str, change: impl FnOnce(&mut Faults)) -> Result<Instant, NetnsError> {
+    pub fn change_faults(
+        &mut self,
+        isp: &str,
+        change: impl FnOnce(&mut Faults),
+    ) -> Result<Instant, NetnsError> {
         change(&mut self.state_mut(isp)?.faults);
         let at = Instant::now();
         self.apply_faults(isp)?;
@@ -168,7 +172,11 @@ impl Internet {
         let state = self.state_mut(isp)?;
         let old = state.isp.clone();
         let wan = Some(Wan { address, gateway });
-        if v6 { state.isp.v6 = wan } else { state.isp.v4 = wan }
+        if v6 {
+            state.isp.v6 = wan
+        } else {
+            state.isp.v4 = wan
+        }
         let new = state.isp.clone();
         let family = if v6 { "-6" } else { "-4" };
         let node = self.node(isp)?;

@@ -131,7 +131,14 @@ impl Lab {
     }
 
     /// Starts an echo server unless it is there, and claims `port` on the wire for the flow.
-    pub fn serve(&mut self, name: &str, protocol: u8, node: &str, address: SocketAddr, port: u16) -> Result<(), String> {
+    pub fn serve(
+        &mut self,
+        name: &str,
+        protocol: u8,
+        node: &str,
+        address: SocketAddr,
+        port: u16,
+    ) -> Result<(), String> {
         let id = self.id(name);
         if !self.registry.claim(protocol, port, id) {
             return Err(format!("port {port} belongs to another flow"));
@@ -183,7 +190,9 @@ impl Lab {
         if wans.flatten().any(|w| w.address.ip == ip) {
             return Ok("router".into());
         }
-        Err(format!("nobody in the topology has {ip}\nhint: add it to [inet] addresses, or say server=NODE/ADDRESS:PORT"))
+        Err(format!(
+            "nobody in the topology has {ip}\nhint: add it to [inet] addresses, or say server=NODE/ADDRESS:PORT"
+        ))
     }
 
     /// Counts from zero.
@@ -288,7 +297,11 @@ impl Lab {
         for ns in self.net.nodes() {
             out.push_str(&format!("  {:8} nsenter -t {pid} -m --net={} bash\n", ns.name(), ns.path()));
         }
-        out.push_str(&format!("  in the router: {} --run-dir {} status\n", self.daemon.program().display(), self.daemon.run_dir().display()));
+        out.push_str(&format!(
+            "  in the router: {} --run-dir {} status\n",
+            self.daemon.program().display(),
+            self.daemon.run_dir().display()
+        ));
         out
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! Nothing here touches the namespace the program was started in; everything vanishes with the process.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod build;
 pub mod capture;
 pub mod daemon;

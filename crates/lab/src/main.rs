@@ -128,7 +128,8 @@ fn dispatch(verb: Verb) -> Result<bool, String> {
 /// Every scenario gets a process of its own: nothing of one can reach the next.
 fn run_each(files: &[PathBuf]) -> Result<bool, String> {
     let me = std::env::current_exe().map_err(|e| e.to_string())?;
-    let flags: Vec<String> = std::env::args().skip(2).filter(|a| !files.iter().any(|f| f.as_os_str() == a.as_str())).collect();
+    let flags: Vec<String> =
+        std::env::args().skip(2).filter(|a| !files.iter().any(|f| f.as_os_str() == a.as_str())).collect();
     let mut good = true;
     for file in files {
         let mut command = Command::new(&me);

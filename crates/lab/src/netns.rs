@@ -14,7 +14,9 @@ use crate::sys;
 #[derive(Debug, thiserror::Error)]
 pub enum NetnsError {
     /// The system refuses namespaces to us.
-    #[error("cannot make a network namespace for {node}\nhint: run as root, or allow unprivileged user namespaces")]
+    #[error(
+        "cannot make a network namespace for {node}\nhint: run as root, or allow unprivileged user namespaces"
+    )]
     Create {
         /// Node it was meant for.
         node: String,
@@ -162,10 +164,11 @@ impl Netns {
                 let (key, value) = setting.split_once('=').unwrap_or((setting, ""));
                 let optional = key.starts_with('-');
                 let path = format!("/proc/sys/{}", key.trim_start_matches('-'));
-                if let Err(source) = std::fs::write(&path, value)
-                    && !optional
-                {
-                    return Err(NetnsError::Io { node: self.name.clone(), what: path, source });
+                match std::fs::write(&path, value) {
+                    Err(source) if !optional => {
+                        return Err(NetnsError::Io { node: self.name.clone(), what: path, source });
+                    }
+                    _ => {}
                 }
             }
             Ok(())
@@ -188,8 +191,7 @@ pub fn isolate(outside: &[std::path::PathBuf]) -> Result<bool, NetnsError> {
         std::fs::write("/proc/self/gid_map", format!("0 {gid} 1")).map_err(fail)?;
     }
     sys::unshare_net().map_err(fail)?;
-    let run_is_needed =
-        outside.iter().any(|p| std::fs::canonicalize(p).is_ok_and(|p| p.starts_with("/run")));
+    let run_is_needed = outside.iter().any(|p| std::fs::canonicalize(p).is_ok_and(|p| p.starts_with("/run")));
     if run_is_needed || sys::unshare_mount().is_err() {
         return Ok(false);
     }

@@ -95,7 +95,10 @@ impl Report {
             (false, false) => "FAIL",
         };
         let at_s = at.as_secs_f64();
-        self.say(&format!("  {verdict} {at_s:7.2} s {line:4}  {step:68}  {}", figure.replace('\n', "\n        ")));
+        self.say(&format!(
+            "  {verdict} {at_s:7.2} s {line:4}  {step:68}  {}",
+            figure.replace('\n', "\n        ")
+        ));
         let at_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
         self.result.ok &= ok;
         self.result.steps.push(StepResult { line, step: step.into(), ok, figure: figure.clone(), at_ms });

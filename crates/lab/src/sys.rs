@@ -139,7 +139,8 @@ pub fn set_link(name: &str, up: bool) -> io::Result<()> {
 
 /// Opens a tun device of the calling thread's namespace, without packet information.
 pub fn open_tun(name: &str) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).write(true).custom_flags(libc::O_CLOEXEC).open("/dev/net/tun")?;
+    let file =
+        OpenOptions::new().read(true).write(true).custom_flags(libc::O_CLOEXEC).open("/dev/net/tun")?;
     // SAFETY: the ifreq is initialised and outlives the ioctl.
     unsafe {
         let mut req: libc::ifreq = std::mem::zeroed();
@@ -244,9 +245,8 @@ unsafe fn stamp(msg: &libc::msghdr) -> Option<SystemTime> {
 fn set_option(fd: &OwnedFd, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
     let len = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: value lives across the call and len is its size.
-    let rc = unsafe {
-        libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const value).cast(), len)
-    };
+    let rc =
+        unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const value).cast(), len) };
     check(rc).map(drop)
 }
 

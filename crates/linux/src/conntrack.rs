@@ -6,9 +6,7 @@ use std::net::IpAddr;
 
 use mwan_config::Family;
 
-use crate::netlink::{
-    Attributes, Message, Protocol, RequestError, Socket, Writer, u16_ne, u32_be,
-};
+use crate::netlink::{Attributes, Message, Protocol, RequestError, Socket, Writer, u16_ne, u32_be};
 use crate::rt;
 
 /// Why connection entries could not be deleted or read.
@@ -143,7 +141,12 @@ impl Conntrack {
 
     /// The entries of a family whose mark is `mark` under `mask`; the kernel filters. The list is not of one
     /// moment: entries come and go while it is made.
-    pub fn dump_by_mark(&mut self, family: Family, mark: u32, mask: u32) -> Result<Vec<Flow>, ConntrackError> {
+    pub fn dump_by_mark(
+        &mut self,
+        family: Family,
+        mark: u32,
+        mask: u32,
+    ) -> Result<Vec<Flow>, ConntrackError> {
         let mut excess = false;
         let request = || by_mark(GET, family, mark, mask);
         let flows = self.dump(request, Vec::new, |flows, m| match parse_flow(m) {

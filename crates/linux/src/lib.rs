@@ -19,4 +19,4 @@ pub mod routing;
 mod rt;
 #[allow(unsafe_code)]
 mod sys;
-// pub mod usecmd;
+pub mod usecmd;

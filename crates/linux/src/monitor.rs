@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mwan_core::NetView;
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::netlink::{Messages, Protocol, RequestError, Socket, u32_be};
 use crate::netview::{Folded, NetState};
-use crate::{nft, rt};
+use crate::{nft, rt, sys};
 
 /// Why the monitor stopped working.
 #[derive(Debug, thiserror::Error)]
@@ -63,8 +62,13 @@ pub struct MonitorStats {
     pub overruns: u64,
 }
 
-/// At most this much of the time is spent on copying the sets of connected networks, however fast they change.
+/// Copying the sets of connected networks takes at most one part in so many of the time, however fast they change…
 const PUBLISH_SHARE: u32 = 20;
+/// … and happens at most so often, because whoever gets a view works on it.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(20);
+/// Between two wake-ups of which the first brought nothing. A routing daemon's flood is taken in bundles, and a
+/// cable that is pulled meanwhile is noticed so much later at most.
+const IDLE_PAUSE: Duration = Duration::from_millis(3);
 /// Datagrams taken in one go; then the change is told, so that a flood cannot keep it back.
 const DATAGRAMS_MAX: usize = 4096;
 
@@ -99,8 +103,7 @@ pub struct Monitor {
     unread: bool,
     /// When the sets may be handed out again.
     publish_at: Option<Instant>,
-    last_publish: Instant,
-    last_cost: Duration,
+    earliest_publish: Instant,
 }
 
 impl Monitor {
@@ -118,8 +121,8 @@ impl Monitor {
         nft.filter(&generation_filter())?;
         nft.join(NFNLGRP_NFTABLES)?;
         let mut monitor = Monitor {
-            route: AsyncFd::with_interest(route, Interest::READABLE)?,
-            nft: AsyncFd::with_interest(nft, Interest::READABLE)?,
+            route: sys::watch(route)?,
+            nft: sys::watch(nft)?,
             requests: Socket::open(Protocol::Route)?,
             state: NetState::default(),
             custom_tables,
@@ -128,8 +131,7 @@ impl Monitor {
             stats: MonitorStats::default(),
             unread: false,
             publish_at: None,
-            last_publish: Instant::now(),
-            last_cost: Duration::ZERO,
+            earliest_publish: Instant::now(),
         };
         monitor.read_all()?;
         Ok(monitor)
@@ -211,6 +213,8 @@ impl Monitor {
             if change.happened() {
                 return Ok(change);
             }
+            // Woken for nothing of interest: the next of its kind is probably near, and may as well wait.
+            tokio::time::sleep(IDLE_PAUSE).await;
         }
     }
 
@@ -286,7 +290,9 @@ impl Monitor {
             };
             for m in messages.filter(|m| m.kind == nft::message::NEW_GENERATION) {
                 self.stats.messages += 1;
-                let Some(generation) = m.attributes(4).find(nft::attr::GEN_ID).and_then(u32_be) else { continue };
+                let Some(generation) = m.attributes(4).find(nft::attr::GEN_ID).and_then(u32_be) else {
+                    continue;
+                };
                 // nf_tables_gen_notify puts the committer's port into the header; NFTA_GEN_PROC_PID is only its
                 // process id, which all our sockets share with whatever else we do.
                 let own = self.own_ports.contains(&m.port) && change.is_none_or(|c| c.own);
@@ -297,28 +303,24 @@ impl Monitor {
 
     /// Makes the view anew if needed; returns whether it differs.
     fn refresh(&mut self, dirty: bool) -> bool {
-        let due = self.publish_at.is_some_and(|at| at <= Instant::now());
-        if !dirty && !due {
+        let start = Instant::now();
+        let publish = self.state.sets_pending() && start >= self.earliest_publish;
+        // While routes flood in, the sets are handed out now and then only.
+        self.publish_at = (self.state.sets_pending() && !publish).then_some(self.earliest_publish);
+        if !dirty && !publish {
             return false;
         }
-        if due {
-            self.publish_at = None;
-        }
-        if self.state.sets_pending() {
-            let earliest = self.last_publish + self.last_cost * PUBLISH_SHARE;
-            let now = Instant::now();
-            if now >= earliest {
-                self.state.publish_sets();
-                self.last_publish = Instant::now();
-                self.last_cost = self.last_publish - now;
-            } else {
-                self.publish_at = Some(earliest);
-            }
+        if publish {
+            self.state.publish_sets();
         }
         let view = self.state.view_with_published_sets();
         let differs = view != *self.view;
         if differs {
             self.view = Arc::new(view);
+        }
+        if publish {
+            let now = Instant::now();
+            self.earliest_publish = now + ((now - start) * PUBLISH_SHARE).max(PUBLISH_INTERVAL);
         }
         differs
     }

@@ -308,7 +308,8 @@ pub fn text(bytes: &[u8]) -> String {
 
 /// The error in an `NLMSG_ERROR` message; `None`: it is an acknowledgement.
 pub fn error_of(message: &Message<'_>) -> Option<KernelError> {
-    let errno = message.payload.get(..4).and_then(u32_ne).map_or(libc::EPROTO, |code| (code as i32).wrapping_neg());
+    let errno =
+        message.payload.get(..4).and_then(u32_ne).map_or(libc::EPROTO, |code| (code as i32).wrapping_neg());
     if errno == 0 {
         return None;
     }
@@ -465,6 +466,11 @@ impl Socket {
             let messages = match self.receive() {
                 Ok(messages) => messages,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(RequestError::NoAnswer),
+                // Something did not fit: the rest is read all the same, or the next dump would be EBUSY.
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) && flags == libc::NLM_F_DUMP => {
+                    seen = Dump::Interrupted;
+                    continue;
+                }
                 Err(e) => return Err(e.into()),
             };
             // Left-overs of an exchange that failed half-way carry another number.

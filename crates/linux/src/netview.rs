@@ -26,7 +26,7 @@ const TABLE_LOCAL: u32 = 255;
 /// What a message changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Folded {
-    /// The view may have changed.
+    /// Links, addresses or default routes may have changed. The sets of connected networks tell by themselves.
     pub network: bool,
     /// Routes with our protocol number were touched, or may have vanished without a message, or an ip rule was
     /// deleted or changed.
@@ -36,6 +36,10 @@ pub struct Folded {
 impl Folded {
     const NOTHING: Folded = Folded { network: false, ours: false };
     const NETWORK: Folded = Folded { network: true, ours: false };
+    fn of_route(key: &RouteKey) -> Folded {
+        if key.destination.prefix_len() == 0 { Folded::NETWORK } else { Folded::NOTHING }
+    }
+
     const OURS: Folded = Folded { network: false, ours: true };
     const BOTH: Folded = Folded { network: true, ours: true };
 }
@@ -163,7 +167,9 @@ impl NetState {
             return self.delete_address(&new);
         }
         let all = self.addresses.entry(new.index).or_default();
-        let same = |a: &AddressMessage| a.address.ip == new.address.ip && a.address.prefix_len == new.address.prefix_len;
+        let same = |a: &AddressMessage| {
+            a.address.ip == new.address.ip && a.address.prefix_len == new.address.prefix_len
+        };
         match all.iter_mut().find(|a| same(a)) {
             Some(old) if *old == new => return Folded::NOTHING,
             Some(old) => *old = new,
@@ -230,7 +236,8 @@ impl NetState {
     /// Whether we keep routes of this kind at all.
     fn wanted(&self, route: &RouteMessage) -> bool {
         let default = route.destination.prefix_len() == 0;
-        let listed = [TABLE_MAIN, TABLE_LOCAL].contains(&route.table) || self.custom_tables.contains(&route.table);
+        let listed =
+            [TABLE_MAIN, TABLE_LOCAL].contains(&route.table) || self.custom_tables.contains(&route.table);
         // Unreachable, blackhole, throw… lead nowhere; IPv6 lists multicast in the local table.
         let leads = (rt::TYPE_UNICAST..=rt::TYPE_ANYCAST).contains(&route.kind);
         leads && if default { route.kind == rt::TYPE_UNICAST } else { listed }
@@ -261,7 +268,7 @@ impl NetState {
             Family::V6 => insert_v6(all, state, replace),
         }
         self.update_sets(&key);
-        Folded::NETWORK
+        Folded::of_route(&key)
     }
 
     fn drop_replaced(&mut self, key: RouteKey) -> Folded {
@@ -273,7 +280,7 @@ impl NetState {
             self.routes.remove(&key);
         }
         self.update_sets(&key);
-        Folded::NETWORK
+        Folded::of_route(&key)
     }
 
     fn delete_route(&mut self, route: &RouteMessage) -> Folded {
@@ -303,7 +310,7 @@ impl NetState {
             self.routes.remove(&key);
         }
         self.update_sets(&key);
-        Folded::NETWORK
+        Folded::of_route(&key)
     }
 
     /// Brings the two sets up to date for one destination.
@@ -388,7 +395,8 @@ impl NetState {
     fn defaults(&self) -> Vec<DefaultRoute> {
         let mut defaults = Vec::new();
         for family in Family::ALL {
-            let bound = |table, metric, tos| RouteKey { destination: rt::default_net(family), table, metric, tos };
+            let bound =
+                |table, metric, tos| RouteKey { destination: rt::default_net(family), table, metric, tos };
             for (key, routes) in self.routes.range(bound(0, 0, 0)..=bound(u32::MAX, u32::MAX, u8::MAX)) {
                 for hop in routes.iter().flat_map(|route| self.hops_of(route)) {
                     // A hop by a device that is down is dead until the device comes back.

@@ -91,13 +91,15 @@ pub(crate) fn parse_link(m: &Message<'_>) -> Option<LinkMessage> {
     let flags = m.word(8);
     let hardware = m.payload.get(2..4).and_then(u16_ne)?;
     // Drivers that do not maintain the operational state say "unknown".
-    let operational = attributes.find(IFLA_OPERSTATE).and_then(|v| v.first().copied()).unwrap_or(IF_OPER_UNKNOWN);
+    let operational =
+        attributes.find(IFLA_OPERSTATE).and_then(|v| v.first().copied()).unwrap_or(IF_OPER_UNKNOWN);
     Some(LinkMessage {
         index: m.word(4),
         name: attributes.find(IFLA_IFNAME).map(text)?,
         up: flags & libc::IFF_UP as u32 != 0,
         carrier: flags & IFF_LOWER_UP != 0 && matches!(operational, IF_OPER_UNKNOWN | IF_OPER_UP),
-        point_to_point: flags & libc::IFF_POINTOPOINT as u32 != 0 || matches!(hardware, ARPHRD_NONE | ARPHRD_PPP),
+        point_to_point: flags & libc::IFF_POINTOPOINT as u32 != 0
+            || matches!(hardware, ARPHRD_NONE | ARPHRD_PPP),
     })
 }
 
@@ -203,7 +205,8 @@ pub(crate) fn parse_route(m: &Message<'_>) -> Option<RouteMessage> {
     if route.hops.is_empty() {
         route.hops.extend(single.hop());
     }
-    let consistent = Family::of(route.destination.addr()) == family && route.destination.prefix_len() == m.byte(1);
+    let consistent =
+        Family::of(route.destination.addr()) == family && route.destination.prefix_len() == m.byte(1);
     consistent.then_some(route)
 }
 

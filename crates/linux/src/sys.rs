@@ -4,7 +4,7 @@
 use std::io;
 use std::mem::{self, MaybeUninit};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 /// Turns -1 into the errno of the call just made.
@@ -71,7 +71,12 @@ pub(crate) fn attach_filter(fd: BorrowedFd<'_>, program: &[libc::sock_filter]) -
 pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     // SAFETY: pointer and length are those of one slice.
     check_size(unsafe {
-        libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+        libc::send(
+            fd.as_raw_fd(),
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+        )
     })
 }
 
@@ -166,18 +171,6 @@ pub(crate) fn send_to(fd: BorrowedFd<'_>, bytes: &[u8], to: IpAddr, scope: u32) 
     })
 }
 
-/// Takes and clears a pending socket error.
-pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<i32> {
-    let mut value: libc::c_int = 0;
-    let mut length = mem::size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: pointer and length are those of `value`.
-    let result = unsafe {
-        let target = ptr::from_mut(&mut value).cast();
-        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ERROR, target, &mut length)
-    };
-    check(result).map(|_| value)
-}
-
 fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: writes to `now` only; these clocks always exist.
@@ -212,3 +205,263 @@ pub(crate) fn device_index(name: &str) -> io::Result<u32> {
     }
 }
 
+/// Watches a descriptor for reading. Only for our own types, which keep their one descriptor until they are dropped.
+pub(crate) fn watch<T: AsRawFd>(inner: T) -> io::Result<tokio::io::unix::AsyncFd<T>> {
+    // SAFETY: `T` owns its descriptor, never replaces it, and is given away only by dropping (see above).
+    let result =
+        unsafe { tokio::io::unix::AsyncFd::register_with_interest(inner, tokio::io::Interest::READABLE) };
+    result.map_err(Into::into)
+}
+
+/// Waits until one of the descriptors is readable or hung up; returns the events of each.
+pub(crate) fn poll<const N: usize>(fds: [BorrowedFd<'_>; N]) -> io::Result<[i16; N]> {
+    let mut entries = fds.map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 });
+    // SAFETY: pointer and length are those of one array.
+    check(unsafe { libc::poll(entries.as_mut_ptr(), N as libc::nfds_t, -1) })?;
+    Ok(entries.map(|entry| entry.revents))
+}
+
+/// Blocks signals in the calling thread and makes them readable; returns the descriptor and the mask to restore.
+pub(crate) fn signals(numbers: &[i32]) -> io::Result<(OwnedFd, SignalMask)> {
+    // SAFETY: the sets are initialised by sigemptyset and live across the calls.
+    unsafe {
+        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+        let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigemptyset(set.as_mut_ptr());
+        for number in numbers {
+            check(libc::sigaddset(set.as_mut_ptr(), *number))?;
+        }
+        let fd = check(libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK))?;
+        let fd = OwnedFd::from_raw_fd(fd);
+        match libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), before.as_mut_ptr()) {
+            0 => Ok((fd, SignalMask(before.assume_init()))),
+            errno => Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+}
+
+/// Restores the thread's signal mask when dropped.
+pub(crate) struct SignalMask(libc::sigset_t);
+
+impl Drop for SignalMask {
+    fn drop(&mut self) {
+        // SAFETY: a mask that the kernel gave us.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, ptr::null_mut()) };
+    }
+}
+
+/// The next signal of a [`signals`] descriptor: its number, and whether a process sent it (not the terminal).
+pub(crate) fn next_signal(fd: BorrowedFd<'_>) -> Option<(i32, bool)> {
+    let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
+    let size = mem::size_of::<libc::signalfd_siginfo>();
+    // SAFETY: the kernel writes whole structures only.
+    unsafe {
+        let length = libc::read(fd.as_raw_fd(), info.as_mut_ptr().cast(), size);
+        if usize::try_from(length) != Ok(size) {
+            return None;
+        }
+        let info = info.assume_init();
+        // SI_USER and other non-positive codes are processes, SI_KERNEL is the terminal.
+        Some((info.ssi_signo as i32, info.ssi_code <= 0))
+    }
+}
+
+/// Sends a signal.
+pub(crate) fn kill(process: u32, signal: i32) {
+    // SAFETY: plain values.
+    unsafe { libc::kill(process as libc::pid_t, signal) };
+}
+
+/// Makes files, and so sockets, in the name of another user until dropped: `meta skuid` and `-m owner` look at the
+/// credentials a socket was made with (nft_meta_get_eval_skugid), `ip rule uidrange` at its inode's owner. Concerns
+/// this thread only, and no network capability depends on it.
+pub(crate) struct FileOwner {
+    user: libc::c_int,
+    group: libc::c_int,
+}
+
+impl FileOwner {
+    /// Without the right to it nothing happens: then the user is the same anyway.
+    pub(crate) fn assume(user: u32, group: u32) -> Self {
+        // SAFETY: plain values; both return what was before.
+        unsafe { FileOwner { group: libc::setfsgid(group), user: libc::setfsuid(user) } }
+    }
+}
+
+impl Drop for FileOwner {
+    fn drop(&mut self) {
+        // SAFETY: plain values.
+        unsafe {
+            libc::setfsuid(self.user as libc::uid_t);
+            libc::setfsgid(self.group as libc::gid_t);
+        }
+    }
+}
+
+/// Makes `command` install a seccomp filter on itself between fork and exec and send its listener through `to`.
+pub(crate) fn install_listener(
+    command: &mut std::process::Command,
+    program: Vec<libc::sock_filter>,
+    to: std::os::unix::net::UnixStream,
+) {
+    use std::os::unix::process::CommandExt;
+    let hook = move || {
+        let listener = install_filter(&program)?;
+        let sent = send_descriptor(to.as_raw_fd(), listener);
+        // SAFETY: ours, and never used again.
+        unsafe { libc::close(listener) };
+        sent
+    };
+    // SAFETY: the hook makes system calls only: no allocation, no lock.
+    unsafe { command.pre_exec(hook) };
+}
+
+/// Runs after fork: system calls only.
+fn install_filter(program: &[libc::sock_filter]) -> io::Result<RawFd> {
+    let header =
+        libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_ptr().cast_mut() };
+    let install = || {
+        // SAFETY: the kernel copies the program before the call returns and does not write to it.
+        let fd = unsafe {
+            libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+                ptr::from_ref(&header),
+            )
+        };
+        check(fd as libc::c_int)
+    };
+    match install() {
+        // Not root: the kernel wants a promise that no program gains rights by being run.
+        Err(e) if e.raw_os_error() == Some(libc::EACCES) => {
+            // SAFETY: plain values.
+            check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
+            install()
+        }
+        result => result,
+    }
+}
+
+/// Room for one descriptor in a control message, aligned as `cmsghdr` must be.
+type DescriptorRoom = [u64; 4];
+
+/// Runs after fork: system calls only.
+fn send_descriptor(to: RawFd, descriptor: RawFd) -> io::Result<()> {
+    let mut byte = [0u8];
+    let mut control: DescriptorRoom = [0; 4];
+    // SAFETY: the header points to live variables; the control buffer is larger than CMSG_SPACE of one int.
+    unsafe {
+        let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
+        let mut header: libc::msghdr = mem::zeroed();
+        header.msg_iov = &mut part;
+        header.msg_iovlen = 1;
+        header.msg_control = control.as_mut_ptr().cast();
+        header.msg_controllen = libc::CMSG_SPACE(mem::size_of::<RawFd>() as u32) as _;
+        let item = libc::CMSG_FIRSTHDR(&header);
+        if item.is_null() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        (*item).cmsg_level = libc::SOL_SOCKET;
+        (*item).cmsg_type = libc::SCM_RIGHTS;
+        (*item).cmsg_len = libc::CMSG_LEN(mem::size_of::<RawFd>() as u32) as _;
+        ptr::write_unaligned(libc::CMSG_DATA(item).cast(), descriptor);
+        check_size(libc::sendmsg(to, &header, 0)).map(drop)
+    }
+}
+
+/// The descriptor that [`send_descriptor`] sent.
+pub(crate) fn receive_descriptor(from: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut byte = [0u8];
+    let mut control: DescriptorRoom = [0; 4];
+    // SAFETY: as above; a received descriptor is ours.
+    unsafe {
+        let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
+        let mut header: libc::msghdr = mem::zeroed();
+        header.msg_iov = &mut part;
+        header.msg_iovlen = 1;
+        header.msg_control = control.as_mut_ptr().cast();
+        header.msg_controllen = mem::size_of::<DescriptorRoom>() as _;
+        check_size(libc::recvmsg(from.as_raw_fd(), &mut header, libc::MSG_CMSG_CLOEXEC))?;
+        let item = libc::CMSG_FIRSTHDR(&header);
+        if item.is_null() || (*item).cmsg_type != libc::SCM_RIGHTS {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(OwnedFd::from_raw_fd(ptr::read_unaligned(libc::CMSG_DATA(item).cast())))
+    }
+}
+
+/// A system call that waits for our answer.
+pub(crate) struct Notification {
+    pub(crate) id: u64,
+    /// Thread that made it; 0 if it is not in our pid namespace.
+    pub(crate) thread: u32,
+    pub(crate) arguments: [u64; 6],
+}
+
+/// The next system call of a listener.
+pub(crate) fn next_notification(listener: BorrowedFd<'_>) -> io::Result<Notification> {
+    // SAFETY: the kernel wants the structure zeroed and fills it in whole.
+    unsafe {
+        let mut request: libc::seccomp_notif = mem::zeroed();
+        let pointer = ptr::from_mut(&mut request);
+        check(libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, pointer))?;
+        Ok(Notification { id: request.id, thread: request.pid, arguments: request.data.args })
+    }
+}
+
+/// How a waiting system call goes on.
+pub(crate) enum Answer {
+    /// It is made as if we had not been asked.
+    Continue,
+    /// It returns this descriptor number, already installed.
+    Descriptor(i32),
+    /// It fails with this errno.
+    Fail(i32),
+}
+
+/// Answers a waiting system call.
+pub(crate) fn answer(listener: BorrowedFd<'_>, id: u64, answer: Answer) -> io::Result<()> {
+    let (val, error, flags) = match answer {
+        Answer::Continue => (0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
+        Answer::Descriptor(number) => (i64::from(number), 0, 0),
+        Answer::Fail(errno) => (0, -errno, 0),
+    };
+    let mut response = libc::seccomp_notif_resp { id, val, error, flags };
+    // SAFETY: the structure lives across the call.
+    check(unsafe {
+        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, ptr::from_mut(&mut response))
+    })
+    .map(drop)
+}
+
+/// Installs a descriptor in the waiting process and lets the call return it.
+pub(crate) fn hand_over(
+    listener: BorrowedFd<'_>,
+    id: u64,
+    fd: BorrowedFd<'_>,
+    cloexec: bool,
+) -> io::Result<()> {
+    let mut request = libc::seccomp_notif_addfd {
+        id,
+        flags: libc::SECCOMP_ADDFD_FLAG_SEND as u32,
+        srcfd: fd.as_raw_fd() as u32,
+        newfd: 0,
+        newfd_flags: if cloexec { libc::O_CLOEXEC as u32 } else { 0 },
+    };
+    let mut call = |flags: u32| {
+        request.flags = flags;
+        // SAFETY: the structure lives across the call.
+        check(unsafe {
+            libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD, ptr::from_mut(&mut request))
+        })
+    };
+    match call(libc::SECCOMP_ADDFD_FLAG_SEND as u32) {
+        // Kernels 5.9 to 5.13 do it in two steps; a signal in between leaves the process with a socket too many.
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
+            let number = call(0)?;
+            answer(listener, id, Answer::Descriptor(number))
+        }
+        result => result.map(drop),
+    }
+}

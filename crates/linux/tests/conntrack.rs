@@ -29,11 +29,17 @@ fn only_the_marked_family_is_deleted() {
         fill(0x1_0100, 5, 100);
         fill(0x200, 7, 200);
         let mut count = |family, mark| conntrack.count_by_mark(family, mark, 0x3f00).expect("count");
-        assert_eq!((count(Family::V4, 0x100), count(Family::V6, 0x100), count(Family::V4, 0x200)), (15, 15, 7));
+        assert_eq!(
+            (count(Family::V4, 0x100), count(Family::V6, 0x100), count(Family::V4, 0x200)),
+            (15, 15, 7)
+        );
         conntrack.delete_by_mark(Family::V4, 0x100, 0x3f00).expect("delete");
         conntrack.delete_by_mark(Family::V4, 0x100, 0x3f00).expect("delete nothing");
         let mut count = |family, mark| conntrack.count_by_mark(family, mark, 0x3f00).expect("count");
-        assert_eq!((count(Family::V4, 0x100), count(Family::V6, 0x100), count(Family::V4, 0x200)), (0, 15, 7));
+        assert_eq!(
+            (count(Family::V4, 0x100), count(Family::V6, 0x100), count(Family::V4, 0x200)),
+            (0, 15, 7)
+        );
         assert_eq!(conntrack.total().expect("total"), 29);
         assert_eq!(sh("conntrack -C").trim(), "29");
     });
@@ -44,8 +50,12 @@ fn flows_are_listed_and_deleted_one_by_one() {
     in_namespace("flows_are_listed_and_deleted_one_by_one", || {
         let mut conntrack = Conntrack::open().expect("socket");
         fill(0x100, 3, 0);
-        sh("conntrack -I -p udp -s 10.9.0.1 -d 198.51.100.1 -r 198.51.100.1 -q 203.0.113.1 --sport 7 --dport 8 --reply-port-src 8 --reply-port-dst 7 -t 60 -m 0x300 2>/dev/null");
-        sh("conntrack -I -p icmp -s 10.9.0.2 -d 198.51.100.1 --icmp-type 8 --icmp-code 0 --icmp-id 5 -t 60 -m 0x300 -w 9 2>/dev/null");
+        sh(
+            "conntrack -I -p udp -s 10.9.0.1 -d 198.51.100.1 -r 198.51.100.1 -q 203.0.113.1 --sport 7 --dport 8 --reply-port-src 8 --reply-port-dst 7 -t 60 -m 0x300 2>/dev/null",
+        );
+        sh(
+            "conntrack -I -p icmp -s 10.9.0.2 -d 198.51.100.1 --icmp-type 8 --icmp-code 0 --icmp-id 5 -t 60 -m 0x300 -w 9 2>/dev/null",
+        );
         let flows = conntrack.dump_by_mark(Family::V4, 0x300, 0x3f00).expect("list");
         assert_eq!(flows.len(), 2);
         let flow = flows.iter().find(|f| f.protocol == 17).expect("udp");

@@ -66,7 +66,9 @@ fn rules_are_written_read_and_removed() {
         }
         assert!(socket.delete_ours().expect("clean-up").iter().all(Result::is_ok));
         assert_eq!(sh("ip rule; ip -6 rule"), before);
-        assert!(socket.apply(&RoutingOp::DeleteRule(rule(Family::V4, 990, RuleAction::Unreachable))).is_err());
+        assert!(
+            socket.apply(&RoutingOp::DeleteRule(rule(Family::V4, 990, RuleAction::Unreachable))).is_err()
+        );
     });
 }
 
@@ -77,7 +79,9 @@ fn each_table_has_one_default_of_ours() {
         for name in ["wa", "wb"] {
             peer.link(name, &format!("far-{name}"));
         }
-        sh("ip addr add 192.0.2.1/24 dev wa; ip addr add 2001:db8::1/64 dev wa nodad; ip addr add fe80::1/64 dev wb nodad");
+        sh(
+            "ip addr add 192.0.2.1/24 dev wa; ip addr add 2001:db8::1/64 dev wa nodad; ip addr add fe80::1/64 dev wb nodad",
+        );
         let mut socket = RouteSocket::open().expect("socket");
         let forms = [
             route(Family::V4, 1, "wa", Some("192.0.2.254")),
@@ -99,7 +103,11 @@ fn each_table_has_one_default_of_ours() {
                 for route in [from, to, to] {
                     apply(&mut socket, vec![RoutingOp::SetRoute(route.clone())]);
                 }
-                assert_eq!(socket.observe().expect("observe").routes, std::slice::from_ref(to), "after {from:?}");
+                assert_eq!(
+                    socket.observe().expect("observe").routes,
+                    std::slice::from_ref(to),
+                    "after {from:?}"
+                );
                 apply(&mut socket, vec![RoutingOp::DeleteRoute(to.clone())]);
                 assert_eq!(socket.observe().expect("observe").routes, []);
             }
@@ -115,20 +123,28 @@ fn big_table_ids_other_protocols_and_errors() {
         sh("ip addr add 192.0.2.1/24 dev wa");
         let before = sh("ip route show table all; ip -6 route show table all");
         let mut socket = RouteSocket::open().expect("socket");
-        let routes: Vec<_> = (250..600).chain([4_000_000_000]).filter(|t| !(253..=255).contains(t))
-            .map(|table| route(Family::V4, table, "wa", Some("192.0.2.254"))).collect();
+        let routes: Vec<_> = (250..600)
+            .chain([4_000_000_000])
+            .filter(|t| !(253..=255).contains(t))
+            .map(|table| route(Family::V4, table, "wa", Some("192.0.2.254")))
+            .collect();
         apply(&mut socket, routes.iter().cloned().map(RoutingOp::SetRoute).collect());
         let mut observed = socket.observe().expect("observe").routes;
         observed.sort();
         assert_eq!(observed, routes);
         let shown = sh("ip route show table all proto 77");
         assert!(shown.contains("default via 192.0.2.254 dev wa table 4000000000 onlink"), "{shown}");
-        sh("ip route add default via 192.0.2.3 table 9 proto static; ip route add 10.0.0.0/8 dev wa table 9 proto 77");
+        sh(
+            "ip route add default via 192.0.2.3 table 9 proto static; ip route add 10.0.0.0/8 dev wa table 9 proto 77",
+        );
         assert_eq!(socket.observe().expect("observe").routes.len(), routes.len());
         sh("ip route flush table 9");
         let missing = RoutingOp::SetRoute(route(Family::V6, 1, "nope", Some("fe80::1")));
         let error = socket.apply(&missing).expect_err("no device");
-        assert_eq!(error.to_string(), "failed to set route default via fe80::1 dev nope table 1 (ipv6): no device nope");
+        assert_eq!(
+            error.to_string(),
+            "failed to set route default via fe80::1 dev nope table 1 (ipv6): no device nope"
+        );
         assert!(socket.delete_ours().expect("clean-up").iter().all(Result::is_ok));
         assert_eq!(sh("ip route show table all; ip -6 route show table all"), before);
     });

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mwan_compile::nft::NftOp;
-use mwan_compile::{Compiler, Ops, Program, check, diff, diff_observed};
+use mwan_compile::{Compiler, Ops, Program, check, check_change, diff, diff_observed};
 use mwan_core::{Core, Effect, Event, Memory, Output, Platform, ProbeReport, Time};
 use mwan_linux::monitor::Monitor;
 use mwan_linux::nft::NftSocket;
@@ -90,7 +90,11 @@ impl Machine {
         let output = self.core.handle(now, event);
         if let Some(desired) = &output.desired {
             let program = self.compiler.compile(desired);
-            assert_eq!(check(&program, desired.marks), []);
+            let faults = match &self.installed {
+                Some(installed) => check_change(installed, &program, desired.marks),
+                None => check(&program, desired.marks),
+            };
+            assert_eq!(faults, []);
             let ops = match self.installed.take() {
                 Some(installed) => diff(&installed, &program),
                 None => self.first(&program),

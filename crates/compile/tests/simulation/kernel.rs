@@ -188,7 +188,8 @@ fn execute(table: &mut Option<KTable>, op: &NftOp) -> Result<(), String> {
             None => Err("ENOENT".into()),
         },
         NftOp::AddRule { chain, rule } => {
-            let known = |n: &&str| t.chains.contains_key(*n) || t.sets.contains_key(*n) || t.counters.contains(*n);
+            let known =
+                |n: &&str| t.chains.contains_key(*n) || t.sets.contains_key(*n) || t.counters.contains(*n);
             if let Some(missing) = references(rule).iter().find(|n| !known(n)) {
                 return Err(format!("ENOENT: {missing}"));
             }
@@ -322,9 +323,7 @@ fn evaluate(table: &KTable, statement: &Statement, skb: &mut Skb) -> Go {
             test(field(skb, *selector).is_some_and(|f| values.iter().any(|v| holds(v, &f)) == *equal))
         }
         Statement::InSet { selector, equal, set } => test(match field(skb, *selector) {
-            Some(Field::Ip(ip)) => {
-                table.sets[set].1.iter().any(|r| r.first <= ip && ip <= r.last) == *equal
-            }
+            Some(Field::Ip(ip)) => table.sets[set].1.iter().any(|r| r.first <= ip && ip <= r.last) == *equal,
             _ => false,
         }),
         Statement::Vmap { key, elements } => {

@@ -69,7 +69,10 @@ impl Reference {
 
     /// The process is killed and started again.
     pub(crate) fn restart(&mut self) {
-        let memory = self.paths.iter().map(|(k, p)| (k.clone(), (p.state, p.score))).collect();
+        let mut memory = std::mem::take(&mut self.memory);
+        if self.view.is_some() {
+            memory.extend(self.paths.iter().map(|(k, p)| (k.clone(), (p.state, p.score))));
+        }
         let taken_down = std::mem::take(&mut self.taken_down);
         *self = Reference { taken_down, memory, ..Reference::new(self.config.clone()) };
     }
@@ -173,7 +176,8 @@ impl Reference {
     fn report(&mut self, report: &ProbeReport, now: Time, ids: &BTreeMap<String, u32>) {
         let (ProbeReport::Reply { path, round, target, .. }
         | ProbeReport::Failed { path, round, target, .. }) = report;
-        let Some(key) = self.paths.keys().find(|k| ids[&k.0] == path.id && k.1 == path.family).cloned() else {
+        let Some(key) = self.paths.keys().find(|k| ids[&k.0] == path.id && k.1 == path.family).cloned()
+        else {
             return;
         };
         let t = self.tracking(&key);
@@ -186,7 +190,8 @@ impl Reference {
             r.answers[*target] += 1;
         }
         let answered = r.answers.iter().filter(|n| **n > 0).count();
-        let hopeless = (0..r.answers.len()).filter(|i| r.answers[*i] == 0 && r.failures[*i] >= t.count).count();
+        let hopeless =
+            (0..r.answers.len()).filter(|i| r.answers[*i] == 0 && r.failures[*i] >= t.count).count();
         if answered >= t.reliability as usize && !failed {
             p.round = None;
             self.good(&key, now);
@@ -272,6 +277,7 @@ impl Reference {
                 changed(p, was, down, now);
             }
         }
+        self.memory.clear();
     }
 
     /// Who carries a policy: by brute force over metrics. Empty: its last resort.
@@ -318,11 +324,11 @@ impl Reference {
                 continue;
             }
             return match &rule.target {
-                Target::Direct(resort) => Verdict::Resort(*resort),
+                Target::Direct(resort) => Verdict::Resort(*resort, None),
                 Target::Policy(name) => {
                     let policy = self.config.policy(name).expect("valid");
                     match self.carriers(policy, family) {
-                        list if list.is_empty() => Verdict::Resort(policy.last_resort),
+                        list if list.is_empty() => Verdict::Resort(policy.last_resort, Some(name.clone())),
                         list => Verdict::Members(list),
                     }
                 }
@@ -347,7 +353,8 @@ impl Reference {
         let within = |m: &Option<AddressMatch>, ip: IpAddr| match m {
             None => true,
             Some(m) => {
-                let hit = m.ranges.iter().any(|r| number(r.first) <= number(ip) && number(ip) <= number(r.last));
+                let hit =
+                    m.ranges.iter().any(|r| number(r.first) <= number(ip) && number(ip) <= number(r.last));
                 hit != m.negated
             }
         };
@@ -368,7 +375,8 @@ impl Reference {
 pub(crate) enum Verdict {
     Pinned(String),
     Main,
-    Resort(LastResort),
+    /// And the policy that has nothing better, if one is responsible.
+    Resort(LastResort, Option<String>),
     Members(Vec<(String, u32)>),
 }
 
@@ -433,7 +441,8 @@ fn offer(view: &NetView, i: &Interface, device: &str, family: Family) -> Option<
     if configured.is_some() {
         return Some(configured);
     }
-    let mut routes: Vec<_> = view.defaults.iter().filter(|d| d.family == family && d.device == device).collect();
+    let mut routes: Vec<_> =
+        view.defaults.iter().filter(|d| d.family == family && d.device == device).collect();
     routes.sort_by_key(|d| (d.table != 254, d.metric, d.gateway));
     match routes.first() {
         Some(route) => Some(route.gateway),

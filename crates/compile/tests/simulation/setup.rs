@@ -176,9 +176,13 @@ fn policies_and_rules(rng: &mut Rng, config: &mut Config) {
             let (metric, weight) = (rng.range(1, 3) as u32, rng.range(1, 5) as u32);
             members.push(Member { name: format!("m{at}"), interface, metric, weight });
         }
-        let last_resort =
-            *rng.pick(&[LastResort::Unreachable, LastResort::Blackhole, LastResort::Default]);
-        config.policies.push(Policy { name: format!("p{number}"), members, last_resort, location: location() });
+        let last_resort = *rng.pick(&[LastResort::Unreachable, LastResort::Blackhole, LastResort::Default]);
+        config.policies.push(Policy {
+            name: format!("p{number}"),
+            members,
+            last_resort,
+            location: location(),
+        });
     }
     config.rules = (0..rng.below(9)).map(|number| rule(rng, config, number)).collect();
     if rng.chance(70) {
@@ -205,7 +209,10 @@ fn rule(rng: &mut Rng, config: &Config, number: u64) -> Rule {
             return vec![];
         }
         let pool = [(80, 80), (443, 443), (53, 53), (1, 1023), (400, 500), (0, 65535)];
-        (0..rng.range(1, 2)).map(|_| *rng.pick(&pool)).map(|(first, last)| PortRange { first, last }).collect()
+        (0..rng.range(1, 2))
+            .map(|_| *rng.pick(&pool))
+            .map(|(first, last)| PortRange { first, last })
+            .collect()
     };
     let destination_ports = ports(rng, &protocols);
     let source_ports = if rng.chance(20) { ports(rng, &protocols) } else { vec![] };

@@ -78,6 +78,31 @@ pub struct FlowSpec {
     pub background: bool,
 }
 
+impl FlowSpec {
+    /// The usual flow of a kind, from the client; its destination is still to be said.
+    pub fn new(name: &str, kind: Kind) -> FlowSpec {
+        let interval_ms = match kind {
+            Kind::TcpLong | Kind::Ping => 100,
+            Kind::UdpStream | Kind::UdpNew => 10,
+            Kind::TcpShort | Kind::UdpShort => 0,
+        };
+        FlowSpec {
+            name: name.to_owned(),
+            kind,
+            count: if kind.is_finite() { 100 } else { 1 },
+            interval: Duration::from_millis(interval_ms),
+            timeout: Duration::from_secs(1),
+            from: "client".into(),
+            to: IpAddr::from([0, 0, 0, 0]),
+            port: None,
+            device: None,
+            source: None,
+            server: None,
+            background: false,
+        }
+    }
+}
+
 /// A flow at work.
 pub struct Flow {
     /// Its number in captures.

@@ -47,7 +47,11 @@ impl<'a> Words<'a> {
 
     /// The next word must be this one.
     pub fn keyword(&mut self, word: &str) -> Result<(), String> {
-        if self.eat(word) { Ok(()) } else { Err(format!("`{word}` expected, not `{}`", self.peek().unwrap_or("end of line"))) }
+        if self.eat(word) {
+            Ok(())
+        } else {
+            Err(format!("`{word}` expected, not `{}`", self.peek().unwrap_or("end of line")))
+        }
     }
 
     /// The next word as anything that parses.

@@ -85,9 +85,12 @@ macro_rules! step {
 
 /// Every step there is, in the order of the documentation.
 pub const STEPS: &[StepDoc] = &[
-    step!("limit", "limit TIME", "Bound of the whole run; it fails when exceeded. 3 minutes without it.", |w, _| {
-        Ok(Step::Limit(w.duration()?))
-    }),
+    step!(
+        "limit",
+        "limit TIME",
+        "Bound of the whole run; it fails when exceeded. 3 minutes without it.",
+        |w, _| { Ok(Step::Limit(w.duration()?)) }
+    ),
     step!(
         "config",
         "config FILE | config <<END",
@@ -101,9 +104,12 @@ pub const STEPS: &[StepDoc] = &[
         "Starts `mwan daemon` in the router and waits until `mwan status` answers.",
         |w, _| Ok(Step::Daemon(DaemonOp::Start, w.all()))
     ),
-    step!("daemon launch", "daemon launch", "Starts it again and goes on at once, while it is still starting.", |_, _| {
-        Ok(Step::Daemon(DaemonOp::Launch, Vec::new()))
-    }),
+    step!(
+        "daemon launch",
+        "daemon launch",
+        "Starts it again and goes on at once, while it is still starting.",
+        |_, _| { Ok(Step::Daemon(DaemonOp::Launch, Vec::new())) }
+    ),
     step!("daemon stop", "daemon stop", "SIGTERM to the daemon, and waits for its end.", |_, _| {
         Ok(Step::Daemon(DaemonOp::Stop, Vec::new()))
     }),
@@ -127,11 +133,16 @@ pub const STEPS: &[StepDoc] = &[
             Ok(Step::Wait(is, w.within(None)?))
         }
     ),
-    step!("hold", "hold TIME[..TIME]", "Lets traffic run; with two times, one drawn between them by the seed.", |w, _| {
-        let word = w.next("a time")?;
-        let (low, high) = word.split_once("..").unwrap_or((word, word));
-        Ok(Step::Hold(parse_duration(low)?, parse_duration(high)?))
-    }),
+    step!(
+        "hold",
+        "hold TIME[..TIME]",
+        "Lets traffic run; with two times, one drawn between them by the seed.",
+        |w, _| {
+            let word = w.next("a time")?;
+            let (low, high) = word.split_once("..").unwrap_or((word, word));
+            Ok(Step::Hold(parse_duration(low)?, parse_duration(high)?))
+        }
+    ),
     step!("carrier", "carrier down|up ISP", "The ISP's end of the link goes down or up.", |w, _| {
         let up = choice(w, &[("down", false), ("up", true)])?;
         Ok(Step::Carrier(w.next("an ISP")?.into(), up))
@@ -145,22 +156,36 @@ pub const STEPS: &[StepDoc] = &[
             Ok(Step::Blackhole(name(n, 0), v4 || !v6, v6 || !v4))
         }
     ),
-    step!("oneway NAME", "oneway ISP in|out", "What is sent to (in) or by (out) the router vanishes.", |w, n| {
-        Ok(Step::Oneway(name(n, 0), direction(w)?))
-    }),
-    step!("loss NAME", "loss ISP PERCENT% [in|out|both]", "Random loss; towards the router if not said otherwise.", |w, n| {
-        let word = w.next("a percentage")?;
-        let percent: f64 = word.trim_end_matches('%').parse().map_err(|_| format!("`{word}` is no percentage"))?;
-        if !(0.0..=100.0).contains(&percent) {
-            return Err(format!("`{word}` is no percentage"));
+    step!(
+        "oneway NAME",
+        "oneway ISP in|out",
+        "What is sent to (in) or by (out) the router vanishes.",
+        |w, n| { Ok(Step::Oneway(name(n, 0), direction(w)?)) }
+    ),
+    step!(
+        "loss NAME",
+        "loss ISP PERCENT% [in|out|both]",
+        "Random loss; towards the router if not said otherwise.",
+        |w, n| {
+            let word = w.next("a percentage")?;
+            let percent: f64 =
+                word.trim_end_matches('%').parse().map_err(|_| format!("`{word}` is no percentage"))?;
+            if !(0.0..=100.0).contains(&percent) {
+                return Err(format!("`{word}` is no percentage"));
+            }
+            let direction = if w.peek().is_some() { direction(w)? } else { Direction::In };
+            Ok(Step::Loss(name(n, 0), (percent * 100.0) as u32, direction))
         }
-        let direction = if w.peek().is_some() { direction(w)? } else { Direction::In };
-        Ok(Step::Loss(name(n, 0), (percent * 100.0) as u32, direction))
-    }),
-    step!("delay NAME", "delay ISP TIME", "Adds that much round trip time (a relay in user space); 0 ends it.", |w, n| {
-        let time = w.duration()?;
-        Ok(Step::Delay(name(n, 0), u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
-    }),
+    ),
+    step!(
+        "delay NAME",
+        "delay ISP TIME",
+        "Adds that much round trip time (a relay in user space); 0 ends it.",
+        |w, n| {
+            let time = w.duration()?;
+            Ok(Step::Delay(name(n, 0), u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+        }
+    ),
     step!("heal NAME", "heal ISP", "Ends blackhole, oneway, loss and delay of an ISP.", |_, n| {
         Ok(Step::Heal(name(n, 0)))
     }),
@@ -174,12 +199,18 @@ pub const STEPS: &[StepDoc] = &[
             Ok(Step::Renumber(name(n, 0), address, w.value("an address")?))
         }
     ),
-    step!("gateway NAME", "gateway ISP ADDRESS", "The ISP's gateway (and the router's default route) changes.", |w, n| {
-        Ok(Step::Gateway(name(n, 0), w.value("an address")?))
-    }),
-    step!("rename FROM TO", "rename DEVICE DEVICE", "Renames a WAN device of the router; addresses and routes return.", |_, n| {
-        Ok(Step::Rename(name(n, 0), name(n, 1)))
-    }),
+    step!(
+        "gateway NAME",
+        "gateway ISP ADDRESS",
+        "The ISP's gateway (and the router's default route) changes.",
+        |w, n| { Ok(Step::Gateway(name(n, 0), w.value("an address")?)) }
+    ),
+    step!(
+        "rename FROM TO",
+        "rename DEVICE DEVICE",
+        "Renames a WAN device of the router; addresses and routes return.",
+        |_, n| { Ok(Step::Rename(name(n, 0), name(n, 1))) }
+    ),
     step!(
         "exec",
         "exec [exit=CODE] NODE PROGRAM [ARGUMENT…] [<<END]",
@@ -191,10 +222,15 @@ pub const STEPS: &[StepDoc] = &[
             Ok(Step::Exec(w.next("a node")?.into(), argv(w)?, exit, input))
         }
     ),
-    step!("mwan", "mwan [exit=CODE] ARGUMENT…", "Runs `mwan --run-dir … ARGUMENT…` in the router.", |w, _| {
-        let exit = exit_code(w)?;
-        Ok(Step::Mwan(argv(w)?, exit))
-    }),
+    step!(
+        "mwan",
+        "mwan [exit=CODE] ARGUMENT…",
+        "Runs `mwan --run-dir … ARGUMENT…` in the router.",
+        |w, _| {
+            let exit = exit_code(w)?;
+            Ok(Step::Mwan(argv(w)?, exit))
+        }
+    ),
     step!(
         "serve NAME",
         "serve NAME tcp|udp NODE ADDRESS:PORT",
@@ -236,35 +272,52 @@ pub const STEPS: &[StepDoc] = &[
         "The same with UDP.",
         |w, n| flow(w, n, Kind::UdpShort)
     ),
-    step!("flow NAME ping", "flow NAME ping [OPTION=…] to ADDRESS", "`count` (1) pings every `interval` (100ms).", |w, n| {
-        flow(w, n, Kind::Ping)
-    }),
+    step!(
+        "flow NAME ping",
+        "flow NAME ping [OPTION=…] to ADDRESS",
+        "`count` (1) pings every `interval` (100ms).",
+        |w, n| { flow(w, n, Kind::Ping) }
+    ),
     step!("stop NAME", "stop FLOW", "Ends a flow; its counts stay.", |_, n| Ok(Step::Stop(name(n, 0)))),
     step!("reset", "reset [FLOW]", "Counts and captures begin anew, for one flow or for all.", |w, _| {
         Ok(Step::Reset(w.next("").ok().map(Into::into)))
     }),
-    step!("scan", "scan ISP… every TIME", "From now on the far end probes random ports of the router's addresses there.", |w, _| {
-        let mut isps = Vec::new();
-        while !w.eat("every") {
-            isps.push(w.next("`every TIME`")?.to_owned());
+    step!(
+        "scan",
+        "scan ISP… every TIME",
+        "From now on the far end probes random ports of the router's addresses there.",
+        |w, _| {
+            let mut isps = Vec::new();
+            while !w.eat("every") {
+                isps.push(w.next("`every TIME`")?.to_owned());
+            }
+            Ok(Step::Scan(isps, w.duration()?))
         }
-        Ok(Step::Scan(isps, w.duration()?))
-    }),
-    step!("snapshot NAME", "snapshot NAME", "Remembers ip rules, all routes and the nft ruleset of the router.", |_, n| {
-        Ok(Step::Snapshot(name(n, 0)))
-    }),
+    ),
+    step!(
+        "snapshot NAME",
+        "snapshot NAME",
+        "Remembers ip rules, all routes and the nft ruleset of the router.",
+        |_, n| { Ok(Step::Snapshot(name(n, 0))) }
+    ),
     step!(
         "expect share",
         "expect share ISP:ISP[:ISP] N:N[:N] of FLOW [confidence PERCENT]",
         "The flow's connections since the last reset split by these weights, by a chi-squared test (99.9 %).",
         expect_share
     ),
-    step!("expect flow NAME lost", "expect flow FLOW lost N", "At most N messages were lost since the last reset.", |w, n| {
-        Ok(Step::Expect(Expect::Lost(name(n, 0), w.value("a number")?)))
-    }),
-    step!("expect flow NAME resets", "expect flow FLOW resets N", "At most N connections were reset.", |w, n| {
-        Ok(Step::Expect(Expect::Resets(name(n, 0), w.value("a number")?)))
-    }),
+    step!(
+        "expect flow NAME lost",
+        "expect flow FLOW lost N",
+        "At most N messages were lost since the last reset.",
+        |w, n| { Ok(Step::Expect(Expect::Lost(name(n, 0), w.value("a number")?))) }
+    ),
+    step!(
+        "expect flow NAME resets",
+        "expect flow FLOW resets N",
+        "At most N connections were reset.",
+        |w, n| { Ok(Step::Expect(Expect::Resets(name(n, 0), w.value("a number")?))) }
+    ),
     step!(
         "expect flow NAME undisturbed",
         "expect flow FLOW undisturbed",
@@ -319,10 +372,15 @@ pub const STEPS: &[StepDoc] = &[
         "On that ISP's wire the flow was seen, with the address this ISP gave out and no other.",
         |w, n| Ok(Step::Expect(Expect::Source(name(n, 0), w.next("an ISP")?.into())))
     ),
-    step!("expect no foreign", "expect no foreign sources", "No ISP saw a source address it did not give out.", |w, _| {
-        w.keyword("sources")?;
-        Ok(Step::Expect(Expect::NoForeign))
-    }),
+    step!(
+        "expect no foreign",
+        "expect no foreign sources",
+        "No ISP saw a source address it did not give out.",
+        |w, _| {
+            w.keyword("sources")?;
+            Ok(Step::Expect(Expect::NoForeign))
+        }
+    ),
     step!(
         "expect output",
         "expect output TEXT within TIME from NODE PROGRAM [ARGUMENT…]",
@@ -342,9 +400,12 @@ pub const STEPS: &[StepDoc] = &[
          timers aside).",
         |w, n| Ok(Step::Expect(Expect::Kernel(name(n, 0), w.within(Some(Duration::ZERO))?)))
     ),
-    step!("expect diff empty", "expect diff empty [within TIME]", "`mwan diff` exits 0: the kernel has what is wanted.", |w, _| {
-        Ok(Step::Expect(Expect::Diff(w.within(Some(Duration::ZERO))?)))
-    }),
+    step!(
+        "expect diff empty",
+        "expect diff empty [within TIME]",
+        "`mwan diff` exits 0: the kernel has what is wanted.",
+        |w, _| { Ok(Step::Expect(Expect::Diff(w.within(Some(Duration::ZERO))?))) }
+    ),
     step!(
         "expect steady STATE NAME",
         "expect steady STATE INTERFACE [ipv4|ipv6] for TIME",
@@ -425,36 +486,31 @@ const FLOW_OPTIONS: &str = "`count`, `interval`, `rate`, `timeout`, `from` (node
                             `source` (bind to it), `server=NODE/ADDRESS:PORT` (who serves, for port forwards), `background`";
 
 fn flow(w: &mut Words<'_>, names: &[&str], kind: Kind) -> Result<Step, String> {
-    let mut spec = FlowSpec {
-        name: name(names, 0),
-        kind,
-        count: if kind.is_finite() { 100 } else { 1 },
-        interval: Duration::from_millis(match kind {
-            Kind::TcpLong | Kind::Ping => 100,
-            Kind::UdpStream | Kind::UdpNew => 10,
-            Kind::TcpShort | Kind::UdpShort => 0,
-        }),
-        timeout: Duration::from_secs(1),
-        from: "client".into(),
-        to: IpAddr::from([0, 0, 0, 0]),
-        port: None,
-        device: None,
-        source: None,
-        server: None,
-        background: false,
-    };
-    while !w.eat("to") {
-        let word = w.next("`to ADDRESS`")?;
-        let (key, value) = word.split_once('=').unwrap_or((word, ""));
-        flow_option(&mut spec, key, value)?;
+    let mut spec = FlowSpec::new(&name(names, 0), kind);
+    let mut addressed = false;
+    while let Some(word) = w.peek() {
+        w.next("")?;
+        if word == "to" {
+            destination(&mut spec, w.next("an address")?)?;
+            addressed = true;
+        } else {
+            let (key, value) = word.split_once('=').unwrap_or((word, ""));
+            flow_option(&mut spec, key, value)?;
+        }
     }
-    let to = w.next("an address")?;
+    if addressed { Ok(Step::Flow(Box::new(spec))) } else { Err("`to ADDRESS` is missing".into()) }
+}
+
+fn destination(spec: &mut FlowSpec, to: &str) -> Result<(), String> {
     match (to.parse::<SocketAddr>(), to.parse::<IpAddr>()) {
         (Ok(full), _) => (spec.to, spec.port) = (full.ip(), Some(full.port())),
         (_, Ok(ip)) => spec.to = ip,
-        _ => return Err(format!("`{to}` is not an address\nhint: 198.51.100.10, 198.51.100.10:443 or [2001:db8::1]:443")),
+        _ => {
+            let hint = "198.51.100.10, 198.51.100.10:443 or [2001:db8::1]:443";
+            return Err(format!("`{to}` is not an address\nhint: {hint}"));
+        }
     }
-    Ok(Step::Flow(Box::new(spec)))
+    Ok(())
 }
 
 /// More parallel connections than a two-core machine can honestly serve.

@@ -54,19 +54,29 @@ impl NftSocket {
 
     fn table_exists(&mut self) -> Result<bool, ObserveError> {
         let request = || Writer::message(message::GET_TABLE, 0, &header(INET, 0));
-        self.dump("the list", request, || false, |found, m| {
-            let name = m.attributes(4).find(attr::TABLE_NAME).map(text);
-            *found |= m.kind == message::NEW_TABLE && m.byte(0) == INET && name.as_deref() == Some(TABLE);
-        })
+        self.dump(
+            "the list",
+            request,
+            || false,
+            |found, m| {
+                let name = m.attributes(4).find(attr::TABLE_NAME).map(text);
+                *found |= m.kind == message::NEW_TABLE && m.byte(0) == INET && name.as_deref() == Some(TABLE);
+            },
+        )
     }
 
     /// Named sets, with the family of those that are of our type.
     fn named_sets(&mut self) -> Result<Vec<(String, Option<Family>)>, ObserveError> {
-        self.dump("the sets", || Self::about_table(message::GET_SET), Vec::new, |sets, m| {
-            if let Some(set) = parse_set(m) {
-                sets.push(set);
-            }
-        })
+        self.dump(
+            "the sets",
+            || Self::about_table(message::GET_SET),
+            Vec::new,
+            |sets, m| {
+                if let Some(set) = parse_set(m) {
+                    sets.push(set);
+                }
+            },
+        )
     }
 
     fn elements(&mut self, name: &str, family: Family) -> Result<BTreeSet<AddressRange>, ObserveError> {
@@ -85,20 +95,30 @@ impl NftSocket {
     }
 
     fn chains(&mut self) -> Result<BTreeMap<String, ObservedChain>, ObserveError> {
-        self.dump("the chains", || Self::about_table(message::GET_CHAIN), BTreeMap::new, |chains, m| {
-            if let Some((name, hook)) = parse_chain(m) {
-                chains.insert(name, ObservedChain { hook, tags: Vec::new() });
-            }
-        })
+        self.dump(
+            "the chains",
+            || Self::about_table(message::GET_CHAIN),
+            BTreeMap::new,
+            |chains, m| {
+                if let Some((name, hook)) = parse_chain(m) {
+                    chains.insert(name, ObservedChain { hook, tags: Vec::new() });
+                }
+            },
+        )
     }
 
     fn rules(&mut self, chains: &mut BTreeMap<String, ObservedChain>) -> Result<(), ObserveError> {
         // Dumped chain by chain, each in order of evaluation.
-        let rules = self.dump("the rules", || Self::about_table(message::GET_RULE), Vec::new, |rules, m| {
-            if let Some(rule) = parse_rule(m) {
-                rules.push(rule);
-            }
-        })?;
+        let rules = self.dump(
+            "the rules",
+            || Self::about_table(message::GET_RULE),
+            Vec::new,
+            |rules, m| {
+                if let Some(rule) = parse_rule(m) {
+                    rules.push(rule);
+                }
+            },
+        )?;
         for (chain, tag) in rules {
             if let Some(chain) = chains.get_mut(&chain) {
                 chain.tags.push(tag);

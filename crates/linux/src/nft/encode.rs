@@ -154,7 +154,13 @@ impl Encoder {
                 self.begin_named(message::DELETE_SET, 0, Some((attr::SET_NAME, name)));
             }
             NftOp::AddElements { set, elements, .. } => {
-                self.elements(message::NEW_ELEMENTS, libc::NLM_F_CREATE, set, None, &interval_elements(elements));
+                self.elements(
+                    message::NEW_ELEMENTS,
+                    libc::NLM_F_CREATE,
+                    set,
+                    None,
+                    &interval_elements(elements),
+                );
             }
             NftOp::DeleteElements { set, elements, .. } => {
                 self.elements(message::DELETE_ELEMENTS, 0, set, None, &interval_elements(elements));
@@ -271,7 +277,8 @@ impl Encoder {
                 return Ok(Some(self.write_set(&shape, true, true, elements)));
             }
             Statement::Match { selector, values, .. } if values.len() > 1 => {
-                let elements = values.iter().map(|value| element(&[*selector], &[value.clone()], None));
+                let elements =
+                    values.iter().map(|value| element(&[*selector], std::slice::from_ref(value), None));
                 (shape(&[*selector])?, elements.collect::<Result<Vec<_>, _>>()?)
             }
             Statement::Vmap { key, elements } => {
@@ -586,7 +593,8 @@ fn prefix_mask(first: &[u8], last: &[u8]) -> Option<Vec<u8>> {
     let mut host = false;
     for (index, bits) in differing.iter().enumerate() {
         // All ones from the first differing bit to the end, zeros below it in `first`, ones in `last`.
-        let whole = if host { *bits == 0xff } else { bits.wrapping_add(1).is_power_of_two() || *bits == 0xff };
+        let whole =
+            if host { *bits == 0xff } else { bits.wrapping_add(1).is_power_of_two() || *bits == 0xff };
         if !whole || host_bits(first, index) != 0 {
             return None;
         }
@@ -628,7 +636,9 @@ impl Expressions<'_> {
                 // NF_CT_STATE_BIT(IP_CT_NEW)
                 self.compare(false, &8u32.to_ne_bytes());
             }
-            Statement::Match { selector, equal, values } => self.match_values(*selector, *equal, values, set)?,
+            Statement::Match { selector, equal, values } => {
+                self.match_values(*selector, *equal, values, set)?
+            }
             Statement::InSet { selector, equal, set } => {
                 self.load(*selector, FIRST_REGISTER);
                 self.lookup(set, None, false, *equal);

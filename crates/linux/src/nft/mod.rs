@@ -39,21 +39,19 @@ pub(crate) mod message {
 /// Attribute numbers and flags of linux/netfilter/nf_tables.h, as far as we use them.
 pub(crate) mod attr {
     pub(crate) const LIST_ELEM: u16 = 1;
+    /// The table: attribute 1 of tables, chains, rules, sets, element lists and objects alike.
     pub(crate) const TABLE_NAME: u16 = 1;
-    pub(crate) const CHAIN_TABLE: u16 = 1;
     pub(crate) const CHAIN_NAME: u16 = 3;
     pub(crate) const CHAIN_HOOK: u16 = 4;
     pub(crate) const CHAIN_POLICY: u16 = 5;
     pub(crate) const CHAIN_TYPE: u16 = 7;
     pub(crate) const HOOK_NUMBER: u16 = 1;
     pub(crate) const HOOK_PRIORITY: u16 = 2;
-    pub(crate) const RULE_TABLE: u16 = 1;
     pub(crate) const RULE_CHAIN: u16 = 2;
     pub(crate) const RULE_EXPRESSIONS: u16 = 4;
     pub(crate) const RULE_USERDATA: u16 = 7;
     pub(crate) const EXPR_NAME: u16 = 1;
     pub(crate) const EXPR_DATA: u16 = 2;
-    pub(crate) const SET_TABLE: u16 = 1;
     pub(crate) const SET_NAME: u16 = 2;
     pub(crate) const SET_FLAGS: u16 = 3;
     pub(crate) const SET_KEY_TYPE: u16 = 4;
@@ -71,7 +69,6 @@ pub(crate) mod attr {
     pub(crate) const SET_INTERVAL: u32 = 0x4;
     pub(crate) const SET_MAP: u32 = 0x8;
     pub(crate) const SET_CONCAT: u32 = 0x80;
-    pub(crate) const LIST_TABLE: u16 = 1;
     pub(crate) const LIST_SET: u16 = 2;
     pub(crate) const LIST_ELEMENTS: u16 = 3;
     pub(crate) const LIST_SET_ID: u16 = 4;
@@ -86,7 +83,6 @@ pub(crate) mod attr {
     pub(crate) const DATA_VERDICT: u16 = 2;
     pub(crate) const VERDICT_CODE: u16 = 1;
     pub(crate) const VERDICT_CHAIN: u16 = 2;
-    pub(crate) const OBJECT_TABLE: u16 = 1;
     pub(crate) const OBJECT_NAME: u16 = 2;
     pub(crate) const OBJECT_TYPE: u16 = 3;
     pub(crate) const OBJECT_DATA: u16 = 4;

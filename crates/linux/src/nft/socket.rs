@@ -6,9 +6,7 @@ use mwan_compile::nft::NftOp;
 
 use super::encode::{self, EncodeError};
 use super::{INET, attr, header, message};
-use crate::netlink::{
-    self, KernelError, Protocol, RequestError, Socket, Writer, error_of, u32_be,
-};
+use crate::netlink::{self, KernelError, Protocol, RequestError, Socket, Writer, error_of, u32_be};
 
 /// A transaction without a lock of the caller's is tried again this often when somebody else commits between
 /// our look at the generation and our send.
@@ -98,11 +96,7 @@ impl NftSocket {
 
     /// Makes all changes in one transaction, or none. With `expected_generation` only if nobody committed since
     /// it was observed. Returns the generation that resulted.
-    pub fn commit(
-        &mut self,
-        ops: &[NftOp],
-        expected_generation: Option<u32>,
-    ) -> Result<u32, CommitError> {
+    pub fn commit(&mut self, ops: &[NftOp], expected_generation: Option<u32>) -> Result<u32, CommitError> {
         for _ in 0..COMMIT_ATTEMPTS {
             // Always under the lock: only so the generation that results is known to be ours.
             let generation = match expected_generation {

@@ -12,7 +12,6 @@ use std::time::Duration;
 use mwan_config::Family;
 use mwan_core::{PathKey, ProbeReport, ProbeRequest};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -356,7 +355,9 @@ fn authentic(pending: &Pending, payload: &[u8], whole: bool) -> bool {
 fn round_trip(pending: &Pending, received_ns: Option<u64>) -> Duration {
     let elapsed = pending.sent.elapsed();
     let since = |ns: u64| ns.checked_sub(pending.sent_realtime_ns).map(Duration::from_nanos);
-    let Some((kernel, wall)) = received_ns.and_then(since).zip(since(sys::realtime_ns())) else { return elapsed };
+    let Some((kernel, wall)) = received_ns.and_then(since).zip(since(sys::realtime_ns())) else {
+        return elapsed;
+    };
     if wall.abs_diff(elapsed) > CLOCK_STEP || kernel > wall { elapsed } else { kernel }
 }
 
@@ -396,7 +397,7 @@ fn open(request: &ProbeRequest, id: u16) -> io::Result<PathSocket> {
         socket.bind(&socket_address(*source, scope))?;
     }
     let binding = Binding { device: device.clone(), source: *source, mark: *mark, ttl: *ttl };
-    Ok(PathSocket { fd: AsyncFd::with_interest(socket, Interest::READABLE)?, binding, scope })
+    Ok(PathSocket { fd: sys::watch(socket)?, binding, scope })
 }
 
 /// A scope is only for link-local addresses.
@@ -406,4 +407,3 @@ fn socket_address(ip: IpAddr, scope: u32) -> SockAddr {
         ip => SocketAddr::new(ip, 0).into(),
     }
 }
-

@@ -22,7 +22,14 @@ const V6_REQUEST: u8 = 128;
 const V6_REPLY: u8 = 129;
 
 /// An echo request. The kernel fills in the ICMPv6 checksum, and ours must do for ICMP.
-pub(super) fn build(family: Family, id: u16, sequence: u16, cookie: &[u8; COOKIE], size: u16, into: &mut Vec<u8>) {
+pub(super) fn build(
+    family: Family,
+    id: u16,
+    sequence: u16,
+    cookie: &[u8; COOKIE],
+    size: u16,
+    into: &mut Vec<u8>,
+) {
     into.clear();
     into.push(if family == Family::V4 { V4_REQUEST } else { V6_REQUEST });
     into.extend_from_slice(&[0; 3]);
@@ -39,9 +46,8 @@ pub(super) fn build(family: Family, id: u16, sequence: u16, cookie: &[u8; COOKIE
 
 /// RFC 1071.
 fn checksum(bytes: &[u8]) -> u16 {
-    let words = bytes.chunks(2).map(|pair| {
-        u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u32::from(*low))
-    });
+    let words =
+        bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u32::from(*low)));
     let mut sum: u32 = words.sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
@@ -229,7 +235,9 @@ mod tests {
         reply.extend(echo(Family::V4, 1, 2, 20));
         reply[20] = V4_REPLY;
         let parsed = parse(Family::V4, &reply);
-        assert!(matches!(parsed, Some(Received::Reply { id: 1, sequence: 2, payload }) if payload.len() == 20));
+        assert!(
+            matches!(parsed, Some(Received::Reply { id: 1, sequence: 2, payload }) if payload.len() == 20)
+        );
         let mut error = vec![0x46; 24];
         error.extend([V4_UNREACHABLE, 1, 0, 0, 0, 0, 0, 0]);
         let mut quoted = [0u8; 20];
@@ -237,7 +245,8 @@ mod tests {
         quoted[16..].copy_from_slice(&[192, 0, 2, 1]);
         error.extend(quoted);
         error.extend(&echo(Family::V4, 3, 4, 20)[..8]);
-        let Some(Received::Error { id: 3, sequence: 4, destination, payload: [], text }) = parse(Family::V4, &error)
+        let Some(Received::Error { id: 3, sequence: 4, destination, payload: [], text }) =
+            parse(Family::V4, &error)
         else {
             panic!("{:?}", parse(Family::V4, &error))
         };

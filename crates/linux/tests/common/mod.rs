@@ -1,6 +1,6 @@
 //! Namespaces for tests. Nothing here ever touches the namespace the tests were started in.
 
-#![allow(dead_code, missing_docs, unsafe_code)]
+#![allow(dead_code, missing_docs, unreachable_pub, unsafe_code)]
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -38,7 +38,10 @@ fn delegate(test: &str) {
         .args(["--exact", test, "--nocapture"])
         .status()
         .expect("not root, and `unshare` (util-linux) is missing: this test cannot run");
-    assert!(status.success(), "not root; under `unshare -Urn` the test failed (or user namespaces are forbidden)");
+    assert!(
+        status.success(),
+        "not root; under `unshare -Urn` the test failed (or user namespaces are forbidden)"
+    );
 }
 
 /// Output of a shell command in the thread's namespace; panics if it fails.
@@ -52,8 +55,7 @@ pub fn sh(command: &str) -> String {
 /// Feeds `input` to a command.
 pub fn feed(command: &str, input: &str) {
     use std::io::Write;
-    let mut child =
-        Command::new("sh").args(["-c", command]).stdin(Stdio::piped()).spawn().expect("sh");
+    let mut child = Command::new("sh").args(["-c", command]).stdin(Stdio::piped()).spawn().expect("sh");
     child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("write");
     assert!(child.wait().expect("wait").success(), "`{command}` refused:\n{input}");
 }
@@ -97,7 +99,10 @@ impl Peer {
     }
 
     /// Runs `body` in a thread inside the peer's namespace.
-    pub fn spawn<T: Send + 'static>(&self, body: impl FnOnce() -> T + Send + 'static) -> std::thread::JoinHandle<T> {
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        body: impl FnOnce() -> T + Send + 'static,
+    ) -> std::thread::JoinHandle<T> {
         use std::os::fd::AsRawFd;
         let namespace = std::fs::File::open(format!("/proc/{}/ns/net", self.pid())).expect("namespace");
         std::thread::spawn(move || {

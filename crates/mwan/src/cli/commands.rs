@@ -131,7 +131,16 @@ fn use_interface(run_dir: &Path, interface: String, command: &[OsString]) -> Res
         binding.mark,
         source.map_or("ipv4", |s| mwan_config::Family::of(s).name()),
     );
-    let status = mwan_linux::usecmd::run(command, &binding.device, binding.mark)
+    let family = source.map_or("ipv4", |s| mwan_config::Family::of(s).name());
+    let environment = [
+        ("DEVICE", binding.device.clone()),
+        ("SRCIP", source.map(|s| s.to_string()).unwrap_or_default()),
+        ("FWMARK", format!("{:#x}", binding.mark)),
+        ("FAMILY", family.to_owned()),
+    ]
+    .map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let binding = mwan_linux::usecmd::Binding { device: binding.device, mark: binding.mark };
+    let status = mwan_linux::usecmd::run(command, &binding, &environment)
         .map_err(|e| Failure::new(format!("cannot run '{shown}'"), &e))?;
     Ok(ExitCode::from(exit_code(status)))
 }

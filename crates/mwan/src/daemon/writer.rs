@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mwan_compile::{Compiler, Observed, Ops, Program, check, cleanup, diff, diff_observed};
+use mwan_compile::{Compiler, Observed, Ops, Program, check, check_change, cleanup, diff, diff_observed};
 use mwan_core::Desired;
 use mwan_linux::nft::{CommitError, NftSocket};
 use mwan_linux::routing::RouteSocket;
@@ -57,7 +57,10 @@ impl Writer {
     pub(super) fn apply(&mut self, desired: &Arc<Desired>) -> Result<(), Failure> {
         let started = Instant::now();
         let program = self.compiler.compile(desired);
-        let faults = check(&program, desired.marks);
+        let faults = match &self.program {
+            Some(old) => check_change(old, &program, desired.marks),
+            None => check(&program, desired.marks),
+        };
         if let Some(fault) = faults.first() {
             return Err(Failure::says(format!("refused to apply: {fault} ({} faults)", faults.len()))
                 .hint("this is a bug of mwan; the state in the kernel stays as it was"));

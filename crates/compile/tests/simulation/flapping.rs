@@ -1,0 +1,1 @@
+//! I6: switches per hour are bounded whatever a link does.
