@@ -17,7 +17,7 @@ use crate::{Observed, Program};
 /// rules exist before a mark leads to them and go after the last one does.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Ops {
-    /// Routes and rules to add, one by one.
+    /// Routes and rules to add, one by one; routes that take the place of ours removed.
     pub add: Vec<RoutingOp>,
     /// One transaction.
     pub nft: Vec<NftOp>,
@@ -238,7 +238,8 @@ fn routing_ops<'a>(
 }
 
 /// A table has one default. Another one is replaced in place, so that there is no moment without; what else
-/// somebody put there with our protocol number goes, as does the default of a table that shall be empty.
+/// somebody put there with our protocol number goes right away, the default of a table that shall be empty
+/// at the end.
 fn route_ops<'a>(
     routes: impl Iterator<Item = &'a Route>,
     new: &Program,
@@ -263,5 +264,12 @@ fn route_ops<'a>(
             }
         }
     }
-    stale.extend(present.into_values().flatten().cloned());
+    let wanted: BTreeSet<(Family, u32)> = new.routes.iter().map(|r| (r.family, r.table)).collect();
+    for (table, routes) in present {
+        if wanted.contains(&table) {
+            add.extend(routes.into_iter().cloned().map(RoutingOp::DeleteRoute));
+        } else {
+            stale.extend(routes.into_iter().cloned());
+        }
+    }
 }

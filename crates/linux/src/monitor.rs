@@ -65,7 +65,7 @@ pub struct MonitorStats {
 /// Copying the sets of connected networks takes at most one part in so many of the time, however fast they change…
 const PUBLISH_SHARE: u32 = 20;
 /// … and happens at most so often, because whoever gets a view works on it.
-const PUBLISH_INTERVAL: Duration = Duration::from_millis(20);
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
 /// Between two wake-ups of which the first brought nothing. A routing daemon's flood is taken in bundles, and a
 /// cable that is pulled meanwhile is noticed so much later at most.
 const IDLE_PAUSE: Duration = Duration::from_millis(3);

@@ -66,10 +66,11 @@ fn key(report: &ProbeReport) -> (u64, usize, u32, bool) {
 }
 
 /// Answers echo requests by the last byte of the address asked.
-fn dishonest_responder(stop: &AtomicBool) {
+fn dishonest_responder(stop: &AtomicBool, ready: &std::sync::mpsc::Sender<()>) {
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).expect("raw");
     socket.set_read_timeout(Some(Duration::from_millis(10))).expect("timeout");
     let out = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(255))).expect("raw");
+    ready.send(()).expect("the test waits");
     let mut late: Vec<(Instant, Vec<u8>, [u8; 4])> = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         late.retain(|(at, packet, to)| {
@@ -150,10 +151,12 @@ fn only_authentic_replies_in_time_count() {
             sh("ip addr add 192.0.2.2/24 dev wan");
             peer.sh("ip addr add 192.0.2.1/24 dev far; ip route add local 192.0.2.16/28 dev lo; sysctl -qw net.ipv4.icmp_echo_ignore_all=1");
             let stop = Arc::new(AtomicBool::new(false));
+            let (ready, listening) = std::sync::mpsc::channel();
             let responder = peer.spawn({
                 let stop = Arc::clone(&stop);
-                move || dishonest_responder(&stop)
+                move || dishonest_responder(&stop, &ready)
             });
+            listening.recv().expect("the responder listens");
             let (sender, mut reports) = unbounded_channel();
             let mut prober = Prober::new(sender);
             let all: Vec<_> = (20..=29).map(|n| format!("192.0.2.{n}")).collect();

@@ -4,7 +4,7 @@ mod common;
 
 use std::ffi::OsString;
 
-use common::{Peer, in_namespace, sh};
+use common::{Peer, in_namespace, in_namespace_as_root, sh};
 use mwan_linux::usecmd::{Binding, UseError, run};
 
 fn use_command(device: &str, command: &[&str]) -> Result<std::process::ExitStatus, UseError> {
@@ -45,7 +45,7 @@ fn count(matching: &str) -> u32 {
 
 #[test]
 fn every_socket_is_bound_and_marked() {
-    in_namespace("every_socket_is_bound_and_marked", || {
+    in_namespace_as_root("every_socket_is_bound_and_marked", || {
         let _peer = world();
         let rules = [
             "oifname \"wb\" meta mark 0x00000200 icmp type echo-request counter",
@@ -74,7 +74,7 @@ fn every_socket_is_bound_and_marked() {
 
 #[test]
 fn privileges_other_namespaces_and_other_sockets_are_left_alone() {
-    in_namespace("privileges_other_namespaces_and_other_sockets_are_left_alone", || {
+    in_namespace_as_root("privileges_other_namespaces_and_other_sockets_are_left_alone", || {
         let _peer = world();
         // arping needs no IP socket; nft needs netlink only.
         assert_eq!(code("wb", "nft list ruleset >/dev/null && ip link >/dev/null"), Some(0));

@@ -249,6 +249,8 @@ impl Sim {
     /// I8: what happens to one section does not touch the state of others.
     fn configure(&mut self, config: Config) {
         say!(self, "configuration: {config:?}");
+        // What is due at this moment is no consequence of the reload.
+        self.feed(Event::Tick);
         let untouched: Vec<(Key, State)> = self
             .core_paths()
             .into_iter()
@@ -586,7 +588,11 @@ impl Sim {
     }
 
     fn outcomes(&self, kernel: &Kernel) -> Vec<Out> {
-        self.flows.iter().map(|f| kernel.forward(&mut self.established(f))).collect()
+        // The compatibility band takes what comes in by a WAN before its mark does: no statement about that.
+        let iif = self.config.globals.rule_base.iif_rules;
+        let judged = |f: &Flow| !iif || f.packet.input.as_ref().is_none_or(|i| i == setup::LAN);
+        let out = |f: &Flow| if judged(f) { kernel.forward(&mut self.established(f)) } else { Out::Main };
+        self.flows.iter().map(out).collect()
     }
 
     fn established(&self, flow: &Flow) -> Skb {

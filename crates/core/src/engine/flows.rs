@@ -141,12 +141,24 @@ impl Core {
             });
             self.flows.owed.entry(key).and_modify(|p| *p = p.next(now));
         }
+        // A reload or a failure may have settled the question.
+        let moves = &self.flows.moves;
+        let over = moves.iter().filter(|(key, p)| p.left == 0 || !self.moves_flows(**key));
+        for key in over.map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.flows.moves.remove(&key);
+        }
         for key in due(&self.flows.moves) {
             effects.push(Effect::MoveMisplaced(key));
             self.flows.moves.entry(key).and_modify(|p| *p = p.next(now));
         }
-        self.flows.moves.retain(|_, p| p.left > 0);
         self.flows.owed.retain(|key, p| p.left > 0 || self.paths.contains_key(key));
+    }
+
+    /// Whether flows may be taken from this path: it is healthy and its owner wants that.
+    fn moves_flows(&self, key: PathKey) -> bool {
+        let wan = self.wans.iter().find(|w| w.id == key.id);
+        let failback = wan.map(|w| self.config.interfaces[w.index].failback);
+        self.paths.get(&key).is_some_and(Path::usable) && failback.is_some_and(|f| f != Failback::Keep)
     }
 
     /// Whether the kernel has what is wanted.

@@ -22,6 +22,16 @@ pub fn in_namespace(test: &str, body: impl FnOnce() + Send + 'static) {
     }
 }
 
+/// The same for tests that need other users, of which `unshare -Urn` has none.
+pub fn in_namespace_as_root(test: &str, body: impl FnOnce() + Send + 'static) {
+    let map = std::fs::read_to_string("/proc/self/uid_map").expect("uid_map");
+    let users: u64 = map.split_whitespace().nth(2).and_then(|n| n.parse().ok()).unwrap_or(0);
+    // SAFETY: plain call.
+    let root = unsafe { libc::geteuid() } == 0;
+    assert!(root && users > 65534, "{test} needs root: it runs commands as another user");
+    in_namespace(test, body);
+}
+
 /// Gives the calling thread a network namespace of its own, with `lo` up.
 pub fn enter() {
     // SAFETY: plain call that concerns this thread only.
