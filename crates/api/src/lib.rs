@@ -293,6 +293,48 @@ pub struct Diagnostic {
     pub text: String,
 }
 
+/// `mwan interfaces --json`; schema `mwan.interfaces.v1`.
+pub struct InterfacesDocument {
+    /// `mwan.interfaces.v1`.
+    pub schema: String,
+    /// As in the status.
+    pub interfaces: Vec<Interface>,
+}
+
+/// `mwan policies --json`; schema `mwan.policies.v1`.
+pub struct PoliciesDocument {
+    /// `mwan.policies.v1`.
+    pub schema: String,
+    /// As in the status.
+    pub policies: Vec<Policy>,
+}
+
+/// `mwan connected --json`; schema `mwan.connected.v1`.
+pub struct ConnectedDocument {
+    /// `mwan.connected.v1`.
+    pub schema: String,
+    /// As in the status.
+    pub connected: Networks,
+    /// As in the status.
+    pub custom: Networks,
+}
+
+/// `mwan rules --json`; schema `mwan.rules.v1`.
+pub struct RulesDocument {
+    /// `mwan.rules.v1`.
+    pub schema: String,
+    /// As in the status.
+    pub rules: Vec<Rule>,
+}
+
+/// `mwan check --json`; schema `mwan.check.v1`.
+pub struct CheckDocument {
+    /// `mwan.check.v1`.
+    pub schema: String,
+    /// In the order of the file.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
 /// What would change, or differs; schema `mwan.plan.v1`.
 pub struct Plan {
     /// `mwan.plan.v1`.
@@ -320,7 +362,17 @@ pub struct Binding {
 }
 }
 
-/// Names of the schemas.
+/// Schema of [`Status`].
 pub const SCHEMA_STATUS: &str = "mwan.status.v1";
-/// Names of the schemas.
+/// Schema of [`InterfacesDocument`].
+pub const SCHEMA_INTERFACES: &str = "mwan.interfaces.v1";
+/// Schema of [`PoliciesDocument`].
+pub const SCHEMA_POLICIES: &str = "mwan.policies.v1";
+/// Schema of [`ConnectedDocument`].
+pub const SCHEMA_CONNECTED: &str = "mwan.connected.v1";
+/// Schema of [`RulesDocument`].
+pub const SCHEMA_RULES: &str = "mwan.rules.v1";
+/// Schema of [`CheckDocument`].
+pub const SCHEMA_CHECK: &str = "mwan.check.v1";
+/// Schema of [`Plan`].
 pub const SCHEMA_PLAN: &str = "mwan.plan.v1";

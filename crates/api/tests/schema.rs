@@ -17,6 +17,11 @@ fn check(name: &str, schema: &schemars::Schema) {
 #[test]
 fn schemas_are_fresh() {
     check(mwan_api::SCHEMA_STATUS, &schemars::schema_for!(mwan_api::Status));
+    check(mwan_api::SCHEMA_INTERFACES, &schemars::schema_for!(mwan_api::InterfacesDocument));
+    check(mwan_api::SCHEMA_POLICIES, &schemars::schema_for!(mwan_api::PoliciesDocument));
+    check(mwan_api::SCHEMA_CONNECTED, &schemars::schema_for!(mwan_api::ConnectedDocument));
+    check(mwan_api::SCHEMA_RULES, &schemars::schema_for!(mwan_api::RulesDocument));
+    check(mwan_api::SCHEMA_CHECK, &schemars::schema_for!(mwan_api::CheckDocument));
     check(mwan_api::SCHEMA_PLAN, &schemars::schema_for!(mwan_api::Plan));
     check("mwan.request.v1", &schemars::schema_for!(mwan_api::Request));
     check("mwan.response.v1", &schemars::schema_for!(mwan_api::Response));

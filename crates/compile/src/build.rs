@@ -497,9 +497,9 @@ fn ip_rules(desired: &Desired) -> BTreeSet<IpRule> {
     rules
 }
 
-/// Wide masks have huge values for unreachable and blackhole; their rules must still come before main (32766).
-/// Both may share the priority: they match different marks.
-const LAST_RESORT_OFFSET_MAX: u32 = 499;
+/// Wide masks have huge values for unreachable and blackhole; their rules must stay in the band, of which the
+/// configuration guarantees no more than this. Both may share the priority: they match different marks.
+const LAST_RESORT_OFFSET_MAX: u32 = 254;
 
 fn routes(interfaces: &[DesiredInterface]) -> BTreeSet<Route> {
     let paths = interfaces.iter().flat_map(|i| i.paths.iter().map(move |p| (i, p)));

@@ -208,6 +208,10 @@ impl Core {
         let mut effects = Vec::new();
         match event {
             Event::Network(net) => {
+                if self.net.is_none() {
+                    // Time began with the first look, not with the clock.
+                    self.paths.values_mut().for_each(|path| path.begin(now));
+                }
                 let names_devices = self.config.rules.iter().any(|r| r.source_interface.is_some());
                 self.dirty = Dirty { devices: true, rules: self.dirty.rules || names_devices, any: true };
                 self.net = Some(net);

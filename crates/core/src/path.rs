@@ -74,6 +74,12 @@ impl Path {
         self.tracker.wake_at().is_some_and(|at| at <= now) || self.hold.is_some_and(|h| h.until <= now)
     }
 
+    /// Nothing is older than this.
+    pub(crate) fn begin(&mut self, now: Time) {
+        self.since = now;
+        self.ready_since = now;
+    }
+
     /// Whether it may carry traffic at all.
     pub(crate) fn usable(&self) -> bool {
         self.tracker.state().usable()

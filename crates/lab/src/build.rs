@@ -105,8 +105,17 @@ impl Internet {
             let _ = writeln!(out, "link add lan2 type veth peer name eth0 netns {}", self.peer("lan2"));
         }
         for isp in &self.topology.isps {
-            let peer = self.peer(&isp.name);
-            let _ = writeln!(out, "link add {} type veth peer name {CUSTOMER_LINK} netns {peer}", isp.device);
+            let (dev, peer) = (&isp.device, self.peer(&isp.name));
+            // A PPP link has no ARP. Without it a veth sends to its own hardware address, see arp_constructor
+            // in net/ipv4/arp.c: with the same one at both ends everything arrives.
+            let same = if isp.p2p { "address 02:00:00:00:00:01" } else { "" };
+            let _ = writeln!(
+                out,
+                "link add {dev} {same} type veth peer name {CUSTOMER_LINK} {same} netns {peer}"
+            );
+            if isp.p2p {
+                let _ = writeln!(out, "link set {dev} arp off");
+            }
         }
         out
     }
@@ -207,6 +216,9 @@ fn isp_upstream(index: usize) -> String {
 /// forgets IPv6 addresses of a link that went down.
 pub(crate) fn isp_customer(isp: &Isp) -> String {
     let mut out = format!("link set {CUSTOMER_LINK} up\n");
+    if isp.p2p {
+        let _ = writeln!(out, "link set {CUSTOMER_LINK} arp off addrgenmode none");
+    }
     if let Some(wan) = &isp.v4 {
         if isp.p2p {
             let _ = writeln!(out, "addr replace {} peer {} dev {CUSTOMER_LINK}", wan.gateway, wan.address.ip);
@@ -255,6 +267,10 @@ fn prepare(ns: &Netns, forwards: bool) -> Result<(), NetnsError> {
         "-net/ipv6/icmp/ratelimit=0",
         "-net/ipv4/icmp_msgs_per_sec=100000",
         "net/ipv4/ip_local_port_range=10000 60999",
+        // Both ends of a veth get their carrier in the same moment, and the far one may still be unable to
+        // answer the first address request. A real provider has been up long before; ask again soon.
+        "-net/ipv4/neigh/default/retrans_time_ms=50",
+        "-net/ipv6/neigh/default/retrans_time_ms=50",
     ])?;
     if forwards {
         ns.sysctl(&["net/ipv4/ip_forward=1", "net/ipv6/conf/all/forwarding=1"])?;

@@ -10,6 +10,8 @@ use crate::stats::split_probability;
 
 /// A packet seen by the kernel may take this long to reach the capture's books on a busy machine.
 const CAPTURE_LAG: Duration = Duration::from_millis(100);
+/// What was sent before a moment may pass the wire this much after it.
+const IN_FLIGHT: Duration = Duration::from_millis(20);
 /// An expectation that came too late is still waited for this long, for the sake of the figure.
 const FOR_THE_FIGURE: Duration = Duration::from_secs(5);
 /// Messages are decided (answered or lost) after a second; see `flows::stats`.
@@ -118,8 +120,8 @@ impl Lab {
     fn only_on(&self, flow: &str, isp: &str, time: Duration) -> Outcome {
         let id = self.known(flow)?;
         self.capture(isp)?;
-        let from = Instant::now();
-        std::thread::sleep(time + CAPTURE_LAG);
+        let from = Instant::now() + IN_FLIGHT;
+        std::thread::sleep(IN_FLIGHT + time + CAPTURE_LAG);
         let counts: BTreeMap<&String, usize> =
             self.captures.iter().map(|(name, c)| (name, c.link().count_since(id, from).0)).collect();
         let text = counts.iter().map(|(n, c)| format!("{n} {c}")).collect::<Vec<_>>().join(", ");

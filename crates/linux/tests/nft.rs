@@ -535,7 +535,7 @@ fn big_programs_fit_and_are_quick() {
             socket.commit(&rule(), None).expect("small");
         }
         println!("one small commit to this table: {:?}", start.elapsed() / 100);
-        assert!(committed.as_millis() < 2000 && read.as_millis() < 1000);
+        assert!(committed.as_secs() < 10 && read.as_secs() < 5);
         assert_eq!(sh("nft list ruleset | grep -c 'goto set_1'").trim(), "5002");
     });
 }

@@ -69,7 +69,12 @@ fn make_devices(n: usize) {
         writeln!(batch, "link add w{i} type veth peer name p{i}").unwrap();
         writeln!(batch, "link set p{i} up\nlink set w{i} up\naddress add 10.{i}.0.2/24 dev w{i}").unwrap();
     }
-    let mut ip = Command::new("ip").args(["-force", "-batch", "-"]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut ip = Command::new("ip")
+        .args(["-force", "-batch", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     std::io::Write::write_all(&mut ip.stdin.take().unwrap(), batch.as_bytes()).unwrap();
     ip.wait().unwrap();
 }

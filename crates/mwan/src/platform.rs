@@ -33,3 +33,14 @@ impl PlatformName {
         mwan_core::Platform { translate: self.resolve() == PlatformName::Linux }
     }
 }
+
+/// Whether the kernel drops replies that arrive by `device` because it would send to their source by another one
+/// (`rp_filter = 1`, RFC 3704 strict mode): then no WAN but the main table's best one can work.
+pub(crate) fn strict_reverse_path(device: &str) -> bool {
+    let value = |name: &str| -> u8 {
+        let path = Path::new("/proc/sys/net/ipv4/conf").join(name).join("rp_filter");
+        std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    };
+    // The kernel takes the larger of the two (IN_DEV_RPFILTER, include/linux/inetdevice.h).
+    value("all").max(value(device)) == 1
+}

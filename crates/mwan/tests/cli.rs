@@ -56,8 +56,25 @@ fn help_names_every_command_and_exit_code() {
     let help = mwan(&["--help"]);
     assert_eq!(code(&help), 0);
     for word in [
-        "daemon", "status", "interfaces", "policies", "connected", "rules", "check", "plan", "diff", "reload",
-        "ifup", "ifdown", "use", "stop", "cleanup", "--run-dir", "MWAN_RUN_DIR", "2 wrong usage", "3 something",
+        "daemon",
+        "status",
+        "interfaces",
+        "policies",
+        "connected",
+        "rules",
+        "check",
+        "plan",
+        "diff",
+        "reload",
+        "ifup",
+        "ifdown",
+        "use",
+        "stop",
+        "cleanup",
+        "--run-dir",
+        "MWAN_RUN_DIR",
+        "2 wrong usage",
+        "3 something",
     ] {
         assert!(out(&help).contains(word), "{word} is missing in\n{}", out(&help));
     }
@@ -86,12 +103,17 @@ fn without_a_daemon_clients_fail_with_a_hint() {
 fn check_is_0_for_a_good_file_and_says_what_is_in_it() {
     let output = check(GOOD.as_bytes(), "mwan3");
     assert_eq!(code(&output), 0, "{}", out(&output));
-    assert!(err(&output).contains("1 of 1 interfaces enabled, 1 policies, 1 rules; 0 errors"), "{}", err(&output));
+    assert!(
+        err(&output).contains("1 of 1 interfaces enabled, 1 policies, 1 rules; 0 errors"),
+        "{}",
+        err(&output)
+    );
 }
 
 #[test]
 fn check_is_1_for_an_error_and_names_file_line_and_section() {
-    let text = GOOD.replace("'eth1_m1_w1'\n\toption interface 'eth1'", "'eth1_m1_w1'\n\toption interface 'eht1'");
+    let text =
+        GOOD.replace("'eth1_m1_w1'\n\toption interface 'eth1'", "'eth1_m1_w1'\n\toption interface 'eht1'");
     let output = check(text.as_bytes(), "mwan3");
     assert_eq!(code(&output), 1);
     let line = out(&output).lines().find(|l| l.contains("error[")).unwrap().to_owned();
@@ -164,7 +186,12 @@ fn a_second_daemon_in_the_same_run_directory_is_refused_before_it_touches_anythi
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("mwan3");
     std::fs::write(&config, GOOD).unwrap();
-    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(dir.path().join("mwan.lock")).unwrap();
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(dir.path().join("mwan.lock"))
+        .unwrap();
     lock.try_lock().unwrap();
     let output = daemon(dir.path(), &config);
     assert_eq!(code(&output), 1);

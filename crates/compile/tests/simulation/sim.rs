@@ -905,7 +905,7 @@ impl Sim {
             random,
         };
         let out = self.kernel.forward(&mut skb);
-        if matches!(out, Out::Unreachable | Out::Blackhole) {
+        if matches!(out, Out::Unreachable | Out::Blackhole) || self.writer.installed.is_none() {
             return;
         }
         let marks = Marks::new(self.config.globals.mask);

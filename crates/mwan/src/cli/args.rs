@@ -9,8 +9,13 @@ use crate::platform::PlatformName;
 
 /// Keeps a site online over several Internet links.
 #[derive(Parser, Debug)]
-#[command(name = "mwan", version, max_term_width = 100, after_help = "\
-Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 something is not as it should be (status, diff).")]
+#[command(
+    name = "mwan",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 something is not as it should be (status, diff)."
+)]
 pub(crate) struct Args {
     /// Where the running daemon is found.
     #[arg(long, global = true, env = "MWAN_RUN_DIR", default_value = "/run/mwan", value_name = "DIR")]

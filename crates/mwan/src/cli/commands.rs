@@ -22,14 +22,16 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
             print(&if show.json { render::json(&status)? } else { render::status(&status) })?;
             if status.degraded { Exit::Degraded } else { Exit::Ok }
         }
-        Command::Interfaces(show) => part(&run_dir, show.json, "interfaces", render::interfaces)?,
-        Command::Policies(show) => part(&run_dir, show.json, "policies", render::policies)?,
-        Command::Connected(show) => part(&run_dir, show.json, "connected", render::connected)?,
-        Command::Rules(show) => part(&run_dir, show.json, "rules", render::rules)?,
+        Command::Interfaces(show) => part(&run_dir, show.json, render::interfaces, render::interfaces_json)?,
+        Command::Policies(show) => part(&run_dir, show.json, render::policies, render::policies_json)?,
+        Command::Connected(show) => part(&run_dir, show.json, render::connected, render::connected_json)?,
+        Command::Rules(show) => part(&run_dir, show.json, render::rules, render::rules_json)?,
         Command::Check { file, json } => check(&file, json)?,
         Command::Plan { config, json, platform } => plan(&run_dir, &config, json, platform)?,
         Command::Diff(show) => {
-            let Response::Plan(plan) = client::ask(&run_dir, &Request::Diff)? else { return Err(unexpected()) };
+            let Response::Plan(plan) = client::ask(&run_dir, &Request::Diff)? else {
+                return Err(unexpected());
+            };
             print(&if show.json { render::json(&plan)? } else { render::diff(&plan) })?;
             if plan.changes.is_empty() { Exit::Ok } else { Exit::Degraded }
         }
@@ -68,10 +70,14 @@ fn status(run_dir: &Path) -> Result<Status, Failure> {
 }
 
 /// One section of the status.
-fn part(run_dir: &Path, json: bool, name: &str, text: fn(&Status) -> String) -> Result<Exit, Failure> {
+fn part(
+    run_dir: &Path,
+    json: bool,
+    as_text: fn(&Status) -> String,
+    as_json: fn(Status) -> Result<String, Failure>,
+) -> Result<Exit, Failure> {
     let status = status(run_dir)?;
-    let text = if json { render::part_json(&status, name)? } else { text(&status) };
-    print(&text)?;
+    print(&if json { as_json(status)? } else { as_text(&status) })?;
     Ok(Exit::Ok)
 }
 
@@ -79,7 +85,10 @@ fn check(file: &Path, json: bool) -> Result<Exit, Failure> {
     let (name, bytes) = daemon::read_config(file)?;
     let loaded = mwan_config::parse(&name, &bytes);
     if json {
-        print(&render::json(&daemon::diagnostics(&loaded.diagnostics))?)?;
+        print(&render::json(&mwan_api::CheckDocument {
+            schema: mwan_api::SCHEMA_CHECK.to_owned(),
+            diagnostics: daemon::diagnostics(&loaded.diagnostics),
+        })?)?;
     } else {
         let lines: String = loaded.diagnostics.iter().map(|d| format!("{d}\n")).collect();
         print(&lines)?;
@@ -140,8 +149,10 @@ fn use_interface(run_dir: &Path, interface: String, command: &[OsString]) -> Res
     ]
     .map(|(name, value)| (OsString::from(name), OsString::from(value)));
     let binding = mwan_linux::usecmd::Binding { device: binding.device, mark: binding.mark };
-    let status = mwan_linux::usecmd::run(command, &binding, &environment)
-        .map_err(|e| Failure::new(format!("cannot run '{shown}'"), &e))?;
+    let status = mwan_linux::usecmd::run(command, &binding, &environment).map_err(|e| {
+        let failure = Failure::new(format!("cannot run '{shown}'"), &e);
+        e.hint().map(str::to_owned).map_or_else(|| failure.clone(), |hint| failure.clone().hint(hint))
+    })?;
     Ok(ExitCode::from(exit_code(status)))
 }
 

@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use mwan_api::{Carrier, Interface, Networks, Path, Plan, Rule, Status};
+use mwan_api::{
+    Carrier, ConnectedDocument, Interface, InterfacesDocument, Networks, Path, Plan, PoliciesDocument, Rule,
+    RulesDocument, Status,
+};
 use serde::Serialize;
 
 use super::Failure;
@@ -13,17 +16,32 @@ pub(super) fn json<T: Serialize>(document: &T) -> Result<String, Failure> {
     Ok(text + "\n")
 }
 
-/// One field of the status, with the schema beside it.
-pub(super) fn part_json(status: &Status, name: &str) -> Result<String, Failure> {
-    let mut whole = serde_json::to_value(status).map_err(|e| Failure::new("cannot write JSON", &e))?;
-    let part = whole.get_mut(name).map(serde_json::Value::take).unwrap_or_default();
-    json(&serde_json::json!({ "schema": status.schema, name: part }))
+/// `mwan interfaces --json`.
+pub(super) fn interfaces_json(status: Status) -> Result<String, Failure> {
+    let schema = mwan_api::SCHEMA_INTERFACES.to_owned();
+    json(&InterfacesDocument { schema, interfaces: status.interfaces })
+}
+
+/// `mwan policies --json`.
+pub(super) fn policies_json(status: Status) -> Result<String, Failure> {
+    let schema = mwan_api::SCHEMA_POLICIES.to_owned();
+    json(&PoliciesDocument { schema, policies: status.policies })
+}
+
+/// `mwan connected --json`.
+pub(super) fn connected_json(status: Status) -> Result<String, Failure> {
+    let schema = mwan_api::SCHEMA_CONNECTED.to_owned();
+    json(&ConnectedDocument { schema, connected: status.connected, custom: status.custom })
+}
+
+/// `mwan rules --json`.
+pub(super) fn rules_json(status: Status) -> Result<String, Failure> {
+    json(&RulesDocument { schema: mwan_api::SCHEMA_RULES.to_owned(), rules: status.rules })
 }
 
 /// `mwan status`.
 pub(super) fn status(status: &Status) -> String {
-    let mut text =
-        [interfaces(status), policies(status), connected(status), rules(status)].join("\n");
+    let mut text = [interfaces(status), policies(status), connected(status), rules(status)].join("\n");
     if !status.problems.is_empty() {
         text.push_str("\nProblems:\n");
         for problem in &status.problems {
@@ -41,7 +59,8 @@ pub(super) fn interfaces(status: &Status) -> String {
             let _ = writeln!(text, "{}", interface_line(interface, path));
         }
         if interface.paths.is_empty() {
-            let _ = writeln!(text, " interface {} is disabled and tracking is disabled", plain(&interface.name));
+            let _ =
+                writeln!(text, " interface {} is disabled and tracking is disabled", plain(&interface.name));
         }
     }
     text
@@ -97,7 +116,11 @@ pub(super) fn connected(status: &Status) -> String {
     };
     let mut text = String::new();
     for family in ["ipv4", "ipv6"] {
-        let _ = writeln!(text, "{}Directly connected {family} networks:", if family == "ipv4" { "" } else { "\n" });
+        let _ = writeln!(
+            text,
+            "{}Directly connected {family} networks:",
+            if family == "ipv4" { "" } else { "\n" }
+        );
         let own: String = networks(&status.connected, family);
         let custom: String = networks(&status.custom, family);
         text.push_str(&own);

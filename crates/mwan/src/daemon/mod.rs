@@ -497,7 +497,9 @@ impl Daemon {
                 self.reload();
                 match &self.config_rejected {
                     None => Ok(Response::Done),
-                    Some(why) => Err(Failure::says(format!("the configuration before stays in force: {why}"))),
+                    Some(why) => {
+                        Err(Failure::says(format!("the configuration before stays in force: {why}")))
+                    }
                 }
             }
             Request::Stop => match self.writer.clean() {

@@ -14,8 +14,8 @@ pub(super) fn notify(message: &str) {
         Some(abstract_name) => SocketAddr::from_abstract_name(abstract_name),
         None => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(name)),
     };
-    let sent = address
-        .and_then(|address| UnixDatagram::unbound()?.send_to_addr(message.as_bytes(), &address));
+    let sent =
+        address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(message.as_bytes(), &address));
     if let Err(error) = sent {
         debug!("sd_notify: {error}");
     }

@@ -75,9 +75,7 @@ fn path(
         score: t.score(),
         lost: t.lost(),
         rounds: t.rounds(),
-        hold: status
-            .hold
-            .map(|h| api::Hold { remaining_s: h.until.since(now).as_secs(), losses: h.losses }),
+        hold: status.hold.map(|h| api::Hold { remaining_s: h.until.since(now).as_secs(), losses: h.losses }),
         source: status.source.map(|ip| ip.to_string()),
         gateway: status.next_hop.and_then(|n| n.gateway).map(|ip| ip.to_string()),
         worst_case_detection_ms: millis(worst_case_detection(&interface.tracking)),
@@ -210,7 +208,11 @@ fn rule(rule: &Rule, family: Family, counters: &Counters) -> api::Rule {
 }
 
 fn port_text(range: &PortRange) -> String {
-    if range.first == range.last { range.first.to_string() } else { format!("{}:{}", range.first, range.last) }
+    if range.first == range.last {
+        range.first.to_string()
+    } else {
+        format!("{}:{}", range.first, range.last)
+    }
 }
 
 fn address_text(wanted: Option<&AddressMatch>, family: Family) -> String {
@@ -231,13 +233,22 @@ pub(super) fn problems(status: &api::Status) -> Vec<String> {
     let mut problems = Vec::new();
     let errors = status.diagnostics.iter().filter(|d| d.severity == "error");
     problems.extend(errors.map(|d| d.text.clone()));
-    problems.extend(status.daemon.config_rejected.iter().map(|why| format!("configuration not in force: {why}")));
+    problems
+        .extend(status.daemon.config_rejected.iter().map(|why| format!("configuration not in force: {why}")));
     problems.extend(status.daemon.apply_error.iter().map(|why| format!("kernel not as wanted: {why}")));
-    for interface in &status.interfaces {
+    for interface in status.interfaces.iter().filter(|i| i.enabled) {
+        if crate::platform::strict_reverse_path(&interface.device) {
+            problems.push(format!(
+                "{0} drops replies: strict reverse path filtering; set net.ipv4.conf.{0}.rp_filter and \
+                 net.ipv4.conf.all.rp_filter to 2 or 0",
+                interface.device
+            ));
+        }
         for path in &interface.paths {
             let name = format!("{} {}", interface.name, path.family);
             if !path.usable {
-                problems.push(format!("{name} is {} for {} s: {}", path.status, path.since_s, path.reason.text));
+                problems
+                    .push(format!("{name} is {} for {} s: {}", path.status, path.since_s, path.reason.text));
             } else if let Some(hold) = &path.hold {
                 problems.push(format!(
                     "{name} is up but held back for {} s more: lost {} times lately",

@@ -34,7 +34,8 @@ impl Writer {
     pub(super) fn open() -> Result<Self, Failure> {
         let denied = "mwan needs the capability CAP_NET_ADMIN: run it as root";
         let nft = NftSocket::open().map_err(|e| Failure::new("cannot open nf_tables", &e).hint(denied))?;
-        let routes = RouteSocket::open().map_err(|e| Failure::new("cannot open rtnetlink", &e).hint(denied))?;
+        let routes =
+            RouteSocket::open().map_err(|e| Failure::new("cannot open rtnetlink", &e).hint(denied))?;
         Ok(Writer {
             nft,
             routes,
@@ -144,11 +145,6 @@ impl Writer {
                 Default::default()
             }
         }
-    }
-
-    /// What should be there.
-    pub(super) fn program(&self) -> Option<&Program> {
-        self.program.as_ref()
     }
 
     /// Number of changes made.

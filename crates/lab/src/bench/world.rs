@@ -1,0 +1,132 @@
+//! The network to measure in: a client, a router with N WANs, and one far end that is the provider on all
+//! of them. Three namespaces per router, so that two routers never share anything but the machine.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::config::TARGETS;
+use crate::netns::{Netns, NetnsError};
+
+/// Address of the service at the far end that nobody tracks.
+pub(crate) const SERVICE: [u8; 4] = [198, 51, 100, 10];
+/// The client's address.
+pub(crate) const CLIENT: [u8; 4] = [10, 99, 0, 2];
+/// The client's link address.
+pub(crate) const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+/// The router's link address towards the client.
+pub(crate) const ROUTER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+/// UDP port of the service; the far end answers datagrams without content and drops all others unseen.
+pub(crate) const SERVICE_PORT: u16 = 9;
+
+/// The far end's filter: what arrives has been counted by its link; it must cost as little as possible from there on.
+/// The smallest UDP datagram (8 bytes, no content) passes: an answer to it establishes a flow.
+const SINK: &str = "table inet sink { chain pre { type filter hook prerouting priority -300; \
+                    meta l4proto udp udp length > 8 drop; }; }\n";
+
+/// One router and its surroundings. The namespaces vanish with it.
+pub(crate) struct World {
+    pub(crate) client: Arc<Netns>,
+    pub(crate) router: Arc<Netns>,
+    pub(crate) peer: Arc<Netns>,
+    wans: usize,
+}
+
+impl World {
+    /// Builds it: `client eth0 — lan0 router w1…wN — w1…wN peer`.
+    pub(crate) fn build(name: &str, wans: usize) -> Result<World, String> {
+        World::try_build(name, wans).map_err(|e| e.to_string())
+    }
+
+    fn try_build(name: &str, wans: usize) -> Result<World, NetnsError> {
+        let node = |role: &str| Netns::create(&format!("{name} {role}"));
+        let world = World { client: node("client")?, router: node("router")?, peer: node("peer")?, wans };
+        for ns in [&world.client, &world.router, &world.peer] {
+            ns.sysctl(&[
+                "net/ipv4/conf/all/rp_filter=0",
+                "net/ipv4/conf/default/rp_filter=0",
+                "net/ipv6/conf/all/disable_ipv6=1",
+                "net/ipv6/conf/default/disable_ipv6=1",
+                "-net/ipv4/icmp_ratelimit=0",
+                "-net/ipv4/icmp_msgs_per_sec=100000",
+                "net/ipv4/ip_local_port_range=10000 60999",
+            ])?;
+        }
+        world.router.sysctl(&["net/ipv4/ip_forward=1"])?;
+        world.router.ip(&world.router_batch())?;
+        world.peer.ip(&world.peer_batch())?;
+        world.client.ip(
+            "link set lo up\nlink set eth0 up\naddr add 10.99.0.2/24 dev eth0\n\
+             route add default via 10.99.0.1\n",
+        )?;
+        world.peer.nft(SINK)?;
+        Ok(world)
+    }
+
+    fn router_batch(&self) -> String {
+        let (client, peer) = (self.client.path(), self.peer.path());
+        let mut out = format!(
+            "link set lo up\n\
+             link add lan0 address {} type veth peer name eth0 address {} netns {client}\n\
+             link set lan0 up\naddr add 10.99.0.1/24 dev lan0\n\
+             neigh replace 10.99.0.2 lladdr {} dev lan0 nud permanent\n",
+            mac(ROUTER_MAC),
+            mac(CLIENT_MAC),
+            mac(CLIENT_MAC)
+        );
+        for n in 1..=self.wans {
+            let far = mac([2, 0, 0, 1, 0, u8::try_from(n).unwrap_or(0)]);
+            let _ = writeln!(
+                out,
+                "link add w{n} type veth peer name w{n} address {far} netns {peer}\n\
+                 link set w{n} up\naddr add 10.100.{n}.2/30 dev w{n}\n\
+                 neigh replace 10.100.{n}.1 lladdr {far} dev w{n} nud permanent\n\
+                 route add default via 10.100.{n}.1 dev w{n} metric {n} onlink"
+            );
+        }
+        out
+    }
+
+    fn peer_batch(&self) -> String {
+        let mut out = String::from("link set lo up\n");
+        let service = std::net::Ipv4Addr::from(SERVICE).to_string();
+        for address in TARGETS.iter().copied().chain([service.as_str()]) {
+            let _ = writeln!(out, "addr add {address}/32 dev lo");
+        }
+        for n in 1..=self.wans {
+            let _ = writeln!(out, "link set w{n} up\naddr add 10.100.{n}.1/30 dev w{n}");
+        }
+        out
+    }
+
+    /// What a plain router does and no more: connection tracking and masquerade.
+    pub(crate) fn masquerade(&self) -> Result<(), String> {
+        let table = "table inet plain { chain post { type nat hook postrouting priority srcnat; \
+                     oifname \"w*\" masquerade; }; }\n";
+        self.router.nft(table).map_err(|e| e.to_string())
+    }
+
+    /// The far end's `w1` drops all it receives; its carrier stays.
+    pub(crate) fn blackhole(&self) -> Result<(), String> {
+        let rule = "insert rule inet sink pre iifname \"w1\" drop\n";
+        self.peer.nft(rule).map_err(|e| e.to_string())
+    }
+
+    /// Ends [`World::blackhole`].
+    pub(crate) fn heal(&self) -> Result<(), String> {
+        self.peer.nft(&format!("delete table inet sink\n{SINK}")).map_err(|e| e.to_string())
+    }
+
+    /// Packets the far end has received on all its links.
+    pub(crate) fn arrived(&self) -> Result<u64, String> {
+        let text = self.peer.run(|| std::fs::read_to_string("/proc/thread-self/net/dev"));
+        let text = text.map_err(|e| e.to_string())?.map_err(|e| format!("net/dev: {e}"))?;
+        let links = text.lines().filter_map(|line| line.trim_start().split_once(':'));
+        let counts = links.filter(|(name, _)| name.starts_with('w'));
+        // Columns of net/dev: bytes, packets, … received.
+        Ok(counts.filter_map(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<u64>().ok()).sum())
+    }
+}
+
+fn mac(bytes: [u8; 6]) -> String {
+    bytes.map(|b| format!("{b:02x}")).join(":")
+}

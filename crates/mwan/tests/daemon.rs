@@ -1,0 +1,222 @@
+//! The real daemon in a network namespace of its own: what its clients see, and what they cannot do to it.
+//!
+//! Needs root or user namespaces; without either it fails, it does not skip.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const CONFIG: &str = "
+config interface 'wan'
+	option enabled '1'
+	option device 'wan0'
+	option gateway '192.0.2.1'
+
+config member 'wan_m1_w1'
+	option interface 'wan'
+
+config policy 'only'
+	list use_member 'wan_m1_w1'
+
+config rule 'https'
+	option proto 'tcp'
+	option dest_port '443'
+	option use_policy 'only'
+";
+
+/// A WAN whose device is down, then the daemon in its place.
+const NETWORK: &str = "ip link add wan0 type veth peer name isp0 && ip link set isp0 up && \
+    ip address add 192.0.2.2/24 dev wan0 && exec \"$0\" \"$@\"";
+
+struct Daemon {
+    child: Child,
+    dir: tempfile::TempDir,
+}
+
+impl Daemon {
+    fn start(config: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("mwan3"), config).unwrap();
+        // Root needs no user namespace; others get one, in which they are root (unshare(1)).
+        let namespace = if is_root() { "-n" } else { "-rn" };
+        let child = Command::new("unshare")
+            .args([namespace, "--kill-child", "sh", "-c", NETWORK, env!("CARGO_BIN_EXE_mwan")])
+            .args(["daemon", "--platform", "linux"])
+            .args(["--log-format", "json", "--config"])
+            .arg(dir.path().join("mwan3"))
+            .arg("--run-dir")
+            .arg(dir.path())
+            .arg("--state-dir")
+            .arg(dir.path())
+            .stdin(Stdio::null())
+            .stderr(std::fs::File::create(dir.path().join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut daemon = Daemon { child, dir };
+        daemon.wait("it answers", |d| d.mwan(&["interfaces"]).status.success());
+        daemon
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    fn mwan(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_mwan"))
+            .arg("--run-dir")
+            .arg(self.dir.path())
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    fn json(&self, args: &[&str]) -> serde_json::Value {
+        let output = self.mwan(args);
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|e| panic!("{args:?}: {e}: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    fn wait(&mut self, what: &str, condition: impl Fn(&Daemon) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !condition(self) {
+            assert!(self.child.try_wait().unwrap().is_none(), "the daemon ended:\n{}", self.log());
+            assert!(Instant::now() < deadline, "not within 20 s: {what}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Sends raw bytes to the socket and returns what comes back.
+    fn raw(&self, bytes: &[u8]) -> String {
+        let mut socket = UnixStream::connect(self.path("mwan.sock")).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+        // The daemon may have heard enough before all is sent.
+        let _ = socket.write_all(bytes);
+        let _ = socket.shutdown(std::net::Shutdown::Write);
+        let mut answer = String::new();
+        let _ = socket.read_to_string(&mut answer);
+        answer
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output().unwrap();
+    output.stdout == b"0\n"
+}
+
+#[test]
+fn every_json_document_names_its_schema() {
+    let daemon = Daemon::start(CONFIG);
+    for command in ["status", "interfaces", "policies", "connected", "rules"] {
+        let document = daemon.json(&[command, "--json"]);
+        assert_eq!(document["schema"], format!("mwan.{command}.v1"), "{command}");
+    }
+    assert_eq!(daemon.json(&["diff", "--json"])["schema"], "mwan.plan.v1");
+    let config = daemon.path("mwan3");
+    assert_eq!(daemon.json(&["check", "--json", config.to_str().unwrap()])["schema"], "mwan.check.v1");
+}
+
+#[test]
+fn the_text_is_in_the_words_of_mwan3() {
+    let mut daemon = Daemon::start(CONFIG);
+    let down = " interface wan is offline";
+    let text = |d: &Daemon| String::from_utf8(d.mwan(&["status"]).stdout).unwrap();
+    // Said so, with the reason, and exit code 3.
+    assert!(text(&daemon).contains(down), "{}", text(&daemon));
+    assert!(
+        text(&daemon).contains("Problems:\n wan ipv4 is disabled for 0 s: device wan0 is down\n"),
+        "{}",
+        text(&daemon)
+    );
+    assert_eq!(daemon.mwan(&["status"]).status.code(), Some(3));
+    assert!(text(&daemon).contains("Current ipv4 policies:\nonly:\n unreachable\n"), "{}", text(&daemon));
+    let enter = ["-t", &daemon.child_pid(), "-n", "-U", "--preserve-credentials"];
+    let enter: &[&str] = if is_root() { &enter[..3] } else { &enter };
+    let up = Command::new("nsenter").args(enter).args(["ip", "link", "set", "wan0", "up"]).status().unwrap();
+    assert!(up.success());
+    daemon.wait("online", |d| text(d).contains(" interface wan is online 00h:00m:"));
+    daemon.wait("no problems", |d| d.mwan(&["status"]).status.code() == Some(0));
+    assert!(text(&daemon).contains("only:\n wan (100%)\n"), "{}", text(&daemon));
+    assert!(
+        text(&daemon).contains("    0     0 - only  tcp  --  *      *       0.0.0.0/0            0.0.0.0/0"),
+        "{}",
+        text(&daemon)
+    );
+}
+
+#[test]
+fn no_client_can_disturb_the_daemon() {
+    let daemon = Daemon::start(CONFIG);
+    let mut garbage: Vec<u8> = (0..=255).cycle().take(10_000).collect();
+    garbage.push(b'\n');
+    let deep = format!("{}\n", "[".repeat(100_000));
+    for bytes in [&b""[..], b"\n", b"{}\n", b"null\n", b"{\"method\":\"no\"}\n", &garbage, deep.as_bytes()] {
+        let answer = daemon.raw(bytes);
+        assert!(answer.contains("\"result\":\"error\""), "{answer}");
+    }
+    // Longer than any request may be.
+    let answer = daemon.raw(&vec![b'x'; mwan_api::REQUEST_MAX + 1000]);
+    assert!(answer.is_empty() || answer.contains("not a request"), "{answer}");
+    // Clients that say nothing do not keep others from being served: they are let go.
+    let silent: Vec<UnixStream> =
+        (0..8).map(|_| UnixStream::connect(daemon.path("mwan.sock")).unwrap()).collect();
+    assert!(daemon.mwan(&["interfaces"]).status.success());
+    drop(silent);
+    for name in ["", "no such", "\u{1b}[31m", &"x".repeat(100_000)] {
+        let output = daemon.mwan(&["ifdown", name]);
+        assert_eq!(output.status.code(), Some(1), "{name:?}");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains("hint: the configuration has: wan") && !text.contains('\u{1b}'), "{text}");
+    }
+    assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
+}
+
+#[test]
+fn a_plan_by_the_daemon_shows_only_what_changes() {
+    let daemon = Daemon::start(CONFIG);
+    let same = daemon.json(&["plan", "--json", "--config", daemon.path("mwan3").to_str().unwrap()]);
+    assert_eq!(same["changes"], serde_json::json!([]), "the running configuration changes nothing");
+    let other = CONFIG.replace("'443'", "'443,8443'");
+    std::fs::write(daemon.path("other"), other).unwrap();
+    let plan = daemon.json(&["plan", "--json", "--config", daemon.path("other").to_str().unwrap()]);
+    let changes: Vec<&str> =
+        plan["changes"].as_array().unwrap().iter().map(|c| c.as_str().unwrap()).collect();
+    assert!(!changes.is_empty() && changes.iter().all(|c| c.contains("rules.")), "{changes:?}");
+    assert!(plan["nft"].as_str().unwrap().contains("8443"));
+    // A plan is only a plan.
+    assert_eq!(daemon.mwan(&["diff"]).status.code(), Some(0));
+}
+
+#[test]
+fn stop_leaves_nothing_and_ends_the_daemon() {
+    let mut daemon = Daemon::start(CONFIG);
+    assert!(daemon.mwan(&["stop"]).status.success());
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while daemon.child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "still there:\n{}", daemon.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(daemon.mwan(&["status"]).status.code(), Some(1));
+    assert!(daemon.log().lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+}
+
+impl Daemon {
+    /// The daemon itself, not `unshare` around it.
+    fn child_pid(&self) -> String {
+        self.json(&["status", "--json"])["daemon"]["pid"].to_string()
+    }
+}
