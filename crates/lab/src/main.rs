@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use clap::{Parser, Subcommand};
 use mwan_lab::report::Style;
 use mwan_lab::run::Options;
-use mwan_lab::{demo, run, sys};
+use mwan_lab::{bench, demo, run, sys};
 
 /// Builds an internet out of network namespaces and drives the real mwan in it.
 #[derive(Parser)]
@@ -38,6 +38,15 @@ enum Verb {
     Demo {
         #[command(flatten)]
         common: Common,
+    },
+    /// Measure every figure mwan promises, and print a table.
+    Bench {
+        /// The program under test; without it the one built next to mwan-lab.
+        #[arg(long, env = "MWAN_BIN")]
+        mwan: Option<PathBuf>,
+        /// Only this measurement.
+        #[arg(long, value_name = "NAME")]
+        only: Option<String>,
     },
     /// Build a topology and stay up, with the daemon if a configuration is given.
     Up {
@@ -112,6 +121,9 @@ fn dispatch(verb: Verb) -> Result<bool, String> {
             }
         }
         Verb::Demo { common } => demo::run(&options(&common, false, Style::Lines)),
+        Verb::Bench { mwan, only } => {
+            bench::run(&bench::Options { mwan: mwan.unwrap_or_else(built_mwan), only })
+        }
         Verb::Up { topology, config, mwan } => {
             let common = Common { mwan, keep: true, seed: None };
             run::up(&topology, config.as_deref(), &options(&common, false, Style::Lines))

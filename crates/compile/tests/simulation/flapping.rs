@@ -126,9 +126,9 @@ fn s7_an_hour_of_flapping_switches_three_times_at_most_and_comes_back() {
 const RETURNS_PER_HOUR_MAX: usize = 20;
 
 fn most_in_an_hour(switches: &[Time]) -> usize {
-    let within =
-        |from: Time| switches.iter().filter(|t| **t >= from && t.since(from) < Duration::from_secs(3600));
-    switches.iter().map(|from| within(*from).count()).max().unwrap_or(0)
+    let hour = Duration::from_secs(3600);
+    let within = |from: Time| switches.iter().filter(|t| **t >= from && t.since(from) < hour).count();
+    switches.iter().map(|from| within(*from)).max().unwrap_or(0)
 }
 
 /// I6 for links that stay up a given time after each recovery and are down for another.

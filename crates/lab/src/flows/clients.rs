@@ -60,6 +60,20 @@ fn connect_datagram(flow: &Shared) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
+/// A datagram socket with a source port no message before it had. Ports drawn by the kernel come again by
+/// chance after a few hundred, and the router rightly takes such a message for part of the old connection.
+fn connect_fresh(flow: &Shared, number: u64) -> io::Result<UdpSocket> {
+    let socket = open(flow, Type::DGRAM)?;
+    if flow.spec.source.is_none() {
+        let turn = (number + u64::from(flow.id) * 7_001) % 50_000;
+        let any = if flow.to.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+        // A port in use stays with its owner; the kernel draws one then.
+        let _ = socket.bind(&SocketAddr::new(any, 10_000 + u16::try_from(turn).unwrap_or(0)).into());
+    }
+    socket.connect(&flow.to.into())?;
+    Ok(socket.into())
+}
+
 /// Sleeps until the next tick of a fixed rhythm; ticks missed while waiting are not made up for.
 fn until_next(next: &mut Instant, interval: Duration) {
     let now = Instant::now();
@@ -179,7 +193,7 @@ fn udp_new(flow: &Shared) {
     while !flow.stopped() {
         number += 1;
         flow.conn(0).sent(number, Instant::now());
-        let sent = connect_datagram(flow).and_then(|s| s.send(&number.to_be_bytes()).map(|_| s));
+        let sent = connect_fresh(flow, number).and_then(|s| s.send(&number.to_be_bytes()).map(|_| s));
         match sent {
             Ok(socket) => {
                 let _ = epoll.add(socket.as_fd(), number);
@@ -237,7 +251,7 @@ fn exchange(flow: &Shared, number: u64) -> io::Result<()> {
         stream.write_all(&message)?;
         stream.read_exact(&mut answer)?;
     } else {
-        let socket = connect_datagram(flow)?;
+        let socket = connect_fresh(flow, number)?;
         socket.set_read_timeout(Some(flow.spec.timeout))?;
         socket.send(&message)?;
         socket.recv(&mut answer)?;
