@@ -64,8 +64,7 @@ impl Setup {
     pub(crate) fn start(self) -> Result<Running, String> {
         let mut command = self.command()?;
         let begin = Instant::now();
-        let child =
-            command.spawn().map_err(|e| format!("cannot start {}: {e}", self.mwan.display()))?;
+        let child = command.spawn().map_err(|e| format!("cannot start {}: {e}", self.mwan.display()))?;
         let mut running = Running { child, setup: self, ready: Duration::ZERO };
         while !running.setup.is_ready() {
             let ended = running.child.try_wait().map_err(|e| e.to_string())?;

@@ -43,7 +43,11 @@ const MEASUREMENTS: &[Measurement] = &[
     Measurement { name: "probes", about: "60 interfaces, 20 s", run: resources::probes },
     Measurement { name: "established", about: "packets of known flows", run: forward::established },
     Measurement { name: "new", about: "first packets of flows", run: forward::new_connections },
-    Measurement { name: "silent-shipped", about: "defaults of mwan3, a minute", run: failover::silent_shipped },
+    Measurement {
+        name: "silent-shipped",
+        about: "defaults of mwan3, a minute",
+        run: failover::silent_shipped,
+    },
 ];
 
 /// The names `only` may have.

@@ -63,7 +63,8 @@ impl FrameSender {
 
     /// Sends all frames in order.
     pub(crate) fn send(&self, frames: &mut [[u8; FRAME]; BATCH]) -> io::Result<()> {
-        let mut parts = frames.each_mut().map(|f| libc::iovec { iov_base: f.as_mut_ptr().cast(), iov_len: FRAME });
+        let mut parts =
+            frames.each_mut().map(|f| libc::iovec { iov_base: f.as_mut_ptr().cast(), iov_len: FRAME });
         let mut messages = parts.each_mut().map(|part| {
             // SAFETY: all zero is a valid message header.
             let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };

@@ -158,7 +158,10 @@ pub(crate) fn print(rows: &[Row], took: Duration) {
             let _ = writeln!(out, "{:14} {note}", row.name);
         }
     }
-    let _ = writeln!(out, "mwan3 and mwan4: measured once with the real programs on a machine like this (issue 2).");
+    let _ = writeln!(
+        out,
+        "mwan3 and mwan4: measured once with the real programs on a machine like this (issue 2)."
+    );
     let _ = writeln!(out, "Took {:.0} s. How to read this: docs/bench.md", took.as_secs_f64());
     let _ = std::io::stdout().write_all(out.as_bytes());
 }

@@ -54,10 +54,8 @@ impl World {
         world.router.sysctl(&["net/ipv4/ip_forward=1"])?;
         world.router.ip(&world.router_batch())?;
         world.peer.ip(&world.peer_batch())?;
-        world.client.ip(
-            "link set lo up\nlink set eth0 up\naddr add 10.99.0.2/24 dev eth0\n\
-             route add default via 10.99.0.1\n",
-        )?;
+        world.client.ip("link set lo up\nlink set eth0 up\naddr add 10.99.0.2/24 dev eth0\n\
+             route add default via 10.99.0.1\n")?;
         world.peer.nft(SINK)?;
         Ok(world)
     }

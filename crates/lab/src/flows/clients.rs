@@ -339,7 +339,7 @@ pub(super) fn scan(targets: &[IpAddr], every: Duration, rng: &mut Rng, stop: &At
         let pick = usize::try_from(rng.next_u64() % targets.len() as u64).unwrap_or(0);
         let port = u16::try_from(rng.between(61_000, 65_000)).unwrap_or(61_000);
         let to = SocketAddr::new(targets[pick], port);
-        if rng.next_u64() % 2 == 0 {
+        if rng.between(0, 1) == 0 {
             let any: SocketAddr = if to.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0; 16], 0).into() };
             let _ = UdpSocket::bind(any).and_then(|s| s.send_to(b"scan", to));
         } else if let Ok(socket) = Socket::new(Domain::for_address(to), Type::STREAM, None) {
