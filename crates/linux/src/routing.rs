@@ -57,6 +57,23 @@ const FR_ACT_TO_TBL: u8 = 1;
 const FR_ACT_BLACKHOLE: u8 = 6;
 const FR_ACT_UNREACHABLE: u8 = 7;
 
+/// Whether the refusal says that there is nothing left to do.
+fn already_so(op: &RoutingOp, error: &RoutingError) -> bool {
+    let errno = match error {
+        RoutingError::Refused { source, .. } => source.errno,
+        RoutingError::NoDevice { .. } => libc::ENODEV,
+        RoutingError::Request { .. } => return false,
+    };
+    match op {
+        RoutingOp::AddRule(_) => errno == libc::EEXIST,
+        // fib_nl_delrule: ENOENT; fib_table_delete, ip6_route_del: ESRCH.
+        RoutingOp::DeleteRule(_) | RoutingOp::DeleteRoute(_) => {
+            matches!(errno, libc::ENOENT | libc::ESRCH | libc::ENODEV)
+        }
+        RoutingOp::SetRoute(_) => false,
+    }
+}
+
 /// An rtnetlink socket for our rules and routes.
 #[derive(Debug)]
 pub struct RouteSocket {
@@ -136,8 +153,16 @@ impl RouteSocket {
         ops.iter().map(|op| self.apply(op)).collect()
     }
 
-    /// Makes one change.
+    /// Makes one change. What is already so is done: the kernel drops a device's rules and routes by itself, and
+    /// may be faster than we are.
     pub fn apply(&mut self, op: &RoutingOp) -> Result<(), RoutingError> {
+        match self.attempt(op) {
+            Err(error) if already_so(op, &error) => Ok(()),
+            result => result,
+        }
+    }
+
+    fn attempt(&mut self, op: &RoutingOp) -> Result<(), RoutingError> {
         let result = match op {
             RoutingOp::AddRule(rule) => {
                 // EXCL: without it the kernel adds a second, equal rule.

@@ -417,7 +417,7 @@ impl Daemon {
     fn flush(&mut self, path: PathKey) {
         let marks = mwan_core::Marks::new(self.core.config().globals.mask);
         match self.conntrack.delete_by_mark(path.family, marks.of(path.id), marks.mask()) {
-            Ok(()) => info!(id = path.id, family = path.family.name(), "flows of the dead path deleted"),
+            Ok(()) => debug!(id = path.id, family = path.family.name(), "flows of a dead path deleted"),
             Err(error) => warn!("cannot delete the flows of a dead path: {error}"),
         }
     }
