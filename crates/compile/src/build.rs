@@ -1,6 +1,7 @@
 //! Desired state → program. The shape of the tables and why it is so: DESIGN §4 and ARCHITECTURE "Data plane".
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -26,68 +27,44 @@ const COMMENT_WORD_MAX: usize = 80;
 
 /// Compiles and remembers, so that an unchanged part of the desired state costs nothing and is recognised by
 /// its pointer further down.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Compiler {
     last: Option<(Arc<Desired>, Program)>,
-    base: Option<(BaseKey, Arc<Section>)>,
 }
-
-/// What the base section depends on.
-type BaseKey = (Marks, Vec<(u32, String, Vec<Family>)>);
 
 impl Compiler {
     /// The program of `desired`.
     pub fn compile(&mut self, desired: &Arc<Desired>) -> Program {
         let last = self.last.take();
-        let reuse = |same: fn(&Desired, &Desired) -> bool, section: usize| {
-            let (old, program) = last.as_ref()?;
-            same(old, desired).then(|| program.table.sections[section].clone())
-        };
-        let sections = vec![
-            self.base(desired),
-            reuse(|a, b| members(a) == members(b), 1).unwrap_or_else(|| Arc::new(member_section(desired))),
-            reuse(|a, b| Arc::ptr_eq(&a.policies, &b.policies), 2)
-                .unwrap_or_else(|| Arc::new(policy_section(desired))),
-            reuse(|a, b| Arc::ptr_eq(&a.rules, &b.rules), 3)
-                .unwrap_or_else(|| Arc::new(rule_section(&desired.rules))),
-            reuse(|a, b| Arc::ptr_eq(&a.interfaces, &b.interfaces) && a.masquerade == b.masquerade, 4)
-                .unwrap_or_else(|| Arc::new(nat_section(desired))),
-        ];
-        let sets = match &last {
-            Some((old, program))
-                if Arc::ptr_eq(&old.connected, &desired.connected)
-                    && Arc::ptr_eq(&old.custom, &desired.custom) =>
-            {
-                program.table.sets.clone()
-            }
-            _ => sets(desired),
+        let old = last.as_ref().map(|(old, program)| (old.as_ref(), program));
+        let base = old.filter(|(old, _)| same_devices(old, desired));
+        let rules = base.filter(|(old, _)| old.rule_base == desired.rule_base);
+        let members = old.filter(|(old, _)| same_members(old, desired));
+        let policies = old.filter(|(old, _)| Arc::ptr_eq(&old.policies, &desired.policies));
+        let user_rules = old.filter(|(old, _)| Arc::ptr_eq(&old.rules, &desired.rules));
+        let nat = old.filter(|(old, _)| same_homes(old, desired) && old.masquerade == desired.masquerade);
+        let nets = old.filter(|(old, _)| {
+            Arc::ptr_eq(&old.connected, &desired.connected) && Arc::ptr_eq(&old.custom, &desired.custom)
+        });
+        let section = |same: Option<(&Desired, &Program)>, at: usize, build: &dyn Fn() -> Section| {
+            same.map_or_else(|| Arc::new(build()), |(_, program)| program.table.sections[at].clone())
         };
         let program = Program {
-            table: Table { sets, sections },
-            rules: ip_rules(desired),
-            routes: routes(&desired.interfaces),
+            table: Table {
+                sets: nets.map_or_else(|| sets(desired), |(_, program)| program.table.sets.clone()),
+                sections: vec![
+                    section(base, 0, &|| base_section(desired)),
+                    section(members, 1, &|| member_section(desired)),
+                    section(policies, 2, &|| policy_section(desired)),
+                    section(user_rules, 3, &|| rule_section(&desired.rules)),
+                    section(nat, 4, &|| nat_section(desired)),
+                ],
+            },
+            rules: rules.map_or_else(|| Arc::new(ip_rules(desired)), |(_, program)| program.rules.clone()),
+            routes: Arc::new(routes(&desired.interfaces)),
         };
         self.last = Some((desired.clone(), program.clone()));
         program
-    }
-
-    fn base(&mut self, desired: &Desired) -> Arc<Section> {
-        let key: BaseKey = (
-            desired.marks,
-            desired
-                .interfaces
-                .iter()
-                .map(|i| (i.id, i.device.clone(), i.paths.iter().map(|p| p.family).collect()))
-                .collect(),
-        );
-        match &self.base {
-            Some((old, section)) if *old == key => section.clone(),
-            _ => {
-                let section = Arc::new(base_section(desired));
-                self.base = Some((key, section.clone()));
-                section
-            }
-        }
     }
 }
 
@@ -241,13 +218,14 @@ fn inbound_elements(interfaces: &[DesiredInterface]) -> Vec<(Vec<Value>, Verdict
         .collect()
 }
 
-/// One chain per member of a policy and family: its counter, then the interface's mark. They stay while the
+/// One chain per member of a policy and family it has: its counter, then the interface's mark. They stay while the
 /// member exists, carrying or not, so that counters survive failovers.
 fn member_section(desired: &Desired) -> Section {
     let mut section = Section::default();
     for policy in desired.policies.iter() {
         for (id, interface) in &policy.members {
-            for family in Family::ALL {
+            let paths = desired.interfaces.iter().filter(|i| i.id == *id).flat_map(|i| &i.paths);
+            for family in paths.map(|p| p.family) {
                 let name = member_chain(&policy.name, interface, family);
                 let statements = vec![Statement::Counter(name.clone()), goto(&format!("set.{id}"))];
                 let chain = Chain { hook: None, rules: vec![rule(interface, statements)] };
@@ -590,7 +568,7 @@ fn identifier(name: &str) -> String {
 
 /// A name the kernel accepts, whatever its length; the hash keeps long ones apart.
 fn bounded(name: String) -> String {
-    if name.len() <= NAME_MAX { name } else { format!("{}.{:016x}", &name[..NAME_MAX - 17], fnv1a(&name)) }
+    if name.len() <= NAME_MAX { name } else { format!("{}.{:016x}", &name[..NAME_MAX - 17], hash(&name)) }
 }
 
 fn goto(chain: &str) -> Statement {
@@ -609,7 +587,7 @@ fn nfproto_vmap(families: &[(Family, Verdict)]) -> Statement {
 /// A rule with its tag: a word for people and the hash of all it does.
 fn rule(word: &str, statements: Vec<Statement>) -> Rule {
     let mut rule = Rule { statements, tag: String::new() };
-    let hash = fnv1a(&format!("{ENCODING} {rule}"));
+    let hash = hash(&format_args!("{ENCODING} {rule}"));
     let word: String = word
         .chars()
         .filter(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '#') || *c == ' ')
@@ -623,12 +601,51 @@ fn rule(word: &str, statements: Vec<Statement>) -> Rule {
 const ENCODING: u32 = 1;
 
 /// FNV-1a, 64 bits: stable between versions and machines, which the standard library's hash is not.
-fn fnv1a(text: &str) -> u64 {
-    text.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+struct Fnv1a(u64);
+
+impl std::fmt::Write for Fnv1a {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        for byte in text.bytes() {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        Ok(())
+    }
 }
 
-/// The members every policy can ever have.
-fn members(desired: &Desired) -> Vec<(&str, &[(u32, String)])> {
-    desired.policies.iter().map(|p| (p.name.as_str(), p.members.as_slice())).collect()
+fn hash(text: &dyn std::fmt::Display) -> u64 {
+    let mut hash = Fnv1a(0xcbf2_9ce4_8422_2325);
+    // Writing to a hash does not fail.
+    let _ = write!(hash, "{text}");
+    hash.0
+}
+
+/// Whether marks, and interfaces with their devices and families, are the same.
+fn same_devices(a: &Desired, b: &Desired) -> bool {
+    a.marks == b.marks
+        && alike(&a.interfaces, &b.interfaces, |x, y| {
+            (x.id, &x.device) == (y.id, &y.device)
+                && x.paths.iter().map(|p| p.family).eq(y.paths.iter().map(|p| p.family))
+        })
+}
+
+/// Whether the members that policies can ever have, and their families, are the same.
+fn same_members(a: &Desired, b: &Desired) -> bool {
+    let families = |x: &DesiredInterface, y: &DesiredInterface| {
+        x.id == y.id && x.paths.iter().map(|p| p.family).eq(y.paths.iter().map(|p| p.family))
+    };
+    let members = |x: &DesiredPolicy, y: &DesiredPolicy| x.name == y.name && x.members == y.members;
+    alike(&a.policies, &b.policies, members) && alike(&a.interfaces, &b.interfaces, families)
+}
+
+/// Whether devices and addresses are the same; routes do not matter for translation.
+fn same_homes(a: &Desired, b: &Desired) -> bool {
+    alike(&a.interfaces, &b.interfaces, |x, y| {
+        let paths = |i: &DesiredInterface| i.paths.len();
+        (x.id, &x.name, &x.device, paths(x)) == (y.id, &y.name, &y.device, paths(y))
+            && x.paths.iter().zip(&y.paths).all(|(p, q)| (p.family, &p.addresses) == (q.family, &q.addresses))
+    })
+}
+
+fn alike<T>(a: &Arc<Vec<T>>, b: &Arc<Vec<T>>, same: impl Fn(&T, &T) -> bool) -> bool {
+    Arc::ptr_eq(a, b) || a.len() == b.len() && a.iter().zip(b.iter()).all(|(x, y)| same(x, y))
 }

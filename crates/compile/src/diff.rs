@@ -65,7 +65,14 @@ pub fn diff(old: &Program, new: &Program) -> Ops {
         .map(|(name, set)| (name, set.as_ref()))
         .collect();
     let nft = table_ops(&new_sections, &wanted_sets, &have).unwrap_or_else(|| replace_table(&new.table));
-    routing_ops(old.rules.iter(), old.routes.iter(), new).with_nft(nft)
+    let mut ops = Ops { nft, ..Ops::default() };
+    let mut stale = Vec::new();
+    route_ops(old.routes.iter(), new, &mut ops.add, &mut stale);
+    if !Arc::ptr_eq(&old.rules, &new.rules) {
+        rule_ops(old.rules.iter(), new, &mut ops);
+    }
+    ops.remove.extend(stale.into_iter().map(RoutingOp::DeleteRoute));
+    ops
 }
 
 /// From what the kernel has to a program.
@@ -78,7 +85,12 @@ pub fn diff_observed(observed: &Observed, new: &Program) -> Ops {
                 .unwrap_or_else(|| replace_table(&new.table))
         }
     };
-    routing_ops(observed.routing.rules.iter(), observed.routing.routes.iter(), new).with_nft(nft)
+    let mut ops = Ops { nft, ..Ops::default() };
+    let mut stale = Vec::new();
+    route_ops(observed.routing.routes.iter(), new, &mut ops.add, &mut stale);
+    rule_ops(observed.routing.rules.iter(), new, &mut ops);
+    ops.remove.extend(stale.into_iter().map(RoutingOp::DeleteRoute));
+    ops
 }
 
 /// Removes everything of ours; needs no configuration (I7).
@@ -89,12 +101,6 @@ pub fn cleanup(observed: &Observed) -> Ops {
         add: Vec::new(),
         nft: observed.table.iter().map(|_| NftOp::DeleteTable).collect(),
         remove: rules.chain(routes).collect(),
-    }
-}
-
-impl Ops {
-    fn with_nft(self, nft: Vec<NftOp>) -> Ops {
-        Ops { nft, ..self }
     }
 }
 
@@ -211,30 +217,20 @@ fn set_ops(sets: &[(&String, &Set)], have: &Have<'_>, ops: &mut Vec<NftOp>) -> O
     Some(())
 }
 
-fn routing_ops<'a>(
-    rules: impl Iterator<Item = &'a IpRule>,
-    routes: impl Iterator<Item = &'a Route>,
-    new: &Program,
-) -> Ops {
-    let mut ops = Ops::default();
-    let mut stale = Vec::new();
-    route_ops(routes, new, &mut ops.add, &mut stale);
+fn rule_ops<'a>(rules: impl Iterator<Item = &'a IpRule>, new: &Program, ops: &mut Ops) {
     let mut seen = BTreeSet::new();
+    let mut gone = Vec::new();
     for rule in rules {
         // The kernel keeps a multiset; a second copy is as superfluous as an unwanted rule.
         if !seen.insert(rule) || !new.rules.contains(rule) {
-            ops.remove.push(RoutingOp::DeleteRule(rule.clone()));
+            gone.push(rule.clone());
         }
     }
     // From the last priority to the first: a mark never meets its "unreachable" when its table is gone
     // already.
-    ops.remove.sort_by_key(|op| match op {
-        RoutingOp::DeleteRule(rule) => Reverse(rule.priority),
-        _ => Reverse(0),
-    });
+    gone.sort_by_key(|rule| Reverse(rule.priority));
+    ops.remove.extend(gone.into_iter().map(RoutingOp::DeleteRule));
     ops.add.extend(new.rules.iter().filter(|r| !seen.contains(r)).cloned().map(RoutingOp::AddRule));
-    ops.remove.extend(stale.into_iter().map(RoutingOp::DeleteRoute));
-    ops
 }
 
 /// A table has one default. Another one is replaced in place, so that there is no moment without; what else
@@ -251,7 +247,7 @@ fn route_ops<'a>(
     for route in routes {
         present.entry((route.family, route.table)).or_default().push(route);
     }
-    for route in &new.routes {
+    for route in new.routes.iter() {
         let there = present.get_mut(&(route.family, route.table));
         match there.and_then(|there| there.iter().position(|r| *r == route).map(|at| there.remove(at))) {
             Some(_) => {}

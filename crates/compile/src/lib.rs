@@ -12,6 +12,7 @@ mod shape;
 pub mod text;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 pub use build::{Compiler, compile, member_chain, policy_chain, rule_chain};
 pub use check::{Fault, check, check_change};
@@ -23,9 +24,9 @@ pub struct Program {
     /// The table `inet mwan`.
     pub table: nft::Table,
     /// ip rules with our protocol number.
-    pub rules: BTreeSet<routing::IpRule>,
+    pub rules: Arc<BTreeSet<routing::IpRule>>,
     /// Routes with our protocol number.
-    pub routes: BTreeSet<routing::Route>,
+    pub routes: Arc<BTreeSet<routing::Route>>,
 }
 
 /// What of ours the kernel has.

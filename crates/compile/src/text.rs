@@ -108,9 +108,8 @@ impl Display for Statement {
                 write!(f, "{mark} & {mask:#010x} {} {value:#010x}", if *equal { "==" } else { "!=" })
             }
             Statement::MarkVmap { mark, mask, elements } => {
-                let elements =
-                    list(elements.iter().map(|(value, verdict)| format!("{value:#010x} : {verdict}")));
-                write!(f, "{mark} & {mask:#010x} vmap {{ {elements} }}")
+                let rows = list(elements.iter().map(|(value, verdict)| Row(Hex(*value), verdict)));
+                write!(f, "{mark} & {mask:#010x} vmap {{ {rows} }}")
             }
             Statement::NotNew => f.write_str("ct state != new"),
             Statement::Match { selector, equal, values } => match values.as_slice() {
@@ -119,14 +118,11 @@ impl Display for Statement {
             },
             Statement::InSet { selector, equal, set } => write!(f, "{selector} {}@{set}", operator(*equal)),
             Statement::Vmap { key, elements } => {
-                let rows = elements.iter().map(|(values, verdict)| format!("{} : {verdict}", concat(values)));
-                write!(f, "{} vmap {{ {} }}", concat(key), list(rows))
+                let rows = list(elements.iter().map(|(values, verdict)| Row(concat(values), verdict)));
+                write!(f, "{} vmap {{ {rows} }}", concat(key))
             }
             Statement::RandomVmap { modulus, elements } => {
-                let rows = elements.iter().map(|(first, last, verdict)| {
-                    let range = if first == last { first.to_string() } else { format!("{first}-{last}") };
-                    format!("{range} : {verdict}")
-                });
+                let rows = elements.iter().map(|(first, last, verdict)| Row(Span(*first, *last), verdict));
                 write!(f, "numgen random mod {modulus} vmap {{ {} }}", list(rows))
             }
             Statement::SetMark { mark, mask, value } => {
@@ -171,11 +167,9 @@ impl Display for Value {
         match self {
             Value::Device(name) => write!(f, "\"{name}\""),
             Value::Family(family) => f.write_str(family.name()),
-            Value::Byte(first, last) if first == last => write!(f, "{first}"),
-            Value::Byte(first, last) => write!(f, "{first}-{last}"),
+            Value::Byte(first, last) => write!(f, "{}", Span(first, last)),
             Value::Address(range) => write!(f, "{}", Range(*range)),
-            Value::Port(PortRange { first, last }) if first == last => write!(f, "{first}"),
-            Value::Port(PortRange { first, last }) => write!(f, "{first}-{last}"),
+            Value::Port(PortRange { first, last }) => write!(f, "{}", Span(first, last)),
         }
     }
 }
@@ -215,10 +209,55 @@ fn set_type(family: Family) -> &'static str {
     }
 }
 
-fn list<T: Display>(items: impl Iterator<Item = T>) -> String {
-    items.map(|i| i.to_string()).collect::<Vec<_>>().join(", ")
+fn list<T: Display>(items: impl Iterator<Item = T> + Clone) -> impl Display {
+    Joined(items, ", ")
 }
 
-fn concat<T: Display>(items: &[T]) -> String {
-    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" . ")
+fn concat<T: Display>(items: &[T]) -> impl Display {
+    Joined(items.iter(), " . ")
+}
+
+/// Items with a separator between them, written without a detour through strings.
+struct Joined<I>(I, &'static str);
+
+impl<I: Iterator<Item: Display> + Clone> Display for Joined<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, item) in self.0.clone().enumerate() {
+            if at > 0 {
+                f.write_str(self.1)?;
+            }
+            write!(f, "{item}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A key of a map and what it leads to.
+#[derive(Clone)]
+struct Row<'a, K>(K, &'a Verdict);
+
+impl<K: Display> Display for Row<'_, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} : {}", self.0, self.1)
+    }
+}
+
+struct Hex(u32);
+
+impl Display for Hex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#010x}", self.0)
+    }
+}
+
+/// A number, or two with a dash.
+struct Span<T>(T, T);
+
+impl<T: Display + PartialEq> Display for Span<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 == self.1 {
+            true => write!(f, "{}", self.0),
+            false => write!(f, "{}-{}", self.0, self.1),
+        }
+    }
 }

@@ -146,8 +146,8 @@ fn programs_are_as_expected() {
         let program = program(&case);
         for (name, is) in [
             ("expected.nft", text::table(&program.table)),
-            ("expected.rules", lines(&program.rules)),
-            ("expected.routes", lines(&program.routes)),
+            ("expected.rules", lines(program.rules.iter())),
+            ("expected.routes", lines(program.routes.iter())),
             ("expected.paths", paths(&core(&case))),
         ] {
             let file = case.join(name);
@@ -215,7 +215,7 @@ fn nft_accepts_every_table() {
 fn ip_accepts_every_rule() {
     let mut script = String::new();
     for case in cases() {
-        for rule in &program(&case).rules {
+        for rule in program(&case).rules.iter() {
             let (family, text) = match rule.family {
                 Family::V4 => ("-4", rule.to_string()),
                 Family::V6 => ("-6", rule.to_string().trim_start_matches("-6 ").to_owned()),

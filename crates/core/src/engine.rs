@@ -428,25 +428,25 @@ impl Core {
     /// The policies and what carries them. `enabled 0` in the globals: none, or they would lead all
     /// traffic to their last resort.
     fn desired_policies(&self) -> Vec<DesiredPolicy> {
+        let wans: BTreeMap<&str, &Wan> = self.wans.iter().map(|w| (w.name.as_str(), w)).collect();
+        let candidate = |name: &str, family| {
+            let id = wans.get(name)?.id;
+            let path = self.paths.get(&PathKey { id, family })?;
+            Some(Candidate { id, usable: path.usable(), preferred: path.preferred() })
+        };
         let policies = self.config.policies.iter().filter(|_| self.config.globals.enabled);
         policies
             .map(|p| {
-                let of = |family| carrier(p, &|name| self.member(name, family));
+                let of = |family| carrier(p, &|name| candidate(name, family));
                 let mut members: Vec<(u32, String)> = Vec::new();
                 for m in &p.members {
-                    let enabled = self.wan(&m.interface).filter(|w| members.iter().all(|(id, _)| *id != w.0));
-                    members.extend(enabled.map(|(id, _)| (id, m.interface.clone())));
+                    let wan = wans.get(m.interface.as_str());
+                    let wan = wan.filter(|w| members.iter().all(|(id, _)| *id != w.id));
+                    members.extend(wan.map(|w| (w.id, w.name.clone())));
                 }
                 DesiredPolicy { name: p.name.clone(), members, v4: of(Family::V4), v6: of(Family::V6) }
             })
             .collect()
-    }
-
-    /// What an enabled interface can do for a policy in one family.
-    fn member(&self, name: &str, family: Family) -> Option<Candidate> {
-        let wan = self.wans.iter().find(|w| w.name == name)?;
-        let path = self.paths.get(&PathKey { id: wan.id, family })?;
-        Some(Candidate { id: wan.id, usable: path.usable(), preferred: path.preferred() })
     }
 
     fn desired_interface(&self, net: &NetView, wan: &Wan) -> DesiredInterface {

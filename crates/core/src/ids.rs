@@ -63,3 +63,60 @@ impl Ids {
         Some(id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn interfaces(names: &[&str]) -> Vec<Interface> {
+        let sections: String = names.iter().map(|n| format!("config interface '{n}'\n")).collect();
+        mwan_config::parse("ids", sections.as_bytes()).config.interfaces
+    }
+
+    fn ids(ids: &Ids, names: &[&str]) -> Vec<Option<u32>> {
+        names.iter().map(|n| ids.get(n)).collect()
+    }
+
+    #[test]
+    fn ids_are_positions_at_first_and_stable_ever_after() {
+        let mut all = Ids::default();
+        for (file, wanted) in [
+            (vec!["a", "b", "c"], vec![("a", 1), ("b", 2), ("c", 3)]),
+            (vec!["c", "a", "b"], vec![("a", 1), ("b", 2), ("c", 3)]),
+            (vec!["c"], vec![("c", 3)]),
+            // 1 and 2 belong to a and b, who may return.
+            (vec!["d", "c"], vec![("d", 4), ("c", 3)]),
+            (vec!["a", "x", "c", "d"], vec![("a", 1), ("x", 5), ("c", 3), ("d", 4)]),
+            (vec!["b", "c"], vec![("b", 2), ("c", 3)]),
+        ] {
+            all.assign(&interfaces(&file), 60);
+            for (name, id) in wanted {
+                assert_eq!(all.get(name), Some(id), "{name} in {file:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn retired_ids_are_reused_only_when_no_other_is_left() {
+        let mut all = Ids::default();
+        all.assign(&interfaces(&["a", "b"]), 4);
+        all.assign(&interfaces(&["b", "c", "d"]), 4);
+        assert_eq!(ids(&all, &["a", "b", "c", "d"]), [Some(1), Some(2), Some(3), Some(4)]);
+        all.assign(&interfaces(&["b", "c", "d", "e"]), 4);
+        assert_eq!(ids(&all, &["a", "e"]), [None, Some(1)]);
+    }
+
+    #[test]
+    fn contradictory_memories_are_dropped() {
+        let all = Ids::remembered([("a".into(), 1), ("b".into(), 1), ("c".into(), 0), ("d".into(), 9)]);
+        assert_eq!(ids(&all, &["a", "b", "c", "d"]), [Some(1), None, None, Some(9)]);
+    }
+
+    #[test]
+    fn a_smaller_mask_drops_ids_it_has_no_room_for() {
+        let mut all = Ids::remembered([("a".into(), 40), ("b".into(), 2)]);
+        all.assign(&interfaces(&["a", "b"]), 4);
+        assert_eq!(ids(&all, &["a", "b"]), [Some(1), Some(2)]);
+    }
+}

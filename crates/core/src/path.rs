@@ -15,7 +15,11 @@ const HOLD_FIRST: Duration = Duration::from_secs(60);
 /// A path that has been up for this long may always carry again.
 const HOLD_MAX: Duration = Duration::from_secs(600);
 /// Losses remembered: enough to reach `HOLD_MAX`.
-const LOSSES_KEPT: usize = 8;
+const LOSSES_KEPT: usize = 12;
+/// Weight of a loss of the link: no answers, no carrier. Twice this within the window is flapping.
+const LINK_LOST: u32 = 2;
+/// Weight of an address, gateway or device that went: a renewed lease or a redial is no fault of the link.
+const RENUMBERED: u32 = 1;
 
 /// What a device offers a family, if it can carry anything at all.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,7 +42,7 @@ pub(crate) struct Path {
     pub(crate) ready_since: Time,
     /// When the first of the bad rounds in a row began.
     first_bad: Time,
-    losses: Vec<Time>,
+    losses: Vec<(Time, u32)>,
     pub(crate) hold: Option<Hold>,
     /// State, hold and readiness as last told.
     told: (State, bool, Option<NextHop>),
@@ -139,7 +143,11 @@ impl Path {
         let settings = &interface.tracking;
         let rounds = self.tracker.rounds();
         let tracked = !targets.is_empty();
+        let seen = self.reason != Reason::NotSeen;
         let (tracker, reason) = match resume.filter(|(state, _)| *state != State::Disabled && tracked) {
+            None if seen && tracked && interface.initial_state == InitialState::Online => {
+                (Tracker::returning(settings, targets, now), Reason::Returning)
+            }
             Some((state, score)) => (Tracker::resume(settings, state, score, targets, now), Reason::Resumed),
             None => {
                 let reason = match interface.initial_state {
@@ -180,6 +188,7 @@ impl Path {
                 Reason::Failing { bad_rounds: t.bad_rounds(), down: interface.tracking.down }
             }
             State::Offline => Reason::ProbesLost { bad_rounds: t.bad_rounds(), since: self.first_bad },
+            State::Connecting if t.is_returning() => Reason::Returning,
             State::Connecting => Reason::Recovering { good_rounds: t.score(), up: interface.tracking.up },
             State::Disabled => return,
         };
@@ -193,11 +202,13 @@ impl Path {
         }
         self.since = now;
         if self.usable() {
-            self.losses.retain(|loss| now.since(*loss) < FLAP_WINDOW);
-            let repeats = u32::try_from(self.losses.len()).unwrap_or(u32::MAX).saturating_sub(1);
+            self.losses.retain(|(loss, _)| now.since(*loss) < FLAP_WINDOW);
+            let weight: u32 = self.losses.iter().map(|(_, weight)| weight).sum();
+            let repeats = (weight / LINK_LOST).saturating_sub(1);
+            let losses = u32::try_from(self.losses.len()).unwrap_or(u32::MAX);
             self.hold = (repeats > 0).then(|| {
                 let length = (HOLD_FIRST * 2u32.saturating_pow(repeats - 1).min(64)).min(HOLD_MAX);
-                Hold { until: now + length, losses: repeats + 1, length }
+                Hold { until: now + length, losses, length }
             });
         } else {
             self.hold = None;
@@ -205,7 +216,13 @@ impl Path {
             if self.reason == Reason::TakenDown {
                 return;
             }
-            self.losses.push(now);
+            let weight = match self.reason {
+                Reason::NoAddress(_) | Reason::NoGateway(_) | Reason::NoDevice(_) => RENUMBERED,
+                // Another device took its place.
+                Reason::Returning | Reason::NotYetProven => RENUMBERED,
+                _ => LINK_LOST,
+            };
+            self.losses.push((now, weight));
             if self.losses.len() > LOSSES_KEPT {
                 self.losses.remove(0);
             }
@@ -262,3 +279,6 @@ pub(crate) fn readiness(
     };
     Ok(Ready { device: name(), next_hop: NextHop { gateway }, source })
 }
+
+#[cfg(test)]
+mod tests;

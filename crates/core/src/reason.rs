@@ -34,6 +34,8 @@ pub enum Reason {
         /// When the first of them began.
         since: Time,
     },
+    /// The device is back; the first answer proves the path.
+    Returning,
     /// Rounds succeed again, but not yet enough of them.
     Recovering {
         /// Good rounds in a row.
@@ -67,6 +69,7 @@ impl Reason {
             Reason::Answering => "answering",
             Reason::Failing { .. } => "failing",
             Reason::ProbesLost { .. } => "probes_lost",
+            Reason::Returning => "returning",
             Reason::Recovering { .. } => "recovering",
             Reason::NoDevice(_) => "no_device",
             Reason::DeviceDown(_) => "device_down",
@@ -92,6 +95,7 @@ impl fmt::Display for Reason {
                 let plural = if *bad_rounds == 1 { "round" } else { "rounds in a row" };
                 write!(f, "{bad_rounds} {plural} lost")
             }
+            Reason::Returning => write!(f, "device is back, waiting for the first answer"),
             Reason::Recovering { good_rounds, up } => write!(f, "recovering, {good_rounds} of {up}"),
             Reason::NoDevice(d) => write!(f, "there is no device {}", d.escape_debug()),
             Reason::DeviceDown(d) => write!(f, "device {} is down", d.escape_debug()),

@@ -103,6 +103,8 @@ pub struct Tracker {
     rounds: u64,
     round: Option<Round>,
     next_round: Option<Time>,
+    /// Bad rounds that still count for nothing, because the device has only just come back.
+    patience: u32,
 }
 
 /// What the core does to start a round.
@@ -124,6 +126,19 @@ impl Tracker {
             InitialState::Offline => (State::Offline, 0),
         };
         Tracker::with(state, score, targets, now)
+    }
+
+    /// A tracker whose device is back: the first good round proves it, and it has as many rounds for that as a path
+    /// that is assumed online has until it is offline. Returning at once, as mwan3 does, moves traffic to links
+    /// whose first packets get lost (address resolution, a modem that is still training).
+    pub fn returning(settings: &Tracking, targets: Vec<IpAddr>, now: Time) -> Self {
+        let tracker = Tracker::with(State::Connecting, settings.up.saturating_sub(1), targets, now);
+        Tracker { patience: settings.down, ..tracker }
+    }
+
+    /// Whether its device is back and it waits for the first answer.
+    pub fn is_returning(&self) -> bool {
+        self.patience > 0
     }
 
     /// A tracker that goes on where an earlier process stopped.
@@ -166,7 +181,17 @@ impl Tracker {
             .collect();
         // Without targets there is nothing to wait for: mwan3's "tracking disabled", always up.
         let (state, next_round) = if targets.is_empty() { (State::Online, None) } else { (state, Some(now)) };
-        Tracker { state, score, lost: 0, bad_rounds: 0, targets, rounds: 0, round: None, next_round }
+        Tracker {
+            state,
+            score,
+            lost: 0,
+            bad_rounds: 0,
+            targets,
+            rounds: 0,
+            round: None,
+            next_round,
+            patience: 0,
+        }
     }
 
     /// Present state.
@@ -302,7 +327,13 @@ impl Tracker {
     fn conclude(&mut self, s: &Tracking, outcome: Outcome, now: Time) -> Option<Outcome> {
         let top = s.down + s.up;
         let interval = match outcome {
+            Outcome::Bad if self.patience > 1 => {
+                self.patience -= 1;
+                self.bad_rounds += 1;
+                s.failure_interval
+            }
             Outcome::Good => {
+                self.patience = 0;
                 self.lost = 0;
                 self.bad_rounds = 0;
                 self.score += 1;
@@ -317,6 +348,7 @@ impl Tracker {
                 }
             }
             Outcome::Bad => {
+                self.patience = 0;
                 self.bad_rounds += 1;
                 self.score = self.score.saturating_sub(1);
                 if self.score > s.up {
@@ -348,7 +380,10 @@ impl Tracker {
             return;
         }
         self.score = resumed.score;
-        // A long interval that was shortened does not keep the path waiting.
+        // A long interval or timeout that was shortened does not keep the path waiting.
+        if let Some(round) = &mut self.round {
+            round.deadline = round.deadline.min(now + settings.timeout);
+        }
         let longest = settings.interval.max(settings.failure_interval).max(settings.recovery_interval);
         self.next_round = self.next_round.map(|at| at.min(now + longest));
     }

@@ -40,7 +40,11 @@ pub(crate) struct RefPath {
     pub(crate) gateway: Option<IpAddr>,
     targets: Vec<IpAddr>,
     round: Option<Round>,
-    losses: Vec<Time>,
+    losses: Vec<(Time, u32)>,
+    /// It has been looked at before.
+    seen: bool,
+    /// Bad rounds that still count for nothing.
+    patience: u32,
     pub(crate) held_until: Option<Time>,
     pub(crate) last_round: Time,
 }
@@ -50,6 +54,8 @@ pub(crate) struct Reference {
     pub(crate) paths: BTreeMap<Key, RefPath>,
     pub(crate) taken_down: BTreeSet<String>,
     view: Option<std::sync::Arc<NetView>>,
+    /// Number of the last round per path, through removal and return.
+    numbers: BTreeMap<Key, u64>,
     /// States an earlier process left.
     memory: BTreeMap<Key, (S, u32)>,
 }
@@ -61,6 +67,7 @@ impl Reference {
             paths: BTreeMap::new(),
             taken_down: BTreeSet::new(),
             view: None,
+            numbers: BTreeMap::new(),
             memory: BTreeMap::new(),
         };
         r.configure(config, Time(0));
@@ -97,12 +104,17 @@ impl Reference {
                     targets: vec![],
                     round: None,
                     losses: vec![],
+                    seen: false,
+                    patience: 0,
                     held_until: None,
                     last_round: now,
                 };
                 let p = self.paths.entry(key).or_insert(fresh);
                 p.last_round = now;
                 if p.device.is_some() && !p.targets.is_empty() {
+                    if let Some(round) = &mut p.round {
+                        round.deadline = round.deadline.min(now + i.tracking.timeout);
+                    }
                     p.score = rescaled(p.state, p.score, &i.tracking);
                 }
             }
@@ -155,6 +167,8 @@ impl Reference {
             let Effect::Probe(request) = effect else { continue };
             let key = (names[&request.path.id].clone(), request.path.family);
             let timeout = self.tracking(&key).timeout;
+            let last = self.numbers.insert(key.clone(), request.round);
+            assert!(last < Some(request.round), "round {} of {key:?} comes again", request.round);
             let p = self.paths.get_mut(&key).expect("probes of a path that is not there");
             assert!(p.round.is_none(), "a round begins while another one is not over: {key:?}");
             assert_eq!(request.targets, p.targets, "targets of {key:?}");
@@ -206,13 +220,14 @@ impl Reference {
         let was = p.state.usable();
         p.round = None;
         p.score += 1;
+        p.patience = 0;
         if p.score < t.up {
             p.state = S::Connecting;
         } else {
             p.score = t.down + t.up;
             p.state = S::Online;
         }
-        changed(p, was, false, now);
+        changed(p, was, 2, now);
     }
 
     fn bad(&mut self, key: &Key, now: Time) {
@@ -220,6 +235,11 @@ impl Reference {
         let p = self.paths.get_mut(key).expect("a path");
         let was = p.state.usable();
         p.round = None;
+        if p.patience > 1 {
+            p.patience -= 1;
+            return;
+        }
+        p.patience = 0;
         p.score = p.score.saturating_sub(1);
         if p.score > t.up {
             p.state = S::Disconnecting;
@@ -227,7 +247,7 @@ impl Reference {
             p.score = 0;
             p.state = S::Offline;
         }
-        changed(p, was, false, now);
+        changed(p, was, 2, now);
     }
 
     /// Looks at every device.
@@ -250,6 +270,7 @@ impl Reference {
                         p.gateway = None;
                         p.state = S::Disabled;
                         p.score = 0;
+                        p.patience = 0;
                         p.round = None;
                     }
                     Some(gateway) => {
@@ -270,11 +291,14 @@ impl Reference {
                             }
                         }
                         p.targets = targets;
-                        p.device = Some(device);
+                        p.device = Some(device.clone());
                         p.gateway = gateway;
                     }
                 }
-                changed(p, was, down, now);
+                p.seen = true;
+                // Losing the link counts twice as much as losing the address; what the owner does not at all.
+                let link_is_fine = view.links.get(&device).is_none_or(|l| l.up && l.carrier);
+                changed(p, was, if down { 0 } else if link_is_fine { 1 } else { 2 }, now);
             }
         }
         self.memory.clear();
@@ -402,24 +426,30 @@ fn start(p: &mut RefPath, i: &Interface, targets: &[IpAddr], remembered: Option<
     (p.state, p.score) = match remembered {
         _ if targets.is_empty() => (S::Online, 0),
         Some((state, score)) if state != S::Disabled => (state, rescaled(state, score, t)),
+        _ if i.initial_state == InitialState::Online && p.seen => (S::Connecting, t.up - 1),
         _ if i.initial_state == InitialState::Online => (S::Online, t.up + t.down),
         _ => (S::Offline, 0),
+    };
+    p.patience = if p.state == S::Connecting && p.seen && remembered.is_none_or(|r| r.0 == S::Disabled) {
+        t.down
+    } else {
+        0
     };
 }
 
 /// The history of losses and what follows from it.
-fn changed(p: &mut RefPath, was: bool, by_owner: bool, now: Time) {
+fn changed(p: &mut RefPath, was: bool, weight: u32, now: Time) {
     if was == p.state.usable() {
         return;
     }
     if was {
         p.held_until = None;
-        if !by_owner {
-            p.losses.push(now);
+        if weight > 0 {
+            p.losses.push((now, weight));
         }
         return;
     }
-    let recent = p.losses.iter().filter(|l| now.0 - l.0 < 600_000_000).count() as u32;
+    let recent: u32 = p.losses.iter().filter(|l| now.0 - l.0.0 < 600_000_000).map(|l| l.1).sum::<u32>() / 2;
     if recent >= 2 {
         let seconds = (60 * 2u64.pow((recent - 2).min(10))).min(600);
         p.held_until = Some(Time(now.0 + seconds * 1_000_000));

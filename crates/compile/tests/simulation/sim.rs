@@ -452,7 +452,9 @@ impl Sim {
             let seen = Packet { input: None, ..flow.packet.clone() };
             let verdict = self.reference.verdict(&flow.packet, &self.ids);
             if !self.core.misplaced(key, &seen) {
-                let certain = self.config.rules.iter().all(|r| r.source_interface.is_none());
+                let links = &self.core.network().expect("seen").links;
+                let own = links.values().flat_map(|l| &l.addresses).any(|a| a.ip == flow.packet.destination);
+                let certain = !own && self.config.rules.iter().all(|r| r.source_interface.is_none());
                 let elsewhere =
                     matches!(&verdict, Verdict::Members(to) if to.iter().all(|(n, _)| *n != name));
                 assert!(
@@ -932,7 +934,7 @@ fn check_reason(path: &PathStatus<'_>, seen: bool, key: &Key) {
         State::Online => matches!(path.reason, R::NotTracked | R::AssumedOnline | R::Resumed | R::Answering),
         State::Disconnecting => matches!(path.reason, R::Failing { .. } | R::Resumed),
         State::Offline => matches!(path.reason, R::ProbesLost { .. } | R::NotYetProven | R::Resumed),
-        State::Connecting => matches!(path.reason, R::Recovering { .. } | R::Resumed),
+        State::Connecting => matches!(path.reason, R::Recovering { .. } | R::Returning | R::Resumed),
         State::Disabled if !seen => matches!(path.reason, R::NotSeen),
         State::Disabled => matches!(
             path.reason,

@@ -152,6 +152,28 @@ fn replies_of_another_round_do_not_count() {
 }
 
 #[test]
+fn a_returning_path_is_proven_by_one_answer_and_has_down_rounds_for_it() {
+    let s = settings(3, 4);
+    for lost in 0..4 {
+        let t = Tracker::returning(&s, ips(1), Time(0));
+        let mut p = Player { s: s.clone(), t, now: Time(0) };
+        for _ in 0..lost {
+            assert!(!p.t.state().usable() && p.t.is_returning());
+            p.round(0);
+        }
+        p.round(1);
+        assert_eq!((p.t.state(), p.t.is_returning()), (State::Online, false), "after {lost} lost rounds");
+    }
+    let mut p = Player { t: Tracker::returning(&s, ips(1), Time(0)), s, now: Time(0) };
+    for _ in 0..4 {
+        p.round(0);
+    }
+    assert_eq!((p.t.state(), p.t.is_returning(), p.t.bad_rounds()), (State::Offline, false, 4));
+    p.round(1);
+    assert_eq!((p.t.state(), p.t.score()), (State::Connecting, 1), "from here on as any other");
+}
+
+#[test]
 fn without_targets_it_is_always_up() {
     let t = Tracker::start(&settings(5, 5), InitialState::Offline, vec![], Time(0));
     assert_eq!((t.state(), t.wake_at()), (State::Online, None));

@@ -6,6 +6,7 @@ mod config;
 mod daemon;
 mod failover;
 mod forward;
+mod inject;
 mod resources;
 mod start;
 mod sys;

@@ -1,5 +1,5 @@
-//! System calls only the benchmark needs: sending many frames at once, staying on one core, counting
-//! forks. Everything it exports is safe to call.
+//! System calls only the benchmark needs: frames that arrive as from a network card, staying on one
+//! core, counting forks. Everything it exports is safe to call.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 /// Bytes of a frame without its check sequence: 64 on the wire, the least Ethernet allows.
 pub(crate) const FRAME: usize = 60;
-/// Frames per system call.
-pub(crate) const BATCH: usize = 64;
+/// Frames per poll, as NAPI_POLL_WEIGHT.
+pub(crate) const BATCH: u32 = 64;
 
 fn check(rc: libc::c_int) -> io::Result<libc::c_int> {
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(rc) }
@@ -32,54 +32,148 @@ pub(crate) fn pin_to_last_core() -> io::Result<usize> {
     }
 }
 
-/// Puts whole frames on one link, with as little in front of the link as the kernel offers.
-pub(crate) struct FrameSender(OwnedFd);
+/// One instruction of BPF: code, registers (source in the upper half), offset, constant.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Instruction {
+    pub(crate) code: u8,
+    pub(crate) registers: u8,
+    pub(crate) offset: i16,
+    pub(crate) constant: i32,
+}
 
-impl FrameSender {
-    /// Opens it on `device` in the calling thread's namespace; it may then be used by any thread.
-    pub(crate) fn open(device: &str) -> io::Result<FrameSender> {
-        let name = CString::new(device).map_err(io::Error::other)?;
-        // SAFETY: pointers are to initialised locals that outlive each call; sizes are theirs.
-        unsafe {
-            // Protocol 0: it only sends.
-            let fd = check(libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0))?;
-            let fd = OwnedFd::from_raw_fd(fd);
-            let index = libc::if_nametoindex(name.as_ptr());
-            if index == 0 {
-                return Err(io::Error::last_os_error());
-            }
-            let (on, len) = (1, size_of::<libc::c_int>() as libc::socklen_t);
-            let on: *const libc::c_int = &raw const on;
-            let (level, option) = (libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS);
-            check(libc::setsockopt(fd.as_raw_fd(), level, option, on.cast(), len))?;
-            let mut to: libc::sockaddr_ll = std::mem::zeroed();
-            to.sll_family = libc::AF_PACKET as u16;
-            to.sll_ifindex = i32::try_from(index).map_err(io::Error::other)?;
-            let len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-            check(libc::bind(fd.as_raw_fd(), (&raw const to).cast(), len))?;
-            Ok(FrameSender(fd))
-        }
+// Commands, types and flags of linux/bpf.h.
+const BPF_MAP_CREATE: libc::c_int = 0;
+const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
+const BPF_PROG_LOAD: libc::c_int = 5;
+const BPF_PROG_TEST_RUN: libc::c_int = 10;
+const BPF_MAP_TYPE_ARRAY: u32 = 2;
+const BPF_PROG_TYPE_XDP: u32 = 6;
+const BPF_F_TEST_XDP_LIVE_FRAMES: u32 = 2;
+
+/// # Safety
+/// `attr` must be what `command` expects, and every address in it be valid for the call.
+unsafe fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<libc::c_int> {
+    // SAFETY: promised by the caller; the size is that of the attribute.
+    let rc = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
+    check(libc::c_int::try_from(rc).unwrap_or(-1))
+}
+
+/// An array of one 8-byte counter that a program can share.
+pub(crate) struct Counter(OwnedFd);
+
+impl Counter {
+    /// At 0.
+    pub(crate) fn new() -> io::Result<Counter> {
+        let mut attr = [BPF_MAP_TYPE_ARRAY, 4, 8, 1];
+        // SAFETY: type, size of key and value, number of elements; no addresses.
+        unsafe { Ok(Counter(OwnedFd::from_raw_fd(bpf(BPF_MAP_CREATE, &mut attr)?))) }
     }
 
-    /// Sends all frames in order.
-    pub(crate) fn send(&self, frames: &mut [[u8; FRAME]; BATCH]) -> io::Result<()> {
-        let mut parts =
-            frames.each_mut().map(|f| libc::iovec { iov_base: f.as_mut_ptr().cast(), iov_len: FRAME });
-        let mut messages = parts.each_mut().map(|part| {
-            // SAFETY: all zero is a valid message header.
-            let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
-            message.msg_hdr.msg_iov = part;
-            message.msg_hdr.msg_iovlen = 1;
-            message
-        });
-        let mut done = 0;
-        while done < BATCH {
-            let rest = &mut messages[done..];
-            // SAFETY: the headers point to parts and frames that live across the call.
-            let sent = unsafe { libc::sendmmsg(self.0.as_raw_fd(), rest.as_mut_ptr(), rest.len() as _, 0) };
-            done += check(sent)? as usize;
+    /// Its number for the instruction that loads its address.
+    pub(crate) fn number(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
+
+    /// Back to 0.
+    pub(crate) fn reset(&self) -> io::Result<()> {
+        let (key, value, map) = (0u32, 0u64, u64::try_from(self.number()).map_err(io::Error::other)?);
+        let mut attr = [map, &raw const key as u64, &raw const value as u64, 0];
+        // SAFETY: map, key, value, flags; both addresses are of locals of the map's sizes.
+        unsafe { bpf(BPF_MAP_UPDATE_ELEM, &mut attr) }.map(drop)
+    }
+}
+
+/// A loaded XDP program.
+pub(crate) struct Program(OwnedFd);
+
+#[repr(C)]
+#[derive(Default)]
+struct Load {
+    kind: u32,
+    count: u32,
+    instructions: u64,
+    license: u64,
+    log: [u32; 2],
+    log_address: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct TestRun {
+    program: u32,
+    value: u32,
+    data_size: [u32; 2],
+    data: [u64; 2],
+    repeat: u32,
+    duration_ns: u32,
+    context_size: [u32; 2],
+    context: [u64; 2],
+    flags: u32,
+    cpu: u32,
+    batch: u32,
+    padding: u32,
+}
+
+impl Program {
+    /// Has the kernel verify and translate it.
+    pub(crate) fn load(instructions: &[Instruction]) -> io::Result<Program> {
+        let count = u32::try_from(instructions.len()).map_err(io::Error::other)?;
+        let (address, license) = (instructions.as_ptr() as u64, c"GPL".as_ptr() as u64);
+        let mut attr = Load { kind: BPF_PROG_TYPE_XDP, count, instructions: address, license, ..Load::default() };
+        // SAFETY: the slice and the literal live across the call; the count is the slice's.
+        unsafe { Ok(Program(OwnedFd::from_raw_fd(bpf(BPF_PROG_LOAD, &mut attr)?))) }
+    }
+
+    /// Runs it `repeat` times on fresh frames that "arrive" on link `index` of the calling thread's
+    /// namespace, 64 per poll as a network card's driver would hand them in; says the nanoseconds per frame.
+    pub(crate) fn receive(&self, frame: &[u8; FRAME], index: u32, repeat: u32) -> io::Result<u32> {
+        // xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let context = [0, FRAME as u32, 0, index, 0, 0];
+        let mut attr = TestRun {
+            program: u32::try_from(self.0.as_raw_fd()).map_err(io::Error::other)?,
+            data_size: [FRAME as u32, 0],
+            data: [frame.as_ptr() as u64, 0],
+            repeat,
+            context_size: [size_of_val(&context) as u32, 0],
+            context: [context.as_ptr() as u64, 0],
+            flags: BPF_F_TEST_XDP_LIVE_FRAMES,
+            batch: BATCH,
+            ..TestRun::default()
+        };
+        // SAFETY: frame and context live across the call and have the sizes given; nothing is written back
+        // but into the attribute.
+        unsafe { bpf(BPF_PROG_TEST_RUN, &mut attr) }?;
+        Ok(attr.duration_ns)
+    }
+}
+
+/// Gives a link of the calling thread's namespace another address.
+pub(crate) fn set_mac(name: &str, mac: [u8; 6]) -> io::Result<()> {
+    // SAFETY: socket() has no pointers; the request is initialised, holds a terminated name, and outlives
+    // the call.
+    unsafe {
+        let fd = check(libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0))?;
+        let fd = OwnedFd::from_raw_fd(fd);
+        let mut req: libc::ifreq = std::mem::zeroed();
+        for (to, from) in req.ifr_name.iter_mut().take(libc::IFNAMSIZ - 1).zip(name.bytes()) {
+            *to = from as libc::c_char;
         }
-        Ok(())
+        req.ifr_ifru.ifru_hwaddr.sa_family = libc::ARPHRD_ETHER;
+        for (to, from) in req.ifr_ifru.ifru_hwaddr.sa_data.iter_mut().zip(mac) {
+            *to = from as libc::c_char;
+        }
+        check(libc::ioctl(fd.as_raw_fd(), libc::SIOCSIFHWADDR, &raw const req)).map(drop)
+    }
+}
+
+/// Number of a link of the calling thread's namespace.
+pub(crate) fn link_index(name: &str) -> io::Result<u32> {
+    let name = CString::new(name).map_err(io::Error::other)?;
+    // SAFETY: a C string that lives across the call.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        index => Ok(index),
     }
 }
 

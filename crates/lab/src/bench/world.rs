@@ -3,8 +3,10 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::config::TARGETS;
+use super::sys::{flush_conntrack, set_mac};
 use crate::netns::{Netns, NetnsError};
 
 /// Address of the service at the far end that nobody tracks.
@@ -72,7 +74,7 @@ impl World {
             mac(CLIENT_MAC)
         );
         for n in 1..=self.wans {
-            let far = mac([2, 0, 0, 1, 0, u8::try_from(n).unwrap_or(0)]);
+            let far = mac(far_mac(n));
             let _ = writeln!(
                 out,
                 "link add w{n} type veth peer name w{n} address {far} netns {peer}\n\
@@ -103,15 +105,22 @@ impl World {
         self.router.nft(table).map_err(|e| e.to_string())
     }
 
-    /// The far end's `w1` drops all it receives; its carrier stays.
-    pub(crate) fn blackhole(&self) -> Result<(), String> {
-        let rule = "insert rule inet sink pre iifname \"w1\" drop\n";
-        self.peer.nft(rule).map_err(|e| e.to_string())
+    /// The far end's `w1` takes another link address, or its own again: what the router sends there is for
+    /// somebody else from one moment to the next, and the carrier stays.
+    pub(crate) fn silence(&self, silent: bool) -> Result<SystemTime, String> {
+        let mut address = far_mac(1);
+        address[2] ^= u8::from(silent);
+        let change = || {
+            let begin = SystemTime::now();
+            set_mac("w1", address).map(|()| begin)
+        };
+        self.peer.run(change).map_err(|e| e.to_string())?.map_err(|e| format!("address of w1: {e}"))
     }
 
-    /// Ends [`World::blackhole`].
-    pub(crate) fn heal(&self) -> Result<(), String> {
-        self.peer.nft(&format!("delete table inet sink\n{SINK}")).map_err(|e| e.to_string())
+    /// The router forgets all connections.
+    pub(crate) fn flush_conntrack(&self) -> Result<(), String> {
+        let flushed = self.router.run(flush_conntrack).map_err(|e| e.to_string())?;
+        flushed.map_err(|e| format!("conntrack: {e}"))
     }
 
     /// Packets the far end has received on all its links.
@@ -123,6 +132,11 @@ impl World {
         // Columns of net/dev: bytes, packets, … received.
         Ok(counts.filter_map(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<u64>().ok()).sum())
     }
+}
+
+/// Link address of the far end's `wN`.
+fn far_mac(n: usize) -> [u8; 6] {
+    [2, 0, 0, 1, 0, u8::try_from(n).unwrap_or(0)]
 }
 
 fn mac(bytes: [u8; 6]) -> String {

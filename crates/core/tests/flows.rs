@@ -1,0 +1,513 @@
+//! What becomes of established flows, of states over reloads and restarts, and what is told: one scenario each.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mwan_config::{Config, Family};
+use mwan_core::*;
+
+/// WANs `a`, `b`, … on `eth0`, `eth1`, …: IPv4, one target, one lost round is enough.
+fn config(wans: &[&str], rest: &str) -> Arc<Config> {
+    let mut text = String::new();
+    for name in wans {
+        let device = format!("eth{}", name.as_bytes()[0] - b'a');
+        writeln!(
+            text,
+            "config interface '{name}'\n option enabled 1\n option device {device}\n option family ipv4\n \
+             list track_ip 8.8.8.8\n option interval 1\n option timeout 1\n option up 1\n option down 1"
+        )
+        .unwrap();
+    }
+    text.push_str(rest);
+    let loaded = mwan_config::parse("test", text.as_bytes());
+    assert!(!loaded.has_errors(), "{:?}", loaded.diagnostics);
+    Arc::new(loaded.config)
+}
+
+/// `a` before `b` for everything.
+const FAILOVER: &str = "
+config member 'a1'
+ option interface 'a'
+ option metric 1
+config member 'b2'
+ option interface 'b'
+ option metric 2
+config policy 'failover'
+ list use_member 'a1'
+ list use_member 'b2'
+config rule 'all'
+ option use_policy 'failover'
+";
+
+fn network() -> NetView {
+    let mut net = NetView::default();
+    for number in 0..3u8 {
+        let ip = [100, 64, number, 2].into();
+        let address = Address { ip, prefix_len: 24, peer: None, global: true, preferred: true };
+        let link = Link {
+            index: number.into(),
+            up: true,
+            carrier: true,
+            point_to_point: false,
+            addresses: vec![address],
+        };
+        let device = format!("eth{number}");
+        net.links.insert(device.clone(), link);
+        let gateway = Some([100, 64, number, 1].into());
+        net.defaults.push(DefaultRoute { family: Family::V4, metric: 0, table: 254, device, gateway });
+    }
+    net
+}
+
+/// A core, its clock, the rounds on the wire and an obedient writer that can be told to wait.
+struct Rig {
+    core: Core,
+    now: Time,
+    rounds: Vec<ProbeRequest>,
+    effects: Vec<Effect>,
+    writing: bool,
+}
+
+impl Rig {
+    fn new(config: Arc<Config>) -> Self {
+        Rig::resumed(config, Memory::default())
+    }
+
+    fn resumed(config: Arc<Config>, memory: Memory) -> Self {
+        let core = Core::new(Platform { translate: false }, config, memory);
+        let mut rig = Rig { core, now: Time::from_ms(1), rounds: vec![], effects: vec![], writing: true };
+        rig.feed(Event::Network(Arc::new(network())));
+        rig
+    }
+
+    fn feed(&mut self, event: Event) {
+        let out = self.core.handle(self.now, event);
+        for effect in out.effects {
+            if let Effect::Probe(request) = &effect {
+                self.rounds.retain(|r| r.path != request.path);
+                self.rounds.push(request.clone());
+            }
+            self.effects.push(effect);
+        }
+        if out.desired.is_some() && self.writing {
+            self.applied();
+        }
+    }
+
+    fn applied(&mut self) {
+        let generation = self.core.desired().unwrap().generation;
+        self.feed(Event::Applied { generation });
+    }
+
+    fn key(&self, name: &str) -> PathKey {
+        PathKey { id: self.core.wan(name).unwrap().0, family: Family::V4 }
+    }
+
+    fn round(&mut self, name: &str) -> (PathKey, u64) {
+        let key = self.key(name);
+        self.pass(Duration::from_millis(1100));
+        (key, self.rounds.iter().find(|r| r.path == key).unwrap().round)
+    }
+
+    /// Time passes; what is due is done, and what nobody answers is lost. Other paths keep answering.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.core.handle(self.now, Event::Tick).wake_at.filter(|at| *at <= end) {
+            self.now = at;
+            self.feed(Event::Tick);
+        }
+        self.now = end;
+        self.feed(Event::Tick);
+    }
+
+    fn lose(&mut self, name: &str) {
+        let key = self.key(name);
+        let round = self.rounds.iter().find(|r| r.path == key).unwrap().round;
+        self.feed(Event::Probe(ProbeReport::Failed {
+            path: key,
+            round,
+            target: 0,
+            sequence: 0,
+            error: "lost".into(),
+        }));
+    }
+
+    fn answer(&mut self, name: &str) {
+        let key = self.key(name);
+        let round = self.rounds.iter().find(|r| r.path == key).unwrap().round;
+        self.feed(Event::Probe(ProbeReport::Reply {
+            path: key,
+            round,
+            target: 0,
+            sequence: 0,
+            rtt: Duration::ZERO,
+        }));
+    }
+
+    fn state(&self, name: &str) -> State {
+        self.core.path(self.key(name)).unwrap().state
+    }
+
+    /// Deletions asked for since the last call.
+    fn deletions(&mut self) -> Vec<Effect> {
+        let all = std::mem::take(&mut self.effects).into_iter();
+        all.filter(|e| matches!(e, Effect::FlushPath(_) | Effect::MoveMisplaced(_))).collect()
+    }
+}
+
+/// A packet from the LAN to the internet.
+fn packet(destination: &str) -> Packet {
+    Packet {
+        source: "192.168.1.10".parse().unwrap(),
+        destination: destination.parse().unwrap(),
+        protocol: 6,
+        source_port: Some(50000),
+        destination_port: Some(443),
+        input: None,
+    }
+}
+
+#[test]
+fn flows_of_a_dead_path_are_deleted_after_the_new_policy_is_applied_and_once_more() {
+    let mut rig = Rig::new(config(&["a", "b"], FAILOVER));
+    rig.writing = false;
+    rig.deletions();
+    rig.lose("a");
+    assert_eq!(rig.state("a"), State::Offline);
+    assert_eq!(rig.deletions(), [], "I5: nothing before the policy is in the kernel");
+    rig.feed(Event::Tick);
+    assert_eq!(rig.deletions(), []);
+    rig.applied();
+    let flush = Effect::FlushPath(rig.key("a"));
+    assert_eq!(rig.deletions(), [flush.clone()]);
+    rig.feed(Event::Tick);
+    assert_eq!(rig.deletions(), [], "not at every event");
+    rig.now = rig.now + Duration::from_secs(1);
+    rig.answer("b");
+    assert_eq!(rig.deletions(), [flush], "the second pass takes what crossed the switch");
+    rig.now = rig.now + Duration::from_secs(1);
+    rig.feed(Event::Tick);
+    assert!(rig.deletions().iter().all(|e| *e != Effect::FlushPath(rig.key("a"))), "and no third");
+}
+
+#[test]
+fn without_anything_better_flows_are_kept_until_something_better_appears() {
+    let mut rig = Rig::new(config(&["a", "b"], FAILOVER));
+    rig.lose("b");
+    assert_eq!(rig.deletions(), [Effect::FlushPath(rig.key("b"))]);
+    rig.lose("a");
+    assert_eq!(rig.deletions(), [], "I11: both are dead");
+    rig.round("b");
+    rig.effects.clear();
+    rig.answer("b");
+    let wanted = [Effect::FlushPath(rig.key("a"))];
+    assert_eq!(rig.deletions(), wanted, "b is back: what hung on a moves");
+}
+
+#[test]
+fn a_path_that_returns_before_the_apply_keeps_its_flows() {
+    let mut rig = Rig::new(config(&["a", "b"], FAILOVER));
+    rig.writing = false;
+    rig.lose("a");
+    rig.round("a");
+    rig.effects.clear();
+    rig.answer("a");
+    assert_eq!(rig.state("a"), State::Online);
+    rig.applied();
+    assert!(!rig.deletions().contains(&Effect::FlushPath(rig.key("a"))), "I11: healthy");
+}
+
+#[test]
+fn a_policy_without_alternative_keeps_its_flows_although_another_one_moves() {
+    let only = "
+config member 'only_a'
+ option interface 'a'
+config policy 'only'
+ list use_member 'only_a'
+config rule 'special'
+ option dest_ip 1.1.1.1
+ option use_policy 'only'
+";
+    let mut rig = Rig::new(config(&["a", "b"], &format!("{only}{FAILOVER}")));
+    rig.deletions();
+    rig.lose("a");
+    let key = rig.key("a");
+    assert_eq!(rig.deletions(), [Effect::MoveMisplaced(key)], "I11: flow by flow");
+    assert!(!rig.core.misplaced(key, &packet("1.1.1.1")));
+    assert!(rig.core.misplaced(key, &packet("9.9.9.9")));
+}
+
+#[test]
+fn a_policy_that_no_rule_uses_does_not_count() {
+    let unused = "
+config member 'only_a'
+ option interface 'a'
+config policy 'unused'
+ list use_member 'only_a'
+";
+    let mut rig = Rig::new(config(&["a", "b"], &format!("{unused}{FAILOVER}")));
+    rig.deletions();
+    rig.lose("a");
+    assert_eq!(rig.deletions(), [Effect::FlushPath(rig.key("a"))]);
+}
+
+#[test]
+fn flows_of_a_removed_interface_are_moved() {
+    let mut rig = Rig::new(config(&["a", "b"], FAILOVER));
+    let key = rig.key("a");
+    rig.deletions();
+    let alone = "
+config member 'b2'
+ option interface 'b'
+config policy 'failover'
+ list use_member 'b2'
+config rule 'all'
+ option use_policy 'failover'
+";
+    rig.feed(Event::Configure(config(&["b"], alone)));
+    assert_eq!(rig.deletions(), [Effect::MoveMisplaced(key)]);
+    assert!(rig.core.misplaced(key, &packet("9.9.9.9")));
+    assert_eq!(rig.core.wan("b").unwrap().0, 2, "I10: b keeps its id");
+}
+
+/// Failback of `a` while `b` carries, with `option failback` of `b`.
+fn failback(option: &str) -> (Rig, Vec<Effect>) {
+    let text =
+        format!("{FAILOVER}config interface 'b'\n option failback '{option}'\n option failback_drain 30\n");
+    let mut rig = Rig::new(config(&["a", "b"], &text));
+    rig.lose("a");
+    rig.round("a");
+    rig.answer("b");
+    rig.deletions();
+    rig.answer("a");
+    assert_eq!(rig.state("a"), State::Online);
+    let at_once = rig.deletions();
+    (rig, at_once)
+}
+
+#[test]
+fn failback_keep_leaves_flows_where_they_are() {
+    let (mut rig, at_once) = failback("keep");
+    assert_eq!(at_once, []);
+    rig.now = rig.now + Duration::from_secs(3600);
+    rig.feed(Event::Tick);
+    assert!(!rig.deletions().iter().any(|e| matches!(e, Effect::MoveMisplaced(_))));
+}
+
+#[test]
+fn failback_move_now_moves_twice_within_a_second() {
+    let (mut rig, at_once) = failback("move-now");
+    let moved = Effect::MoveMisplaced(rig.key("b"));
+    assert_eq!(at_once, [moved.clone()]);
+    rig.now = rig.now + Duration::from_secs(1);
+    rig.answer("b");
+    assert_eq!(rig.deletions(), [moved]);
+    assert!(rig.core.misplaced(rig.key("b"), &packet("9.9.9.9")));
+    assert!(!rig.core.misplaced(rig.key("a"), &packet("9.9.9.9")), "it is where it belongs");
+}
+
+#[test]
+fn failback_drain_moves_after_its_limit_unless_it_is_needed_again() {
+    let (mut rig, at_once) = failback("drain");
+    assert_eq!(at_once, []);
+    rig.now = rig.now + Duration::from_secs(29);
+    rig.answer("b");
+    assert_eq!(rig.deletions(), []);
+    rig.round("b");
+    rig.answer("b");
+    rig.answer("a");
+    assert!(rig.deletions().contains(&Effect::MoveMisplaced(rig.key("b"))));
+}
+
+#[test]
+fn a_reload_to_keep_calls_a_drain_off() {
+    let (mut rig, _) = failback("drain");
+    rig.feed(Event::Configure(config(&["a", "b"], FAILOVER)));
+    rig.now = rig.now + Duration::from_secs(60);
+    rig.feed(Event::Tick);
+    assert!(!rig.deletions().contains(&Effect::MoveMisplaced(rig.key("b"))));
+}
+
+#[test]
+fn a_flow_is_not_misplaced_if_what_conntrack_does_not_know_may_decide() {
+    let guests = "
+config member 'b1'
+ option interface 'b'
+config policy 'only_b'
+ list use_member 'b1'
+config rule 'guests'
+ option src_iface 'br-guest'
+ option use_policy 'only_b'
+";
+    let mut rig = Rig::new(config(&["a", "b"], &format!("{guests}{FAILOVER}")));
+    let mut net = network();
+    let bridge = Link { index: 9, up: true, carrier: true, ..Link::default() };
+    net.links.insert("br-guest".into(), bridge);
+    rig.feed(Event::Network(Arc::new(net)));
+    assert!(!rig.core.misplaced(rig.key("b"), &packet("9.9.9.9")), "a guest's flow belongs on b");
+    assert!(!rig.core.misplaced(rig.key("a"), &packet("9.9.9.9")), "anybody else's on a");
+    let third = PathKey { id: 7, family: Family::V4 };
+    assert!(rig.core.misplaced(third, &packet("9.9.9.9")), "nobody's on a third");
+}
+
+#[test]
+fn flows_from_outside_and_to_local_networks_are_never_misplaced() {
+    let mut rig = Rig::new(config(&["a", "b"], FAILOVER));
+    let mut net = network();
+    net.connected = Arc::new(["192.168.1.0/24".parse().unwrap()].into());
+    rig.feed(Event::Network(Arc::new(net)));
+    let b = rig.key("b");
+    assert!(rig.core.misplaced(b, &packet("9.9.9.9")));
+    assert!(!rig.core.misplaced(b, &packet("100.64.1.2")), "to our own address on b");
+    assert!(!rig.core.misplaced(b, &packet("192.168.1.77")), "forwarded to the LAN");
+}
+
+#[test]
+fn a_restart_takes_states_over_and_deletes_nothing_of_a_healthy_path() {
+    let mut rig = Rig::new(config(&["a", "b"], FAILOVER));
+    rig.lose("b");
+    rig.answer("a");
+    let memory = rig.core.memory();
+    let mut rig = Rig::resumed(config(&["a", "b"], FAILOVER), memory);
+    assert_eq!((rig.state("a"), rig.state("b")), (State::Online, State::Offline));
+    assert_eq!(rig.core.path(rig.key("b")).unwrap().reason.code(), "resumed");
+    assert!(!rig.deletions().contains(&Effect::FlushPath(rig.key("a"))));
+    rig.answer("a");
+    assert!(!rig.deletions().contains(&Effect::FlushPath(rig.key("a"))));
+}
+
+#[test]
+fn a_process_that_ends_before_it_has_seen_the_network_passes_its_memory_on() {
+    let mut rig = Rig::new(config(&["a", "b"], FAILOVER));
+    rig.lose("a");
+    let memory = rig.core.memory();
+    let blind = Core::new(Platform { translate: false }, config(&["a", "b"], FAILOVER), memory);
+    let rig = Rig::resumed(config(&["a", "b"], FAILOVER), blind.memory());
+    assert_eq!(rig.state("a"), State::Offline);
+}
+
+#[test]
+fn a_reload_keeps_states_and_a_shorter_interval_counts_at_once() {
+    let slow = config(&["a", "b"], &format!("{FAILOVER}config interface 'a'\n option interval 3600\n"));
+    let mut rig = Rig::new(slow);
+    rig.answer("a");
+    rig.lose("b");
+    rig.feed(Event::Configure(config(&["a", "b"], FAILOVER)));
+    assert_eq!((rig.state("a"), rig.state("b")), (State::Online, State::Offline));
+    let before = rig.rounds.iter().find(|r| r.path == rig.key("a")).unwrap().round;
+    rig.pass(Duration::from_secs(2));
+    assert!(rig.rounds.iter().find(|r| r.path == rig.key("a")).unwrap().round > before);
+}
+
+#[test]
+fn an_untracked_path_is_up_only_while_its_device_is() {
+    let untracked = "
+config interface 'c'
+ option enabled 1
+ option device eth2
+ option family ipv4
+";
+    let mut rig = Rig::new(config(&["a", "b"], &format!("{untracked}{FAILOVER}")));
+    let of = |rig: &Rig| (rig.state("c"), rig.core.path(rig.key("c")).unwrap().reason.code());
+    assert_eq!(of(&rig), (State::Online, "not_tracked"));
+    let mut net = network();
+    net.links.remove("eth2");
+    rig.feed(Event::Network(Arc::new(net)));
+    assert_eq!(of(&rig), (State::Disabled, "no_device"));
+    rig.feed(Event::Network(Arc::new(network())));
+    assert_eq!(of(&rig), (State::Online, "not_tracked"));
+}
+
+#[test]
+fn tracking_that_begins_or_ends_by_a_reload_changes_reason_and_prober() {
+    let without = config(&["a", "b"], FAILOVER);
+    let mut without = (*without).clone();
+    without.interfaces[0].tracking.targets.clear();
+    let mut rig = Rig::new(config(&["a", "b"], FAILOVER));
+    rig.lose("a");
+    rig.effects.clear();
+    rig.feed(Event::Configure(Arc::new(without)));
+    let status = rig.core.path(rig.key("a")).unwrap();
+    assert_eq!((status.state, status.reason.code()), (State::Online, "not_tracked"));
+    assert!(rig.effects.contains(&Effect::StopProbes(rig.key("a"))));
+    rig.feed(Event::Configure(config(&["a", "b"], FAILOVER)));
+    let status = rig.core.path(rig.key("a")).unwrap();
+    assert_eq!((status.state, status.reason.code()), (State::Online, "assumed_online"));
+}
+
+#[test]
+fn reports_to_an_earlier_life_of_a_path_do_not_count() {
+    let mut rig = Rig::new(config(&["a", "b"], FAILOVER));
+    let key = rig.key("a");
+    let old = rig.rounds.iter().find(|r| r.path == key).unwrap().round;
+    for event in [Event::IfDown("a".into()), Event::IfUp("a".into())] {
+        rig.feed(event);
+    }
+    let stale = |path| ProbeReport::Failed { path, round: old, target: 0, sequence: 0, error: "old".into() };
+    rig.feed(Event::Probe(stale(key)));
+    assert_eq!(rig.state("a"), State::Online);
+    rig.feed(Event::Configure(config(&["b"], "")));
+    rig.feed(Event::Configure(config(&["a", "b"], FAILOVER)));
+    rig.feed(Event::Probe(stale(key)));
+    assert_eq!(rig.state("a"), State::Online);
+    assert!(rig.effects.contains(&Effect::StopProbes(key)));
+}
+
+#[test]
+fn another_device_for_the_same_interface_starts_its_tracking_over() {
+    let mut rig = Rig::new(config(&["a", "b"], FAILOVER));
+    rig.lose("a");
+    let mut moved = (*config(&["a", "b"], FAILOVER)).clone();
+    moved.interfaces[0].device = Some("eth2".into());
+    rig.feed(Event::Configure(Arc::new(moved)));
+    assert_eq!(rig.state("a"), State::Online, "eth2 has not failed");
+    assert!(rig.rounds.iter().any(|r| r.path == rig.key("a") && r.device == "eth2"));
+}
+
+#[test]
+fn globally_disabled_wants_nothing() {
+    let off = format!("config globals 'globals'\n option enabled 0\n{FAILOVER}");
+    let rig = Rig::new(config(&["a", "b"], &off));
+    let desired = rig.core.desired().unwrap();
+    assert!(desired.interfaces.is_empty() && desired.policies.is_empty() && desired.rules.is_empty());
+}
+
+#[test]
+fn unknown_names_are_not_remembered() {
+    let mut rig = Rig::new(config(&["a", "b"], FAILOVER));
+    rig.feed(Event::IfDown("nobody".into()));
+    assert!(rig.core.memory().taken_down.is_empty());
+    rig.feed(Event::IfDown("a".into()));
+    assert_eq!(rig.core.memory().taken_down.len(), 1);
+    rig.feed(Event::Configure(config(&["b"], "")));
+    assert!(rig.core.memory().taken_down.is_empty(), "what is gone cannot be down");
+}
+
+#[test]
+fn a_loss_says_since_when() {
+    let mut rig = Rig::new(config(&["a", "b"], FAILOVER));
+    let started = rig.now;
+    rig.pass(Duration::from_millis(1500));
+    let key = rig.key("a");
+    let Reason::ProbesLost { since, bad_rounds } = rig.core.path(key).unwrap().reason.clone() else {
+        panic!("{:?}", rig.core.path(key))
+    };
+    assert_eq!((since, bad_rounds), (started, 1), "the start of the first bad round");
+}
+
+#[test]
+fn what_did_not_change_is_shared() {
+    let mut rig = Rig::new(config(&["a", "b"], FAILOVER));
+    let before = rig.core.desired().unwrap().clone();
+    rig.feed(Event::Network(Arc::new(network())));
+    assert_eq!(rig.core.desired().unwrap().generation, before.generation, "the same network is no news");
+    rig.lose("a");
+    let after = rig.core.desired().unwrap();
+    assert!(Arc::ptr_eq(&before.rules, &after.rules));
+    assert!(Arc::ptr_eq(&before.interfaces, &after.interfaces));
+    assert!(Arc::ptr_eq(&before.connected, &after.connected));
+    assert!(!Arc::ptr_eq(&before.policies, &after.policies));
+}
