@@ -240,9 +240,19 @@ impl Kernel {
     pub(crate) fn forward(&self, skb: &mut Skb) -> Out {
         let base = if skb.packet.input.is_some() { "prerouting" } else { "output" };
         if let Some(table) = self.table.as_ref().filter(|t| t.chains.contains_key(base)) {
-            run(table, base, skb, 0);
+            walk(table, base, skb, &mut vec![]);
         }
         self.route(skb)
+    }
+
+    /// The chains a packet goes through.
+    pub(crate) fn trace(&self, skb: &mut Skb) -> Vec<String> {
+        let base = if skb.packet.input.is_some() { "prerouting" } else { "output" };
+        let mut chains = vec![];
+        if let Some(table) = &self.table {
+            walk(table, base, skb, &mut chains);
+        }
+        chains.into_iter().map(str::to_owned).collect()
     }
 
     fn route(&self, skb: &Skb) -> Out {
@@ -275,9 +285,11 @@ impl Kernel {
 }
 
 /// Evaluates a chain. `true`: evaluation of the hook is over.
-fn run(table: &KTable, chain: &str, skb: &mut Skb, depth: u32) -> bool {
-    assert!(depth < 16, "endless evaluation in {chain}");
-    for rule in &table.chains[chain].rules {
+fn walk<'t>(table: &'t KTable, chain: &str, skb: &mut Skb, chains: &mut Vec<&'t str>) -> bool {
+    assert!(chains.len() < 16, "endless evaluation in {chain}");
+    let (name, chain) = table.chains.get_key_value(chain).expect("the kernel keeps no dangling verdicts");
+    chains.push(name);
+    for rule in &chain.rules {
         for statement in &rule.statements {
             let verdict = match evaluate(table, statement, skb) {
                 Go::Next => continue,
@@ -289,9 +301,9 @@ fn run(table: &KTable, chain: &str, skb: &mut Skb, depth: u32) -> bool {
                 // Base chains are left by `return`, and `goto` never comes back: both end here because
                 // nothing of ours is reached by `jump`.
                 Verdict::Return => return false,
-                Verdict::Goto(to) => return run(table, &to, skb, depth + 1),
+                Verdict::Goto(to) => return walk(table, &to, skb, chains),
                 Verdict::Jump(to) => {
-                    if run(table, &to, skb, depth + 1) {
+                    if walk(table, &to, skb, chains) {
                         return true;
                     }
                 }

@@ -298,7 +298,18 @@ impl Reference {
                 p.seen = true;
                 // Losing the link counts twice as much as losing the address; what the owner does not at all.
                 let link_is_fine = view.links.get(&device).is_none_or(|l| l.up && l.carrier);
-                changed(p, was, if down { 0 } else if link_is_fine { 1 } else { 2 }, now);
+                changed(
+                    p,
+                    was,
+                    if down {
+                        0
+                    } else if link_is_fine {
+                        1
+                    } else {
+                        2
+                    },
+                    now,
+                );
             }
         }
         self.memory.clear();

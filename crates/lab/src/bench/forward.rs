@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use super::config::{Shape, rule_network, rule_port};
 use super::daemon::{Running, Setup};
-use super::inject::{Injector, frame};
+use super::inject::{DESTINATIONS, Injector, frame};
 use super::sys::pin_to_last_core;
 use super::table::{Row, Series};
-use super::world::{SERVICE, SERVICE_PORT, World};
+use super::world::{CROWD, SERVICE_PORT, World};
 
 /// Pairs of slices.
 const PAIRS: usize = 21;
@@ -23,8 +23,8 @@ const WARM_UP: usize = 2;
 const CALL: u32 = 4096;
 /// Calls of a slice.
 const CALLS: u32 = 5;
-/// Known flows.
-const FLOWS: u32 = 64;
+/// Known flows: one to each destination.
+const FLOWS: u32 = DESTINATIONS as u32;
 /// Source ports for new ones; a slice uses each once at most.
 const PORTS: u32 = 32_768;
 
@@ -62,9 +62,9 @@ pub(crate) fn new_connections(mwan: &Path) -> Result<Vec<Row>, String> {
     let middle = |rules: usize| {
         let n = rules / 2 + 1; // odd: balanced, as the last rule
         let [a, b] = rule_network(n);
-        Load::New { to: [203, a, b, 10], port: rule_port(n) }
+        Load::New { to: [203, a, b, 0], port: rule_port(n) }
     };
-    let last = Load::New { to: SERVICE, port: SERVICE_PORT };
+    let last = Load::New { to: CROWD, port: SERVICE_PORT };
     let cases = [
         (2, 300, last, "last", 1.30, ["2.20", "2.34"]),
         (30, 300, last, "last", 1.35, ["3.20", "3.40"]),
@@ -128,7 +128,7 @@ fn compare(mwan: &Path, wans: usize, rules: usize, load: Load) -> Result<Outcome
 fn alternate(plain: &Side, managed: &Side, load: Load) -> Result<Outcome, String> {
     let core = pin_to_last_core().map_err(|e| format!("cannot stay on one core: {e}"))?;
     let (to, port, flows) = match load {
-        Load::Established => (SERVICE, SERVICE_PORT, FLOWS),
+        Load::Established => (CROWD, SERVICE_PORT, FLOWS),
         Load::New { to, port } => (to, port, PORTS),
     };
     let source = Injector::new(frame(to, port, 18), flows).map_err(no_source)?;
@@ -175,19 +175,14 @@ impl Side {
     /// Sends one empty datagram per flow and has the far end answer it.
     fn establish(&self) -> Result<(), String> {
         self.world.flush_conntrack()?;
-        let address = (std::net::Ipv4Addr::from(SERVICE), SERVICE_PORT);
         let fail = |e: std::io::Error| format!("far end: {e}");
-        let socket = self.world.peer.run(|| UdpSocket::bind(address)).map_err(|e| e.to_string())?;
-        let socket = socket.map_err(fail)?;
-        socket.set_read_timeout(Some(Duration::from_secs(2))).map_err(fail)?;
-        let empty = Injector::new(frame(SERVICE, SERVICE_PORT, 0), FLOWS).map_err(no_source)?;
-        // A few at a time: each takes a whole page of the socket's buffer.
-        for _ in 0..FLOWS / 16 {
-            self.receive(&empty, 1, 16)?;
-            for _ in 0..16 {
-                let (_, from) = socket.recv_from(&mut []).map_err(|e| format!("a flow did not arrive: {e}"))?;
-                socket.send_to(&[], from).map_err(fail)?;
-            }
+        let sockets = self.world.peer.run(|| (0..DESTINATIONS).map(answering).collect::<Result<Vec<_>, _>>());
+        let sockets = sockets.map_err(|e| e.to_string())?.map_err(fail)?;
+        let empty = Injector::new(frame(CROWD, SERVICE_PORT, 0), FLOWS).map_err(no_source)?;
+        self.receive(&empty, 1, FLOWS)?;
+        for socket in &sockets {
+            let (_, from) = socket.recv_from(&mut []).map_err(|e| format!("a flow did not arrive: {e}"))?;
+            socket.send_to(&[], from).map_err(fail)?;
         }
         Ok(())
     }
@@ -219,11 +214,19 @@ impl Side {
 
     /// The same frames to another link address: the router drops them as soon as it sees them.
     fn source_alone(&self) -> Result<f64, String> {
-        let mut other = frame(SERVICE, SERVICE_PORT, 18);
+        let mut other = frame(CROWD, SERVICE_PORT, 18);
         other[5] ^= 0x80;
         let source = Injector::new(other, FLOWS).map_err(no_source)?;
         Ok(Series::new(self.receive(&source, CALLS, CALL)?)?.median())
     }
+}
+
+/// A socket of the far end at one of its many addresses.
+fn answering(last: u8) -> std::io::Result<UdpSocket> {
+    let [a, b, c, _] = CROWD;
+    let socket = UdpSocket::bind((std::net::Ipv4Addr::new(a, b, c, last), SERVICE_PORT))?;
+    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+    Ok(socket)
 }
 
 fn no_source(error: std::io::Error) -> String {

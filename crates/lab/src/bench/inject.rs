@@ -2,7 +2,9 @@
 //!
 //! A packet socket at the client would cost as much per packet as the router does, and hand them over one by
 //! one. Instead the kernel's own XDP test run (`BPF_F_TEST_XDP_LIVE_FRAMES`) receives frames on the router's
-//! link, 64 per poll, after a program of some thirty instructions has written header and source port.
+//! link, 64 per poll, after a program of some forty instructions has written header, source port and
+//! destination. No two packets in a row have the same destination: for those the kernel would take the route
+//! of the one before (`ip_extract_route_hint`), which happens to no router with more than one user.
 
 use std::io;
 
@@ -22,6 +24,7 @@ const MOVE: u8 = 0xbf;
 const MOVE_CONSTANT: u8 = 0xb7;
 const ADD_CONSTANT: u8 = 0x07;
 const AND_CONSTANT: u8 = 0x57;
+const XOR_CONSTANT: u8 = 0xa7;
 const TO_BIG_ENDIAN: u8 = 0xdc;
 const JUMP_IF_GREATER: u8 = 0x2d;
 const EXIT: u8 = 0x95;
@@ -29,10 +32,14 @@ const EXIT: u8 = 0x95;
 const PSEUDO_MAP_VALUE: u8 = 2;
 const XDP_DROP: i32 = 1;
 const XDP_PASS: i32 = 2;
-/// Where the source port is in a frame.
+// Where things are in a frame.
+const IP_ID_AT: i16 = 18;
+const DESTINATION_END_AT: i16 = 32;
 const SOURCE_PORT_AT: i16 = 34;
+/// Destinations differ in the last bits of their last byte.
+pub(crate) const DESTINATIONS: u8 = 64;
 
-/// A stream of UDP datagrams of the client.
+/// A stream of UDP datagrams of the client, to [`DESTINATIONS`] addresses in turn.
 pub(crate) struct Injector {
     frame: [u8; FRAME],
     counter: Counter,
@@ -59,8 +66,8 @@ impl Injector {
     }
 }
 
-/// Writes the whole frame (the kernel recycles pages as the last packet left them), the next source port,
-/// and passes it on.
+/// Writes the whole frame (the kernel recycles pages as the last packet left them), the next source port and
+/// destination, and passes it on.
 fn program(frame: &[u8; FRAME], flows: u32, counter: &Counter) -> Vec<Instruction> {
     let op = |code, to: u8, from: u8, offset, constant| {
         Instruction { code, registers: from << 4 | to, offset, constant }
@@ -85,6 +92,16 @@ fn program(frame: &[u8; FRAME], flows: u32, counter: &Counter) -> Vec<Instructio
         op(MOVE, 7, 6, 0, 0),
         op(ADD_CONSTANT, 7, 0, 0, 1),
         op(STORE_WORD, 5, 7, 0, 0),
+        op(MOVE, 8, 6, 0, 0),
+        op(AND_CONSTANT, 8, 0, 0, i32::from(DESTINATIONS - 1)),
+        op(MOVE, 9, 8, 0, 0),
+        op(ADD_CONSTANT, 9, 0, 0, i32::from(u16::from_be_bytes([frame[32], frame[33]]))),
+        op(TO_BIG_ENDIAN, 9, 0, 0, 16),
+        op(STORE_HALF, 2, 9, DESTINATION_END_AT, 0),
+        // The checksum of the header stays: what the destination gains the identification loses.
+        op(XOR_CONSTANT, 8, 0, 0, 0xFFFF),
+        op(TO_BIG_ENDIAN, 8, 0, 0, 16),
+        op(STORE_HALF, 2, 8, IP_ID_AT, 0),
         op(AND_CONSTANT, 6, 0, 0, mask),
         op(ADD_CONSTANT, 6, 0, 0, i32::from(PORT_FIRST)),
         op(TO_BIG_ENDIAN, 6, 0, 0, 16),
@@ -99,7 +116,8 @@ fn program(frame: &[u8; FRAME], flows: u32, counter: &Counter) -> Vec<Instructio
     out
 }
 
-/// A UDP datagram of the client with `content` bytes in it (at most 18), addressed to the router's link.
+/// A UDP datagram of the client with `content` bytes in it (at most 18), addressed to the router's link and
+/// the first destination.
 pub(crate) fn frame(to: [u8; 4], port: u16, content: u16) -> [u8; FRAME] {
     let mut out = [0; FRAME];
     out[0..6].copy_from_slice(&ROUTER_MAC);
@@ -107,6 +125,7 @@ pub(crate) fn frame(to: [u8; 4], port: u16, content: u16) -> [u8; FRAME] {
     out[12..14].copy_from_slice(&0x0800u16.to_be_bytes());
     out[14] = 0x45;
     out[16..18].copy_from_slice(&(28 + content).to_be_bytes());
+    out[18..20].copy_from_slice(&[0xFF, 0xFF]); // the identification of the first destination
     out[22] = 64;
     out[23] = 17;
     out[26..30].copy_from_slice(&CLIENT);

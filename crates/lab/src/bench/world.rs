@@ -11,6 +11,8 @@ use crate::netns::{Netns, NetnsError};
 
 /// Address of the service at the far end that nobody tracks.
 pub(crate) const SERVICE: [u8; 4] = [198, 51, 100, 10];
+/// Addresses of the far end for packets by the million, as a network of 64.
+pub(crate) const CROWD: [u8; 4] = [198, 18, 0, 0];
 /// The client's address.
 pub(crate) const CLIENT: [u8; 4] = [10, 99, 0, 2];
 /// The client's link address.
@@ -87,7 +89,8 @@ impl World {
     }
 
     fn peer_batch(&self) -> String {
-        let mut out = String::from("link set lo up\n");
+        let crowd = std::net::Ipv4Addr::from(CROWD);
+        let mut out = format!("link set lo up\nroute add local {crowd}/26 dev lo\n");
         let service = std::net::Ipv4Addr::from(SERVICE).to_string();
         for address in TARGETS.iter().copied().chain([service.as_str()]) {
             let _ = writeln!(out, "addr add {address}/32 dev lo");

@@ -1,0 +1,261 @@
+//! Properties of grouping and of diffs, on small random inputs that shrink.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_types, dead_code)]
+
+#[path = "simulation/damage.rs"]
+mod damage;
+#[path = "simulation/kernel.rs"]
+mod kernel;
+#[path = "simulation/rng.rs"]
+mod rng;
+#[path = "simulation/setup.rs"]
+mod setup;
+#[path = "simulation/world.rs"]
+mod world;
+
+use std::sync::Arc;
+
+use kernel::{Kernel, Skb, steps};
+use mwan_compile::nft::{NftOp, Statement};
+use mwan_compile::{Program, cleanup, compile, diff, diff_observed};
+use mwan_config::*;
+use mwan_core::{Core, Decision, Desired, DesiredRule, Event, Marks, MasqueradePlan, Packet, Platform, Time};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+fn location() -> Location {
+    Location { file: "test".into(), line: 0 }
+}
+
+fn range(first: &str, last: &str) -> AddressRange {
+    AddressRange { first: setup::ip(first), last: setup::ip(last) }
+}
+
+/// Few values that overlap in many ways.
+fn addresses() -> impl Strategy<Value = Option<AddressMatch>> {
+    let pool = vec![
+        range("10.0.0.0", "10.0.0.255"),
+        range("10.0.0.0", "10.0.0.1"),
+        range("10.0.0.1", "10.0.0.1"),
+        range("10.0.0.2", "10.0.0.3"),
+        range("10.0.0.3", "10.0.0.9"),
+        range("0.0.0.0", "255.255.255.255"),
+        range("fd00::", "fd00::ff"),
+        range("fd00::1", "fd00::1"),
+    ];
+    let some = (prop::collection::vec(select(pool), 1..3), prop::bool::weighted(0.2))
+        .prop_map(|(ranges, negated)| AddressMatch { ranges, negated });
+    prop::option::of(some)
+}
+
+fn ports() -> impl Strategy<Value = Vec<PortRange>> {
+    let pool = [(80, 80), (1, 80), (80, 90), (443, 443), (0, 65535), (81, 81)];
+    let range = select(pool.to_vec()).prop_map(|(first, last)| PortRange { first, last });
+    prop::collection::vec(range, 0..3)
+}
+
+fn rule() -> impl Strategy<Value = DesiredRule> {
+    let protocols = select(vec![vec![], vec![6], vec![17], vec![6, 17], vec![1]]);
+    let device = prop::option::weighted(0.15, select(vec!["lan0".to_owned(), "lan1".to_owned()]));
+    let families =
+        select(vec![Families::ALL, Families { v4: true, v6: false }, Families { v4: false, v6: true }]);
+    (protocols, addresses(), addresses(), ports(), ports(), device, families).prop_map(
+        |(protocols, source, destination, source_ports, destination_ports, source_device, families)| {
+            let has_ports = !protocols.is_empty() && !protocols.contains(&1);
+            let ports = |ports| if has_ports { ports } else { vec![] };
+            let rule = Rule {
+                name: String::new(),
+                families,
+                protocols,
+                source,
+                destination,
+                source_ports: ports(source_ports),
+                destination_ports: ports(destination_ports),
+                source_interface: source_device.clone(),
+                destination_set: None,
+                source_set: None,
+                sticky: None,
+                logging: false,
+                target: Target::Direct(LastResort::Default),
+                location: location(),
+            };
+            DesiredRule { rule, source_device }
+        },
+    )
+}
+
+fn desired(rules: Vec<DesiredRule>) -> Desired {
+    let mut rules = rules;
+    for (number, found) in rules.iter_mut().enumerate() {
+        found.rule.name = format!("r{number}");
+    }
+    Desired {
+        generation: 1,
+        marks: Marks::new(0x3F00),
+        rule_base: RuleBase::default(),
+        interfaces: Arc::default(),
+        policies: Arc::default(),
+        rules: Arc::new(rules),
+        connected: Arc::default(),
+        custom: Arc::default(),
+        masquerade: MasqueradePlan::Off,
+    }
+}
+
+fn packet() -> impl Strategy<Value = Packet> {
+    let host = 0u8..12;
+    let port = select(vec![1u16, 79, 80, 81, 90, 443, 5000]);
+    let input = prop::option::of(select(vec!["lan0".to_owned(), "lan1".to_owned()]));
+    let protocol = select(vec![6u8, 6, 17, 1, 47]);
+    (any::<bool>(), host.clone(), host, protocol, port.clone(), port, input).prop_map(
+        |(v4, source, destination, protocol, sport, dport, input)| {
+            let ip = |host: u8| {
+                if v4 { [10, 0, 0, host].into() } else { [0xfd00, 0, 0, 0, 0, 0, 0, u16::from(host)].into() }
+            };
+            let has_ports = protocol == 6 || protocol == 17;
+            Packet {
+                source: ip(source),
+                destination: ip(destination),
+                protocol,
+                source_port: has_ports.then_some(sport),
+                destination_port: has_ports.then_some(dport),
+                input,
+            }
+        },
+    )
+}
+
+fn created(program: &Program) -> Kernel {
+    let mut kernel =
+        Kernel { up: setup::DEVICES.iter().map(|d| (*d).to_owned()).collect(), ..Kernel::default() };
+    for step in steps(&diff_observed(&Default::default(), program)) {
+        kernel.step(&step).unwrap();
+    }
+    kernel
+}
+
+/// The name of the rule whose counter a packet passes.
+fn counted(program: &Program, kernel: &Kernel, packet: &Packet) -> Option<String> {
+    let mut skb = Skb { packet: packet.clone(), mark: 0, ct_mark: 0, new: true, bound: None, random: 0 };
+    let hit = kernel.trace(&mut skb).into_iter().find(|chain| chain.starts_with("rule."))?;
+    let chain = program.table.sections.iter().find_map(|s| s.chains.get(&hit)).unwrap();
+    let counter = chain.rules[0].statements.iter().find_map(|s| match s {
+        Statement::Counter(name) => Some(name.clone()),
+        _ => None,
+    });
+    assert_eq!(counter.as_ref(), Some(&hit), "counters are called like their chains");
+    Some(hit.trim_start_matches("rule.").split('.').next().unwrap().to_owned())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+
+    /// Grouped evaluation is linear first match.
+    #[test]
+    fn the_first_match_wins_however_rules_are_grouped(
+        rules in prop::collection::vec(rule(), 0..9),
+        packets in prop::collection::vec(packet(), 1..12),
+    ) {
+        let desired = desired(rules);
+        let program = compile(&desired);
+        let kernel = created(&program);
+        for packet in packets {
+            let wanted = match mwan_core::classify(&desired, &packet, &|_, _| false) {
+                Decision::Rule { rule, .. } => Some(rule.to_owned()),
+                _ => None,
+            };
+            prop_assert_eq!(counted(&program, &kernel, &packet), wanted, "{:?}\n{}", packet,
+                mwan_compile::text::table(&program.table));
+        }
+    }
+}
+
+/// The program of a random configuration in a random world.
+fn program(seed: u64) -> Program {
+    let mut rng = rng::Rng::new(seed);
+    let mut config = setup::config(&mut rng);
+    config.globals.mask = 0x3F00;
+    let world = world::World::new(&mut rng);
+    let mut core = Core::new(Platform { translate: rng.chance(50) }, Arc::new(config), Default::default());
+    core.handle(Time::from_ms(1), Event::Network(Arc::new(world.view())));
+    compile(core.desired().unwrap())
+}
+
+fn reach(kernel: &mut Kernel, ops: &mwan_compile::Ops) {
+    // A route whose device is down cannot be set; these programs are about everything else.
+    for step in steps(ops) {
+        if let Err(error) = kernel.step(&step) {
+            panic!("{error} in {ops:#?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// From every program to every other one, in an order the kernel accepts, and then there is nothing to do.
+    #[test]
+    fn every_program_is_reached_from_every_other(from: u32, to: u32) {
+        let (from, to) = (program(from.into()), program(to.into()));
+        let mut kernel = created(&from);
+        reach(&mut kernel, &diff(&from, &to));
+        prop_assert!(diff_observed(&kernel.observe(), &to).is_empty());
+        let fresh = created(&to);
+        prop_assert_eq!(&kernel.table, &fresh.table);
+        prop_assert_eq!(&kernel.rules, &fresh.rules);
+        let clean = cleanup(&kernel.observe());
+        reach(&mut kernel, &clean);
+        prop_assert!(kernel.table.is_none() && kernel.rules.is_empty() && kernel.routes.is_empty(), "I7");
+    }
+
+    /// Whatever somebody did to the table, rules and routes, one look and one apply put it right.
+    #[test]
+    fn every_damage_is_repaired(seed: u32, to: u32, damages in 1u64..6) {
+        let (from, to) = (program(seed.into()), program(to.into()));
+        let mut kernel = created(&from);
+        let mut rng = rng::Rng::new(seed.into());
+        for _ in 0..damages {
+            if let Some(table) = &mut kernel.table {
+                damage::table(&mut rng, table);
+            }
+            let copy = rng.pick(&kernel.rules).clone();
+            kernel.rules.push(copy);
+            kernel.rules.remove(0);
+            if let Some(mut route) = kernel.routes.first().cloned() {
+                route.gateway = Some(setup::ip("192.0.2.1"));
+                kernel.routes.insert(0, route);
+                kernel.routes.pop();
+            }
+        }
+        kernel.rules.sort_by_key(|r| r.priority);
+        let repair = diff_observed(&kernel.observe(), &to);
+        reach(&mut kernel, &repair);
+        let again = diff_observed(&kernel.observe(), &to);
+        prop_assert!(again.is_empty(), "{:#?}", again);
+        prop_assert_eq!(&kernel.table, &created(&to).table);
+    }
+}
+
+/// Sticky entries and counters live in objects that are not touched: a failover replaces the policies' rules only.
+#[test]
+fn a_failover_touches_policies_only() {
+    for seed in 0..200 {
+        let mut rng = rng::Rng::new(seed);
+        let config = Arc::new(setup::config(&mut rng));
+        let mut world = world::World::new(&mut rng);
+        world.heal();
+        let mut core = Core::new(Platform { translate: true }, config.clone(), Default::default());
+        core.handle(Time::from_ms(1), Event::Network(Arc::new(world.view())));
+        let before = compile(core.desired().unwrap());
+        core.handle(Time::from_ms(2), Event::IfDown(config.interfaces[0].name.clone()));
+        let after = compile(core.desired().unwrap());
+        for op in diff(&before, &after).nft {
+            let policy = |name: &str| name.starts_with("policy.");
+            let harmless = match &op {
+                NftOp::FlushChain(name) | NftOp::AddRule { chain: name, .. } => policy(name),
+                _ => false,
+            };
+            assert!(harmless, "seed {seed}: {op}");
+        }
+    }
+}
