@@ -4,6 +4,7 @@ mod flows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mwan_config::{Config, Family, Masquerade, Target};
 
@@ -22,6 +23,10 @@ use flows::Flows;
 /// kernel's own. mwan3's limit.
 const MAX_ID: u32 = 250;
 
+/// A refused route is tried again after this long: what made the kernel refuse it (a link that was down for a
+/// moment) may be over without leaving a trace in what is seen of the network.
+const REFUSED_RETRY: Duration = Duration::from_secs(10);
+
 /// Something that happened.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Event {
@@ -35,6 +40,14 @@ pub enum Event {
     Applied {
         /// `Desired::generation`.
         generation: u64,
+    },
+    /// The kernel refused the route of a path: it cannot carry, whatever its link says, until the network
+    /// changes or some time has passed.
+    Refused {
+        /// The path.
+        path: PathKey,
+        /// What the kernel said.
+        error: String,
     },
     /// `mwan ifup NAME`.
     IfUp(String),
@@ -156,6 +169,8 @@ pub struct Core {
     wans: Vec<Wan>,
     paths: BTreeMap<PathKey, Path>,
     taken_down: BTreeSet<String>,
+    /// Paths whose route the kernel refused, why, and when it is tried again.
+    refused: BTreeMap<PathKey, (String, Time)>,
     resume: Vec<RememberedPath>,
     desired: Option<Arc<Desired>>,
     applied: u64,
@@ -191,6 +206,7 @@ impl Core {
             wans: Vec::new(),
             paths: BTreeMap::new(),
             taken_down: memory.taken_down,
+            refused: BTreeMap::new(),
             resume: memory.paths,
             desired: None,
             applied: 0,
@@ -214,7 +230,15 @@ impl Core {
                 }
                 let names_devices = self.config.rules.iter().any(|r| r.source_interface.is_some());
                 self.dirty = Dirty { devices: true, rules: self.dirty.rules || names_devices, any: true };
+                let other = |old: &Arc<NetView>| old.links != net.links || old.defaults != net.defaults;
+                if self.net.as_ref().is_none_or(other) {
+                    self.refused.clear();
+                }
                 self.net = Some(net);
+            }
+            Event::Refused { path, error } => {
+                self.refused.insert(path, (error, now + REFUSED_RETRY));
+                self.dirty.devices = true;
             }
             Event::Configure(config) => self.configure(config, now, &mut effects),
             Event::Probe(report) => self.report(report, now),
@@ -226,6 +250,9 @@ impl Core {
             }
             Event::Tick => {}
         }
+        let refused = self.refused.len();
+        self.refused.retain(|_, (_, retry)| *retry > now);
+        self.dirty.devices |= self.refused.len() < refused;
         self.look_at_devices(now, &mut effects);
         self.run_trackers(now, &mut effects);
         self.report_changes(&mut effects);
@@ -236,6 +263,7 @@ impl Core {
 
     fn configure(&mut self, config: Arc<Config>, now: Time, effects: &mut Vec<Effect>) {
         self.config = config;
+        self.refused.clear();
         self.dirty = Dirty { devices: true, rules: true, any: true };
         let marks = Marks::new(self.config.globals.mask);
         self.ids.assign(&self.config.interfaces, marks.max_interface_id().min(MAX_ID));
@@ -312,7 +340,10 @@ impl Core {
                 let ready = if self.taken_down.contains(&wan.name) {
                     Err(Reason::TakenDown)
                 } else {
-                    readiness(&net, interface, &wan.device, family)
+                    match self.refused.get(&key) {
+                        Some((error, _)) => Err(Reason::RouteRefused(error.clone())),
+                        None => readiness(&net, interface, &wan.device, family),
+                    }
                 };
                 let resume = take_resume(&mut self.resume, &wan.name, family, ready.is_ok());
                 let device = |path: &Path| path.ready.as_ref().map(|r| r.device.clone());
@@ -496,7 +527,8 @@ impl Core {
     fn wake_at(&self) -> Option<Time> {
         let trackers = self.paths.values().filter_map(|p| p.tracker.wake_at());
         let holds = self.paths.values().filter_map(|p| p.hold.map(|h| h.until));
-        trackers.chain(holds).chain(self.flows_due_at()).min()
+        let retries = self.refused.values().map(|(_, retry)| *retry);
+        trackers.chain(holds).chain(retries).chain(self.flows_due_at()).min()
     }
 
     /// What must survive a restart.

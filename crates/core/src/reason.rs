@@ -53,6 +53,8 @@ pub enum Reason {
     NoAddress(String),
     /// No default route of this family leaves by the device and no gateway is configured.
     NoGateway(String),
+    /// The kernel does not take the path's route.
+    RouteRefused(String),
     /// `mwan ifdown` was said.
     TakenDown,
 }
@@ -76,6 +78,7 @@ impl Reason {
             Reason::NoCarrier(_) => "no_carrier",
             Reason::NoAddress(_) => "no_address",
             Reason::NoGateway(_) => "no_gateway",
+            Reason::RouteRefused(_) => "route_refused",
             Reason::TakenDown => "taken_down",
         }
     }
@@ -103,6 +106,9 @@ impl fmt::Display for Reason {
             Reason::NoAddress(d) => write!(f, "device {} has no address of this family", d.escape_debug()),
             Reason::NoGateway(d) => {
                 write!(f, "no default route leaves by {} and no gateway is configured", d.escape_debug())
+            }
+            Reason::RouteRefused(why) => {
+                write!(f, "the kernel does not take its route: {}", why.escape_debug())
             }
             Reason::TakenDown => write!(f, "taken down by ifdown"),
         }

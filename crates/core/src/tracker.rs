@@ -376,7 +376,8 @@ impl Tracker {
         let same = self.targets.iter().map(|t| t.ip).eq(targets.iter().copied());
         let resumed = Tracker::resume(settings, self.state, self.score, targets, now);
         if !same || resumed.targets.is_empty() {
-            *self = resumed.numbered_from(self.rounds);
+            let patience = if resumed.targets.is_empty() { 0 } else { self.patience };
+            *self = Tracker { patience, ..resumed.numbered_from(self.rounds) };
             return;
         }
         self.score = resumed.score;

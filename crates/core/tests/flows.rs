@@ -182,7 +182,7 @@ fn flows_of_a_dead_path_are_deleted_after_the_new_policy_is_applied_and_once_mor
     assert_eq!(rig.deletions(), []);
     rig.applied();
     let flush = Effect::FlushPath(rig.key("a"));
-    assert_eq!(rig.deletions(), [flush.clone()]);
+    assert_eq!(rig.deletions(), std::slice::from_ref(&flush));
     rig.feed(Event::Tick);
     assert_eq!(rig.deletions(), [], "not at every event");
     rig.now = rig.now + Duration::from_secs(1);
@@ -301,7 +301,7 @@ fn failback_keep_leaves_flows_where_they_are() {
 fn failback_move_now_moves_twice_within_a_second() {
     let (mut rig, at_once) = failback("move-now");
     let moved = Effect::MoveMisplaced(rig.key("b"));
-    assert_eq!(at_once, [moved.clone()]);
+    assert_eq!(at_once, std::slice::from_ref(&moved));
     rig.now = rig.now + Duration::from_secs(1);
     rig.answer("b");
     assert_eq!(rig.deletions(), [moved]);
@@ -320,7 +320,7 @@ fn failback_drain_moves_after_its_limit() {
         rig.answer("a");
         rig.answer("b");
         assert_eq!((rig.state("a"), rig.state("b")), (State::Online, State::Online));
-        let wanted = if second < 29 || second > 30 { 0 } else { 1 };
+        let wanted = usize::from((29..=30).contains(&second));
         let count = rig.deletions().iter().filter(|e| **e == moved).count();
         assert_eq!(count, wanted, "after {second} s");
     }

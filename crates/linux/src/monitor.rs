@@ -145,8 +145,11 @@ impl Monitor {
     /// Takes the destinations of other tables as `custom` from now on.
     pub fn set_custom_tables(&mut self, custom_tables: Vec<u32>) -> Result<(), MonitorError> {
         if self.custom_tables != custom_tables {
-            self.custom_tables = custom_tables;
-            self.read_all()?;
+            let before = std::mem::replace(&mut self.custom_tables, custom_tables);
+            if let Err(error) = self.read_all() {
+                self.custom_tables = before;
+                return Err(error.into());
+            }
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ use mwan_core::{Address, DefaultRoute, Link, NetView};
 use crate::netlink::Message;
 use crate::rt::{self, AddressMessage, Hop, LinkMessage, RouteMessage};
 
+const TABLE_DEFAULT: u32 = 253;
 const TABLE_MAIN: u32 = 254;
 const TABLE_LOCAL: u32 = 255;
 
@@ -38,6 +39,10 @@ impl Folded {
     const NETWORK: Folded = Folded { network: true, ours: false };
     fn of_route(key: &RouteKey) -> Folded {
         if key.destination.prefix_len() == 0 { Folded::NETWORK } else { Folded::NOTHING }
+    }
+
+    fn and_ours(self, ours: bool) -> Folded {
+        Folded { ours: self.ours || ours, ..self }
     }
 
     const OURS: Folded = Folded { network: false, ours: true };
@@ -127,8 +132,12 @@ impl NetState {
             rt::DELETE_LINK => rt::parse_link(m).map_or(Folded::NOTHING, |link| self.delete_link(link.index)),
             rt::NEW_ADDRESS => rt::parse_address(m).map_or(Folded::NOTHING, |a| self.new_address(a)),
             rt::DELETE_ADDRESS => rt::parse_address(m).map_or(Folded::NOTHING, |a| self.delete_address(&a)),
-            rt::NEW_ROUTE => rt::parse_route(m).map_or(Folded::NOTHING, |r| self.new_route(r, m.flags)),
-            rt::DELETE_ROUTE => rt::parse_route(m).map_or(Folded::NOTHING, |r| self.delete_route(&r)),
+            rt::NEW_ROUTE => rt::parse_route(m).map_or(Folded::NOTHING, |r| {
+                let ours = may_touch_ours(&r);
+                self.new_route(r, m.flags).and_ours(ours)
+            }),
+            rt::DELETE_ROUTE => rt::parse_route(m)
+                .map_or(Folded::NOTHING, |r| self.delete_route(&r).and_ours(may_touch_ours(&r))),
             rt::NEW_NEXTHOP => self.new_nexthop(m),
             rt::DELETE_NEXTHOP => self.delete_nexthop(m),
             rt::DELETE_RULE => Folded::OURS,
@@ -459,6 +468,12 @@ fn insert_v6(all: &mut Vec<RouteState>, state: RouteState, replace: bool) {
     }
     all.retain(|r| !r.hops.is_empty() || r.nexthop != state.nexthop);
     all.push(state);
+}
+
+/// A default route in a table that may be one of ours: it may have replaced our route, whatever its protocol.
+fn may_touch_ours(route: &RouteMessage) -> bool {
+    let system = [TABLE_DEFAULT, TABLE_MAIN, TABLE_LOCAL].contains(&route.table);
+    route.destination.prefix_len() == 0 && !system
 }
 
 /// A rule that carries our protocol number: somebody added or changed one that passes for ours.

@@ -202,6 +202,16 @@ fn rules_and_ours_are_watched() {
             assert!(!change.routing_foreign, "our own changes are not foreign");
             sh("ip route del default table 1");
             until(m, "our route deleted", |c, _| c.routing_foreign).await;
+            for minus in ["-4", "-6"] {
+                let (via, other) =
+                    if minus == "-4" { ("192.0.2.1", "192.0.2.9") } else { ("2001:db8::1", "2001:db8::9") };
+                sh(&format!("ip {minus} route add default via {via} dev wan table 1 proto 77"));
+                until(m, "added", |c, _| c.routing_foreign).await;
+                sh(&format!("ip {minus} route replace default via {other} dev wan table 1"));
+                until(m, "our route replaced", |c, _| c.routing_foreign).await;
+                sh(&format!("ip {minus} route del default table 1"));
+                until(m, "the other deleted", |c, _| c.routing_foreign).await;
+            }
             sh("ip rule add pref 7 lookup 9 && ip rule del pref 7");
             until(m, "some rule deleted", |c, _| c.routing_foreign).await;
             sh("ip rule flush");

@@ -27,9 +27,10 @@ config rule 'https'
 	option use_policy 'only'
 ";
 
-/// A WAN whose device is down, then the daemon in its place.
+/// A WAN whose device is down, then the daemon, started again if it is killed.
 const NETWORK: &str = "ip link add wan0 type veth peer name isp0 && ip link set isp0 up && \
-    ip address add 192.0.2.2/24 dev wan0 && exec \"$0\" \"$@\"";
+    ip address add 192.0.2.2/24 dev wan0 && \
+    while :; do setpriv --pdeathsig KILL \"$0\" \"$@\"; code=$?; [ $code = 137 ] || exit $code; done";
 
 struct Daemon {
     child: Child,
@@ -38,8 +39,14 @@ struct Daemon {
 
 impl Daemon {
     fn start(config: &str) -> Self {
+        Daemon::start_with_log(config, "")
+    }
+
+    /// `log`: where it writes its log; empty: into its folder.
+    fn start_with_log(config: &str, log: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("mwan3"), config).unwrap();
+        let log = if log.is_empty() { dir.path().join("log") } else { log.into() };
         // Root needs no user namespace; others get one, in which they are root (unshare(1)).
         let namespace = if is_root() { "-n" } else { "-rn" };
         let child = Command::new("unshare")
@@ -52,7 +59,8 @@ impl Daemon {
             .arg("--state-dir")
             .arg(dir.path())
             .stdin(Stdio::null())
-            .stderr(std::fs::File::create(dir.path().join("log")).unwrap())
+            .stdout(Stdio::null())
+            .stderr(std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap())
             .spawn()
             .unwrap();
         let mut daemon = Daemon { child, dir };
@@ -144,10 +152,7 @@ fn the_text_is_in_the_words_of_mwan3() {
     );
     assert_eq!(daemon.mwan(&["status"]).status.code(), Some(3));
     assert!(text(&daemon).contains("Current ipv4 policies:\nonly:\n unreachable\n"), "{}", text(&daemon));
-    let enter = ["-t", &daemon.child_pid(), "-n", "-U", "--preserve-credentials"];
-    let enter: &[&str] = if is_root() { &enter[..3] } else { &enter };
-    let up = Command::new("nsenter").args(enter).args(["ip", "link", "set", "wan0", "up"]).status().unwrap();
-    assert!(up.success());
+    daemon.inside(&["ip", "link", "set", "wan0", "up"]);
     daemon.wait("online", |d| text(d).contains(" interface wan is online 00h:00m:"));
     daemon.wait("no problems", |d| d.mwan(&["status"]).status.code() == Some(0));
     assert!(text(&daemon).contains("only:\n wan (100%)\n"), "{}", text(&daemon));
@@ -214,7 +219,120 @@ fn stop_leaves_nothing_and_ends_the_daemon() {
     assert!(daemon.log().lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
 }
 
+#[test]
+fn a_configuration_that_became_unusable_does_not_end_what_works() {
+    let mut daemon = Daemon::start(CONFIG);
+    daemon.inside(&["ip", "link", "set", "wan0", "up"]);
+    let works = |d: &Daemon| String::from_utf8(d.mwan(&["policies"]).stdout).unwrap().contains(" wan (100%)");
+    daemon.wait("it works", works);
+    let rejected = |d: &Daemon| d.json(&["status", "--json"])["daemon"]["config_rejected"].to_string();
+    assert_eq!(rejected(&daemon), "null");
+    let file = daemon.path("mwan3");
+    std::fs::write(&file, "").unwrap();
+    assert_eq!(daemon.mwan(&["reload"]).status.code(), Some(1));
+    assert!(rejected(&daemon).contains("no interface section") && works(&daemon));
+    // A pipe would keep a reader waiting for ever.
+    std::fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    assert_eq!(daemon.mwan(&["reload"]).status.code(), Some(1));
+    assert!(rejected(&daemon).contains("not a regular file") && works(&daemon));
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, CONFIG.replace("'only'\n\tlist", "'other'\n\tlist")).unwrap();
+    assert_eq!(daemon.mwan(&["reload"]).status.code(), Some(1), "a rule's policy is gone");
+    assert_eq!(daemon.mwan(&["status"]).status.code(), Some(3));
+    // Killed in this state and started again: what worked before works on.
+    daemon.restart();
+    assert!(works(&daemon) && rejected(&daemon).contains("only"), "{}", rejected(&daemon));
+    std::fs::write(&file, CONFIG).unwrap();
+    assert_eq!(daemon.mwan(&["reload"]).status.code(), Some(0));
+    assert_eq!(rejected(&daemon), "null");
+}
+
+#[test]
+fn a_log_nobody_takes_does_not_end_the_daemon() {
+    let mut daemon = Daemon::start_with_log(CONFIG, "/dev/full");
+    daemon.inside(&["ip", "link", "set", "wan0", "up"]);
+    daemon.wait("it works", |d| d.mwan(&["status"]).status.code() == Some(0));
+    let output = Command::new(env!("CARGO_BIN_EXE_mwan"))
+        .args(["check", daemon.path("mwan3").to_str().unwrap()])
+        .stderr(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap())
+        .status()
+        .unwrap();
+    assert_eq!(output.code(), Some(0));
+}
+
+#[test]
+fn a_route_the_kernel_refuses_is_named_and_keeps_nothing_else_from_working() {
+    let config = CONFIG.to_owned()
+        + "config interface 'typo'\n option enabled 1\n option device 'wan0'\n option gateway '192.0.2.2'\n";
+    let mut daemon = Daemon::start(&config);
+    daemon.inside(&["ip", "link", "set", "wan0", "up"]);
+    daemon.wait("the good one works", |d| {
+        String::from_utf8(d.mwan(&["policies"]).stdout).unwrap().contains(" wan (100%)")
+    });
+    daemon.wait("the bad one says why", |d| {
+        let path = &d.json(&["status", "--json"])["interfaces"][1]["paths"][0];
+        path["reason"]["code"] == "route_refused" && path["usable"] == false
+    });
+    assert_eq!(daemon.mwan(&["diff"]).status.code(), Some(0));
+    assert_eq!(daemon.json(&["status", "--json"])["daemon"]["apply_error"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_command_survives_kill_9_and_a_second_daemon_is_refused() {
+    let mut daemon = Daemon::start(CONFIG);
+    assert!(daemon.mwan(&["ifdown", "wan"]).status.success());
+    daemon.restart();
+    let reason = |d: &Daemon| d.json(&["status", "--json"])["interfaces"][0]["paths"][0]["reason"]["code"].clone();
+    assert_eq!(reason(&daemon), "taken_down");
+    assert!(daemon.mwan(&["ifup", "wan"]).status.success());
+    assert_eq!(reason(&daemon), "device_down");
+
+    if is_root() {
+        // Another run directory, the same network.
+        let other = tempfile::tempdir().unwrap();
+        let pid = daemon.child_pid();
+        let second = Command::new("nsenter")
+            .args(["-t", &pid, "-n", env!("CARGO_BIN_EXE_mwan"), "daemon", "--config"])
+            .arg(daemon.path("mwan3"))
+            .arg("--run-dir")
+            .arg(other.path())
+            .arg("--state-dir")
+            .arg(other.path())
+            .output()
+            .unwrap();
+        assert_eq!(second.status.code(), Some(1));
+        let text = String::from_utf8_lossy(&second.stderr).into_owned();
+        assert!(text.contains("another daemon runs in this network namespace"), "{text}");
+    }
+    // Its socket taken away, it makes another.
+    std::fs::remove_file(daemon.path("mwan.sock")).unwrap();
+    daemon.wait("it answers again", |d| d.mwan(&["interfaces"]).status.success());
+}
+
 impl Daemon {
+    /// Runs a program in the daemon's network namespace.
+    fn inside(&self, command: &[&str]) {
+        let enter = ["-t", &self.child_pid(), "-n", "-U", "--preserve-credentials"];
+        let enter: &[&str] = if is_root() { &enter[..3] } else { &enter };
+        let status = Command::new("nsenter").args(enter).args(command).status().unwrap();
+        assert!(status.success(), "{command:?}");
+    }
+
+    /// `kill -9` and a new start in the same namespace, in which the script around the daemon still is.
+    fn restart(&mut self) {
+        let pid = self.child_pid();
+        let killed = Command::new("kill").args(["-9", &pid]).status().unwrap();
+        assert!(killed.success());
+        let asked = Instant::now();
+        while !self.mwan(&["status", "--json"]).status.code().is_some_and(|c| c == 0 || c == 3)
+            || self.child_pid() == pid
+        {
+            assert!(asked.elapsed() < Duration::from_secs(20), "not back:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// The daemon itself, not `unshare` around it.
     fn child_pid(&self) -> String {
         self.json(&["status", "--json"])["daemon"]["pid"].to_string()

@@ -65,6 +65,7 @@ impl Link {
         let mut events = vec![event];
         while let Some(event) = events.pop() {
             let out = self.core.handle(self.now, event);
+            assert!(out.wake_at.is_none_or(|at| at > self.now), "busy loop");
             self.wake = out.wake_at;
             for effect in out.effects {
                 match effect {

@@ -245,16 +245,6 @@ impl Kernel {
         self.route(skb)
     }
 
-    /// The chains a packet goes through.
-    pub(crate) fn trace(&self, skb: &mut Skb) -> Vec<String> {
-        let base = if skb.packet.input.is_some() { "prerouting" } else { "output" };
-        let mut chains = vec![];
-        if let Some(table) = &self.table {
-            walk(table, base, skb, &mut chains);
-        }
-        chains.into_iter().map(str::to_owned).collect()
-    }
-
     fn route(&self, skb: &Skb) -> Out {
         let family = Family::of(skb.packet.destination);
         for rule in self.rules.iter().filter(|r| r.family == family) {
@@ -284,8 +274,8 @@ impl Kernel {
     }
 }
 
-/// Evaluates a chain. `true`: evaluation of the hook is over.
-fn walk<'t>(table: &'t KTable, chain: &str, skb: &mut Skb, chains: &mut Vec<&'t str>) -> bool {
+/// Evaluates a chain, noting every chain on the way. `true`: evaluation of the hook is over.
+pub(crate) fn walk<'t>(table: &'t KTable, chain: &str, skb: &mut Skb, chains: &mut Vec<&'t str>) -> bool {
     assert!(chains.len() < 16, "endless evaluation in {chain}");
     let (name, chain) = table.chains.get_key_value(chain).expect("the kernel keeps no dangling verdicts");
     chains.push(name);

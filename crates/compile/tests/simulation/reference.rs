@@ -54,6 +54,8 @@ pub(crate) struct Reference {
     pub(crate) paths: BTreeMap<Key, RefPath>,
     pub(crate) taken_down: BTreeSet<String>,
     view: Option<std::sync::Arc<NetView>>,
+    /// Paths whose route the kernel refused since the network last changed.
+    refused: BTreeMap<Key, Time>,
     /// Number of the last round per path, through removal and return.
     numbers: BTreeMap<Key, u64>,
     /// States an earlier process left.
@@ -67,6 +69,7 @@ impl Reference {
             paths: BTreeMap::new(),
             taken_down: BTreeSet::new(),
             view: None,
+            refused: BTreeMap::new(),
             numbers: BTreeMap::new(),
             memory: BTreeMap::new(),
         };
@@ -90,6 +93,7 @@ impl Reference {
 
     fn configure(&mut self, config: Config, now: Time) {
         self.config = config;
+        self.refused.clear();
         let interfaces: Vec<Interface> = self.enabled().cloned().collect();
         let mut keep = BTreeSet::new();
         for i in &interfaces {
@@ -130,6 +134,9 @@ impl Reference {
         let mut look = false;
         match event {
             Event::Network(view) => {
+                if self.view.as_ref().is_none_or(|v| v.links != view.links || v.defaults != view.defaults) {
+                    self.refused.clear();
+                }
                 self.view = Some(view.clone());
                 look = true;
             }
@@ -143,9 +150,18 @@ impl Reference {
                     look = self.taken_down.insert(name.clone());
                 }
             }
+            Event::Refused { path, .. } => {
+                let name = |k: &&Key| ids[&k.0] == path.id && k.1 == path.family;
+                let key = self.paths.keys().find(name).cloned();
+                self.refused.extend(key.map(|k| (k, Time(now.0 + 10_000_000))));
+                look = true;
+            }
             Event::Probe(report) => self.report(report, now, ids),
             Event::Applied { .. } | Event::Tick => {}
         }
+        let refused = self.refused.len();
+        self.refused.retain(|_, retry| *retry > now);
+        look |= self.refused.len() < refused;
         if look && self.view.is_some() {
             self.look(now);
         }
@@ -259,7 +275,8 @@ impl Reference {
                 let key = (i.name.clone(), family);
                 let device = i.device.clone().unwrap_or_else(|| i.name.clone());
                 let down = self.taken_down.contains(&i.name);
-                let offer = if down { None } else { offer(&view, &i, &device, family) };
+                let refused = self.refused.contains_key(&key);
+                let offer = if down || refused { None } else { offer(&view, &i, &device, family) };
                 let remembered = self.memory.remove(&key);
                 let p = self.paths.get_mut(&key).expect("configured");
                 let was = p.state.usable();
@@ -285,6 +302,7 @@ impl Reference {
                             p.round = None;
                             p.last_round = now;
                             if targets.is_empty() {
+                                p.patience = 0;
                                 p.state = S::Online;
                             } else {
                                 p.score = rescaled(p.state, p.score, &i.tracking);
@@ -298,18 +316,12 @@ impl Reference {
                 p.seen = true;
                 // Losing the link counts twice as much as losing the address; what the owner does not at all.
                 let link_is_fine = view.links.get(&device).is_none_or(|l| l.up && l.carrier);
-                changed(
-                    p,
-                    was,
-                    if down {
-                        0
-                    } else if link_is_fine {
-                        1
-                    } else {
-                        2
-                    },
-                    now,
-                );
+                let weight = match (down, link_is_fine && !refused) {
+                    (true, _) => 0,
+                    (false, true) => 1,
+                    (false, false) => 2,
+                };
+                changed(p, was, weight, now);
             }
         }
         self.memory.clear();

@@ -6,11 +6,12 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use mwan_compile::routing::RoutingOp;
 use mwan_compile::{Compiler, Ops, Program, check, cleanup, diff, diff_observed};
 use mwan_config::{Config, Failback, Family};
 use mwan_core::*;
 
-use crate::kernel::{Kernel, Out, Skb, steps};
+use crate::kernel::{Kernel, Out, Skb, Step, steps};
 use crate::reference::{Key, Reference, S, Verdict};
 use crate::rng::Rng;
 use crate::setup;
@@ -67,7 +68,6 @@ pub(crate) struct Sim {
     config: Arc<Config>,
     core: Core,
     wake: Option<Time>,
-    memory: Memory,
     reference: Reference,
     kernel: Kernel,
     writer: Writer,
@@ -123,7 +123,6 @@ impl Sim {
             world,
             reference: Reference::new((*config).clone()),
             config,
-            memory: core.memory(),
             core,
             wake: None,
             kernel: Kernel::default(),
@@ -181,7 +180,9 @@ impl Sim {
                 (None, Some(b)) => (b, false),
                 (None, None) => break,
             };
-            if end.is_some_and(|end| at > end) {
+            // What was decided in the last moment still has to be written.
+            let over = |end: Time| at > end && (self.settled() || at > end + Duration::from_secs(5));
+            if end.is_some_and(over) {
                 break;
             }
             self.now = at.max(self.now);
@@ -284,7 +285,9 @@ impl Sim {
     fn core_paths(&self) -> Vec<(Key, (State, u32))> {
         let all = self.reference.paths.keys().filter_map(|key| {
             let status = self.core.path(PathKey { id: *self.ids.get(&key.0)?, family: key.1 })?;
-            Some((key.clone(), (status.state, status.tracker.score())))
+            // A reload is a reason to try a route again that the kernel refused.
+            let judged = !matches!(status.reason, Reason::RouteRefused(_));
+            judged.then(|| (key.clone(), (status.state, status.tracker.score())))
         });
         all.collect()
     }
@@ -295,7 +298,7 @@ impl Sim {
         self.figures.kills += 1;
         self.life += 1;
         let platform = Platform { translate: self.rng.chance(50) };
-        self.core = Core::new(platform, self.config.clone(), self.memory.clone());
+        self.core = Core::new(platform, self.config.clone(), self.core.memory());
         self.reference.restart();
         self.writer = Writer::default();
         self.wake = None;
@@ -324,9 +327,11 @@ impl Sim {
             say!(self, "event: {event:?}");
         }
         self.reference.before(self.now, &event, &self.ids);
+        let configured = matches!(event, Event::Configure(_));
         let out = self.core.handle(self.now, event);
-        self.learn_ids();
-        self.memory = self.core.memory();
+        if configured {
+            self.learn_ids();
+        }
         if let Some(trace) = &mut self.trace {
             format!("{:?} {out:?}", self.now).hash(trace);
         }
@@ -488,7 +493,8 @@ impl Sim {
             self.feed(Event::IfUp(name));
         }
         let proof = self.config.interfaces.iter().map(|i| setup::proof_time(&i.tracking));
-        proof.max().unwrap_or_default() + Duration::from_secs(8)
+        // A refused route is tried again after 10 s.
+        proof.max().unwrap_or_default() + Duration::from_secs(18)
     }
 }
 
@@ -516,6 +522,7 @@ impl Sim {
             self.writer.current = Some((desired, program));
         }
         let Some((desired, program)) = self.writer.current.clone() else { return };
+        let repair = self.writer.installed.is_none();
         let ops = match self.writer.installed.take() {
             Some(installed) => diff(&installed, &program),
             None => {
@@ -523,19 +530,22 @@ impl Sim {
                 diff_observed(&self.kernel.observe(), &program)
             }
         };
-        let complete = self.apply(&ops);
+        let result = self.apply(&ops, repair);
         say!(
             self,
-            "apply of generation {} ({} + {} + {}): {complete}",
+            "apply of generation {} ({} + {} + {}): {result:?}",
             desired.generation,
             ops.add.len(),
             ops.nft.len(),
             ops.remove.len()
         );
-        if !complete {
+        if let Err(refused) = result {
             // The core hears nothing of a repair, complete or not.
             self.writer.complete = if self.writer.reported == desired.generation { u64::MAX } else { 0 };
             self.schedule_write(1000);
+            for path in refused {
+                self.feed(Event::Refused { path, error: "Network is down".to_owned() });
+            }
             return;
         }
         self.figures.applies += 1;
@@ -552,13 +562,14 @@ impl Sim {
     }
 
     /// I5: at every prefix each flow is where it was before or where it will be. If something was damaged
-    /// before, it may also be back where it belongs.
-    fn apply(&mut self, ops: &Ops) -> bool {
+    /// before, it may also be back on its own path.
+    fn apply(&mut self, ops: &Ops, repair: bool) -> Result<(), Vec<PathKey>> {
         let list = steps(ops);
         let cut = (!self.calm && self.rng.chance(12)).then(|| self.rng.below(list.len() as u64 + 1) as usize);
         let mut kernel = self.kernel.clone();
         let mut saved = None;
         let mut complete = cut.is_none();
+        let mut refused = vec![];
         let mut outcomes = vec![self.outcomes(&kernel)];
         for (at, step) in list.iter().enumerate() {
             if cut == Some(at) {
@@ -567,14 +578,19 @@ impl Sim {
             if let Err(error) = kernel.step(step) {
                 assert_eq!(error, "ENETDOWN", "the kernel refused an operation of {ops:#?}");
                 complete = false;
+                if let Step::Routing(RoutingOp::SetRoute(route)) = step {
+                    refused.push(PathKey { id: route.table, family: route.family });
+                }
             }
             outcomes.push(self.outcomes(&kernel));
         }
         let (before, after) = (outcomes[0].clone(), outcomes[outcomes.len() - 1].clone());
         for (at, now) in outcomes.iter().enumerate() {
             for (flow, out) in now.iter().enumerate() {
+                let own = &self.flows[flow];
+                let back = matches!(out, Out::Via(route) if repair && own.id == Some(route.table));
                 assert!(
-                    *out == before[flow] || *out == after[flow] || *out == self.flows[flow].normal,
+                    *out == before[flow] || *out == after[flow] || *out == own.normal || back,
                     "I5: after {at} operations flow {flow} goes by {out:?}, before {:?}, finally {:?}\n{:?}\n{ops:#?}",
                     before[flow],
                     after[flow],
@@ -586,7 +602,13 @@ impl Sim {
             self.figures.cuts += 1;
         }
         self.kernel = saved.unwrap_or(kernel);
-        complete
+        if cut.is_some() {
+            Err(vec![])
+        } else if complete {
+            Ok(())
+        } else {
+            Err(refused)
+        }
     }
 
     fn outcomes(&self, kernel: &Kernel) -> Vec<Out> {
@@ -943,6 +965,7 @@ fn check_reason(path: &PathStatus<'_>, seen: bool, key: &Key) {
                 | R::NoCarrier(_)
                 | R::NoAddress(_)
                 | R::NoGateway(_)
+                | R::RouteRefused(_)
                 | R::TakenDown
         ),
     };

@@ -20,7 +20,10 @@ const READY_MAX: Duration = Duration::from_secs(20);
 pub(crate) struct Setup {
     mwan: PathBuf,
     router: Arc<Netns>,
+    /// Configuration, state and log.
     folder: TempDir,
+    /// What `--run-dir` names: in memory, where `/run` is (after `isolate` it is ours alone).
+    run: TempDir,
     notify: UnixDatagram,
 }
 
@@ -28,10 +31,11 @@ impl Setup {
     pub(crate) fn new(mwan: &Path, router: &Arc<Netns>, uci: &str) -> Result<Setup, String> {
         let folder = tempfile::tempdir().map_err(|e| format!("temporary folder: {e}"))?;
         let fail = |e: std::io::Error| format!("{}: {e}", folder.path().display());
+        let run = tempfile::tempdir_in("/run").or_else(|_| tempfile::tempdir()).map_err(fail)?;
         std::fs::write(folder.path().join("config"), uci).map_err(fail)?;
         let notify = UnixDatagram::bind(folder.path().join("notify")).map_err(fail)?;
         notify.set_read_timeout(Some(Duration::from_millis(100))).map_err(fail)?;
-        Ok(Setup { mwan: mwan.into(), router: Arc::clone(router), folder, notify })
+        Ok(Setup { mwan: mwan.into(), router: Arc::clone(router), folder, run, notify })
     }
 
     /// The command line of the daemon.
@@ -40,7 +44,7 @@ impl Setup {
         let log = File::create(at("log")).map_err(|e| format!("log: {e}"))?;
         let mut command = self.router.command(&self.mwan.to_string_lossy());
         command.arg("daemon").arg("--config").arg(at("config"));
-        command.arg("--run-dir").arg(at("run")).arg("--state-dir").arg(at("state"));
+        command.arg("--run-dir").arg(self.run.path()).arg("--state-dir").arg(at("state"));
         command.args(["--platform", "linux"]);
         command.env_remove("MWAN_RUN_DIR").env("NOTIFY_SOCKET", at("notify")).env("NO_COLOR", "1");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
@@ -91,7 +95,7 @@ impl Running {
     }
 
     fn ask(&self, arguments: &[&str]) -> Result<std::process::Output, String> {
-        let (program, run) = (self.setup.mwan.to_string_lossy(), self.setup.folder.path().join("run"));
+        let (program, run) = (self.setup.mwan.to_string_lossy(), self.setup.run.path());
         let run = run.to_string_lossy();
         let argv = [&[&*program, "--run-dir", &*run], arguments].concat();
         self.setup.router.output(&argv, "").map_err(|e| e.to_string())

@@ -82,11 +82,11 @@ pub(crate) fn silent_fast(mwan: &Path) -> Result<Vec<Row>, String> {
     Ok(vec![
         Row::new("silent-fast", "silent blackhole, interval 0.2 timeout 0.2 down 3, 4 targets")
             .target("≤ 0.8 s")
-            .measured(format!("{:.2} s, max {:.2} s", series.median() / 1e3, series.max() / 1e3))
+            .measured(format!("{:.3} s, max {:.3} s", series.median() / 1e3, series.max() / 1e3))
             .peers("≥ 5 s", "≥ 5 s")
             .verdict(series.max() <= 800.0)
             .note(format!(
-                "{} runs with random phase, least {:.2} s; to the first new connection by the backup, so the \
+                "{} runs with random phase, least {:.3} s; to the first new connection by the backup, so the \
                  switch is included. The verdict is on the maximum.",
                 series.len(),
                 series.min() / 1e3

@@ -1,6 +1,8 @@
 //! What a forwarded packet costs with mwan in the router, as a ratio to a router without any multi-WAN.
 //!
-//! Two routers side by side in namespaces of their own. One thread on one core has packets arrive at them in
+//! Three routers side by side in namespaces of their own: one that never had an ip rule of its own, one that
+//! once had (from then on the kernel no longer takes the short cut past them, as on every router whose
+//! network configuration or VPN touches ip rules: OpenWrt's netifd does), and one with mwan. One thread on one core has packets arrive at them in
 //! turns; the kernel forwards them on that core, inside the thread's system call, and times it itself.
 
 use std::net::UdpSocket;
@@ -8,15 +10,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::config::{Shape, rule_network, rule_port};
-use super::daemon::{Running, Setup};
+use super::daemon::Setup;
 use super::inject::{DESTINATIONS, Injector, frame};
 use super::sys::pin_to_last_core;
 use super::table::{Row, Series};
 use super::world::{CROWD, SERVICE_PORT, World};
 
-/// Pairs of slices.
-const PAIRS: usize = 21;
-/// Pairs before the first that counts.
+/// Rounds of one slice per router.
+const ROUNDS: usize = 21;
+/// Rounds before the first that counts.
 const WARM_UP: usize = 2;
 /// Packets of one system call, 10 to 30 ms: below that, what the kernel does once per call (it waits for all
 /// processors to have seen the program) is most of the time.
@@ -37,10 +39,20 @@ enum Load {
     New { to: [u8; 4], port: u16 },
 }
 
-/// Costs, each in nanoseconds per packet.
+/// Nanoseconds per packet of every slice.
+#[derive(Default)]
+struct Slices {
+    plain: Vec<f64>,
+    ruled: Vec<f64>,
+    mwan: Vec<f64>,
+}
+
+/// What came of them.
 struct Outcome {
     ratio: Series,
+    ratio_ruled: Series,
     plain: Series,
+    ruled: Series,
     mwan: Series,
     source: f64,
     core: usize,
@@ -82,23 +94,37 @@ pub(crate) fn new_connections(mwan: &Path) -> Result<Vec<Row>, String> {
 }
 
 impl Outcome {
+    fn new(slices: Slices, source: f64, core: usize) -> Result<Outcome, String> {
+        let over =
+            |base: &[f64]| slices.mwan.iter().zip(base).map(|(with, without)| with / without).collect();
+        Ok(Outcome {
+            ratio: Series::new(over(&slices.plain))?,
+            ratio_ruled: Series::new(over(&slices.ruled))?,
+            plain: Series::new(slices.plain)?,
+            ruled: Series::new(slices.ruled)?,
+            mwan: Series::new(slices.mwan)?,
+            source,
+            core,
+        })
+    }
+
     fn row(&self, name: &'static str, what: String, target: f64, peers: [&str; 2]) -> Row {
-        let ratio = self.ratio.median();
-        let net = |series: &Series| series.median() - self.source;
+        let (ratio, ruled) = (self.ratio.median(), self.ratio_ruled.median());
         let note = format!(
-            "{:.0} ns per packet against {:.0} without; {} pairs, middle half {}; the source of the packets is {:.0} ns \
-             of both (ratio without it {:.3}); core {}.",
+            "{:.0} ns per packet against {:.0} (ip rules in use: {:.0}), of which {:.0} are the source of the \
+             packets; {} rounds, middle half {} ({}); core {}.",
             self.mwan.median(),
             self.plain.median(),
+            self.ruled.median(),
+            self.source,
             self.ratio.len(),
             self.ratio.quartiles(),
-            self.source,
-            net(&self.mwan) / net(&self.plain),
+            self.ratio_ruled.quartiles(),
             self.core
         );
         Row::new(name, what)
             .target(format!("≤ {target:.2}"))
-            .measured(format!("{ratio:.3}"))
+            .measured(format!("{ratio:.2} (ip rules in use: {ruled:.2})"))
             .peers(peers[0], peers[1])
             .verdict(ratio <= target)
             .note(note)
@@ -108,24 +134,25 @@ impl Outcome {
 fn compare(mwan: &Path, wans: usize, rules: usize, load: Load) -> Result<Outcome, String> {
     eprintln!("      {wans} interfaces, {rules} rules …");
     let shape = Shape { wans, rules, targets: 1, tracking: &[], last: "balanced" };
-    let plain = Side::new(World::build("plain", wans)?);
-    plain.world.masquerade()?;
-    let mut managed = Side::new(World::build("mwan", wans)?);
-    let daemon = Setup::new(mwan, &managed.world.router, &shape.uci())?.start()?;
+    let [plain, ruled, managed] =
+        [World::build("plain", wans)?, World::build("ruled", wans)?, World::build("mwan", wans)?];
+    plain.masquerade()?;
+    ruled.masquerade()?;
+    // fib4_rule_delete() leaves fib_has_custom_rules set.
+    ruled.router.ip("rule add pref 40000 lookup main\nrule del pref 40000\n").map_err(|e| e.to_string())?;
+    let daemon = Setup::new(mwan, &managed.router, &shape.uci())?.start()?;
     daemon.wait_online(Duration::from_secs(10))?;
-    managed.daemon = Some(daemon);
+    let sides = [plain, ruled, managed].map(Side);
     let measured = std::thread::scope(|scope| {
-        let thread = scope.spawn(|| alternate(&plain, &managed, load));
+        let thread = scope.spawn(|| alternate(&sides, load));
         thread.join().unwrap_or_else(|_| Err("a thread panicked".into()))
     });
-    if let Some(daemon) = managed.daemon.take() {
-        daemon.stop()?;
-    }
+    daemon.stop()?;
     measured
 }
 
 /// Runs on a thread of its own, which stays on one core.
-fn alternate(plain: &Side, managed: &Side, load: Load) -> Result<Outcome, String> {
+fn alternate(sides: &[Side; 3], load: Load) -> Result<Outcome, String> {
     let core = pin_to_last_core().map_err(|e| format!("cannot stay on one core: {e}"))?;
     let (to, port, flows) = match load {
         Load::Established => (CROWD, SERVICE_PORT, FLOWS),
@@ -133,50 +160,34 @@ fn alternate(plain: &Side, managed: &Side, load: Load) -> Result<Outcome, String
     };
     let source = Injector::new(frame(to, port, 18), flows).map_err(no_source)?;
     if matches!(load, Load::Established) {
-        plain.establish()?;
-        managed.establish()?;
+        sides.iter().try_for_each(Side::establish)?;
     }
-    let (mut ratios, mut without, mut with) = (Vec::new(), Vec::new(), Vec::new());
-    for pair in 0..WARM_UP + PAIRS {
-        // Whoever comes second finds caches and clock as the first left them: take turns.
-        let (a, b) = if pair % 2 == 0 {
-            let a = plain.slice(load, &source)?;
-            (a, managed.slice(load, &source)?)
-        } else {
-            let b = managed.slice(load, &source)?;
-            (plain.slice(load, &source)?, b)
-        };
-        if pair >= WARM_UP {
-            ratios.push(b / a);
-            without.push(a);
-            with.push(b);
+    let mut slices = Slices::default();
+    for round in 0..WARM_UP + ROUNDS {
+        let mut cost = [0.0; 3];
+        // Whoever comes next finds caches and clock as the one before left them: take turns.
+        for turn in 0..3 {
+            let which = (round + turn) % 3;
+            cost[which] = sides[which].slice(load, &source)?;
+        }
+        if round >= WARM_UP {
+            slices.plain.push(cost[0]);
+            slices.ruled.push(cost[1]);
+            slices.mwan.push(cost[2]);
         }
     }
-    Ok(Outcome {
-        ratio: Series::new(ratios)?,
-        plain: Series::new(without)?,
-        mwan: Series::new(with)?,
-        source: plain.source_alone()?,
-        core,
-    })
+    Outcome::new(slices, sides[0].source_alone()?, core)
 }
 
 /// One router under load.
-struct Side {
-    world: World,
-    daemon: Option<Running>,
-}
+struct Side(World);
 
 impl Side {
-    fn new(world: World) -> Side {
-        Side { world, daemon: None }
-    }
-
     /// Sends one empty datagram per flow and has the far end answer it.
     fn establish(&self) -> Result<(), String> {
-        self.world.flush_conntrack()?;
+        self.0.flush_conntrack()?;
         let fail = |e: std::io::Error| format!("far end: {e}");
-        let sockets = self.world.peer.run(|| (0..DESTINATIONS).map(answering).collect::<Result<Vec<_>, _>>());
+        let sockets = self.0.peer.run(|| (0..DESTINATIONS).map(answering).collect::<Result<Vec<_>, _>>());
         let sockets = sockets.map_err(|e| e.to_string())?.map_err(fail)?;
         let empty = Injector::new(frame(CROWD, SERVICE_PORT, 0), FLOWS).map_err(no_source)?;
         self.receive(&empty, 1, FLOWS)?;
@@ -191,21 +202,21 @@ impl Side {
     fn receive(&self, source: &Injector, calls: u32, count: u32) -> Result<Vec<f64>, String> {
         // A thread in the router's namespace; it inherits the core.
         let work = || (0..calls).map(|_| source.receive("lan0", count)).collect::<Result<Vec<_>, _>>();
-        self.world.router.run(work).map_err(|e| e.to_string())?.map_err(|e| format!("inject: {e}"))
+        self.0.router.run(work).map_err(|e| e.to_string())?.map_err(|e| format!("inject: {e}"))
     }
 
     /// Nanoseconds per packet: the median of many short calls, so that one in which something else had the
     /// core does not count.
     fn slice(&self, load: Load, source: &Injector) -> Result<f64, String> {
         if matches!(load, Load::New { .. }) {
-            self.world.flush_conntrack()?;
+            self.0.flush_conntrack()?;
         }
         source.rewind().map_err(|e| format!("counter: {e}"))?;
-        let before = self.world.arrived()?;
+        let before = self.0.arrived()?;
         let times = self.receive(source, CALLS, CALL)?;
         // What another thread had to finish: a softirq handed over to ksoftirqd.
         std::thread::sleep(Duration::from_millis(2));
-        let (sent, arrived) = (u64::from(CALLS * CALL), self.world.arrived()? - before);
+        let (sent, arrived) = (u64::from(CALLS * CALL), self.0.arrived()? - before);
         if arrived + sent / 100 < sent {
             return Err(format!("of {sent} packets only {arrived} arrived"));
         }
@@ -230,7 +241,9 @@ fn answering(last: u8) -> std::io::Result<UdpSocket> {
 }
 
 fn no_source(error: std::io::Error) -> String {
-    format!("cannot load the packet source: {error}\nhint: it needs root and a kernel of 5.18 or later with BPF")
+    format!(
+        "cannot load the packet source: {error}\nhint: it needs root and a kernel of 5.18 or later with BPF"
+    )
 }
 
 #[cfg(test)]

@@ -69,8 +69,11 @@ impl Injector {
 /// Writes the whole frame (the kernel recycles pages as the last packet left them), the next source port and
 /// destination, and passes it on.
 fn program(frame: &[u8; FRAME], flows: u32, counter: &Counter) -> Vec<Instruction> {
-    let op = |code, to: u8, from: u8, offset, constant| {
-        Instruction { code, registers: from << 4 | to, offset, constant }
+    let op = |code, to: u8, from: u8, offset, constant| Instruction {
+        code,
+        registers: from << 4 | to,
+        offset,
+        constant,
     };
     let size = FRAME as i32;
     let mut out = vec![

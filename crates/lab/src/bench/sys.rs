@@ -120,7 +120,8 @@ impl Program {
     pub(crate) fn load(instructions: &[Instruction]) -> io::Result<Program> {
         let count = u32::try_from(instructions.len()).map_err(io::Error::other)?;
         let (address, license) = (instructions.as_ptr() as u64, c"GPL".as_ptr() as u64);
-        let mut attr = Load { kind: BPF_PROG_TYPE_XDP, count, instructions: address, license, ..Load::default() };
+        let mut attr =
+            Load { kind: BPF_PROG_TYPE_XDP, count, instructions: address, license, ..Load::default() };
         // SAFETY: the slice and the literal live across the call; the count is the slice's.
         unsafe { Ok(Program(OwnedFd::from_raw_fd(bpf(BPF_PROG_LOAD, &mut attr)?))) }
     }

@@ -244,6 +244,8 @@ fn parse_chain(m: &Message<'_>) -> Option<(String, Option<Hook>)> {
         Some(4) => Some(HookPoint::Postrouting),
         _ => None,
     };
+    // NF_ACCEPT: with another policy it is no chain of ours.
+    let point = point.filter(|_| be32(attributes, attr::CHAIN_POLICY) == Some(1));
     let hook = match (kind, point, be32(hook, attr::HOOK_PRIORITY)) {
         (Some(kind), Some(point), Some(priority)) => Some(Hook { kind, point, priority: priority as i32 }),
         _ => None,

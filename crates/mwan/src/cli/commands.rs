@@ -9,7 +9,7 @@ use mwan_api::{Plan, Request, Response, Status};
 use mwan_config::Severity;
 
 use super::args::{Args, Command};
-use super::{Exit, Failure, client, print, render};
+use super::{Exit, Failure, client, print, render, talk};
 use crate::daemon;
 
 /// Runs a command.
@@ -44,7 +44,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
             // A running daemon would restore what is removed under it.
             match client::try_ask(&run_dir, &Request::Stop)? {
                 Some(response) => done(response)?,
-                None => daemon::cleanup().map(|()| Exit::Ok)?,
+                None => daemon::cleanup(&run_dir).map(|()| Exit::Ok)?,
             }
         }
     };
@@ -95,12 +95,12 @@ fn check(file: &Path, json: bool) -> Result<Exit, Failure> {
         let count = |severity| loaded.diagnostics.iter().filter(|d| d.severity == severity).count();
         let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
         let enabled = loaded.config.interfaces.iter().filter(|i| i.enabled).count();
-        eprintln!(
+        talk(&format!(
             "{name}: {enabled} of {} interfaces enabled, {} policies, {} rules; {errors} errors, {warnings} warnings",
             loaded.config.interfaces.len(),
             loaded.config.policies.len(),
             loaded.config.rules.len(),
-        );
+        ));
     }
     Ok(if loaded.has_errors() { Exit::Failed } else { Exit::Ok })
 }
@@ -119,7 +119,7 @@ fn plan(
         None => daemon::plan_without_daemon(&name, &bytes, platform)?,
     };
     for diagnostic in &plan.diagnostics {
-        eprintln!("{}", diagnostic.text);
+        talk(&diagnostic.text);
     }
     print(&if json { render::json(&plan)? } else { render::plan(&plan) })?;
     let failed = plan.diagnostics.iter().any(|d| d.severity == Severity::Error.name());
@@ -133,13 +133,13 @@ fn use_interface(run_dir: &Path, interface: String, command: &[OsString]) -> Res
     let sources: Vec<IpAddr> = binding.sources.iter().filter_map(|s| s.parse().ok()).collect();
     let source = sources.first().copied();
     let shown = command.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-    eprintln!(
+    talk(&format!(
         "Running '{shown}' with DEVICE={} SRCIP={} FWMARK={:#x} FAMILY={}",
         binding.device,
         source.map(|s| s.to_string()).unwrap_or_default(),
         binding.mark,
         source.map_or("ipv4", |s| mwan_config::Family::of(s).name()),
-    );
+    ));
     let family = source.map_or("ipv4", |s| mwan_config::Family::of(s).name());
     let environment = [
         ("DEVICE", binding.device.clone()),

@@ -44,7 +44,10 @@ impl Failure {
         let mut message = context.into();
         let mut cause = Some(error);
         while let Some(error) = cause {
-            message.push_str(&format!(": {error}"));
+            if !message.is_empty() {
+                message.push_str(": ");
+            }
+            message.push_str(&error.to_string());
             cause = error.source();
         }
         Failure { message, hint: None }
@@ -86,14 +89,18 @@ pub(crate) fn main() -> ExitCode {
     match commands::run(args) {
         Ok(code) => code,
         Err(failure) => {
-            let mut err = std::io::stderr();
-            let _ = writeln!(err, "mwan: {}", failure.message);
+            talk(&format!("mwan: {}", failure.message));
             if let Some(hint) = failure.hint {
-                let _ = writeln!(err, "hint: {hint}");
+                talk(&format!("hint: {hint}"));
             }
             Exit::Failed.into()
         }
     }
+}
+
+/// Says something to the person at the terminal. That nobody listens is no reason to fail.
+pub(crate) fn talk(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Prints data. A closed pipe is the reader's way of saying "enough".

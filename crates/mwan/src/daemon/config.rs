@@ -26,6 +26,22 @@ pub(crate) fn read_config(file: &Path) -> Result<(String, Vec<u8>), Failure> {
     Ok((name, bytes))
 }
 
+/// The same for a daemon that is running: it must not be kept waiting, so only a regular file will do.
+pub(super) fn reread_config(file: &Path) -> Result<(String, Vec<u8>), Failure> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let name = file.to_string_lossy().into_owned();
+    if name == "-" {
+        return Err(Failure::says("the configuration came from standard input and cannot be read again"));
+    }
+    let cannot = |e: std::io::Error| Failure::new(format!("cannot read the configuration {name}"), &e);
+    // O_NONBLOCK: opening a pipe without a writer would wait for one.
+    let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(file).map_err(cannot)?;
+    if !opened.metadata().map_err(cannot)?.is_file() {
+        return Err(Failure::says(format!("the configuration {name} is not a regular file")));
+    }
+    read_config(file)
+}
+
 /// Notices that a file changed. A look is one `stat`; a change counts when it has been the same for two looks,
 /// so that a file is not read while it is written.
 #[derive(Debug)]

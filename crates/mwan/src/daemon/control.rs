@@ -13,26 +13,30 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
 /// Clients served at once; more wait in the kernel's queue.
-const CLIENTS_MAX: usize = 16;
-/// A client that does not finish its request, or does not take its answer, is let go after this time.
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
+const CLIENTS_MAX: usize = 64;
+/// A client that has not finished its request by then is let go: it keeps a place from others.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// A client that has not taken its answer by then is let go.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A request and where its answer goes.
 pub(super) type Asked = (Request, oneshot::Sender<Response>);
 
-/// Listens at `path`, for the owner only. What is there from a dead daemon is replaced; the caller holds the lock.
-pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
+/// Listens at `path`, for the owner only, and serves clients until the daemon ends. What is there from a dead daemon is
+/// replaced; the caller holds the lock.
+pub(super) fn listen(path: &Path, asked: &mpsc::Sender<Asked>) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
+    tokio::spawn(serve(listener, asked.clone()));
+    Ok(())
 }
 
-/// Serves clients until the daemon ends. Requests are answered by the daemon's loop, one at a time.
-pub(super) async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
+/// Requests are answered by the daemon's loop, one at a time.
+async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
     let places = std::sync::Arc::new(tokio::sync::Semaphore::new(CLIENTS_MAX));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
@@ -57,7 +61,8 @@ pub(super) async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
 async fn answer(mut client: UnixStream, asked: mpsc::Sender<Asked>) -> io::Result<()> {
     let (read, mut write) = client.split();
     let mut line = Vec::new();
-    BufReader::new(read).take(REQUEST_MAX as u64).read_until(b'\n', &mut line).await?;
+    let mut read = BufReader::new(read).take(REQUEST_MAX as u64);
+    tokio::time::timeout(REQUEST_TIMEOUT, read.read_until(b'\n', &mut line)).await??;
     let response = match serde_json::from_slice::<Request>(&line) {
         Ok(request) => {
             let (reply, replied) = oneshot::channel();

@@ -2,6 +2,7 @@
 
 mod config;
 mod control;
+mod lock;
 mod notify;
 mod state;
 mod status;
@@ -15,30 +16,29 @@ use std::time::Duration;
 
 use mwan_api::{Plan, Request, Response};
 use mwan_compile::{Compiler, diff_observed};
-use mwan_config::{Config, Diagnostic, Severity};
+use mwan_config::{Config, Diagnostic, Loaded, Severity};
 use mwan_core::{Core, Desired, Effect, Event, Memory, Packet, PathKey, ProbeReport, Reason, Time};
 use mwan_linux::clock;
 use mwan_linux::conntrack::Conntrack;
 use mwan_linux::monitor::{Change, Monitor, MonitorError};
 use mwan_linux::probe::Prober;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
 use crate::cli::{DaemonArgs, Failure, LogFormat, LogLevel};
 use crate::platform::PlatformName;
-use config::Watch;
+use config::{Watch, reread_config};
 use control::Asked;
+use lock::Locks;
 use state::Store;
-use writer::{Writer, describe};
+use writer::{Trouble, Writer, describe};
 
 pub(crate) use config::read_config;
 pub(crate) use status::diagnostics;
 
 /// Name of the control socket in the run directory.
 pub(crate) const SOCKET: &str = "mwan.sock";
-/// Name of the lock file in the run directory.
-const LOCK: &str = "mwan.lock";
 
 /// How often the configuration file is looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -70,9 +70,14 @@ pub(crate) fn run(run_dir: &Path, options: &DaemonArgs) -> Result<(), Failure> {
     })
 }
 
-/// Removes everything of ours from the kernel.
-pub(crate) fn cleanup() -> Result<(), Failure> {
-    Writer::open()?.clean()
+/// Removes everything of ours from the kernel, and what a dead daemon left in its run directory.
+pub(crate) fn cleanup(run_dir: &Path) -> Result<(), Failure> {
+    // A daemon that is alive would restore it all.
+    let _lock = lock::take_namespace()?;
+    Writer::open()?.clean()?;
+    Store::new(run_dir, run_dir).forget_health();
+    let _ = fs::remove_file(run_dir.join(SOCKET));
+    Ok(())
 }
 
 /// What `config` would install, with every interface in its initial state.
@@ -115,6 +120,8 @@ fn start_log(options: &DaemonArgs) {
         LogLevel::Trace => tracing::Level::TRACE,
     };
     let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    // A log nobody takes is lost; it must not end the daemon, which tracing's own complaint to the same stream would.
+    let log = log.log_internal_errors(false);
     match options.log_format {
         LogFormat::Text => log.with_ansi(false).init(),
         LogFormat::Json => log.json().init(),
@@ -128,13 +135,14 @@ struct Daemon {
     monitor: Monitor,
     prober: Prober,
     reports: mpsc::UnboundedReceiver<ProbeReport>,
+    ask: mpsc::Sender<Asked>,
     asked: mpsc::Receiver<Asked>,
     store: Store,
     watch: Watch,
     options: DaemonArgs,
     run_dir: PathBuf,
-    /// Held for as long as the daemon lives.
-    _lock: fs::File,
+    _locks: Locks,
+    signals: Signals,
     started: Time,
     wake_at: Option<Time>,
     /// A desired state that is not in the kernel, and when to try again.
@@ -151,24 +159,43 @@ struct Daemon {
     late_rounds: u64,
 }
 
+/// Signals that mean something to us. Caught before anything else is done: SIGHUP would end us by default.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
 /// Whether the loop goes on.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
     Go,
     End,
+    Fail(Failure),
 }
 
 impl Daemon {
     fn start(run_dir: &Path, options: &DaemonArgs) -> Result<Self, Failure> {
+        let signals = Signals::catch().map_err(|e| Failure::new("cannot watch for signals", &e))?;
         let (name, bytes) = read_config(&options.config)?;
         for dir in [run_dir, options.state_dir.as_path()] {
             fs::create_dir_all(dir)
                 .map_err(|e| Failure::new(format!("cannot make the directory {}", dir.display()), &e))?;
         }
-        let lock = lock(run_dir)?;
-        let loaded = mwan_config::parse(&name, &bytes);
+        let locks = Locks::take(run_dir)?;
+        let mut writer = Writer::open()?;
+        let mut store = Store::new(&options.state_dir, run_dir);
+        let (loaded, config_rejected) = first_config(&name, &bytes, &store, &mut writer);
         log_diagnostics(&loaded.diagnostics);
-        let writer = Writer::open()?;
         let mut monitor = Monitor::open(loaded.config.globals.rt_table_lookup.clone())
             .map_err(|e| Failure::new("cannot watch the network", &e))?;
         for port in writer.ports() {
@@ -178,10 +205,8 @@ impl Daemon {
         // Not bounded by the channel but by the prober: it reports once for each probe it was asked to send.
         let (report, reports) = mpsc::unbounded_channel();
         let (ask, asked) = mpsc::channel(REQUESTS_MAX);
-        let listener = control::listen(&run_dir.join(SOCKET))
+        control::listen(&run_dir.join(SOCKET), &ask)
             .map_err(|e| Failure::new(format!("cannot listen in {}", run_dir.display()), &e))?;
-        tokio::spawn(control::serve(listener, ask));
-        let mut store = Store::new(&options.state_dir, run_dir);
         let now = clock::now();
         let core = Core::new(options.platform.core(), Arc::new(loaded.config), store.load());
         let mut daemon = Daemon {
@@ -191,12 +216,14 @@ impl Daemon {
             monitor,
             prober: Prober::new(report),
             reports,
+            ask,
             asked,
             store,
             watch: Watch::new(&options.config),
             options: options.clone(),
             run_dir: run_dir.to_owned(),
-            _lock: lock,
+            _locks: locks,
+            signals,
             started: now,
             wake_at: None,
             pending: None,
@@ -205,7 +232,7 @@ impl Daemon {
             network_at: None,
             network_seen: now,
             diagnostics: loaded.diagnostics,
-            config_rejected: None,
+            config_rejected,
             apply_error: None,
             late_rounds: 0,
         };
@@ -217,10 +244,6 @@ impl Daemon {
     }
 
     async fn run(&mut self) -> Result<(), Failure> {
-        let cannot = |e: std::io::Error| Failure::new("cannot watch for signals", &e);
-        let mut hangup = signal(SignalKind::hangup()).map_err(cannot)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -236,21 +259,36 @@ impl Daemon {
                     let _ = reply.send(response);
                     next
                 }
-                _ = watch.tick() => {
-                    if self.watch.look() {
-                        info!("the configuration file changed");
-                        self.reload();
-                    }
-                    Next::Go
-                }
-                _ = hangup.recv() => { self.reload(); Next::Go }
-                _ = terminate.recv() => Next::End,
-                _ = interrupt.recv() => Next::End,
+                _ = watch.tick() => self.look_around(),
+                _ = self.signals.hangup.recv() => { self.reload(); Next::Go }
+                _ = self.signals.terminate.recv() => Next::End,
+                _ = self.signals.interrupt.recv() => Next::End,
             };
-            if next == Next::End {
-                return self.end().await;
+            match next {
+                Next::Go => {}
+                Next::End => return self.end().await,
+                Next::Fail(failure) => return Err(failure),
             }
         }
+    }
+
+    /// Once a second: files that others change or remove.
+    fn look_around(&mut self) -> Next {
+        if self.watch.look() {
+            info!("the configuration file changed");
+            self.reload();
+        }
+        let socket = self.run_dir.join(SOCKET);
+        if !socket.exists() {
+            // Somebody tidied the run directory up.
+            let listening = fs::create_dir_all(&self.run_dir).and_then(|()| control::listen(&socket, &self.ask));
+            match listening {
+                Ok(()) => warn!("{} was gone and is there again", socket.display()),
+                Err(error) => debug!("cannot listen at {}: {error}", socket.display()),
+            }
+        }
+        self.store.save(self.core.memory());
+        Next::Go
     }
 
     /// Leaves the data plane as it is.
@@ -290,14 +328,13 @@ impl Daemon {
         let now = clock::now();
         let change = match change {
             Ok(change) => change,
-            Err(error) => {
-                error!("cannot watch the network: {error}");
-                return Next::End;
-            }
+            Err(error) => return Next::Fail(Failure::new("cannot watch the network any more", &error)),
         };
-        if change.network && self.network_at.is_none() {
+        if change.network {
+            // A device that takes our routes with it is looked at before they are missed.
             let at = self.network_seen + NETWORK_PAUSE;
-            if at <= now { self.look_at_network(now) } else { self.network_at = Some(at) }
+            let soon = at <= now || change.routing_foreign;
+            if soon { self.look_at_network(now) } else { self.network_at = Some(at) }
         }
         let foreign_nft = change.nft.is_some_and(|nft| !nft.own);
         if change.routing_foreign || foreign_nft || change.overrun {
@@ -325,50 +362,58 @@ impl Daemon {
 
     /// Hands an event to the core and does what it says, until it has nothing more to say.
     fn feed(&mut self, event: Event) {
+        // What only a probe or the clock says is worth a look at the files only if it changed a state.
+        let mut save = !matches!(event, Event::Probe(_) | Event::Tick | Event::Applied { .. });
         let mut events = VecDeque::from([event]);
-        let mut transitions = false;
         while let Some(event) = events.pop_front() {
             let output = self.core.handle(clock::now(), event);
             self.wake_at = output.wake_at;
             if let Some(desired) = output.desired {
-                transitions = true;
-                if let Some(applied) = self.apply(desired) {
-                    events.push_back(applied);
-                }
+                save = true;
+                events.extend(self.apply(desired));
             }
             for effect in output.effects {
-                transitions |= matches!(effect, Effect::Transition(_));
+                save |= matches!(effect, Effect::Transition(_));
                 self.perform(effect);
             }
         }
-        if transitions {
+        if save {
             self.store.save(self.core.memory());
         }
     }
 
-    fn apply(&mut self, desired: Arc<Desired>) -> Option<Event> {
-        match self.writer.apply(&desired) {
-            Ok(()) => {
-                self.pending = None;
-                self.apply_error = None;
-                Some(Event::Applied { generation: desired.generation })
+    /// Brings the kernel to `desired` and returns what the core has to hear of it.
+    fn apply(&mut self, desired: Arc<Desired>) -> Vec<Event> {
+        let generation = desired.generation;
+        let (events, failure) = match self.writer.apply(&desired) {
+            Ok(applied) => (vec![Event::Applied { generation }], applied.incomplete),
+            Err(Trouble::Refused(paths)) => {
+                // Decided anew without them, right away: nothing waits for a route that cannot be.
+                let refused = |(path, error)| Event::Refused { path, error };
+                return paths.into_iter().map(refused).collect();
             }
-            Err(failure) => {
-                if self.apply_error.is_none() {
-                    error!("cannot bring the kernel to the wanted state: {failure}");
-                }
-                self.apply_error = Some(failure.to_string());
-                self.pending = Some((desired, clock::now() + RETRY_PAUSE));
-                None
-            }
+            Err(trouble) => (Vec::new(), Some(Failure::says(trouble.to_string()))),
+        };
+        self.pending = failure.is_some().then(|| (desired, clock::now() + RETRY_PAUSE));
+        self.note_apply_error(failure);
+        events
+    }
+
+    /// Says once that the kernel is not as wanted, and once that it is again.
+    fn note_apply_error(&mut self, failure: Option<Failure>) {
+        let text = failure.map(|f| f.to_string());
+        match (&self.apply_error, &text) {
+            (old, Some(new)) if old.as_ref() != Some(new) => error!("the kernel is not as wanted: {new}"),
+            (Some(_), None) => info!("the kernel is as wanted again"),
+            _ => {}
         }
+        self.apply_error = text;
     }
 
     fn apply_pending(&mut self) {
         let Some((desired, _)) = self.pending.take() else { return };
-        if let Some(applied) = self.apply(desired) {
-            info!("the kernel has the wanted state again");
-            self.feed(applied);
+        for event in self.apply(desired) {
+            self.feed(event);
         }
     }
 
@@ -386,9 +431,15 @@ impl Daemon {
                 if lines.len() > RESTORED_LOGGED_MAX {
                     warn!("… and {} more restored", lines.len() - RESTORED_LOGGED_MAX);
                 }
+                self.note_apply_error(None);
             }
-            Err(failure) => {
-                error!("cannot restore what others changed: {failure}");
+            Err(Trouble::Refused(paths)) => {
+                for (path, error) in paths {
+                    self.feed(Event::Refused { path, error });
+                }
+            }
+            Err(trouble) => {
+                self.note_apply_error(Some(Failure::says(trouble.to_string())));
                 self.verify_at = now + RETRY_PAUSE;
             }
         }
@@ -409,7 +460,8 @@ impl Daemon {
             }
             Effect::Switched(s) => {
                 let (from, to) = (carrier_text(&s.from), carrier_text(&s.to));
-                info!("policy {} {}: {from} -> {to}", s.policy, s.family.name());
+                let yet = if self.apply_error.is_some() { " (not in the kernel yet)" } else { "" };
+                info!("policy {} {}: {from} -> {to}{yet}", s.policy, s.family.name());
             }
         }
     }
@@ -475,14 +527,15 @@ impl Daemon {
         self.feed(Event::Network(net));
     }
 
-    /// The configuration as it is in the file now; one with errors is refused.
+    /// The configuration as it is in the file now; an unusable one is refused.
     fn load(&self) -> Result<(Config, Vec<Diagnostic>), String> {
-        let (name, bytes) = read_config(&self.options.config).map_err(|f| f.to_string())?;
+        let (name, bytes) = reread_config(&self.options.config).map_err(|f| f.to_string())?;
         let loaded = mwan_config::parse(&name, &bytes);
-        match loaded.diagnostics.iter().find(|d| d.severity == Severity::Error) {
-            Some(error) => Err(error.to_string()),
-            None => Ok((loaded.config, loaded.diagnostics)),
+        if let Some(why) = unusable(&loaded) {
+            return Err(why);
         }
+        self.store.keep_config(&name, &bytes);
+        Ok((loaded.config, loaded.diagnostics))
     }
 
     fn answer(&mut self, request: Request) -> (Response, Next) {
@@ -587,9 +640,37 @@ impl Daemon {
             rules: status::rules(&self.core, &counters),
             diagnostics: diagnostics(&self.diagnostics),
         };
-        status.problems = status::problems(&status);
+        status.problems = status::problems(&status, !self.core.config().globals.enabled);
         status.degraded = !status.problems.is_empty();
         status
+    }
+}
+
+/// Why a running data plane must not be given up for this configuration. One without a single interface is a file that
+/// was cut short or emptied; who wants mwan to do nothing says `option enabled '0'`, or stops it.
+fn unusable(loaded: &Loaded) -> Option<String> {
+    if let Some(error) = loaded.diagnostics.iter().find(|d| d.severity == Severity::Error) {
+        return Some(error.to_string());
+    }
+    (loaded.config.interfaces.is_empty() && loaded.config.globals.enabled)
+        .then(|| "it has no interface section".to_owned())
+}
+
+/// The configuration of a start. If the file is unusable and a daemon before us left a working data plane, the
+/// configuration that made it stays in force (I8, I10); else bad sections are left out and the rest runs.
+fn first_config(name: &str, bytes: &[u8], store: &Store, writer: &mut Writer) -> (Loaded, Option<String>) {
+    let loaded = mwan_config::parse(name, bytes);
+    let Some(why) = unusable(&loaded) else {
+        store.keep_config(name, bytes);
+        return (loaded, None);
+    };
+    let running = writer.observe().is_ok_and(|observed| observed.table.is_some());
+    match store.kept_config().filter(|_| running) {
+        Some((kept, text)) => {
+            error!("{why}; the configuration before stays in force, from {kept}");
+            (mwan_config::parse(&kept, &text), Some(why))
+        }
+        None => (loaded, None),
     }
 }
 
@@ -614,24 +695,5 @@ fn log_diagnostics(found: &[Diagnostic]) {
             Severity::Warning => warn!("{diagnostic}"),
             Severity::Note => info!("{diagnostic}"),
         }
-    }
-}
-
-/// Makes sure that no other daemon uses this run directory.
-fn lock(run_dir: &Path) -> Result<fs::File, Failure> {
-    let path = run_dir.join(LOCK);
-    let file = fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|e| Failure::new(format!("cannot open {}", path.display()), &e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => {
-            Err(Failure::says(format!("another daemon runs with {}", run_dir.display()))
-                .hint("end it with `mwan stop`, or use another --run-dir"))
-        }
-        Err(fs::TryLockError::Error(e)) => Err(Failure::new(format!("cannot lock {}", path.display()), &e)),
     }
 }

@@ -15,12 +15,17 @@ use tracing::warn;
 
 const IDS: &str = "ids.json";
 const HEALTH: &str = "health.json";
+/// Copies of the configuration in force; the name tells its format.
+const KEPT: [&str; 2] = ["accepted.toml", "accepted.uci"];
+/// Largest state file read, bytes; thousands of interfaces need less.
+const SIZE_MAX: u64 = 4 << 20;
 
 /// Reads and writes [`Memory`].
 #[derive(Debug)]
 pub(super) struct Store {
     ids: PathBuf,
     health: PathBuf,
+    state_dir: PathBuf,
     written: Memory,
 }
 
@@ -48,7 +53,12 @@ struct PathRecord {
 impl Store {
     /// The files' places. Nothing is read yet.
     pub(super) fn new(state_dir: &Path, run_dir: &Path) -> Self {
-        Store { ids: state_dir.join(IDS), health: run_dir.join(HEALTH), written: Memory::default() }
+        Store {
+            ids: state_dir.join(IDS),
+            health: run_dir.join(HEALTH),
+            state_dir: state_dir.to_owned(),
+            written: Memory::default(),
+        }
     }
 
     /// What the process before this one left.
@@ -69,33 +79,56 @@ impl Store {
         memory
     }
 
-    /// Writes what changed since the last time. Scores alone are not worth a write.
+    /// Writes what differs from what was last written; what cannot be written is tried again the next time.
+    /// Scores alone are not worth a write.
     pub(super) fn save(&mut self, memory: Memory) {
         if memory.ids != self.written.ids {
-            let ids = memory.ids.iter().cloned().collect();
-            write(&self.ids, &IdsFile { version: 1, ids });
+            let file = IdsFile { version: 1, ids: memory.ids.iter().cloned().collect() };
+            if write(&self.ids, &file) {
+                self.written.ids = memory.ids;
+            }
         }
-        let states = |m: &Memory| -> Vec<(String, Family, State)> {
-            m.paths.iter().map(|p| (p.interface.clone(), p.family, p.state)).collect()
+        let states = |paths: &[RememberedPath]| -> Vec<(String, Family, State)> {
+            paths.iter().map(|p| (p.interface.clone(), p.family, p.state)).collect()
         };
-        if states(&memory) != states(&self.written) || memory.taken_down != self.written.taken_down {
-            let paths = memory.paths.iter().map(|p| PathRecord {
-                interface: p.interface.clone(),
-                family: p.family.name().to_owned(),
-                state: p.state.name().to_owned(),
-                score: p.score,
-            });
-            let file =
-                HealthFile { version: 1, taken_down: memory.taken_down.clone(), paths: paths.collect() };
-            write(&self.health, &file);
+        let same = states(&memory.paths) == states(&self.written.paths);
+        if same && memory.taken_down == self.written.taken_down {
+            return;
         }
-        self.written = memory;
+        let paths = memory.paths.iter().map(|p| PathRecord {
+            interface: p.interface.clone(),
+            family: p.family.name().to_owned(),
+            state: p.state.name().to_owned(),
+            score: p.score,
+        });
+        let file = HealthFile { version: 1, taken_down: memory.taken_down.clone(), paths: paths.collect() };
+        if write(&self.health, &file) {
+            self.written.paths = memory.paths;
+            self.written.taken_down = memory.taken_down;
+        }
+    }
+
+    /// Keeps the configuration that is in force, as it is, for a start at which the file has become unusable.
+    pub(super) fn keep_config(&self, name: &str, bytes: &[u8]) {
+        let (own, other) = if is_toml(name) { (KEPT[0], KEPT[1]) } else { (KEPT[1], KEPT[0]) };
+        if let Err(error) = replace(&self.state_dir.join(own), bytes) {
+            warn!("cannot keep a copy of the configuration: {error}");
+        }
+        let _ = fs::remove_file(self.state_dir.join(other));
+    }
+
+    /// Name and content of the configuration that was in force last.
+    pub(super) fn kept_config(&self) -> Option<(String, Vec<u8>)> {
+        let path = KEPT.iter().map(|name| self.state_dir.join(name)).find(|path| path.is_file())?;
+        let bytes = fs::read(&path).ok()?;
+        Some((path.to_string_lossy().into_owned(), bytes))
     }
 
     /// Forgets health: the data plane is gone, the next start is a first one.
     pub(super) fn forget_health(&mut self) {
         let _ = fs::remove_file(&self.health);
         self.written.paths.clear();
+        self.written.taken_down.clear();
     }
 }
 
@@ -103,7 +136,9 @@ const STATES: [State; 5] =
     [State::Online, State::Offline, State::Connecting, State::Disconnecting, State::Disabled];
 
 fn read<T: for<'a> Deserialize<'a> + Default>(path: &Path) -> T {
-    let Ok(bytes) = fs::read(path) else { return T::default() };
+    // Only a regular file: a pipe or a device of that name would keep us waiting for ever.
+    let regular = fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() <= SIZE_MAX);
+    let Ok(bytes) = (if regular { fs::read(path) } else { return T::default() }) else { return T::default() };
     match serde_json::from_slice(&bytes) {
         Ok(value) => value,
         Err(error) => {
@@ -115,16 +150,30 @@ fn read<T: for<'a> Deserialize<'a> + Default>(path: &Path) -> T {
     }
 }
 
-fn write<T: Serialize>(path: &Path, value: &T) {
-    if let Err(error) = try_write(path, value) {
-        warn!("cannot write {}: {error}", path.display());
+/// Whether it was written.
+fn write<T: Serialize>(path: &Path, value: &T) -> bool {
+    match try_write(path, value) {
+        Ok(()) => true,
+        Err(error) => {
+            warn!("cannot write {}: {error}", path.display());
+            false
+        }
     }
 }
 
+fn is_toml(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(".toml")
+}
+
 fn try_write<T: Serialize>(path: &Path, value: &T) -> std::io::Result<()> {
-    let temporary = path.with_extension("json.new");
+    replace(path, &serde_json::to_vec(value)?)
+}
+
+/// Either the old content or the new one is there, whatever happens in between.
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let temporary = path.with_extension("new");
     let mut file = fs::File::create(&temporary)?;
-    file.write_all(&serde_json::to_vec(value)?)?;
+    file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
     match path.parent() {
@@ -156,9 +205,30 @@ mod tests {
         store.save(memory.clone());
         assert_eq!(Store::new(dir.path(), dir.path()).load(), memory);
 
+        // A write that failed is made up for.
+        let mut store = Store::new(&dir.path().join("absent"), &dir.path().join("absent"));
+        store.load();
+        store.save(memory.clone());
+        fs::create_dir(dir.path().join("absent")).unwrap();
+        store.save(memory.clone());
+        assert_eq!(Store::new(&dir.path().join("absent"), &dir.path().join("absent")).load(), memory);
+
         fs::write(dir.path().join(IDS), b"{\"version\":1,").unwrap();
         let loaded = Store::new(dir.path(), dir.path()).load();
         assert!(loaded.ids.is_empty() && loaded.paths == memory.paths);
         assert!(dir.path().join("ids.json.broken").exists());
+    }
+
+    #[test]
+    fn the_configuration_in_force_is_kept_with_its_format() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path(), dir.path());
+        assert_eq!(store.kept_config(), None);
+        store.keep_config("/etc/config/mwan3", b"config globals\n\xff");
+        let (name, bytes) = store.kept_config().unwrap();
+        assert!(name.ends_with(".uci") && bytes == b"config globals\n\xff");
+        store.keep_config("/etc/mwan/mwan.toml", b"[global]");
+        let (name, bytes) = store.kept_config().unwrap();
+        assert!(name.ends_with(".toml") && bytes == b"[global]");
     }
 }

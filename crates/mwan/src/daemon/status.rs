@@ -229,8 +229,11 @@ fn protocol_name(protocol: u8) -> String {
 }
 
 /// What is not as it should be, in words.
-pub(super) fn problems(status: &api::Status) -> Vec<String> {
+pub(super) fn problems(status: &api::Status, switched_off: bool) -> Vec<String> {
     let mut problems = Vec::new();
+    if switched_off {
+        problems.push("switched off by `option enabled '0'` in the globals section".to_owned());
+    }
     let errors = status.diagnostics.iter().filter(|d| d.severity == "error");
     problems.extend(errors.map(|d| d.text.clone()));
     problems

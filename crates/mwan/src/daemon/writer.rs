@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mwan_compile::{Compiler, Observed, Ops, Program, check, check_change, cleanup, diff, diff_observed};
-use mwan_core::Desired;
+use mwan_compile::routing::RoutingOp;
+use mwan_core::{Desired, PathKey};
 use mwan_linux::nft::{CommitError, NftSocket};
 use mwan_linux::routing::RouteSocket;
 use tracing::{debug, info};
@@ -55,7 +56,7 @@ impl Writer {
     }
 
     /// Makes the kernel have `desired`. After a failure the next attempt looks first.
-    pub(super) fn apply(&mut self, desired: &Arc<Desired>) -> Result<(), Failure> {
+    pub(super) fn apply(&mut self, desired: &Arc<Desired>) -> Result<Applied, Trouble> {
         let started = Instant::now();
         let program = self.compiler.compile(desired);
         let faults = match &self.program {
@@ -63,26 +64,27 @@ impl Writer {
             None => check(&program, desired.marks),
         };
         if let Some(fault) = faults.first() {
-            return Err(Failure::says(format!("refused to apply: {fault} ({} faults)", faults.len()))
-                .hint("this is a bug of mwan; the state in the kernel stays as it was"));
+            let text = format!("refused to apply: {fault} ({} faults)", faults.len());
+            return Err(Trouble::Failed(
+                Failure::says(text).hint("this is a bug of mwan; the state in the kernel stays as it was"),
+            ));
         }
-        let result = self.bring(&program);
         self.program = Some(program.clone());
-        self.installed = result.is_ok().then_some(program);
+        let applied = self.bring(&program)?;
+        self.installed = applied.incomplete.is_none().then_some(program);
         self.last_apply = started.elapsed();
-        let changed = result?;
-        if changed > 0 {
+        if applied.changes > 0 {
             self.applies += 1;
             let us = self.last_apply.as_micros();
-            info!(generation = desired.generation, changes = changed, us, "applied");
+            info!(generation = desired.generation, changes = applied.changes, us, "applied");
         }
-        Ok(())
+        Ok(applied)
     }
 
     /// Compares the kernel with what should be there and restores what is missing. Returns what was restored.
-    pub(super) fn verify(&mut self) -> Result<Vec<String>, Failure> {
+    pub(super) fn verify(&mut self) -> Result<Vec<String>, Trouble> {
         let Some(program) = self.program.clone() else { return Ok(Vec::new()) };
-        let observed = self.observe()?;
+        let observed = self.observe().map_err(Trouble::Failed)?;
         let ops = diff_observed(&observed, &program);
         if ops.is_empty() {
             self.installed = Some(program);
@@ -90,11 +92,14 @@ impl Writer {
         }
         self.installed = None;
         let lines = describe(&ops);
-        let failed_before = observed.table.is_none() && self.applies == 0;
-        self.bring(&program)?;
-        self.installed = Some(program);
-        self.repairs += u64::from(!failed_before);
-        Ok(lines)
+        match self.bring(&program)?.incomplete {
+            Some(failure) => Err(Trouble::Failed(failure)),
+            None => {
+                self.installed = Some(program);
+                self.repairs += 1;
+                Ok(lines)
+            }
+        }
     }
 
     /// What is missing or superfluous in the kernel now.
@@ -117,20 +122,20 @@ impl Writer {
         Ok(Observed { table, routing })
     }
 
-    /// Removes everything of ours (I7).
+    /// Removes everything of ours (I7). What should be there is forgotten only when it is gone.
     pub(super) fn clean(&mut self) -> Result<(), Failure> {
-        self.program = None;
-        self.installed = None;
         for _ in 0..STALE_RETRIES {
             let observed = self.observe()?;
             let ops = cleanup(&observed);
             if ops.is_empty() {
+                self.program = None;
+                self.installed = None;
                 return Ok(());
             }
             match self.execute(&ops) {
-                Err(Trouble::Stale) => {}
-                Err(Trouble::Failed(failure)) => return Err(failure),
-                Ok(()) => {}
+                Ok(None) | Err(Trouble::Stale) => {}
+                Ok(Some(failure)) | Err(Trouble::Failed(failure)) => return Err(failure),
+                Err(Trouble::Refused(routes)) => debug!("cleaning: {routes:?}"),
             }
         }
         Err(Failure::says("others change the ruleset faster than it can be cleaned"))
@@ -147,31 +152,54 @@ impl Writer {
         }
     }
 
-    /// Number of changes made.
-    fn bring(&mut self, program: &Program) -> Result<usize, Failure> {
+    fn bring(&mut self, program: &Program) -> Result<Applied, Trouble> {
         let mut known = self.installed.take();
         for _ in 0..STALE_RETRIES {
-            let ops = match known.take() {
-                Some(installed) => diff(&installed, program),
-                None => diff_observed(&self.observe()?, program),
+            let ops = match &known {
+                Some(installed) => diff(installed, program),
+                None => diff_observed(&self.observe().map_err(Trouble::Failed)?, program),
             };
             match self.execute(&ops) {
-                Ok(()) => return Ok(ops.add.len() + ops.nft.len() + ops.remove.len()),
-                Err(Trouble::Stale) => debug!("the ruleset changed under us, looking again"),
-                Err(Trouble::Failed(failure)) => return Err(failure),
+                Ok(incomplete) => {
+                    let changes = ops.add.len() + ops.nft.len() + ops.remove.len();
+                    return Ok(Applied { changes, incomplete });
+                }
+                Err(Trouble::Stale) => {
+                    debug!("the ruleset changed under us");
+                    // Most likely a table that is not ours. The same change again, without the dump that a busy
+                    // ruleset would outrun; if it was ours, the kernel refuses or the comparison that the
+                    // monitor asks for finds it.
+                    let generation = self.nft.generation().map_err(|e| {
+                        Trouble::Failed(Failure::new("cannot read the ruleset's generation", &e))
+                    })?;
+                    self.generation = generation;
+                }
+                Err(Trouble::Failed(_)) if known.is_some() => known = None,
+                Err(trouble) => return Err(trouble),
             }
         }
-        Err(Failure::says("others change the ruleset faster than it can be read"))
+        Err(Trouble::Failed(Failure::says("others change the ruleset faster than it can be read")))
     }
 
-    /// In the order that leaves traffic no worse at any point (I5). A route or rule that fails does not keep the
-    /// others from being made; the first failure is reported.
-    fn execute(&mut self, ops: &Ops) -> Result<(), Trouble> {
+    /// In the order that leaves traffic no worse at any point (I5). Before any mark may lead to a route that the
+    /// kernel refuses, that is told; a refused rule keeps nothing else from being made, and is returned.
+    fn execute(&mut self, ops: &Ops) -> Result<Option<Failure>, Trouble> {
         let mut first = None;
+        let mut refused = Vec::new();
         for op in &ops.add {
-            if let Err(error) = self.routes.apply(op) {
-                first.get_or_insert(Failure::new("kernel", &error));
+            match (self.routes.apply(op), op) {
+                (Ok(()), _) => {}
+                (Err(error), RoutingOp::SetRoute(route)) => {
+                    let path = PathKey { id: route.table, family: route.family };
+                    refused.push((path, Failure::new("", &error).to_string()));
+                }
+                (Err(error), _) => {
+                    first.get_or_insert(Failure::new("kernel", &error));
+                }
             }
+        }
+        if !refused.is_empty() {
+            return Err(Trouble::Refused(refused));
         }
         if !ops.nft.is_empty() {
             match self.nft.commit(&ops.nft, Some(self.generation)) {
@@ -187,14 +215,41 @@ impl Writer {
                 first.get_or_insert(Failure::new("kernel", &error));
             }
         }
-        first.map_or(Ok(()), |failure| Err(Trouble::Failed(failure)))
+        Ok(first)
     }
 }
 
-enum Trouble {
+/// What came of bringing the kernel to a program.
+#[derive(Debug)]
+pub(super) struct Applied {
+    /// Number of changes.
+    changes: usize,
+    /// The ruleset and every route are as wanted, but this is not; to be tried again.
+    pub(super) incomplete: Option<Failure>,
+}
+
+/// Why the kernel does not have what is wanted.
+#[derive(Debug)]
+pub(super) enum Trouble {
     /// Somebody else changed the ruleset since it was read.
     Stale,
+    /// The kernel does not take the routes of these paths: what is wanted has to be decided anew without them.
+    Refused(Vec<(PathKey, String)>),
+    /// Anything else.
     Failed(Failure),
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Trouble::Stale => f.write_str("others change the ruleset faster than it can be read"),
+            Trouble::Refused(paths) => {
+                let texts: Vec<&str> = paths.iter().map(|(_, text)| text.as_str()).collect();
+                f.write_str(&texts.join("; "))
+            }
+            Trouble::Failed(failure) => write!(f, "{failure}"),
+        }
+    }
 }
 
 /// Every change as a line.
