@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use mwan_config::{Family, LastResort, Target};
 use mwan_core::{
-    Carrier, Desired, DesiredInterface, DesiredPolicy, DesiredRule, Marks, MasqueradePlan, Share,
+    Carrier, Desired, DesiredInterface, DesiredPath, DesiredPolicy, DesiredRule, Marks, MasqueradePlan, Share,
 };
 
 use crate::Program;
@@ -357,45 +357,49 @@ fn linear(shape: &Shape) -> Vec<Statement> {
     statements
 }
 
-/// Translation of sources that are not at home on the WAN they leave by.
+/// Translation of sources that are not at home on the WAN they leave by: one lookup of the device, then its chain.
 fn nat_section(desired: &Desired) -> Section {
     let mut section = Section::default();
     if desired.masquerade == MasqueradePlan::Off {
         return section;
     }
-    let mut rules = Vec::new();
-    for interface in desired.interfaces.iter() {
-        for path in &interface.paths {
-            let own: Vec<IpNet> = path.addresses.iter().map(|a| IpNet::from(a.addr())).collect();
-            let mut statements = vec![
-                Statement::Match {
-                    selector: Selector::NetworkProtocol,
-                    equal: true,
-                    values: vec![Value::Family(path.family)],
-                },
-                Statement::Match {
-                    selector: Selector::OutputDevice,
-                    equal: true,
-                    values: vec![Value::Device(interface.device.clone())],
-                },
-            ];
-            let source = |equal, nets: Vec<IpNet>| {
-                let values = merge(nets.into_iter().map(of_net)).into_iter().map(Value::Address).collect();
-                Statement::Match { selector: Selector::Source(path.family), equal, values }
-            };
-            if !own.is_empty() {
-                statements.push(source(false, own));
-            }
-            if path.family == Family::V6 && desired.masquerade == MasqueradePlan::Auto {
-                statements.push(source(true, foreign_sources(&desired.interfaces, interface.id)));
-            }
-            statements.push(Statement::Masquerade);
-            rules.push(rule(&interface.name, statements));
-        }
+    let mut elements = Vec::new();
+    for device in devices(&desired.interfaces) {
+        let here: Vec<&DesiredInterface> = desired.interfaces.iter().filter(|i| i.device == device).collect();
+        let Some(first) = here.first() else { continue };
+        let name = format!("nat.{}", first.id);
+        let rules =
+            here.iter().flat_map(|i| i.paths.iter().map(|path| translate(desired, i, path))).collect();
+        section.chains.insert(name.clone(), Arc::new(Chain { hook: None, rules }));
+        elements.push((vec![Value::Device(device.to_owned())], Verdict::Goto(name)));
     }
+    let by_device = Statement::Vmap { key: vec![Selector::OutputDevice], elements };
     let hook = Hook { kind: HookKind::Nat, point: HookPoint::Postrouting, priority: PRIORITY_SRCNAT };
+    let rules = if section.chains.is_empty() { Vec::new() } else { vec![rule("by device", vec![by_device])] };
     section.chains.insert("postrouting".to_owned(), Arc::new(Chain { hook: Some(hook), rules }));
     section
+}
+
+/// Which sources of one family are translated when they leave by this WAN.
+fn translate(desired: &Desired, interface: &DesiredInterface, path: &DesiredPath) -> Rule {
+    let mut statements = vec![Statement::Match {
+        selector: Selector::NetworkProtocol,
+        equal: true,
+        values: vec![Value::Family(path.family)],
+    }];
+    let source = |equal, nets: Vec<IpNet>| {
+        let values = merge(nets.into_iter().map(of_net)).into_iter().map(Value::Address).collect();
+        Statement::Match { selector: Selector::Source(path.family), equal, values }
+    };
+    let own: Vec<IpNet> = path.addresses.iter().map(|a| IpNet::from(a.addr())).collect();
+    if !own.is_empty() {
+        statements.push(source(false, own));
+    }
+    if path.family == Family::V6 && desired.masquerade == MasqueradePlan::Auto {
+        statements.push(source(true, foreign_sources(&desired.interfaces, interface.id)));
+    }
+    statements.push(Statement::Masquerade);
+    rule(&interface.name, statements)
 }
 
 /// IPv6 sources that cannot be valid beyond WAN `id`: unique local ones (RFC 4193) and other WANs' own.

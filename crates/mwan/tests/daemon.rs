@@ -283,7 +283,8 @@ fn a_command_survives_kill_9_and_a_second_daemon_is_refused() {
     let mut daemon = Daemon::start(CONFIG);
     assert!(daemon.mwan(&["ifdown", "wan"]).status.success());
     daemon.restart();
-    let reason = |d: &Daemon| d.json(&["status", "--json"])["interfaces"][0]["paths"][0]["reason"]["code"].clone();
+    let reason =
+        |d: &Daemon| d.json(&["status", "--json"])["interfaces"][0]["paths"][0]["reason"]["code"].clone();
     assert_eq!(reason(&daemon), "taken_down");
     assert!(daemon.mwan(&["ifup", "wan"]).status.success());
     assert_eq!(reason(&daemon), "device_down");

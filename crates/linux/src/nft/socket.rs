@@ -127,10 +127,10 @@ impl NftSocket {
         })?;
         self.socket.sequences(batch.owners.len() as u32 + 1);
         // The kernel wants the whole batch in one skb (netlink_sendmsg: EMSGSIZE above sk_sndbuf - 32).
-        if let Ok(bytes) = i32::try_from(batch.bytes.len().saturating_mul(2)) {
-            if bytes > 1 << 20 {
-                self.socket.reserve_send(bytes);
-            }
+        if let Ok(bytes) = i32::try_from(batch.bytes.len().saturating_mul(2))
+            && bytes > 1 << 20
+        {
+            self.socket.reserve_send(bytes);
         }
         self.socket.send(&batch.bytes)?;
         self.outcome(ops, first, &batch.owners)

@@ -281,7 +281,8 @@ impl Daemon {
         let socket = self.run_dir.join(SOCKET);
         if !socket.exists() {
             // Somebody tidied the run directory up.
-            let listening = fs::create_dir_all(&self.run_dir).and_then(|()| control::listen(&socket, &self.ask));
+            let listening =
+                fs::create_dir_all(&self.run_dir).and_then(|()| control::listen(&socket, &self.ask));
             match listening {
                 Ok(()) => warn!("{} was gone and is there again", socket.display()),
                 Err(error) => debug!("cannot listen at {}: {error}", socket.display()),

@@ -1,6 +1,6 @@
 //! What survives: ids across reboots (state directory), health across restarts (run directory, volatile).
 //!
-//! Files are JSON, written to a temporary name, synced and renamed. One that cannot be read is set aside and
+//! Files are JSON, written to a temporary name and renamed; those that must survive a crash of the machine are synced. One that cannot be read is set aside and
 //! told of, never fatal.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,7 +84,7 @@ impl Store {
     pub(super) fn save(&mut self, memory: Memory) {
         if memory.ids != self.written.ids {
             let file = IdsFile { version: 1, ids: memory.ids.iter().cloned().collect() };
-            if write(&self.ids, &file) {
+            if write(&self.ids, &file, Durability::Reboot) {
                 self.written.ids = memory.ids;
             }
         }
@@ -102,7 +102,7 @@ impl Store {
             score: p.score,
         });
         let file = HealthFile { version: 1, taken_down: memory.taken_down.clone(), paths: paths.collect() };
-        if write(&self.health, &file) {
+        if write(&self.health, &file, Durability::Process) {
             self.written.paths = memory.paths;
             self.written.taken_down = memory.taken_down;
         }
@@ -111,7 +111,11 @@ impl Store {
     /// Keeps the configuration that is in force, as it is, for a start at which the file has become unusable.
     pub(super) fn keep_config(&self, name: &str, bytes: &[u8]) {
         let (own, other) = if is_toml(name) { (KEPT[0], KEPT[1]) } else { (KEPT[1], KEPT[0]) };
-        if let Err(error) = replace(&self.state_dir.join(own), bytes) {
+        let own = self.state_dir.join(own);
+        if fs::read(&own).is_ok_and(|kept| kept == bytes) {
+            return;
+        }
+        if let Err(error) = replace(&own, bytes, Durability::Reboot) {
             warn!("cannot keep a copy of the configuration: {error}");
         }
         let _ = fs::remove_file(self.state_dir.join(other));
@@ -150,9 +154,18 @@ fn read<T: for<'a> Deserialize<'a> + Default>(path: &Path) -> T {
     }
 }
 
+/// What a file has to survive.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    /// The end of the process: the kernel has it.
+    Process,
+    /// A crash of the machine: the disk has it.
+    Reboot,
+}
+
 /// Whether it was written.
-fn write<T: Serialize>(path: &Path, value: &T) -> bool {
-    match try_write(path, value) {
+fn write<T: Serialize>(path: &Path, value: &T, durability: Durability) -> bool {
+    match try_write(path, value, durability) {
         Ok(()) => true,
         Err(error) => {
             warn!("cannot write {}: {error}", path.display());
@@ -165,15 +178,18 @@ fn is_toml(name: &str) -> bool {
     name.to_ascii_lowercase().ends_with(".toml")
 }
 
-fn try_write<T: Serialize>(path: &Path, value: &T) -> std::io::Result<()> {
-    replace(path, &serde_json::to_vec(value)?)
+fn try_write<T: Serialize>(path: &Path, value: &T, durability: Durability) -> std::io::Result<()> {
+    replace(path, &serde_json::to_vec(value)?, durability)
 }
 
 /// Either the old content or the new one is there, whatever happens in between.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+fn replace(path: &Path, bytes: &[u8], durability: Durability) -> std::io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file = fs::File::create(&temporary)?;
     file.write_all(bytes)?;
+    if durability == Durability::Process {
+        return fs::rename(&temporary, path);
+    }
     file.sync_all()?;
     fs::rename(&temporary, path)?;
     match path.parent() {

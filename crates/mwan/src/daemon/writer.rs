@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mwan_compile::{Compiler, Observed, Ops, Program, check, check_change, cleanup, diff, diff_observed};
 use mwan_compile::routing::RoutingOp;
+use mwan_compile::{Compiler, Observed, Ops, Program, check, check_change, cleanup, diff, diff_observed};
 use mwan_core::{Desired, PathKey};
 use mwan_linux::nft::{CommitError, NftSocket};
 use mwan_linux::routing::RouteSocket;
