@@ -4,7 +4,7 @@ CARGO ?= cargo
 MWAN  := target/release/mwan
 LAB   := target/release/mwan-lab
 
-.PHONY: demo test bench build setup docs lint fuzz clean
+.PHONY: demo test bench build setup docs lint
 
 ## demo: a router with two Internet links in network namespaces on this machine (KEEP=1 leaves it up)
 demo: setup build
@@ -17,6 +17,7 @@ test: setup
 
 ## bench: figures and ratios against the kernel's own limit, as a table
 bench: setup build
+	$(CARGO) bench --quiet --locked -p mwan --bench switch
 	$(LAB) bench --mwan $(MWAN)
 
 ## build: the release binaries
@@ -29,8 +30,8 @@ setup:
 
 ## docs: generated pages and schemas anew
 docs:
-	UPDATE_DOCS=1 $(CARGO) test --locked --workspace --all-features docs -- --quiet || true
-	UPDATE_DOCS=1 $(CARGO) test --locked -p mwan-api --all-features
+	UPDATE_DOCS=1 $(CARGO) test --locked --quiet -p mwan-config -p mwan-api -p mwan-lab --lib --all-features
+	UPDATE_DOCS=1 $(CARGO) test --locked --quiet -p mwan-config -p mwan-api --test '*' --all-features
 
 ## lint: what CI asks besides the tests
 lint:

@@ -517,3 +517,21 @@ fn what_did_not_change_is_shared() {
     assert!(Arc::ptr_eq(&before.connected, &after.connected));
     assert!(!Arc::ptr_eq(&before.policies, &after.policies));
 }
+
+#[test]
+fn a_refused_route_disables_its_path_only_and_is_tried_again() {
+    let mut rig = Rig::new(config(&["a", "b"], FAILOVER));
+    let path = rig.key("a");
+    rig.feed(Event::Refused { path, error: "Network is unreachable".into() });
+    let code = |rig: &Rig| rig.core.path(path).unwrap().reason.code();
+    assert_eq!((rig.state("a"), code(&rig)), (State::Disabled, "route_refused"));
+    assert_eq!(rig.state("b"), State::Online);
+    assert!(
+        rig.core.desired().unwrap().interfaces[0].paths[0].route.is_none(),
+        "what is refused is not wanted"
+    );
+    rig.feed(Event::Network(Arc::new(network())));
+    assert_eq!(code(&rig), "route_refused", "the same network is no reason to try again");
+    rig.pass(Duration::from_secs(11));
+    assert_ne!(code(&rig), "route_refused", "time is");
+}

@@ -64,6 +64,8 @@ pub(crate) struct Sim {
     sequence: u64,
     /// Number of the process: what one life has scheduled does not reach the next one.
     life: u64,
+    /// How many events there have been at this time.
+    instant: (Time, u32),
     world: World,
     config: Arc<Config>,
     core: Core,
@@ -96,6 +98,9 @@ pub(crate) struct Figures {
     pub(crate) switches: u64,
 }
 
+/// Every path of six interfaces reporting every probe of a round at once, and some more.
+const EVENTS_PER_INSTANT_MAX: u32 = 500;
+
 macro_rules! say {
     ($sim:expr, $($arg:tt)*) => {
         if $sim.verbose {
@@ -120,6 +125,7 @@ impl Sim {
             queue: BTreeMap::new(),
             sequence: 0,
             life: 0,
+            instant: (Time(0), 0),
             world,
             reference: Reference::new((*config).clone()),
             config,
@@ -323,6 +329,9 @@ impl Sim {
 
     pub(crate) fn feed(&mut self, event: Event) {
         self.figures.events += 1;
+        self.instant =
+            if self.instant.0 == self.now { (self.now, self.instant.1 + 1) } else { (self.now, 0) };
+        assert!(self.instant.1 < EVENTS_PER_INSTANT_MAX, "busy loop: time stands still at {:?}", self.now);
         if !matches!(event, Event::Probe(_) | Event::Tick | Event::Network(_)) {
             say!(self, "event: {event:?}");
         }
