@@ -151,7 +151,10 @@ fn use_interface(run_dir: &Path, interface: String, command: &[OsString]) -> Res
     let binding = mwan_linux::usecmd::Binding { device: binding.device, mark: binding.mark };
     let status = mwan_linux::usecmd::run(command, &binding, &environment).map_err(|e| {
         let failure = Failure::new(format!("cannot run '{shown}'"), &e);
-        e.hint().map(str::to_owned).map_or_else(|| failure.clone(), |hint| failure.clone().hint(hint))
+        match e.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
     })?;
     Ok(ExitCode::from(exit_code(status)))
 }

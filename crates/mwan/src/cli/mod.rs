@@ -32,7 +32,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// Something went wrong: one line, and what to do about it. What is printed, once.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Failure {
     message: String,
     hint: Option<String>,

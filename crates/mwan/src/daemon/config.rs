@@ -13,17 +13,26 @@ const SIZE_MAX: u64 = 4 << 20;
 /// Name for diagnostics and content. `-` is standard input.
 pub(crate) fn read_config(file: &Path) -> Result<(String, Vec<u8>), Failure> {
     let name = file.to_string_lossy().into_owned();
-    let mut bytes = Vec::new();
-    let read = if name == "-" {
-        std::io::stdin().lock().take(SIZE_MAX + 1).read_to_end(&mut bytes)
+    let bytes = if name == "-" {
+        bounded(&name, std::io::stdin().lock())?
     } else {
-        File::open(file).and_then(|f| f.take(SIZE_MAX + 1).read_to_end(&mut bytes))
+        bounded(&name, File::open(file).map_err(|e| cannot_read(&name, &e))?)?
     };
-    read.map_err(|e| Failure::new(format!("cannot read the configuration {name}"), &e))?;
+    Ok((name, bytes))
+}
+
+fn cannot_read(name: &str, error: &std::io::Error) -> Failure {
+    Failure::new(format!("cannot read the configuration {name}"), error)
+}
+
+/// All of it, unless that is too much.
+fn bounded(name: &str, source: impl Read) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    source.take(SIZE_MAX + 1).read_to_end(&mut bytes).map_err(|e| cannot_read(name, &e))?;
     if bytes.len() as u64 > SIZE_MAX {
         return Err(Failure::says(format!("the configuration {name} is larger than {SIZE_MAX} bytes")));
     }
-    Ok((name, bytes))
+    Ok(bytes)
 }
 
 /// The same for a daemon that is running: it must not be kept waiting, so only a regular file will do.
@@ -33,13 +42,15 @@ pub(super) fn reread_config(file: &Path) -> Result<(String, Vec<u8>), Failure> {
     if name == "-" {
         return Err(Failure::says("the configuration came from standard input and cannot be read again"));
     }
-    let cannot = |e: std::io::Error| Failure::new(format!("cannot read the configuration {name}"), &e);
+    let cannot = |e| cannot_read(&name, &e);
     // O_NONBLOCK: opening a pipe without a writer would wait for one.
     let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(file).map_err(cannot)?;
     if !opened.metadata().map_err(cannot)?.is_file() {
         return Err(Failure::says(format!("the configuration {name} is not a regular file")));
     }
-    read_config(file)
+    // What was looked at is what is read: the name may mean another file by now.
+    let bytes = bounded(&name, opened)?;
+    Ok((name, bytes))
 }
 
 /// Notices that a file changed. A look is one `stat`; a change counts when it has been the same for two looks,

@@ -142,7 +142,7 @@ const STATES: [State; 5] =
 fn read<T: for<'a> Deserialize<'a> + Default>(path: &Path) -> T {
     // Only a regular file: a pipe or a device of that name would keep us waiting for ever.
     let regular = fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() <= SIZE_MAX);
-    let Ok(bytes) = (if regular { fs::read(path) } else { return T::default() }) else { return T::default() };
+    let Some(bytes) = regular.then(|| fs::read(path).ok()).flatten() else { return T::default() };
     match serde_json::from_slice(&bytes) {
         Ok(value) => value,
         Err(error) => {
