@@ -20,3 +20,7 @@ mod rt;
 #[allow(unsafe_code)]
 mod sys;
 pub mod usecmd;
+
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod common;
