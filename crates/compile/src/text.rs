@@ -62,6 +62,7 @@ impl Display for NftOp {
                 let elements = list(elements.iter().map(|r| Range(*r)));
                 write!(f, "delete element inet {TABLE} {set} {{ {elements} }}")
             }
+            NftOp::FlushSet(name) => write!(f, "flush set inet {TABLE} {name}"),
             NftOp::AddCounter(name) => write!(f, "add counter inet {TABLE} {name}"),
             NftOp::DeleteCounter(name) => write!(f, "delete counter inet {TABLE} {name}"),
             NftOp::AddChain { name, hook: None } => write!(f, "add chain inet {TABLE} {name}"),

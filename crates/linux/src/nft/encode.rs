@@ -147,7 +147,11 @@ impl Encoder {
 
     fn op(&mut self, op: &NftOp) -> Result<(), EncodeError> {
         match op {
-            NftOp::AddTable => self.begin_named(message::NEW_TABLE, libc::NLM_F_CREATE, None),
+            NftOp::AddTable => {
+                self.begin_named(message::NEW_TABLE, libc::NLM_F_CREATE | libc::NLM_F_ECHO, None);
+                // Without it nf_tables_updtable changes nothing.
+                self.writer.put_be32(attr::TABLE_FLAGS, 0);
+            }
             NftOp::DeleteTable => self.begin_named(message::DELETE_TABLE, 0, None),
             NftOp::AddSet { name, family } => self.add_set(name, *family),
             NftOp::DeleteSet(name) => {
@@ -164,6 +168,10 @@ impl Encoder {
             }
             NftOp::DeleteElements { set, elements, .. } => {
                 self.elements(message::DELETE_ELEMENTS, 0, set, None, &interval_elements(elements));
+            }
+            // Without a list: all of them, with `*` (nf_tables_delsetelem, nft_set_flush).
+            NftOp::FlushSet(name) => {
+                self.begin_named(message::DELETE_ELEMENTS, 0, Some((attr::LIST_SET, name)));
             }
             NftOp::AddCounter(name) => {
                 self.begin_named(message::NEW_OBJECT, libc::NLM_F_CREATE, Some((attr::OBJECT_NAME, name)));
@@ -232,7 +240,9 @@ impl Encoder {
         for statement in &rule.statements {
             sets.push(self.anonymous_set(statement)?);
         }
-        self.begin_named(message::NEW_RULE, libc::NLM_F_CREATE | libc::NLM_F_APPEND, None);
+        // ECHO: the kernel answers with the rule as it has it.
+        let flags = libc::NLM_F_CREATE | libc::NLM_F_APPEND | libc::NLM_F_ECHO;
+        self.begin_named(message::NEW_RULE, flags, None);
         self.writer.put_str(attr::RULE_CHAIN, chain);
         let list = self.writer.open(attr::RULE_EXPRESSIONS);
         for (statement, set) in rule.statements.iter().zip(sets) {
@@ -302,7 +312,8 @@ impl Encoder {
         flags |= if interval { attr::SET_INTERVAL } else { 0 };
         // Only with intervals: a plain concatenation is a hash of bytes, which kernels before 5.6 know too.
         flags |= if concatenated { attr::SET_CONCAT } else { 0 };
-        self.begin_named(message::NEW_SET, libc::NLM_F_CREATE, Some((attr::SET_NAME, name)));
+        let create = libc::NLM_F_CREATE | libc::NLM_F_ECHO;
+        self.begin_named(message::NEW_SET, create, Some((attr::SET_NAME, name)));
         self.writer.put_be32(attr::SET_FLAGS, flags);
         self.writer.put_be32(attr::SET_KEY_TYPE, shape.key_type);
         self.writer.put_be32(attr::SET_KEY_LEN, shape.key_len as u32);
@@ -773,7 +784,7 @@ impl Expressions<'_> {
             if map {
                 w.put_be32(LOOKUP_DREG, VERDICT_REGISTER);
             }
-            w.put_str(LOOKUP_SET, name);
+            w.put_str(attr::LOOKUP_SET, name);
             if let Some(id) = id {
                 w.put_be32(LOOKUP_SET_ID, id);
             }
@@ -844,7 +855,6 @@ const BITWISE_DREG: u16 = 2;
 const BITWISE_LEN: u16 = 3;
 const BITWISE_MASK: u16 = 4;
 const BITWISE_XOR: u16 = 5;
-const LOOKUP_SET: u16 = 1;
 const LOOKUP_SREG: u16 = 2;
 const LOOKUP_DREG: u16 = 3;
 const LOOKUP_SET_ID: u16 = 4;
