@@ -409,7 +409,8 @@ fn a_sleeping_table_a_dropping_chain_and_a_catchall_are_seen_and_mended() {
         socket.commit(&ops, None).expect("commit");
         let before = observed(&mut socket).0;
         // nft 1.0.6 crashes on `add element … { * }`.
-        let catchall = "delete set inet mwan connected4\ntable inet mwan { set connected4 { type ipv4_addr; flags interval
+        let catchall = "delete set inet mwan connected4\ntable inet mwan { set connected4 {
+            type ipv4_addr; flags interval
             elements = { 10.0.0.0/8, 192.168.0.0-192.168.0.77, * }\n}\n}\n";
         feed("nft -f -", catchall);
         sh("nft 'add table inet mwan { flags dormant; }'");
@@ -430,9 +431,8 @@ fn a_sleeping_table_a_dropping_chain_and_a_catchall_are_seen_and_mended() {
         sh(
             "nft 'delete chain inet mwan output; add chain inet mwan output { type filter hook forward priority 0; }'",
         );
-        sh(
-            "nft 'delete chain inet mwan postrouting; add chain inet mwan postrouting { type nat hook postrouting priority 9; }'",
-        );
+        sh("nft 'delete chain inet mwan postrouting; \
+                add chain inet mwan postrouting { type nat hook postrouting priority 9; }'");
         let (table, _) = observed(&mut socket);
         assert_eq!(table.chains["output"].base, Base::Other);
         let nat = Hook { kind: HookKind::Nat, point: HookPoint::Postrouting, priority: 9 };

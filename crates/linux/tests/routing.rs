@@ -23,6 +23,11 @@ fn apply(socket: &mut RouteSocket, ops: Vec<RoutingOp>) {
     }
 }
 
+/// All routes but the kernel's own, which come when duplicate address detection pleases.
+fn routes_shown() -> String {
+    sh("{ ip -d route show table all; ip -6 -d route show table all; } | grep -v 'proto kernel' || true")
+}
+
 #[test]
 fn rules_are_written_read_and_removed() {
     in_namespace("rules_are_written_read_and_removed", || {
@@ -120,7 +125,7 @@ fn big_table_ids_other_protocols_and_errors() {
         let peer = Peer::new();
         peer.link("wa", "far");
         sh("ip addr add 192.0.2.1/24 dev wa");
-        let before = sh("ip route show table all; ip -6 route show table all");
+        let before = routes_shown();
         let mut socket = RouteSocket::open().expect("socket");
         let routes: Vec<_> = (250..600)
             .chain([4_000_000_000])
@@ -146,7 +151,7 @@ fn big_table_ids_other_protocols_and_errors() {
             "failed to set route default via fe80::1 dev nope table 1 (ipv6): no device nope"
         );
         assert!(socket.delete_ours().expect("clean-up").iter().all(Result::is_ok));
-        assert_eq!(sh("ip route show table all; ip -6 route show table all"), before);
+        assert_eq!(routes_shown(), before);
     });
 }
 
@@ -236,15 +241,10 @@ fn routes_that_pass_for_ours_are_removed_and_ours_stay() {
         for name in ["wa", "wb"] {
             peer.link(name, &format!("far-{name}"));
         }
-        sh(
-            "ip addr add 192.0.2.1/24 dev wa; ip addr add 192.0.3.1/24 dev wb; ip nexthop add id 5 via 192.0.2.9 dev wa; \
-            ip addr add 2001:db8::1/64 dev wa nodad; ip addr add 2001:db8:1::1/64 dev wb nodad",
-        );
+        sh("ip addr add 192.0.2.1/24 dev wa; ip addr add 192.0.3.1/24 dev wb; \
+            ip nexthop add id 5 via 192.0.2.9 dev wa; ip addr add 2001:db8::1/64 dev wa nodad; ip addr add 2001:db8:1::1/64 dev wb nodad");
         let mut socket = RouteSocket::open().expect("socket");
-        // The kernel's own come when duplicate address detection pleases.
-        let all =
-            "{ ip -d route show table all; ip -6 -d route show table all; } | grep -v 'proto kernel' || true";
-        let shown = || sh(all);
+        let shown = routes_shown;
         let nothing = shown();
         let routes = [
             route(Family::V4, 1, "wa", Some("192.0.2.254")),

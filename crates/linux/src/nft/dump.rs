@@ -415,7 +415,8 @@ mod tests {
             let length = bytes.len() as u32;
             bytes[..4].copy_from_slice(&length.to_ne_bytes());
             for m in Messages(&bytes) {
-                let _ = (parse_set(&m), parse_chain(&m), parse_rule(&m, &SetHandles::new()).is_some(), anonymous_set(&m), parse_counter(&m));
+                let _ = (parse_set(&m), parse_chain(&m), anonymous_set(&m), parse_counter(&m));
+                let _ = (parse_table(&m).is_some(), parse_rule(&m, &SetHandles::new()).is_some());
             }
             let marks: Vec<_> = [Family::V4, Family::V6].iter().filter_map(|f| parse_element(&body, *f)).collect();
             let _ = (fold(marks, Family::V6), comment(&body));
