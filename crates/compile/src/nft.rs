@@ -111,6 +111,13 @@ pub enum Statement {
         /// Values and where they lead.
         elements: Vec<(u32, Verdict)>,
     },
+    /// `meta mark 0 meta mark set ct mark & MASK`: a packet without any mark takes our bits of its connection's. The
+    /// guard is part of the statement because without it foreign bits would be lost: kernels before 6.13 cannot
+    /// combine two registers.
+    Restore {
+        /// Our bits.
+        mask: u32,
+    },
     /// `ct state != new`.
     NotNew,
     /// `SELECTOR (==|!=) { … }`: one selector against values; a single value is rendered without braces.

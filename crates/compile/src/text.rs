@@ -108,6 +108,9 @@ impl Display for Statement {
             Statement::MarkMatch { mark, mask, equal, value } => {
                 write!(f, "{mark} & {mask:#010x} {} {value:#010x}", if *equal { "==" } else { "!=" })
             }
+            Statement::Restore { mask } => {
+                write!(f, "meta mark 0x00000000 meta mark set ct mark & {mask:#010x}")
+            }
             Statement::MarkVmap { mark, mask, elements } => {
                 let rows = list(elements.iter().map(|(value, verdict)| Row(Hex(*value), verdict)));
                 write!(f, "{mark} & {mask:#010x} vmap {{ {rows} }}")

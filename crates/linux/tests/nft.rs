@@ -97,6 +97,7 @@ fn everything() -> Vec<NftOp> {
         verdict(Verdict::Return),
     ];
     let rules: Vec<Vec<S>> = vec![
+        vec![S::Restore { mask: 0x3f00 }],
         vec![mark(MarkKind::Packet, false, 0), verdict(Verdict::Return)],
         vec![S::MarkVmap {
             mark: MarkKind::Connection,
@@ -346,7 +347,7 @@ fn the_table_is_observed_as_committed() {
         let hook = Hook { kind: HookKind::Nat, point: HookPoint::Postrouting, priority: 100 };
         assert_eq!(table.chains["postrouting"].base, Base::Accepting(hook));
         assert_eq!(table.chains["set_1"].base, Base::No);
-        let tags: Vec<_> = (0..28).map(|n| format!("rule #{n}")).collect();
+        let tags: Vec<_> = (0..29).map(|n| format!("rule #{n}")).collect();
         assert_eq!(table.chains["prerouting"].tags, tags);
         assert_eq!(table.chains["set_1"].tags, ["set #1", ""]);
         assert_eq!(table.counters.iter().collect::<Vec<_>>(), ["wan_in"]);
@@ -666,5 +667,47 @@ fn big_programs_fit_and_are_quick() {
         println!("one small commit to this table: {:?}", start.elapsed() / 100);
         assert!(committed.as_secs() < 10 && read.as_secs() < 5);
         assert_eq!(sh("nft list ruleset | grep -c 'goto set_1'").trim(), "5002");
+    });
+}
+
+/// The program has no rule for ICMPv6 133 to 137: it relies on the kernel never calling them new.
+#[test]
+fn neighbour_discovery_is_never_a_new_connection() {
+    common::in_namespace("neighbour_discovery_is_never_a_new_connection", || {
+        let peer = common::Peer::new();
+        peer.link("w0", "w1");
+        sh("ip addr add 2001:db8::1/64 dev w0 nodad");
+        peer.sh("ip addr add 2001:db8::2/64 dev w1 nodad");
+        let hook = |name, kind, hook| {
+            format!(
+                "chain {name} {{ type {kind} hook {hook} priority -149; icmpv6 type 133-137 counter name seen; \
+                 icmpv6 type 133-137 ct state new counter name fresh; \
+                 meta l4proto udp ct state new counter name datagrams; }}"
+            )
+        };
+        let (input, output) = (hook("a", "filter", "prerouting"), hook("b", "route", "output"));
+        let counters = "counter seen { }\ncounter fresh { }\ncounter datagrams { }\n";
+        common::feed("nft -f -", &format!("table inet t {{\n{counters}{input}\n{output}\n}}\n"));
+        let socket = std::net::UdpSocket::bind("[2001:db8::1]:0").expect("bind");
+        socket.send_to(b"x", "[2001:db8::2]:9").expect("send");
+        // Type 137 with the rest empty; the kernel fills in the checksum.
+        let raw =
+            socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::RAW, Some(socket2::Protocol::ICMPV6));
+        let to: std::net::SocketAddr = "[2001:db8::2]:0".parse().expect("address");
+        let mut redirect = [0; 40];
+        redirect[0] = 137;
+        raw.expect("raw socket").send_to(&redirect, &to.into()).expect("send");
+        let count = |name: &str| -> u64 {
+            let text = sh(&format!("nft list counter inet t {name}"));
+            text.split_whitespace()
+                .skip_while(|w| *w != "packets")
+                .nth(1)
+                .and_then(|n| n.parse().ok())
+                .expect("packets")
+        };
+        common::eventually("solicitation, advertisement, redirect and the datagram", || {
+            count("seen") >= 3 && count("datagrams") == 1
+        });
+        assert_eq!(count("fresh"), 0);
     });
 }

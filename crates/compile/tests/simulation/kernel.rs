@@ -343,6 +343,11 @@ fn evaluate(table: &KTable, statement: &Statement, skb: &mut Skb) -> Go {
             let key = read(skb, *mark) & mask;
             lookup(elements.iter().find(|(v, _)| *v == key).map(|(_, v)| v))
         }
+        Statement::Restore { mask } if skb.mark == 0 => {
+            skb.mark = skb.ct_mark & mask;
+            Go::Next
+        }
+        Statement::Restore { .. } => Go::Break,
         Statement::NotNew => test(!skb.new),
         Statement::Match { selector, equal, values } => {
             test(field(skb, *selector).is_some_and(|f| values.iter().any(|v| holds(v, &f)) == *equal))

@@ -276,15 +276,18 @@ impl Encoder {
                 (shape, elements.collect::<Vec<_>>())
             }
             Statement::RandomVmap { elements, .. } => {
-                let shape =
-                    Shape { key_type: TYPE_INTEGER, key_len: 4, fields: vec![], byteorder: BIG_ENDIAN };
+                // numgen writes a host-endian number; interval sets compare byte by byte.
+                let spans = has_spans(elements);
+                let byteorder = if spans { BIG_ENDIAN } else { HOST_ENDIAN };
+                let bytes = |n: u32| if spans { n.to_be_bytes() } else { n.to_ne_bytes() }.to_vec();
+                let shape = Shape { key_type: TYPE_INTEGER, key_len: 4, fields: vec![], byteorder };
                 let elements = elements.iter().map(|(first, last, verdict)| Element {
-                    first: first.to_be_bytes().to_vec(),
-                    last: last.to_be_bytes().to_vec(),
+                    first: bytes(*first),
+                    last: bytes(*last),
                     verdict: Some(verdict),
                 });
                 let elements: Vec<_> = elements.collect();
-                return Ok(Some(self.write_set(&shape, true, true, elements)));
+                return Ok(Some(self.write_set(&shape, true, spans, elements)));
             }
             Statement::Match { selector, values, .. } if values.len() > 1 => {
                 let elements =
@@ -445,6 +448,11 @@ pub(super) fn increment(bytes: &mut [u8]) -> bool {
         }
     }
     false
+}
+
+/// Whether a random map needs an interval set: a hash of single numbers is found several times faster.
+fn has_spans(elements: &[(u32, u32, Verdict)]) -> bool {
+    elements.iter().any(|(first, last, _)| first != last)
 }
 
 fn address_bytes(ip: IpAddr) -> Vec<u8> {
@@ -639,6 +647,13 @@ impl Expressions<'_> {
                 self.mask_register(*mask);
                 self.lookup_map(set);
             }
+            Statement::Restore { mask } => {
+                self.load_mark(MarkKind::Packet);
+                self.compare(true, &[0; 4]);
+                self.load_mark(MarkKind::Connection);
+                self.mask_register(*mask);
+                self.store_mark(MarkKind::Packet);
+            }
             Statement::NotNew => {
                 self.expression("ct", |w| {
                     w.put_be32(CT_DREG, FIRST_REGISTER);
@@ -662,8 +677,8 @@ impl Expressions<'_> {
                 }
                 self.lookup_map(set);
             }
-            Statement::RandomVmap { modulus, .. } => {
-                self.random(*modulus);
+            Statement::RandomVmap { modulus, elements } => {
+                self.random(*modulus, has_spans(elements));
                 self.lookup_map(set);
             }
             Statement::SetMark { mark, mask, value } => self.set_mark(*mark, *mask, *value),
@@ -795,14 +810,16 @@ impl Expressions<'_> {
         });
     }
 
-    fn random(&mut self, modulus: u32) {
+    fn random(&mut self, modulus: u32, big_endian: bool) {
         self.expression("numgen", |w| {
             w.put_be32(NUMGEN_DREG, FIRST_REGISTER);
             w.put_be32(NUMGEN_MODULUS, modulus);
             w.put_be32(NUMGEN_TYPE, NUMGEN_RANDOM);
             w.put_be32(NUMGEN_OFFSET, 0);
         });
-        // numgen writes a host-endian number, interval sets compare byte by byte.
+        if !big_endian {
+            return;
+        }
         self.expression("byteorder", |w| {
             w.put_be32(BYTEORDER_SREG, FIRST_REGISTER);
             w.put_be32(BYTEORDER_DREG, FIRST_REGISTER);
@@ -816,6 +833,10 @@ impl Expressions<'_> {
     fn set_mark(&mut self, mark: MarkKind, mask: u32, value: u32) {
         self.load_mark(mark);
         self.bitwise(&(!mask).to_ne_bytes(), &(value & mask).to_ne_bytes());
+        self.store_mark(mark);
+    }
+
+    fn store_mark(&mut self, mark: MarkKind) {
         match mark {
             MarkKind::Packet => self.expression("meta", |w| {
                 w.put_be32(META_KEY, META_MARK);
