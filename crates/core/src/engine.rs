@@ -18,6 +18,7 @@ use crate::{
 };
 
 use flows::Flows;
+pub use flows::Placement;
 
 /// Highest id of an interface whatever the mask: ids are routing table numbers too, and 253 to 255 are the
 /// kernel's own. mwan3's limit.
@@ -140,6 +141,10 @@ pub struct RememberedPath {
     pub state: State,
     /// Score.
     pub score: u32,
+    /// When it was lost lately, and the weight of each loss (I6).
+    pub losses: Vec<(Time, u32)>,
+    /// It is held back as flapping.
+    pub hold: Option<crate::Hold>,
 }
 
 /// An enabled interface at run time.
@@ -345,10 +350,13 @@ impl Core {
                         None => readiness(&net, interface, &wan.device, family),
                     }
                 };
-                let resume = take_resume(&mut self.resume, &wan.name, family, ready.is_ok());
+                let resume = take_resume(&mut self.resume, &wan.name, family);
+                if let Some(left) = &resume {
+                    path.remember(&left.losses, now);
+                }
                 let device = |path: &Path| path.ready.as_ref().map(|r| r.device.clone());
                 let (was_probing, had) = (path.probing(), device(path));
-                path.set_ready(interface, ready, resume, now);
+                path.set_ready(interface, ready, resume.as_ref(), now);
                 if was_probing && (!path.probing() || device(path) != had) {
                     effects.push(Effect::StopProbes(key));
                 }
@@ -544,6 +552,8 @@ impl Core {
                     family: p.key.family,
                     state: p.tracker.state(),
                     score: p.tracker.score(),
+                    losses: p.losses().to_vec(),
+                    hold: p.hold,
                 })
                 // A process that ends before it has seen the network passes on what it was given.
                 .filter(|_| self.net.is_some())
@@ -638,14 +648,8 @@ fn used_policies(config: &Config) -> Vec<Vec<Family>> {
     config.policies.iter().map(|p| of(&p.name)).collect()
 }
 
-/// The state an earlier process left for this path; used once, and only by a path that can carry.
-fn take_resume(
-    left: &mut Vec<RememberedPath>,
-    name: &str,
-    family: Family,
-    ready: bool,
-) -> Option<(State, u32)> {
+/// What an earlier process left for this path; used once.
+fn take_resume(left: &mut Vec<RememberedPath>, name: &str, family: Family) -> Option<RememberedPath> {
     let at = left.iter().position(|r| r.interface == name && r.family == family)?;
-    let found = left.swap_remove(at);
-    ready.then_some((found.state, found.score))
+    Some(left.swap_remove(at))
 }
