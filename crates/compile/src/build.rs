@@ -242,15 +242,25 @@ fn policy_section(desired: &Desired) -> Section {
     let mut section = Section::default();
     for policy in desired.policies.iter() {
         for family in Family::ALL {
-            let statement = match policy.carrier(family) {
-                Carrier::LastResort(resort) => goto(resort_chain(*resort)),
-                Carrier::Members(shares) => balance(policy, shares, family),
-            };
-            let chain = Chain { hook: None, rules: vec![rule(&policy.name, vec![statement])] };
+            let chain = Chain { hook: None, rules: vec![policy_rule(policy, family)] };
             section.chains.insert(policy_chain(&policy.name, family), Arc::new(chain));
         }
     }
     section
+}
+
+fn policy_rule(policy: &DesiredPolicy, family: Family) -> Rule {
+    let statement = match policy.carrier(family) {
+        Carrier::LastResort(resort) => goto(resort_chain(*resort)),
+        Carrier::Members(shares) => balance(policy, shares, family),
+    };
+    rule(&policy.name, vec![statement])
+}
+
+/// Whether the kernel has this policy with just these carriers.
+pub fn policy_is_installed(policy: &DesiredPolicy, family: Family, observed: &ObservedTable) -> bool {
+    let chain = observed.chains.get(&policy_chain(&policy.name, family));
+    chain.is_some_and(|chain| chain.tags == [policy_rule(policy, family).tag])
 }
 
 /// Exact weights by one random number and one lookup.

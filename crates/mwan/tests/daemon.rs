@@ -311,6 +311,43 @@ fn a_command_survives_kill_9_and_a_second_daemon_is_refused() {
     daemon.wait("it answers again", |d| d.mwan(&["interfaces"]).status.success());
 }
 
+/// Takes the table over as it is and keeps it until standard input ends: the kernel lets nobody but its owner change or
+/// delete it.
+const SEIZE: &str = r#"{ printf 'delete table inet mwan; '; nft list table inet mwan |
+    awk 'NR==1 { print $0 " flags owner;"; next } 1' |
+    awk '{ printf "%s%s", $0, (/,$/ ? " " : " ; ") }'; echo; cat; } | nft -i >/dev/null 2>&1"#;
+
+/// What the kernel has is shown, not what is wanted, and what is wrong is named.
+#[test]
+fn status_shows_what_was_achieved_while_a_change_fails() {
+    let mut daemon = Daemon::start(&two_wans(""));
+    let text = |d: &Daemon| String::from_utf8(d.mwan(&["status"]).stdout).unwrap();
+    daemon.inside(&["sh", "-c", SECOND]);
+    daemon.inside(&["ip", "link", "set", "wan0", "up"]);
+    daemon.wait("it works", |d| d.mwan(&["status"]).status.code() == Some(0));
+    assert!(text(&daemon).contains("only:\n wan (100%)\n"), "{}", text(&daemon));
+    let mut thief = daemon.enter(SEIZE).stdin(Stdio::piped()).spawn().unwrap();
+    daemon.wait("the table is seized", |d| {
+        d.inside_output("nft list tables inet mwan; nft list table inet mwan").contains("flags owner")
+    });
+    daemon.inside(&["ip", "link", "set", "wan0", "down"]);
+    let failing = |d: &Daemon| !d.json(&["status", "--json"])["daemon"]["apply_error"].is_null();
+    daemon.wait("the change fails", failing);
+    let shown = text(&daemon);
+    assert!(shown.contains("only:\n wan (100%)\n"), "{shown}");
+    assert!(shown.contains(" kernel not as wanted: cannot change the nftables ruleset: "), "{shown}");
+    assert!(shown.contains(" policy only ipv4 is wan, and should be wanb\n"), "{shown}");
+    assert_eq!(daemon.mwan(&["status"]).status.code(), Some(3));
+    let carries = |d: &Daemon, at: usize| {
+        d.json(&["status", "--json"])["interfaces"][at]["paths"][0]["carries"].clone()
+    };
+    assert_eq!((carries(&daemon, 0), carries(&daemon, 1)), (true.into(), false.into()));
+    // Its socket closed, its table is gone.
+    drop(thief.stdin.take());
+    thief.wait().unwrap();
+    daemon.wait("it is as wanted", |d| text(d).contains("only:\n wanb (100%)\n") && !failing(d));
+}
+
 /// A second WAN behind the first.
 fn two_wans(globals: &str) -> String {
     let member = "\tlist use_member 'wan_m1_w1'\n";

@@ -33,6 +33,7 @@ use control::Asked;
 use flows::{Done, Flows};
 use lock::Locks;
 use state::Store;
+use status::Achieved;
 use writer::{Trouble, Writer, describe};
 
 pub(crate) use config::read_config;
@@ -684,6 +685,7 @@ impl Daemon {
         let now = clock::now();
         let counters = self.writer.counters();
         let observed = self.writer.observe().ok();
+        let achieved = Achieved::new(&self.core, self.writer.committed(), observed.as_ref());
         let none = std::collections::BTreeSet::new();
         let net = self.core.network();
         let daemon = mwan_api::Daemon {
@@ -704,14 +706,15 @@ impl Daemon {
             daemon,
             degraded: false,
             problems: Vec::new(),
-            interfaces: status::interfaces(&self.core, observed.as_ref(), now),
-            policies: status::policies(&self.core, &counters),
+            interfaces: status::interfaces(&self.core, &achieved, now),
+            policies: achieved.policies(&counters),
             connected: status::networks(net.map_or(&none, |n| &n.connected).iter()),
             custom: status::networks(net.map_or(&none, |n| &n.custom).iter()),
-            rules: status::rules(&self.core, &counters),
+            rules: achieved.rules(&counters),
             diagnostics: diagnostics(&self.diagnostics),
         };
         status.problems = status::problems(&status, !self.core.config().globals.enabled);
+        status.problems.extend(achieved.differences());
         status.degraded = !status.problems.is_empty();
         status
     }
