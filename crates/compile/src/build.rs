@@ -43,6 +43,7 @@ impl Compiler {
         let policies = old.filter(|(old, _)| Arc::ptr_eq(&old.policies, &desired.policies));
         let user_rules = old.filter(|(old, _)| Arc::ptr_eq(&old.rules, &desired.rules));
         let nat = old.filter(|(old, _)| same_homes(old, desired) && old.masquerade == desired.masquerade);
+        let same_ways = old.filter(|(old, _)| Arc::ptr_eq(&old.interfaces, &desired.interfaces));
         let nets = old.filter(|(old, _)| {
             Arc::ptr_eq(&old.connected, &desired.connected) && Arc::ptr_eq(&old.custom, &desired.custom)
         });
@@ -61,7 +62,10 @@ impl Compiler {
                 ],
             },
             rules: rules.map_or_else(|| Arc::new(ip_rules(desired)), |(_, program)| program.rules.clone()),
-            routes: Arc::new(routes(&desired.interfaces)),
+            routes: match same_ways {
+                Some((_, program)) => program.routes.clone(),
+                None => Arc::new(routes(&desired.interfaces)),
+            },
         };
         self.last = Some((desired.clone(), program.clone()));
         program
@@ -223,7 +227,7 @@ fn inbound_elements(interfaces: &[DesiredInterface]) -> Vec<(Vec<Value>, Verdict
 fn member_section(desired: &Desired) -> Section {
     let mut section = Section::default();
     for policy in desired.policies.iter() {
-        for (id, interface) in &policy.members {
+        for (id, interface) in policy.members.iter() {
             let paths = desired.interfaces.iter().filter(|i| i.id == *id).flat_map(|i| &i.paths);
             for family in paths.map(|p| p.family) {
                 let name = member_chain(&policy.name, interface, family);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mwan_config::{Config, Family, Masquerade, Target};
+use mwan_config::{Config, Family, Masquerade, Policy, Target};
 
 use crate::ids::Ids;
 use crate::path::{Path, readiness};
@@ -185,8 +185,19 @@ pub struct Core {
     rounds: u64,
     /// Per policy of the configuration: the families in which a rule leads to it.
     used: Vec<Vec<Family>>,
+    /// Per policy of the configuration.
+    members: Vec<PolicyMembers>,
     /// What has changed since the desired state was last built.
     dirty: Dirty,
+}
+
+/// The members of a policy, resolved once: a failover only asks how they are.
+#[derive(Clone, Debug, Default)]
+struct PolicyMembers {
+    /// Id of every member's interface, if it is enabled.
+    ids: Vec<Option<u32>>,
+    /// Id and name of every enabled interface, once.
+    interfaces: Arc<Vec<(u32, String)>>,
 }
 
 /// Inputs of the desired state that changed. An event that changes nothing costs nothing more.
@@ -194,6 +205,8 @@ pub struct Core {
 struct Dirty {
     /// Network, configuration or commands: look at every device again.
     devices: bool,
+    /// Interfaces, their addresses or next hops.
+    interfaces: bool,
     /// Which rules apply, or their devices.
     rules: bool,
     /// Anything.
@@ -218,6 +231,7 @@ impl Core {
             flows: Flows::default(),
             rounds: 0,
             used: Vec::new(),
+            members: Vec::new(),
             dirty: Dirty::default(),
         };
         core.configure(config, Time(0), &mut Vec::new());
@@ -234,7 +248,12 @@ impl Core {
                     self.paths.values_mut().for_each(|path| path.begin(now));
                 }
                 let names_devices = self.config.rules.iter().any(|r| r.source_interface.is_some());
-                self.dirty = Dirty { devices: true, rules: self.dirty.rules || names_devices, any: true };
+                self.dirty = Dirty {
+                    devices: true,
+                    interfaces: true,
+                    rules: self.dirty.rules || names_devices,
+                    any: true,
+                };
                 let other = |old: &Arc<NetView>| old.links != net.links || old.defaults != net.defaults;
                 if self.net.as_ref().is_none_or(other) {
                     self.refused.clear();
@@ -269,7 +288,7 @@ impl Core {
     fn configure(&mut self, config: Arc<Config>, now: Time, effects: &mut Vec<Effect>) {
         self.config = config;
         self.refused.clear();
-        self.dirty = Dirty { devices: true, rules: true, any: true };
+        self.dirty = Dirty { devices: true, interfaces: true, rules: true, any: true };
         let marks = Marks::new(self.config.globals.mask);
         self.ids.assign(&self.config.interfaces, marks.max_interface_id().min(MAX_ID));
         self.taken_down.retain(|name| self.config.interface(name).is_some());
@@ -287,6 +306,7 @@ impl Core {
             .collect();
         self.wans.sort_by_key(|w| w.id);
         self.used = used_policies(&self.config);
+        self.members = policy_members(&self.config, &self.wans);
         self.configure_paths(now, effects);
     }
 
@@ -405,6 +425,7 @@ impl Core {
         for (key, path) in &mut self.paths {
             let Some(change) = path.take_change() else { continue };
             self.dirty.any = true;
+            self.dirty.interfaces |= change.2;
             let Some(wan) = self.wans.iter().find(|w| w.id == key.id) else { continue };
             if change.0 != change.1 {
                 effects.push(Effect::Transition(Transition {
@@ -441,7 +462,6 @@ impl Core {
     /// Everything that should be in the kernel now, sharing with `last` what did not change.
     fn wanted(&self, net: &NetView, last: Option<&Desired>) -> Desired {
         let globals = &self.config.globals;
-        let interfaces = self.wans.iter().map(|wan| self.desired_interface(net, wan)).collect();
         let masquerade = match globals.masquerade {
             _ if !globals.enabled => MasqueradePlan::Off,
             Masquerade::On => MasqueradePlan::Everything,
@@ -452,7 +472,13 @@ impl Core {
             generation: last.map_or(0, |l| l.generation),
             marks: Marks::new(globals.mask),
             rule_base: globals.rule_base,
-            interfaces: shared(interfaces, last.map(|l| &l.interfaces)),
+            interfaces: match last.filter(|_| !self.dirty.interfaces) {
+                Some(last) => last.interfaces.clone(),
+                None => {
+                    let interfaces = self.wans.iter().map(|wan| self.desired_interface(net, wan)).collect();
+                    shared(interfaces, last.map(|l| &l.interfaces))
+                }
+            },
             policies: shared(self.desired_policies(), last.map(|l| &l.policies)),
             rules: match last.filter(|_| !self.dirty.rules) {
                 Some(last) => last.rules.clone(),
@@ -467,23 +493,21 @@ impl Core {
     /// The policies and what carries them. `enabled 0` in the globals: none, or they would lead all
     /// traffic to their last resort.
     fn desired_policies(&self) -> Vec<DesiredPolicy> {
-        let wans: BTreeMap<&str, &Wan> = self.wans.iter().map(|w| (w.name.as_str(), w)).collect();
-        let candidate = |name: &str, family| {
-            let id = wans.get(name)?.id;
+        let candidate = |id, family| {
             let path = self.paths.get(&PathKey { id, family })?;
             Some(Candidate { id, usable: path.usable(), preferred: path.preferred() })
         };
         let policies = self.config.policies.iter().filter(|_| self.config.globals.enabled);
         policies
-            .map(|p| {
-                let of = |family| carrier(p, &|name| candidate(name, family));
-                let mut members: Vec<(u32, String)> = Vec::new();
-                for m in &p.members {
-                    let wan = wans.get(m.interface.as_str());
-                    let wan = wan.filter(|w| members.iter().all(|(id, _)| *id != w.id));
-                    members.extend(wan.map(|w| (w.id, w.name.clone())));
+            .zip(&self.members)
+            .map(|(policy, members)| {
+                let of = |family| carrier(policy, |at| candidate((*members.ids.get(at)?)?, family));
+                DesiredPolicy {
+                    name: policy.name.clone(),
+                    members: members.interfaces.clone(),
+                    v4: of(Family::V4),
+                    v6: of(Family::V6),
                 }
-                DesiredPolicy { name: p.name.clone(), members, v4: of(Family::V4), v6: of(Family::V6) }
             })
             .collect()
     }
@@ -634,6 +658,23 @@ fn kept<T: PartialEq>(new: &Arc<T>, old: Option<&Arc<T>>) -> Arc<T> {
         Some(old) if Arc::ptr_eq(old, new) || old == new => old.clone(),
         _ => new.clone(),
     }
+}
+
+/// Per policy, which interfaces its members are.
+fn policy_members(config: &Config, wans: &[Wan]) -> Vec<PolicyMembers> {
+    let ids: BTreeMap<&str, u32> = wans.iter().map(|w| (w.name.as_str(), w.id)).collect();
+    let of = |policy: &Policy| {
+        let mut members = PolicyMembers::default();
+        let mut interfaces: Vec<(u32, String)> = Vec::new();
+        for member in &policy.members {
+            let id = ids.get(member.interface.as_str()).copied();
+            members.ids.push(id);
+            let new = id.filter(|id| interfaces.iter().all(|(known, _)| known != id));
+            interfaces.extend(new.map(|id| (id, member.interface.clone())));
+        }
+        PolicyMembers { interfaces: Arc::new(interfaces), ..members }
+    };
+    config.policies.iter().map(of).collect()
 }
 
 /// Per policy, the families in which a rule leads to it.

@@ -66,11 +66,12 @@ impl Path {
         }
     }
 
-    /// State before and after, if anything that decisions depend on changed since the last call.
-    pub(crate) fn take_change(&mut self) -> Option<(State, State)> {
+    /// State before and after, and whether the next hop is another, if anything that decisions depend on changed since
+    /// the last call.
+    pub(crate) fn take_change(&mut self) -> Option<(State, State, bool)> {
         let present = (self.tracker.state(), self.hold.is_some(), self.ready.as_ref().map(|r| r.next_hop));
         let told = std::mem::replace(&mut self.told, present);
-        (told != present).then_some((told.0, present.0))
+        (told != present).then_some((told.0, present.0, told.2 != present.2))
     }
 
     /// Whether time alone has something for it to do.
