@@ -14,7 +14,7 @@ pub mod text;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub use build::{Compiler, compile, member_chain, policy_chain, rule_chain};
+pub use build::{Compiler, compile, member_chain, policy_chain, policy_is_installed, rule_chain};
 pub use check::{Fault, check, check_change};
 pub use diff::{Ops, cleanup, diff, diff_observed, removal};
 

@@ -52,12 +52,15 @@ pub fn parse(file_name: &str, bytes: &[u8]) -> Loaded {
 
 /// Reads `/etc/config/mwan3`, `mwan4` or `mwan`.
 pub fn parse_uci(file_name: &str, bytes: &[u8]) -> Loaded {
-    let (config, report) = mwan3::parse(file_name, bytes);
-    Loaded { config, diagnostics: report.finish() }
+    loaded(mwan3::parse(file_name, bytes), Dialect::Uci)
 }
 
 /// Reads `mwan.toml`.
 pub fn parse_toml(file_name: &str, bytes: &[u8]) -> Loaded {
-    let (config, report) = native::parse(file_name, bytes);
+    loaded(native::parse(file_name, bytes), Dialect::Native)
+}
+
+fn loaded((config, mut report): (Config, report::Report), dialect: Dialect) -> Loaded {
+    interface::check_devices(&config.interfaces, dialect, &mut report);
     Loaded { config, diagnostics: report.finish() }
 }
