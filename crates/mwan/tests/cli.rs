@@ -206,6 +206,29 @@ fn a_daemon_without_its_configuration_says_so() {
     assert!(err(&output).contains("cannot read the configuration"), "{}", err(&output));
 }
 
+/// Whoever runs the tests: in a user namespace of its own it has no rights in the network namespace it stays in.
+#[test]
+fn without_the_rights_it_takes_every_command_fails_with_a_hint() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("mwan3");
+    std::fs::write(&config, GOOD).unwrap();
+    let (dir, config) = (dir.path().to_str().unwrap(), config.to_str().unwrap());
+    for args in [
+        &["daemon", "--platform", "linux", "--state-dir", dir, "--config", config][..],
+        &["plan", "--platform", "linux", "--config", config],
+        &["cleanup"],
+    ] {
+        let output = Command::new("unshare")
+            .args(["-U", env!("CARGO_BIN_EXE_mwan"), "--run-dir", dir])
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert_eq!(code(&output), 1, "{args:?}: {}", err(&output));
+        assert!(err(&output).contains("hint: run it as root"), "{args:?}: {}", err(&output));
+    }
+}
+
 fn daemon(run_dir: &Path, config: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_mwan"))
         .arg("daemon")

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use mwan_config::Family;
 use mwan_core::{Memory, RememberedPath, State};
 use serde::{Deserialize, Serialize};
-use tracing::warn;
+use tracing::{info, warn};
 
 const IDS: &str = "ids.json";
 const HEALTH: &str = "health.json";
@@ -27,6 +27,8 @@ pub(super) struct Store {
     health: PathBuf,
     state_dir: PathBuf,
     written: Memory,
+    /// Files that could not be written the last time, of which the owner was told.
+    told: BTreeSet<PathBuf>,
 }
 
 #[derive(Serialize, Deserialize, Default)]
@@ -58,6 +60,7 @@ impl Store {
             health: run_dir.join(HEALTH),
             state_dir: state_dir.to_owned(),
             written: Memory::default(),
+            told: BTreeSet::new(),
         }
     }
 
@@ -84,7 +87,7 @@ impl Store {
     pub(super) fn save(&mut self, memory: Memory) {
         if memory.ids != self.written.ids {
             let file = IdsFile { version: 1, ids: memory.ids.iter().cloned().collect() };
-            if write(&self.ids, &file, Durability::Reboot) {
+            if write(&self.ids, &file, Durability::Reboot, &mut self.told) {
                 self.written.ids = memory.ids;
             }
         }
@@ -102,7 +105,7 @@ impl Store {
             score: p.score,
         });
         let file = HealthFile { version: 1, taken_down: memory.taken_down.clone(), paths: paths.collect() };
-        if write(&self.health, &file, Durability::Process) {
+        if write(&self.health, &file, Durability::Process, &mut self.told) {
             self.written.paths = memory.paths;
             self.written.taken_down = memory.taken_down;
         }
@@ -163,12 +166,19 @@ enum Durability {
     Reboot,
 }
 
-/// Whether it was written.
-fn write<T: Serialize>(path: &Path, value: &T, durability: Durability) -> bool {
+/// Whether it was written. That a disk is full is told once, not once a second.
+fn write<T: Serialize>(path: &Path, value: &T, durability: Durability, told: &mut BTreeSet<PathBuf>) -> bool {
     match try_write(path, value, durability) {
-        Ok(()) => true,
+        Ok(()) => {
+            if told.remove(path) {
+                info!("{} is written again", path.display());
+            }
+            true
+        }
         Err(error) => {
-            warn!("cannot write {}: {error}", path.display());
+            if told.insert(path.to_owned()) {
+                warn!("cannot write {}: {error}; it is tried again", path.display());
+            }
             false
         }
     }
@@ -225,8 +235,10 @@ mod tests {
         let mut store = Store::new(&dir.path().join("absent"), &dir.path().join("absent"));
         store.load();
         store.save(memory.clone());
+        assert_eq!(store.told.len(), 2);
         fs::create_dir(dir.path().join("absent")).unwrap();
         store.save(memory.clone());
+        assert!(store.told.is_empty());
         assert_eq!(Store::new(&dir.path().join("absent"), &dir.path().join("absent")).load(), memory);
 
         fs::write(dir.path().join(IDS), b"{\"version\":1,").unwrap();

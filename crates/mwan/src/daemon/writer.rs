@@ -33,10 +33,8 @@ pub(super) struct Writer {
 impl Writer {
     /// Opens the sockets.
     pub(super) fn open() -> Result<Self, Failure> {
-        let denied = "mwan needs the capability CAP_NET_ADMIN: run it as root";
-        let nft = NftSocket::open().map_err(|e| Failure::new("cannot open nf_tables", &e).hint(denied))?;
-        let routes =
-            RouteSocket::open().map_err(|e| Failure::new("cannot open rtnetlink", &e).hint(denied))?;
+        let nft = NftSocket::open().map_err(|e| Failure::new("cannot open nf_tables", &e))?;
+        let routes = RouteSocket::open().map_err(|e| Failure::new("cannot open rtnetlink", &e))?;
         Ok(Writer {
             nft,
             routes,
