@@ -99,7 +99,7 @@ impl RouteSocket {
             let number = rt::family_number(family);
             let rules =
                 self.dump(|| rt::dump_request(rt::GET_RULE, number), |rules, m| rules.extend(parse_rule(m)))?;
-            observed.rules.extend(rules);
+            observed.rules.extend(rules.into_iter().filter(|rule: &IpRule| rule.family == family));
             let request = || {
                 // With NETLINK_GET_STRICT_CHK the kernel leaves other protocols out by itself.
                 let mut header = [0; ROUTE_HEADER];
@@ -107,7 +107,11 @@ impl RouteSocket {
                 header[5] = PROTOCOL;
                 Writer::message(rt::GET_ROUTE, 0, &header)
             };
-            routes.extend(self.dump(request, |routes, m| routes.extend(our_route(m)))?);
+            // A kernel without IPv6 answers with the routes of all families instead (rtnetlink_rcv_msg falls back to
+            // PF_UNSPEC): taken for IPv6 they would be surplus, and removed.
+            let mut found = self.dump(request, |routes, m| routes.extend(our_route(m)))?;
+            found.retain(|route| route.family == family);
+            routes.extend(found);
         }
         let mut names = BTreeMap::new();
         for route in routes {

@@ -209,6 +209,41 @@ fn a_plan_by_the_daemon_shows_only_what_changes() {
 }
 
 #[test]
+fn signals_that_mean_nothing_do_nothing() {
+    let mut daemon = Daemon::start(CONFIG);
+    let pid = daemon.child_pid();
+    for name in ["USR1", "USR2", "ALRM", "PIPE", "HUP", "CONT", "WINCH", "HUP"] {
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+    daemon.wait("it reads its configuration again", |d| d.log().contains("configuration read"));
+    assert_eq!(daemon.child_pid(), pid);
+}
+
+/// Seen, then gone, then something else: what is in force stays so, and each time the reason is told.
+#[test]
+fn a_configuration_that_vanishes_or_becomes_something_else_is_told() {
+    let daemon = Daemon::start(CONFIG);
+    let file = daemon.path("mwan3");
+    let refused = |why: &str| {
+        let output = daemon.mwan(&["reload"]);
+        assert_eq!(output.status.code(), Some(1));
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains(why) && text.contains(file.to_str().unwrap()), "{text}");
+        assert_eq!(daemon.mwan(&["status"]).status.code(), Some(3));
+    };
+    std::fs::remove_file(&file).unwrap();
+    refused("No such file");
+    std::fs::create_dir(&file).unwrap();
+    refused("not a regular file");
+    std::fs::remove_dir(&file).unwrap();
+    std::os::unix::fs::symlink(&file, &file).unwrap();
+    refused("symbolic links");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, CONFIG).unwrap();
+    assert_eq!(daemon.mwan(&["reload"]).status.code(), Some(0));
+}
+
+#[test]
 fn stop_leaves_nothing_and_ends_the_daemon() {
     let mut daemon = Daemon::start(CONFIG);
     assert!(daemon.mwan(&["stop"]).status.success());

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mwan_api::{Plan, Request, Response};
-use mwan_compile::{Compiler, diff_observed};
+use mwan_compile::diff_observed;
 use mwan_config::{Config, Diagnostic, Loaded, Severity};
 use mwan_core::{Core, Desired, Effect, Event, Memory, Packet, PathKey, ProbeReport, Reason, Time};
 use mwan_linux::clock;
@@ -99,7 +99,7 @@ pub(crate) fn plan_without_daemon(name: &str, bytes: &[u8], platform: PlatformNa
 /// The program of a core's desired state, against the kernel as it is now.
 fn plan(core: &Core, writer: &mut Writer, found: &[Diagnostic]) -> Result<Plan, Failure> {
     let desired = core.desired().ok_or_else(|| Failure::says("the network has not been seen yet"))?;
-    let program = Compiler::default().compile(desired);
+    let program = writer.compile(desired);
     let changes = describe(&diff_observed(&writer.observe()?, &program));
     Ok(Plan {
         schema: mwan_api::SCHEMA_PLAN.to_owned(),
@@ -168,6 +168,11 @@ struct Signals {
 
 impl Signals {
     fn catch() -> std::io::Result<Self> {
+        // These mean nothing to us, but would end us: many daemons take them, so people send them. Once asked for, a
+        // signal stays caught.
+        for kind in [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm()] {
+            drop(signal(kind)?);
+        }
         Ok(Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
@@ -200,6 +205,9 @@ impl Daemon {
             .map_err(|e| Failure::new("cannot watch the network", &e))?;
         for port in writer.ports() {
             monitor.own_port(port);
+        }
+        if !writer.ipv6 {
+            warn!("this kernel runs without IPv6: IPv4 is managed alone");
         }
         let conntrack = Conntrack::open().map_err(|e| Failure::new("cannot open conntrack", &e))?;
         // Not bounded by the channel but by the prober: it reports once for each probe it was asked to send.
