@@ -133,6 +133,29 @@ fn no_input_makes_check_panic() {
     }
 }
 
+/// What a person gets for a file that is something else, or has a line that cannot be a configuration's.
+#[test]
+fn garbage_and_an_endless_line_are_one_diagnostic_each() {
+    let errors = |output: &Output| -> Vec<String> {
+        out(output).lines().filter(|line| line.contains("error[")).map(str::to_owned).collect()
+    };
+    // Not a cycle of one short line: every line is different, and some are printable.
+    let garbage: Vec<u8> = (0..200_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    for name in ["mwan3", "mwan.toml"] {
+        let output = check(&garbage, name);
+        assert_eq!(code(&output), 1);
+        let found = errors(&output);
+        assert!(found.len() == 1 && found[0].contains(&format!("{name}:1: error[E0109]")), "{found:?}");
+    }
+    let long = format!("{GOOD}config interface 'x'\n\toption device '{}'\n", "x".repeat(1 << 20));
+    let output = check(long.as_bytes(), "mwan3");
+    let found = errors(&output);
+    assert!(
+        found.len() == 1 && found[0].contains("mwan3:17: error[E0106]: interface 'x', option 'device': "),
+        "{found:?}"
+    );
+}
+
 #[test]
 fn a_missing_file_is_one_clear_line() {
     let output = mwan(&["check", "/no/such/file"]);
