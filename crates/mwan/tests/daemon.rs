@@ -209,6 +209,18 @@ fn a_plan_by_the_daemon_shows_only_what_changes() {
 }
 
 #[test]
+fn a_machine_that_does_not_forward_is_told_of() {
+    let mut daemon = Daemon::start(CONFIG);
+    let told = |d: &Daemon| d.log().matches("net.ipv4.ip_forward is 0").count();
+    for value in ["0", "1"] {
+        daemon.inside(&["sysctl", "-qw", &format!("net.ipv4.ip_forward={value}")]);
+        let before = told(&daemon);
+        daemon.restart();
+        assert_eq!(told(&daemon) - before, usize::from(value == "0"), "{value}");
+    }
+}
+
+#[test]
 fn signals_that_mean_nothing_do_nothing() {
     let mut daemon = Daemon::start(CONFIG);
     let pid = daemon.child_pid();

@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
 use crate::cli::{DaemonArgs, Failure, LogFormat, LogLevel};
-use crate::platform::PlatformName;
+use crate::platform::{self, PlatformName};
 use config::{Watch, reread_config};
 use control::Asked;
 use lock::Locks;
@@ -208,6 +208,9 @@ impl Daemon {
         }
         if !writer.ipv6 {
             warn!("this kernel runs without IPv6: IPv4 is managed alone");
+        }
+        if !platform::forwards_ipv4() {
+            warn!("net.ipv4.ip_forward is 0: only this machine's own IPv4 connections use the WANs");
         }
         let conntrack = Conntrack::open().map_err(|e| Failure::new("cannot open conntrack", &e))?;
         // Not bounded by the channel but by the prober: it reports once for each probe it was asked to send.
