@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Peer, in_namespace, sh};
+use common::{Peer, eventually, in_namespace, sh};
 use mwan_compile::routing::{IpRule, Route, RoutingOp, RuleAction};
 use mwan_config::Family;
 use mwan_linux::routing::RouteSocket;
@@ -118,6 +118,10 @@ fn big_table_ids_other_protocols_and_errors() {
         let peer = Peer::new();
         peer.link("wa", "far");
         sh("ip addr add 192.0.2.1/24 dev wa");
+        // Duplicate address detection adds routes when it ends.
+        eventually("the link-local addresses are settled", || {
+            !sh("ip -6 address show tentative").contains("inet6")
+        });
         let before = sh("ip route show table all; ip -6 route show table all");
         let mut socket = RouteSocket::open().expect("socket");
         let routes: Vec<_> = (250..600)
