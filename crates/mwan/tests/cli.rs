@@ -156,6 +156,22 @@ fn garbage_and_an_endless_line_are_one_diagnostic_each() {
     );
 }
 
+/// What a reload refuses, check refuses.
+#[test]
+fn a_file_without_an_interface_does_not_pass() {
+    for text in ["", "# nothing yet\n", "config globals 'globals'\n"] {
+        let output = check(text.as_bytes(), "mwan3");
+        assert_eq!(code(&output), 1, "{text:?}");
+        assert!(
+            err(&output).contains("would not take it over: it has no interface section"),
+            "{}",
+            err(&output)
+        );
+    }
+    let off = "config globals 'globals'\n\toption enabled '0'\n";
+    assert_eq!(code(&check(off.as_bytes(), "mwan3")), 0);
+}
+
 #[test]
 fn a_missing_file_is_one_clear_line() {
     let output = mwan(&["check", "/no/such/file"]);

@@ -660,7 +660,7 @@ impl Daemon {
 
 /// Why a running data plane must not be given up for this configuration. One without a single interface is a file that
 /// was cut short or emptied; who wants mwan to do nothing says `option enabled '0'`, or stops it.
-fn unusable(loaded: &Loaded) -> Option<String> {
+pub(crate) fn unusable(loaded: &Loaded) -> Option<String> {
     if let Some(error) = loaded.diagnostics.iter().find(|d| d.severity == Severity::Error) {
         return Some(error.to_string());
     }
