@@ -22,6 +22,11 @@ const PRIORITY_MANGLE: i32 = -149;
 const PRIORITY_SRCNAT: i32 = 100;
 /// Longest name of a chain, counter or set; the kernel's NFT_NAME_MAXLEN is 256 with the final NUL.
 const NAME_MAX: usize = 200;
+/// Up to so many devices are compared one after another, which costs less than hashing a name of 16 bytes.
+const DEVICES_COMPARED_MAX: usize = 4;
+/// Up to so many numbers are listed one by one for a random choice: the kernel finds them by one hash, ranges by a
+/// binary search with an indirect call per step (nft_set_rbtree).
+const RANDOM_SINGLES_MAX: u32 = 128;
 /// Longest word in a rule's comment; the kernel's limit for all of it is 256, nft's 128.
 const COMMENT_WORD_MAX: usize = 80;
 
@@ -37,8 +42,9 @@ impl Compiler {
     pub fn compile(&mut self, desired: &Arc<Desired>) -> Program {
         let last = self.last.take();
         let old = last.as_ref().map(|(old, program)| (old.as_ref(), program));
-        let base = old.filter(|(old, _)| same_devices(old, desired));
-        let rules = base.filter(|(old, _)| old.rule_base == desired.rule_base);
+        let devices = old.filter(|(old, _)| same_devices(old, desired));
+        let base = devices.filter(|(old, _)| old.custom.is_empty() == desired.custom.is_empty());
+        let rules = devices.filter(|(old, _)| old.rule_base == desired.rule_base);
         let members = old.filter(|(old, _)| same_members(old, desired));
         let policies = old.filter(|(old, _)| Arc::ptr_eq(&old.policies, &desired.policies));
         let user_rules = old.filter(|(old, _)| Arc::ptr_eq(&old.rules, &desired.rules));
@@ -87,20 +93,21 @@ fn base_section(desired: &Desired) -> Section {
         let hook = Hook { kind, point, priority: PRIORITY_MANGLE };
         add(name, Some(hook), hook_rules(desired, point == HookPoint::Prerouting));
     }
-    for device in shared_devices(&desired.interfaces) {
+    let shared = shared_devices(&desired.interfaces);
+    for family in Family::ALL.into_iter().filter(|_| !shared.is_empty()) {
+        let rules = [
+            user_rules(family, !desired.custom.is_empty()),
+            rule("not policy-routed", vec![goto("set.default")]),
+        ];
+        add(&classify_chain(family), None, rules.into());
+    }
+    for device in shared {
         add(&device.chain, None, vec![rule("inbound", vec![nfproto_vmap(&device.families)])]);
     }
-    let by_family = Family::ALL.map(|f| (f, Verdict::Goto(format!("classify.{}", digit(f)))));
-    add("classify", None, vec![rule("family", vec![nfproto_vmap(&by_family)])]);
-    for family in Family::ALL {
-        add(&format!("classify.{}", digit(family)), None, classify_rules(family));
-    }
     for (id, _) in mark_ids(desired) {
-        let set = |mark| Statement::SetMark { mark, mask: marks.mask(), value: marks.of(id) };
-        let both = vec![set(MarkKind::Packet), set(MarkKind::Connection)];
-        add(&set_chain(marks, id), None, vec![rule("mark", both)]);
-        let packet_only = vec![set(MarkKind::Packet)];
-        add(&get_chain(marks, id), None, vec![rule("restore", packet_only)]);
+        let set = set_marks(marks, id);
+        add(&get_chain(marks, id), None, vec![rule("restore", set[..1].to_vec())]);
+        add(&set_chain(marks, id), None, vec![rule("mark", set.into())]);
     }
     Section { counters: BTreeSet::new(), chains }
 }
@@ -114,7 +121,9 @@ fn hook_rules(desired: &Desired, prerouting: bool) -> Vec<Rule> {
         .map(|(id, _)| (marks.of(id), Verdict::Goto(get_chain(marks, id))))
         .collect();
     let mut rules = vec![
-        // Probes and `mwan use` choose for themselves.
+        // Nearly every packet: nobody else marks it, and it belongs to a known connection.
+        rule("restore", vec![Statement::Restore { mask }]),
+        // Restored just now; or a probe or `mwan use`, which choose for themselves.
         rule(
             "already marked",
             vec![
@@ -122,50 +131,57 @@ fn hook_rules(desired: &Desired, prerouting: bool) -> Vec<Rule> {
                 Statement::Verdict(Verdict::Return),
             ],
         ),
+        // The same for packets that others have marked: our bits among theirs.
         rule(
             "established",
             vec![Statement::MarkVmap { mark: MarkKind::Connection, mask, elements: restore }],
         ),
-        // Neighbour discovery and router advertisements, RFC 4861.
-        rule(
-            "neighbour discovery",
-            vec![
-                byte(Selector::TransportProtocol, 58, 58),
-                byte(Selector::Icmpv6Type, 133, 137),
-                Statement::Verdict(Verdict::Return),
-            ],
-        ),
-        // Flows older than we are stay where they are.
+        // Flows older than we are stay where they are. So does neighbour discovery (RFC 4861), which must never be
+        // policy-routed: the kernel does not track ICMPv6 133 to 136, and a redirect, 137, is invalid to it
+        // (nf_conntrack_proto_icmpv6.c, noct_valid_new and valid_new), so neither is ever new.
         rule("older flows", vec![Statement::NotNew, Statement::Verdict(Verdict::Return)]),
     ];
-    let inbound = inbound_elements(&desired.interfaces);
-    if prerouting && !inbound.is_empty() {
-        let vmap = Statement::Vmap { key: vec![Selector::InputDevice], elements: inbound };
-        rules.push(rule("inbound", vec![vmap]));
+    let inbound = inbound_chains(&desired.interfaces);
+    if prerouting {
+        rules.extend(by_device("inbound", Selector::InputDevice, inbound));
     }
-    rules.push(rule("classify", vec![Statement::Verdict(Verdict::Goto("classify".into()))]));
+    let custom = !desired.custom.is_empty();
+    rules.extend(Family::ALL.map(|family| user_rules(family, custom)));
+    rules.push(rule("not policy-routed", vec![goto("set.default")]));
     rules
 }
 
-fn classify_rules(family: Family) -> Vec<Rule> {
-    let family_is = Statement::Match {
-        selector: Selector::NetworkProtocol,
-        equal: true,
-        values: vec![Value::Family(family)],
-    };
-    let mut rules: Vec<Rule> = SET_NAMES
-        .iter()
-        .map(|name| {
-            let in_set = Statement::InSet {
-                selector: Selector::Destination(family),
-                equal: true,
-                set: set_name(name, family),
-            };
-            rule(name, vec![family_is.clone(), in_set, goto("set.default")])
-        })
-        .collect();
-    rules.push(rule("rules", vec![goto(&format!("rules.{}", digit(family)))]));
-    rules
+/// The rules that lead from a device to its chain.
+fn by_device(word: &str, selector: Selector, chains: Vec<(String, String)>) -> Vec<Rule> {
+    if chains.len() <= DEVICES_COMPARED_MAX {
+        let one = |(device, chain): (String, String)| {
+            let is = Statement::Match { selector, equal: true, values: vec![Value::Device(device)] };
+            rule(word, vec![is, goto(&chain)])
+        };
+        return chains.into_iter().map(one).collect();
+    }
+    let element = |(device, chain)| (vec![Value::Device(device)], Verdict::Goto(chain));
+    let elements = chains.into_iter().map(element).collect();
+    vec![rule(word, vec![Statement::Vmap { key: vec![selector], elements }])]
+}
+
+fn family_is(family: Family) -> Statement {
+    Statement::Match { selector: Selector::NetworkProtocol, equal: true, values: vec![Value::Family(family)] }
+}
+
+/// The user's rules decide unless the destination is in one of the sets. One rule, not one per set: it need not ask
+/// for the family three times.
+fn user_rules(family: Family, custom: bool) -> Rule {
+    let names = SET_NAMES.iter().filter(|name| custom || **name != "custom");
+    let outside = names.map(|name| Statement::InSet {
+        selector: Selector::Destination(family),
+        equal: false,
+        set: set_name(name, family),
+    });
+    let mut statements = vec![family_is(family)];
+    statements.extend(outside);
+    statements.push(goto(&format!("rules.{}", digit(family))));
+    rule(family.name(), statements)
 }
 
 /// A device of which the families belong to different interfaces, or only one family to any.
@@ -193,17 +209,18 @@ fn shared_devices(interfaces: &[DesiredInterface]) -> Vec<SharedDevice> {
             if v4 == v6 {
                 return None;
             }
-            let verdict = |id: Option<u32>| {
-                Verdict::Goto(id.map_or_else(|| "classify".to_owned(), |id| format!("set.{id}")))
+            let verdict = |family, id: Option<u32>| {
+                Verdict::Goto(id.map_or_else(|| classify_chain(family), |id| format!("set.{id}")))
             };
             let chain = format!("in.{}", v4.or(v6)?);
-            let families = [(Family::V4, verdict(v4)), (Family::V6, verdict(v6))];
+            let families = [(Family::V4, verdict(Family::V4, v4)), (Family::V6, verdict(Family::V6, v6))];
             Some(SharedDevice { device: device.to_owned(), chain, families })
         })
         .collect()
 }
 
-fn inbound_elements(interfaces: &[DesiredInterface]) -> Vec<(Vec<Value>, Verdict)> {
+/// Devices and the chains that pin what comes in by them.
+fn inbound_chains(interfaces: &[DesiredInterface]) -> Vec<(String, String)> {
     let shared: BTreeMap<String, String> =
         shared_devices(interfaces).into_iter().map(|d| (d.device, d.chain)).collect();
     devices(interfaces)
@@ -213,12 +230,13 @@ fn inbound_elements(interfaces: &[DesiredInterface]) -> Vec<(Vec<Value>, Verdict
                 Some(chain) => chain.clone(),
                 None => format!("set.{}", owner(interfaces, device, Family::V4)?),
             };
-            Some((vec![Value::Device(device.to_owned())], Verdict::Goto(chain)))
+            Some((device.to_owned(), chain))
         })
         .collect()
 }
 
-/// One chain per member of a policy and family it has: its counter, then the interface's mark. They stay while the
+/// One chain per member of a policy and family it has: its counter, then the interface's mark (not by its chain: every
+/// new connection comes here). They stay while the
 /// member exists, carrying or not, so that counters survive failovers.
 fn member_section(desired: &Desired) -> Section {
     let mut section = Section::default();
@@ -227,7 +245,8 @@ fn member_section(desired: &Desired) -> Section {
             let paths = desired.interfaces.iter().filter(|i| i.id == *id).flat_map(|i| &i.paths);
             for family in paths.map(|p| p.family) {
                 let name = member_chain(&policy.name, interface, family);
-                let statements = vec![Statement::Counter(name.clone()), goto(&format!("set.{id}"))];
+                let mut statements = vec![Statement::Counter(name.clone())];
+                statements.extend(set_marks(desired.marks, *id));
                 let chain = Chain { hook: None, rules: vec![rule(interface, statements)] };
                 section.counters.insert(name.clone());
                 section.chains.insert(name, Arc::new(chain));
@@ -261,7 +280,7 @@ fn balance(policy: &DesiredPolicy, shares: &[Share], family: Family) -> Statemen
     }
     let divisor = shares.iter().map(|s| s.weight).fold(0, gcd).max(1);
     let mut start = 0;
-    let elements = shares
+    let spans: Vec<(u32, u32, Verdict)> = shares
         .iter()
         .map(|share| {
             let first = start;
@@ -269,6 +288,14 @@ fn balance(policy: &DesiredPolicy, shares: &[Share], family: Family) -> Statemen
             (first, start - 1, target(share))
         })
         .collect();
+    let elements = if start > RANDOM_SINGLES_MAX {
+        spans
+    } else {
+        spans
+            .into_iter()
+            .flat_map(|(first, last, to)| (first..=last).map(move |n| (n, n, to.clone())))
+            .collect()
+    };
     Statement::RandomVmap { modulus: start, elements }
 }
 
@@ -305,16 +332,11 @@ fn rule_section(rules: &[DesiredRule]) -> Section {
 /// The statement that decides a group of rules.
 fn dispatch(group: &Group, rules: &[DesiredRule], family: Family) -> Rule {
     let target = |index: usize| Verdict::Goto(rule_chain(&rules[index].rule.name, family));
-    let family_is = Statement::Match {
-        selector: Selector::NetworkProtocol,
-        equal: true,
-        values: vec![Value::Family(family)],
-    };
     match (&group.key, group.rules.as_slice()) {
         (_, [(index, shape)]) => {
             let mut statements = linear(shape);
             if statements.iter().any(is_address) {
-                statements.insert(0, family_is);
+                statements.insert(0, family_is(family));
             }
             statements.push(Statement::Verdict(target(*index)));
             rule(&rules[*index].rule.name, statements)
@@ -327,7 +349,7 @@ fn dispatch(group: &Group, rules: &[DesiredRule], family: Family) -> Rule {
                 .collect();
             let mut statements = vec![Statement::Vmap { key, elements }];
             if statements.iter().any(is_address) {
-                statements.insert(0, family_is);
+                statements.insert(0, family_is(family));
             }
             rule(&format!("{} rules", many.len()), statements)
         }
@@ -363,7 +385,7 @@ fn nat_section(desired: &Desired) -> Section {
     if desired.masquerade == MasqueradePlan::Off {
         return section;
     }
-    let mut elements = Vec::new();
+    let mut chains = Vec::new();
     for device in devices(&desired.interfaces) {
         let here: Vec<&DesiredInterface> = desired.interfaces.iter().filter(|i| i.device == device).collect();
         let Some(first) = here.first() else { continue };
@@ -371,22 +393,17 @@ fn nat_section(desired: &Desired) -> Section {
         let rules =
             here.iter().flat_map(|i| i.paths.iter().map(|path| translate(desired, i, path))).collect();
         section.chains.insert(name.clone(), Arc::new(Chain { hook: None, rules }));
-        elements.push((vec![Value::Device(device.to_owned())], Verdict::Goto(name)));
+        chains.push((device.to_owned(), name));
     }
-    let by_device = Statement::Vmap { key: vec![Selector::OutputDevice], elements };
     let hook = Hook { kind: HookKind::Nat, point: HookPoint::Postrouting, priority: PRIORITY_SRCNAT };
-    let rules = if section.chains.is_empty() { Vec::new() } else { vec![rule("by device", vec![by_device])] };
+    let rules = by_device("by device", Selector::OutputDevice, chains);
     section.chains.insert("postrouting".to_owned(), Arc::new(Chain { hook: Some(hook), rules }));
     section
 }
 
 /// Which sources of one family are translated when they leave by this WAN.
 fn translate(desired: &Desired, interface: &DesiredInterface, path: &DesiredPath) -> Rule {
-    let mut statements = vec![Statement::Match {
-        selector: Selector::NetworkProtocol,
-        equal: true,
-        values: vec![Value::Family(path.family)],
-    }];
+    let mut statements = vec![family_is(path.family)];
     let source = |equal, nets: Vec<IpNet>| {
         let values = merge(nets.into_iter().map(of_net)).into_iter().map(Value::Address).collect();
         Statement::Match { selector: Selector::Source(path.family), equal, values }
@@ -518,6 +535,19 @@ fn special(marks: Marks, id: u32) -> Option<&'static str> {
     }
 }
 
+/// Packet mark and connection mark of an id.
+fn set_marks(marks: Marks, id: u32) -> [Statement; 2] {
+    [MarkKind::Packet, MarkKind::Connection].map(|mark| Statement::SetMark {
+        mark,
+        mask: marks.mask(),
+        value: marks.of(id),
+    })
+}
+
+fn classify_chain(family: Family) -> String {
+    format!("classify.{}", digit(family))
+}
+
 fn set_chain(marks: Marks, id: u32) -> String {
     special(marks, id).map_or_else(|| format!("set.{id}"), |name| format!("set.{name}"))
 }
@@ -579,10 +609,6 @@ fn goto(chain: &str) -> Statement {
     Statement::Verdict(Verdict::Goto(chain.to_owned()))
 }
 
-fn byte(selector: Selector, first: u8, last: u8) -> Statement {
-    Statement::Match { selector, equal: true, values: vec![Value::Byte(first, last)] }
-}
-
 fn nfproto_vmap(families: &[(Family, Verdict)]) -> Statement {
     let elements = families.iter().map(|(f, verdict)| (vec![Value::Family(*f)], verdict.clone())).collect();
     Statement::Vmap { key: vec![Selector::NetworkProtocol], elements }
@@ -632,13 +658,15 @@ fn same_devices(a: &Desired, b: &Desired) -> bool {
         })
 }
 
-/// Whether the members that policies can ever have, and their families, are the same.
+/// Whether the members that policies can ever have, their families and the marks are the same.
 fn same_members(a: &Desired, b: &Desired) -> bool {
     let families = |x: &DesiredInterface, y: &DesiredInterface| {
         x.id == y.id && x.paths.iter().map(|p| p.family).eq(y.paths.iter().map(|p| p.family))
     };
     let members = |x: &DesiredPolicy, y: &DesiredPolicy| x.name == y.name && x.members == y.members;
-    alike(&a.policies, &b.policies, members) && alike(&a.interfaces, &b.interfaces, families)
+    a.marks == b.marks
+        && alike(&a.policies, &b.policies, members)
+        && alike(&a.interfaces, &b.interfaces, families)
 }
 
 /// Whether devices and addresses are the same; routes do not matter for translation.

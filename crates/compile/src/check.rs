@@ -175,6 +175,9 @@ fn check_statement(
         }
     }
     match statement {
+        Statement::Restore { mask } if *mask != marks.mask() => {
+            faults.push(Fault::ForeignBits { chain: chain.to_owned() });
+        }
         Statement::SetMark { mask, value, .. } if *mask != marks.mask() || value & !mask != 0 => {
             faults.push(Fault::ForeignBits { chain: chain.to_owned() });
         }

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use mwan_config::{AddressRange, Family};
 
 use crate::nft::*;
-use crate::routing::{IpRule, Route, RoutingOp};
+use crate::routing::{Foreign, IpRule, ObservedRouting, Route, RoutingOp};
 use crate::{Observed, Program};
 
 /// Changes in the order they are made. Any prefix of them leaves traffic no worse than before (I5): routes and
 /// rules exist before a mark leads to them and go after the last one does.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Ops {
-    /// Routes and rules to add, one by one; routes that take the place of ours removed.
+    /// Routes and rules to add, one by one; what takes the place of ours removed.
     pub add: Vec<RoutingOp>,
     /// One transaction.
     pub nft: Vec<NftOp>,
@@ -47,7 +47,7 @@ pub fn diff(old: &Program, new: &Program) -> Ops {
         have.counters.extend(section.counters.iter().map(String::as_str));
         let chains = section.chains.iter().map(|(name, chain)| {
             let tags = chain.rules.iter().map(|r| r.tag.as_str()).collect();
-            (name.as_str(), HaveChain { hook: chain.hook, tags })
+            (name.as_str(), HaveChain { base: Base::ours(chain.hook), tags })
         });
         have.chains.extend(chains);
     }
@@ -55,7 +55,8 @@ pub fn diff(old: &Program, new: &Program) -> Ops {
         if new.table.sets.get(name).is_some_and(|n| Arc::ptr_eq(n, set)) {
             continue;
         }
-        have.sets.insert(name, HaveSet { family: Some(set.family), elements: set.elements.as_ref() });
+        let elements = set.elements.as_ref();
+        have.sets.insert(name, HaveSet { family: Some(set.family), elements, others: false });
     }
     let wanted_sets: Vec<(&String, &Set)> = new
         .table
@@ -64,44 +65,66 @@ pub fn diff(old: &Program, new: &Program) -> Ops {
         .filter(|(name, set)| old.table.sets.get(*name).is_none_or(|o| !Arc::ptr_eq(o, set)))
         .map(|(name, set)| (name, set.as_ref()))
         .collect();
-    let nft = table_ops(&new_sections, &wanted_sets, &have).unwrap_or_else(|| replace_table(&new.table));
+    let nft =
+        table_ops(&new_sections, &wanted_sets, &have).unwrap_or_else(|| replace_table(&new.table, &have));
     let mut ops = Ops { nft, ..Ops::default() };
     let mut stale = Vec::new();
-    route_ops(old.routes.iter(), new, &mut ops.add, &mut stale);
+    route_ops(old.routes.iter(), &[], new, &mut ops.add, &mut stale);
     if !Arc::ptr_eq(&old.rules, &new.rules) {
         rule_ops(old.rules.iter(), new, &mut ops);
     }
-    ops.remove.extend(stale.into_iter().map(RoutingOp::DeleteRoute));
+    ops.remove.extend(stale);
     ops
 }
 
-/// From what the kernel has to a program.
+/// From what the kernel has to a program. If it touches rules or routes, another look is due afterwards: the kernel
+/// takes a rule or route that is to be deleted for any it finds that is not contrary to it (rule_find, fib_nh_match).
 pub fn diff_observed(observed: &Observed, new: &Program) -> Ops {
     let nft = match &observed.table {
         None => create_table(&new.table),
         Some(table) => {
             let sets: Vec<(&String, &Set)> = new.table.sets.iter().map(|(n, s)| (n, s.as_ref())).collect();
-            table_ops(&new.table.sections, &sets, &Have::observed(table))
-                .unwrap_or_else(|| replace_table(&new.table))
+            let have = Have::observed(table);
+            match table_ops(&new.table.sections, &sets, &have) {
+                // First: nf_tables_updtable refuses when chains are updated before it.
+                Some(ops) if table.dormant => [vec![NftOp::AddTable], ops].concat(),
+                Some(ops) => ops,
+                None => replace_table(&new.table, &have),
+            }
         }
     };
     let mut ops = Ops { nft, ..Ops::default() };
     let mut stale = Vec::new();
-    route_ops(observed.routing.routes.iter(), new, &mut ops.add, &mut stale);
+    route_ops(
+        observed.routing.routes.iter(),
+        &observed.routing.foreign_routes,
+        new,
+        &mut ops.add,
+        &mut stale,
+    );
+    // Before ours are added: one that only adds selectors makes the kernel say EEXIST (rule_exists compares the
+    // selectors of the new rule only), and one turned round by `not` is found in the place of ours.
+    ops.add.extend(observed.routing.foreign_rules.iter().cloned().map(RoutingOp::DeleteForeign));
     rule_ops(observed.routing.rules.iter(), new, &mut ops);
-    ops.remove.extend(stale.into_iter().map(RoutingOp::DeleteRoute));
+    ops.remove.extend(stale);
     ops
 }
 
 /// Removes everything of ours; needs no configuration (I7).
 pub fn cleanup(observed: &Observed) -> Ops {
-    let rules = observed.routing.rules.iter().cloned().map(RoutingOp::DeleteRule);
-    let routes = observed.routing.routes.iter().cloned().map(RoutingOp::DeleteRoute);
     Ops {
         add: Vec::new(),
         nft: observed.table.iter().map(|_| NftOp::DeleteTable).collect(),
-        remove: rules.chain(routes).collect(),
+        remove: removal(&observed.routing),
     }
+}
+
+/// Removes all rules and routes with our protocol number.
+pub fn removal(routing: &ObservedRouting) -> Vec<RoutingOp> {
+    let foreign = routing.foreign_rules.iter().chain(&routing.foreign_routes).cloned();
+    let rules = routing.rules.iter().cloned().map(RoutingOp::DeleteRule);
+    let routes = routing.routes.iter().cloned().map(RoutingOp::DeleteRoute);
+    foreign.map(RoutingOp::DeleteForeign).chain(rules).chain(routes).collect()
 }
 
 /// The parts of the present table that may have to change.
@@ -112,23 +135,25 @@ struct Have<'a> {
 }
 
 struct HaveChain<'a> {
-    hook: Option<Hook>,
+    base: Base,
     tags: Vec<&'a str>,
 }
 
 struct HaveSet<'a> {
     family: Option<Family>,
     elements: Option<&'a BTreeSet<AddressRange>>,
+    others: bool,
 }
 
 impl<'a> Have<'a> {
     fn observed(table: &'a ObservedTable) -> Self {
         let chains = table.chains.iter().map(|(name, chain)| {
             let tags = chain.tags.iter().map(String::as_str).collect();
-            (name.as_str(), HaveChain { hook: chain.hook, tags })
+            (name.as_str(), HaveChain { base: chain.base, tags })
         });
         let sets = table.sets.iter().map(|(name, set)| {
-            (name.as_str(), HaveSet { family: set.family, elements: Some(&set.elements) })
+            let elements = Some(&set.elements);
+            (name.as_str(), HaveSet { family: set.family, elements, others: set.others })
         });
         Have {
             chains: chains.collect(),
@@ -146,10 +171,20 @@ fn create_table(table: &Table) -> Vec<NftOp> {
     ops
 }
 
-/// Somebody turned one of our names into something else: start afresh, still in one transaction.
-fn replace_table(table: &Table) -> Vec<NftOp> {
+/// Somebody turned one of our names into something else: start afresh, still in one transaction. What others filled
+/// in is kept.
+fn replace_table(table: &Table, have: &Have<'_>) -> Vec<NftOp> {
     let mut ops = vec![NftOp::DeleteTable];
     ops.extend(create_table(table));
+    for (name, set) in table.sets.iter().filter(|(_, set)| set.elements.is_none()) {
+        let family = set.family;
+        let there =
+            have.sets.get(name.as_str()).filter(|s| s.family == Some(family)).and_then(|s| s.elements);
+        let elements: Vec<AddressRange> = there.into_iter().flatten().copied().collect();
+        if !elements.is_empty() {
+            ops.push(NftOp::AddElements { set: name.clone(), family, elements });
+        }
+    }
     ops
 }
 
@@ -166,9 +201,15 @@ fn table_ops(sections: &[Arc<Section>], sets: &[(&String, &Set)], have: &Have<'_
     let mut rules = Vec::new();
     for (name, chain) in &wanted {
         let present = have.chains.get(name);
+        let add_chain = || NftOp::AddChain { name: (*name).to_owned(), hook: chain.hook };
+        match present.map(|p| (p.base, chain.hook)) {
+            None => ops.push(add_chain()),
+            Some((base, hook)) if base == Base::ours(hook) => {}
+            Some((Base::Dropping(there), Some(hook))) if there == hook => ops.push(add_chain()),
+            Some(_) => return None,
+        }
         match present {
-            None => ops.push(NftOp::AddChain { name: (*name).to_owned(), hook: chain.hook }),
-            Some(present) if present.hook != chain.hook => return None,
+            None => {}
             Some(present) if present.tags.iter().copied().eq(chain.rules.iter().map(|r| r.tag.as_str())) => {
                 continue;
             }
@@ -203,7 +244,11 @@ fn set_ops(sets: &[(&String, &Set)], have: &Have<'_>, ops: &mut Vec<NftOp>) -> O
             Some(_) => {}
         }
         let Some(wanted) = &set.elements else { continue };
-        let present = present.and_then(|p| p.elements).unwrap_or(&nothing);
+        let others = present.is_some_and(|p| p.others);
+        if others {
+            ops.push(NftOp::FlushSet((*name).clone()));
+        }
+        let present = present.filter(|_| !others).and_then(|p| p.elements).unwrap_or(&nothing);
         // Deletions first: an interval that grows would overlap its former self.
         let gone: Vec<AddressRange> = present.difference(wanted).copied().collect();
         if !gone.is_empty() {
@@ -238,21 +283,24 @@ fn rule_ops<'a>(rules: impl Iterator<Item = &'a IpRule>, new: &Program, ops: &mu
 /// at the end.
 fn route_ops<'a>(
     routes: impl Iterator<Item = &'a Route>,
+    foreign: &[Foreign],
     new: &Program,
     add: &mut Vec<RoutingOp>,
-    stale: &mut Vec<Route>,
+    stale: &mut Vec<RoutingOp>,
 ) {
     type Tables<'r> = BTreeMap<(Family, u32), Vec<&'r Route>>;
     let mut present: Tables<'_> = BTreeMap::new();
     for route in routes {
         present.entry((route.family, route.table)).or_default().push(route);
     }
+    let mut set = BTreeSet::new();
     for route in new.routes.iter() {
         let there = present.get_mut(&(route.family, route.table));
         match there.and_then(|there| there.iter().position(|r| *r == route).map(|at| there.remove(at))) {
             Some(_) => {}
             None => {
                 add.push(RoutingOp::SetRoute(route.clone()));
+                set.insert((route.family, route.table));
                 // `replace` takes the place of the first one.
                 present.entry((route.family, route.table)).and_modify(|there| {
                     there.drain(..there.len().min(1));
@@ -265,7 +313,16 @@ fn route_ops<'a>(
         if wanted.contains(&table) {
             add.extend(routes.into_iter().cloned().map(RoutingOp::DeleteRoute));
         } else {
-            stale.extend(routes.into_iter().cloned());
+            stale.extend(routes.into_iter().cloned().map(RoutingOp::DeleteRoute));
+        }
+    }
+    for route in foreign {
+        let delete = RoutingOp::DeleteForeign(route.clone());
+        match (route.family, route.table) {
+            // Ours may just have taken its place, and one of several hops could be ours: the next look tells.
+            table if set.contains(&table) => {}
+            table if wanted.contains(&table) => add.push(delete),
+            _ => stale.push(delete),
         }
     }
 }

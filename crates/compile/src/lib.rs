@@ -18,7 +18,7 @@ use mwan_config::Family;
 
 pub use build::{Compiler, compile, member_chain, policy_chain, rule_chain};
 pub use check::{Fault, check, check_change};
-pub use diff::{Ops, cleanup, diff, diff_observed};
+pub use diff::{Ops, cleanup, diff, diff_observed, removal};
 
 /// Desired state in the kernel's terms.
 #[derive(Clone, PartialEq, Debug, Default)]

@@ -111,6 +111,13 @@ pub enum Statement {
         /// Values and where they lead.
         elements: Vec<(u32, Verdict)>,
     },
+    /// `meta mark 0 meta mark set ct mark & MASK`: a packet without any mark takes our bits of its connection's. The
+    /// guard is part of the statement because without it foreign bits would be lost: kernels before 6.13 cannot
+    /// combine two registers.
+    Restore {
+        /// Our bits.
+        mask: u32,
+    },
     /// `ct state != new`.
     NotNew,
     /// `SELECTOR (==|!=) { … }`: one selector against values; a single value is rendered without braces.
@@ -238,7 +245,7 @@ pub enum Verdict {
 /// A change to the table. A list of them is one transaction, executed in order.
 #[derive(Clone, PartialEq, Debug)]
 pub enum NftOp {
-    /// Create the table; no error if it exists.
+    /// Create the table; one that exists and was put to sleep (`flags dormant`) works again.
     AddTable,
     /// Remove the table and all in it; an error if it does not exist.
     DeleteTable,
@@ -269,11 +276,13 @@ pub enum NftOp {
         /// Exactly as they are in the kernel.
         elements: Vec<AddressRange>,
     },
+    /// Remove all elements of a set, of whatever kind.
+    FlushSet(String),
     /// Create a named counter.
     AddCounter(String),
     /// Remove a named counter.
     DeleteCounter(String),
-    /// Create a chain without rules.
+    /// Create a chain without rules, or give a base chain that exists its policy back.
     AddChain {
         /// Its name.
         name: String,
@@ -296,6 +305,8 @@ pub enum NftOp {
 /// Our table as the kernel has it. `None` for the whole: there is no such table.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ObservedTable {
+    /// Somebody put it to sleep (`flags dormant`): all is there and nothing is done.
+    pub dormant: bool,
     /// Sets by name.
     pub sets: BTreeMap<String, ObservedSet>,
     /// Names of counters.
@@ -309,17 +320,41 @@ pub struct ObservedTable {
 pub struct ObservedSet {
     /// `None`: its type is none of ours (somebody replaced it).
     pub family: Option<Family>,
-    /// Its elements; overlapping or timed-out ones are left out.
+    /// Its elements, as far as they are ranges.
     pub elements: BTreeSet<AddressRange>,
+    /// It has elements that are none: `*`, which matches everything.
+    pub others: bool,
 }
 
 /// A chain as the kernel has it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ObservedChain {
-    /// Its hook, if it is a base chain of a kind we know.
-    pub hook: Option<Hook>,
-    /// Comments of its rules in order; empty text for a rule without one (not ours).
+    /// Whether it is a base chain, and which.
+    pub base: Base,
+    /// Comments of its rules in order; empty text for a rule that has none, or that is known not to be ours though
+    /// it carries one.
     pub tags: Vec<String>,
+}
+
+/// Where a chain the kernel has is called from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Base {
+    /// A regular chain.
+    #[default]
+    No,
+    /// A base chain; what comes to its end is accepted.
+    Accepting(Hook),
+    /// A base chain like one of ours, but what comes to its end is dropped.
+    Dropping(Hook),
+    /// A base chain of a type or at a hook that we do not use.
+    Other,
+}
+
+impl Base {
+    /// What a chain of ours is.
+    pub fn ours(hook: Option<Hook>) -> Self {
+        hook.map_or(Base::No, Base::Accepting)
+    }
 }
 
 impl From<Family> for Value {

@@ -66,15 +66,41 @@ pub enum RoutingOp {
     SetRoute(Route),
     /// Remove a route that is there.
     DeleteRoute(Route),
+    /// Remove a rule or route that passes for ours.
+    DeleteForeign(Foreign),
 }
 
-/// What the kernel has with our protocol number.
+/// What the kernel has with our protocol number, in any table.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ObservedRouting {
-    /// Rules in the kernel's order; duplicates included.
+    /// Rules of a kind that we make, in the kernel's order; duplicates included.
     pub rules: Vec<IpRule>,
-    /// Default routes with our protocol number, in any table.
+    /// Default routes as we make them.
     pub routes: Vec<Route>,
+    /// Rules that we never make: further selectors, other actions.
+    pub foreign_rules: Vec<Foreign>,
+    /// Routes that we never make: other destinations, types, metrics, several hops…
+    pub foreign_routes: Vec<Foreign>,
+}
+
+/// A rule or route with our protocol number that says something an [`IpRule`] or [`Route`] cannot say: somebody
+/// else made it, or made it of ours.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Foreign {
+    /// Its family.
+    pub family: Family,
+    /// Its table.
+    pub table: u32,
+    /// What it is, for people.
+    pub text: String,
+    /// The request that removes it, made of the kernel's own words: only so it names just this one.
+    pub removal: Vec<u8>,
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{} proto {PROTOCOL}, which is none of ours", dash(self.family), self.text)
+    }
 }
 
 impl fmt::Display for IpRule {
@@ -118,6 +144,7 @@ impl fmt::Display for RoutingOp {
             RoutingOp::DeleteRule(rule) => write!(f, "delete {rule}"),
             RoutingOp::SetRoute(route) => write!(f, "replace {route}"),
             RoutingOp::DeleteRoute(route) => write!(f, "delete {route}"),
+            RoutingOp::DeleteForeign(foreign) => write!(f, "delete {foreign}"),
         }
     }
 }

@@ -62,6 +62,7 @@ impl Display for NftOp {
                 let elements = list(elements.iter().map(|r| Range(*r)));
                 write!(f, "delete element inet {TABLE} {set} {{ {elements} }}")
             }
+            NftOp::FlushSet(name) => write!(f, "flush set inet {TABLE} {name}"),
             NftOp::AddCounter(name) => write!(f, "add counter inet {TABLE} {name}"),
             NftOp::DeleteCounter(name) => write!(f, "delete counter inet {TABLE} {name}"),
             NftOp::AddChain { name, hook: None } => write!(f, "add chain inet {TABLE} {name}"),
@@ -106,6 +107,9 @@ impl Display for Statement {
         match self {
             Statement::MarkMatch { mark, mask, equal, value } => {
                 write!(f, "{mark} & {mask:#010x} {} {value:#010x}", if *equal { "==" } else { "!=" })
+            }
+            Statement::Restore { mask } => {
+                write!(f, "meta mark 0x00000000 meta mark set ct mark & {mask:#010x}")
             }
             Statement::MarkVmap { mark, mask, elements } => {
                 let rows = list(elements.iter().map(|(value, verdict)| Row(Hex(*value), verdict)));

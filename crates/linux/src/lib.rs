@@ -21,6 +21,10 @@ mod rt;
 mod sys;
 pub mod usecmd;
 
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod common;
+
 /// Whether the kernel knows IPv6 at all: neither built nor started (`ipv6.disable=1`) without. With the sysctl
 /// `disable_ipv6` there are no addresses, but rules and routes can be made.
 pub fn has_ipv6() -> bool {

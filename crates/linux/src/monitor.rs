@@ -32,8 +32,10 @@ pub struct Change {
     pub routing_foreign: bool,
     /// The ruleset was changed.
     pub nft: Option<NftChange>,
-    /// Events were lost and everything was read again.
+    /// Events were lost, or could not be read when they should, and everything was read again.
     pub overrun: bool,
+    /// Everything should have been read again and could not; it is tried again by itself.
+    pub unreadable: Option<String>,
 }
 
 impl Change {
@@ -69,6 +71,8 @@ const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
 /// Between two wake-ups of which the first brought nothing. A routing daemon's flood is taken in bundles, and a
 /// cable that is pulled meanwhile is noticed so much later at most.
 const IDLE_PAUSE: Duration = Duration::from_millis(3);
+/// Before another attempt to read everything.
+const REREAD_PAUSE: Duration = Duration::from_secs(1);
 /// Datagrams taken in one go; then the change is told, so that a flood cannot keep it back.
 const DATAGRAMS_MAX: usize = 4096;
 
@@ -104,6 +108,8 @@ pub struct Monitor {
     /// When the sets may be handed out again.
     publish_at: Option<Instant>,
     earliest_publish: Instant,
+    /// Everything could not be read; when to try again.
+    reread_at: Option<Instant>,
 }
 
 impl Monitor {
@@ -132,6 +138,7 @@ impl Monitor {
             unread: false,
             publish_at: None,
             earliest_publish: Instant::now(),
+            reread_at: None,
         };
         monitor.read_all()?;
         Ok(monitor)
@@ -142,14 +149,12 @@ impl Monitor {
         self.own_ports.push(port);
     }
 
-    /// Takes the destinations of other tables as `custom` from now on.
+    /// Takes the destinations of other tables as `custom` from now on. If they cannot be read, the view stays as it
+    /// is until an attempt of [`Monitor::next`] succeeds.
     pub fn set_custom_tables(&mut self, custom_tables: Vec<u32>) -> Result<(), MonitorError> {
-        if self.custom_tables != custom_tables {
-            let before = std::mem::replace(&mut self.custom_tables, custom_tables);
-            if let Err(error) = self.read_all() {
-                self.custom_tables = before;
-                return Err(error.into());
-            }
+        if self.custom_tables != custom_tables || self.reread_at.is_some() {
+            self.custom_tables = custom_tables;
+            self.read_all()?;
         }
         Ok(())
     }
@@ -165,6 +170,12 @@ impl Monitor {
     }
 
     fn read_all(&mut self) -> Result<(), RequestError> {
+        let read = self.try_read_all();
+        self.reread_at = read.is_err().then(|| Instant::now() + REREAD_PAUSE);
+        read
+    }
+
+    fn try_read_all(&mut self) -> Result<(), RequestError> {
         let mut state = NetState::new(self.custom_tables.clone());
         state.ipv6_absent = !crate::has_ipv6();
         for (kind, family) in [
@@ -202,9 +213,10 @@ impl Monitor {
     /// nothing because nothing is awaited between reading and returning.
     pub async fn next(&mut self) -> Result<Change, MonitorError> {
         loop {
-            let publish = self.publish_at.map(tokio::time::Instant::from_std);
+            let next = self.publish_at.into_iter().chain(self.reread_at).min();
+            let next = next.map(tokio::time::Instant::from_std);
             let deadline = async {
-                match publish {
+                match next {
                     Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
                 }
@@ -229,23 +241,33 @@ impl Monitor {
     fn drain(&mut self) -> Result<Change, MonitorError> {
         self.unread = false;
         let mut change = Change { nft: self.drain_nft()?, ..Change::default() };
-        let folded = match self.drain_route() {
-            Ok(folded) => folded,
+        let due = self.reread_at.is_some_and(|at| at <= Instant::now());
+        match self.drain_route() {
+            Ok(_) if due => self.read_again(&mut change),
+            Ok(folded) => {
+                change.routing_foreign = folded.ours;
+                change.network = self.refresh(folded.network);
+            }
             Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => {
                 self.stats.overruns += 1;
-                change.overrun = true;
-                let before = Arc::clone(&self.view);
                 self.discard_queued()?;
-                self.read_all()?;
-                change.routing_foreign = true;
-                change.network = *before != *self.view;
-                return Ok(change);
+                self.read_again(&mut change);
             }
             Err(e) => return Err(e.into()),
-        };
-        change.routing_foreign = folded.ours;
-        change.network = self.refresh(folded.network);
+        }
         Ok(change)
+    }
+
+    /// What was lost is made up for by reading everything; while that fails because others change the network faster
+    /// than it can be read, what is known is better than nothing.
+    fn read_again(&mut self, change: &mut Change) {
+        let before = Arc::clone(&self.view);
+        match self.read_all() {
+            Ok(()) => change.overrun = true,
+            Err(error) => change.unreadable = Some(error.to_string()),
+        }
+        change.routing_foreign = true;
+        change.network = *before != *self.view;
     }
 
     /// Empties the socket. The kernel reports further losses only after the queue was empty once
@@ -350,4 +372,46 @@ fn generation_filter() -> [libc::sock_filter; 4] {
         step(libc::BPF_RET | libc::BPF_K, u32::MAX, 0, 0),
         step(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::common;
+
+    /// A socket to which the kernel answers every question about routes with an error.
+    fn deaf() -> Socket {
+        Socket::open(Protocol::Netfilter).expect("socket")
+    }
+
+    async fn next(monitor: &mut Monitor) -> Change {
+        let change = tokio::time::timeout(Duration::from_secs(5), monitor.next()).await;
+        change.expect("in time").expect("monitor")
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_read_later() {
+        common::in_namespace("monitor::tests::what_cannot_be_read_is_read_later", || {
+            common::sh("ip route add 10.7.0.0/16 dev lo table 7; ip route add 10.8.0.0/16 dev lo");
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+            runtime.block_on(async {
+                let mut monitor = Monitor::open(vec![]).expect("monitor");
+                let before = monitor.view();
+                let requests = std::mem::replace(&mut monitor.requests, deaf());
+                assert!(monitor.set_custom_tables(vec![7]).is_err());
+                assert_eq!(monitor.view(), before, "what is known stays");
+                // Events are taken in meanwhile, and the next attempt fails too.
+                common::sh("ip route add default dev lo");
+                assert!(next(&mut monitor).await.network);
+                assert_eq!(monitor.view().defaults.len(), 1);
+                assert!(next(&mut monitor).await.unreadable.is_some());
+                monitor.requests = requests;
+                let change = next(&mut monitor).await;
+                assert!(change.network && change.overrun && change.unreadable.is_none(), "{change:?}");
+                assert_eq!(monitor.view().custom.len(), 1);
+                assert_eq!(monitor.reread_at, None);
+            });
+        });
+    }
 }

@@ -97,6 +97,11 @@ impl Writer {
         writer
     }
 
+    /// A message that was finished before.
+    pub(crate) fn finished(bytes: Vec<u8>) -> Self {
+        Writer { bytes, ..Writer::default() }
+    }
+
     /// Starts a message; `header` is the fixed header of its family.
     pub fn begin(&mut self, kind: u16, flags: i32, sequence: u32, header: &[u8]) {
         self.message = self.bytes.len();

@@ -20,6 +20,8 @@ use mwan_core::{Address, DefaultRoute, Link, NetView};
 use crate::netlink::Message;
 use crate::rt::{self, AddressMessage, Hop, LinkMessage, RouteMessage};
 
+/// `rtm_protocol` of `struct rtmsg`.
+const ROUTE_PROTOCOL: usize = 5;
 const TABLE_DEFAULT: u32 = 253;
 const TABLE_MAIN: u32 = 254;
 const TABLE_LOCAL: u32 = 255;
@@ -133,6 +135,8 @@ impl NetState {
             rt::DELETE_LINK => rt::parse_link(m).map_or(Folded::NOTHING, |link| self.delete_link(link.index)),
             rt::NEW_ADDRESS => rt::parse_address(m).map_or(Folded::NOTHING, |a| self.new_address(a)),
             rt::DELETE_ADDRESS => rt::parse_address(m).map_or(Folded::NOTHING, |a| self.delete_address(&a)),
+            // Not even parsed: it may be of a kind that we never make.
+            rt::NEW_ROUTE | rt::DELETE_ROUTE if m.byte(ROUTE_PROTOCOL) == PROTOCOL => Folded::OURS,
             rt::NEW_ROUTE => rt::parse_route(m).map_or(Folded::NOTHING, |r| {
                 let ours = may_touch_ours(&r);
                 self.new_route(r, m.flags).and_ours(ours)
@@ -254,9 +258,6 @@ impl NetState {
     }
 
     fn new_route(&mut self, route: RouteMessage, flags: u16) -> Folded {
-        if route.protocol == PROTOCOL {
-            return Folded::OURS;
-        }
         let key = key_of(&route);
         let replace = flags & libc::NLM_F_REPLACE as u16 != 0;
         if !self.wanted(&route) {
@@ -294,9 +295,6 @@ impl NetState {
     }
 
     fn delete_route(&mut self, route: &RouteMessage) -> Folded {
-        if route.protocol == PROTOCOL {
-            return Folded::OURS;
-        }
         let key = key_of(route);
         let Some(all) = self.routes.get_mut(&key) else { return Folded::NOTHING };
         match route.family {
@@ -507,7 +505,6 @@ mod tests {
         RouteMessage {
             family: Family::of(destination.addr()),
             table,
-            protocol: 4,
             kind: 1,
             tos: 0,
             destination,
@@ -570,10 +567,13 @@ mod tests {
     #[test]
     fn ours_are_never_seen_and_custom_tables_are() {
         let mut state = state();
-        let mut ours = route("0.0.0.0/0", 1, &[(2, Some("10.0.0.1"))]);
-        ours.protocol = PROTOCOL;
-        assert_eq!(state.new_route(ours.clone(), 0), Folded::OURS);
-        assert_eq!(state.delete_route(&ours), Folded::OURS);
+        for kind in [rt::NEW_ROUTE, rt::DELETE_ROUTE] {
+            // Even from a source prefix, which no route of ours has.
+            let header = [libc::AF_INET6 as u8, 0, 64, 0, 1, PROTOCOL, 0, rt::TYPE_UNICAST, 0, 0, 0, 0];
+            let bytes = Writer::message(kind, 0, &header).finish().expect("small");
+            let message = Messages(&bytes).next().expect("one");
+            assert_eq!(state.fold(&message), Folded::OURS);
+        }
         state.new_route(route("10.7.0.0/16", 7, &[(2, None)]), 0);
         state.new_route(route("10.8.0.0/16", 8, &[(2, None)]), 0);
         let view = state.view();

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
-use mwan_compile::routing::{IpRule, ObservedRouting, PROTOCOL, Route, RoutingOp, RuleAction};
+use mwan_compile::removal;
+use mwan_compile::routing::{Foreign, IpRule, ObservedRouting, PROTOCOL, Route, RoutingOp, RuleAction};
 use mwan_config::Family;
 
 use crate::netlink::{KernelError, Message, RequestError, Socket, Writer, text, u32_ne};
-use crate::rt::{self, ROUTE_HEADER, RouteMessage};
+use crate::rt::{self, Hop, ROUTE_HEADER};
 
 /// Why a rule or route was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,7 @@ const METRIC_V6: u32 = 1024;
 const FRA_IIFNAME: u16 = 3;
 const FRA_PRIORITY: u16 = 6;
 const FRA_FWMARK: u16 = 10;
+const FRA_SUPPRESS_IFGROUP: u16 = 13;
 const FRA_SUPPRESS_PREFIXLEN: u16 = 14;
 const FRA_TABLE: u16 = 15;
 const FRA_FWMASK: u16 = 16;
@@ -56,6 +58,8 @@ const FRA_PROTOCOL: u16 = 21;
 const FR_ACT_TO_TBL: u8 = 1;
 const FR_ACT_BLACKHOLE: u8 = 6;
 const FR_ACT_UNREACHABLE: u8 = 7;
+/// `FIB_RULE_INVERT`: `ip rule add not …`.
+const INVERT: u32 = 2;
 
 /// Whether the refusal says that there is nothing left to do.
 fn already_so(op: &RoutingOp, error: &RoutingError) -> bool {
@@ -67,7 +71,7 @@ fn already_so(op: &RoutingOp, error: &RoutingError) -> bool {
     match op {
         RoutingOp::AddRule(_) => errno == libc::EEXIST,
         // fib_nl_delrule: ENOENT; fib_table_delete, ip6_route_del: ESRCH.
-        RoutingOp::DeleteRule(_) | RoutingOp::DeleteRoute(_) => {
+        RoutingOp::DeleteRule(_) | RoutingOp::DeleteRoute(_) | RoutingOp::DeleteForeign(_) => {
             matches!(errno, libc::ENOENT | libc::ESRCH | libc::ENODEV)
         }
         RoutingOp::SetRoute(_) => false,
@@ -91,15 +95,23 @@ impl RouteSocket {
         self.socket.port()
     }
 
-    /// Our rules and routes, as the kernel has them.
+    /// Everything with our protocol number, as the kernel has it.
     pub fn observe(&mut self) -> Result<ObservedRouting, RequestError> {
         let mut observed = ObservedRouting::default();
-        let mut routes = Vec::new();
+        let mut hops = Vec::new();
         for family in Family::ALL {
             let number = rt::family_number(family);
-            let rules =
-                self.dump(|| rt::dump_request(rt::GET_RULE, number), |rules, m| rules.extend(parse_rule(m)))?;
-            observed.rules.extend(rules.into_iter().filter(|rule: &IpRule| rule.family == family));
+            let rules = self.dump(
+                || rt::dump_request(rt::GET_RULE, number),
+                number,
+                |rules, m| rules.extend(parse_rule(m)),
+            )?;
+            for rule in rules {
+                match rule {
+                    Seen::Ours(rule) => observed.rules.push(rule),
+                    Seen::Foreign(rule) => observed.foreign_rules.push(rule),
+                }
+            }
             let request = || {
                 // With NETLINK_GET_STRICT_CHK the kernel leaves other protocols out by itself.
                 let mut header = [0; ROUTE_HEADER];
@@ -107,30 +119,36 @@ impl RouteSocket {
                 header[5] = PROTOCOL;
                 Writer::message(rt::GET_ROUTE, 0, &header)
             };
-            // A kernel without IPv6 answers with the routes of all families instead (rtnetlink_rcv_msg falls back to
-            // PF_UNSPEC): taken for IPv6 they would be surplus, and removed.
-            let mut found = self.dump(request, |routes, m| routes.extend(our_route(m)))?;
-            found.retain(|route| route.family == family);
-            routes.extend(found);
+            for route in self.dump(request, number, |routes, m| routes.extend(parse_route(m)))? {
+                match route {
+                    Seen::Ours((table, hop)) => hops.push((family, table, hop)),
+                    Seen::Foreign(route) => observed.foreign_routes.push(route),
+                }
+            }
         }
         let mut names = BTreeMap::new();
-        for route in routes {
-            for hop in &route.hops {
-                let device = self.device_name(hop.device, &mut names)?;
-                let (family, table, gateway) = (route.family, route.table, hop.gateway);
-                observed.routes.push(Route { family, table, device, gateway });
-            }
+        for (family, table, Hop { device, gateway }) in hops {
+            let device = self.device_name(device, &mut names)?;
+            observed.routes.push(Route { family, table, device, gateway });
         }
         Ok(observed)
     }
 
-    /// A dump that is empty if the kernel lacks the family (`ipv6.disable=1`).
+    /// A dump that is empty if the kernel lacks the family (`ipv6.disable=1`). Such a kernel refuses to list its rules, but
+    /// answers with the routes of all families (rtnetlink_rcv_msg falls back to PF_UNSPEC): seen a second time they would
+    /// be surplus, and removed.
     fn dump<T>(
         &mut self,
         request: impl Fn() -> Writer,
-        each: impl FnMut(&mut Vec<T>, &Message<'_>),
+        family: u8,
+        mut each: impl FnMut(&mut Vec<T>, &Message<'_>),
     ) -> Result<Vec<T>, RequestError> {
-        match self.socket.dump(request, Vec::new, each) {
+        let of_family = |all: &mut Vec<T>, m: &Message<'_>| {
+            if m.payload.first() == Some(&family) {
+                each(all, m);
+            }
+        };
+        match self.socket.dump(request, Vec::new, of_family) {
             Err(RequestError::Kernel(e)) if matches!(e.errno, libc::EOPNOTSUPP | libc::EAFNOSUPPORT) => {
                 Ok(Vec::new())
             }
@@ -174,6 +192,9 @@ impl RouteSocket {
                 self.socket.request(rule_request(rt::NEW_RULE, flags, rule))
             }
             RoutingOp::DeleteRule(rule) => self.socket.request(rule_request(rt::DELETE_RULE, 0, rule)),
+            RoutingOp::DeleteForeign(foreign) => {
+                self.socket.request(Writer::finished(foreign.removal.clone()))
+            }
             RoutingOp::SetRoute(route) => return self.route(op, route, true),
             RoutingOp::DeleteRoute(route) => return self.route(op, route, false),
         };
@@ -220,13 +241,12 @@ impl RouteSocket {
 
     /// Removes everything with our protocol number, in any table. Needs no configuration.
     pub fn delete_ours(&mut self) -> Result<Vec<Result<(), RoutingError>>, RequestError> {
-        let observed = self.observe()?;
-        let rules = observed.rules.into_iter().map(RoutingOp::DeleteRule);
-        let routes = observed.routes.into_iter().map(RoutingOp::DeleteRoute);
-        Ok(self.apply_all(&rules.chain(routes).collect::<Vec<_>>()))
+        let ops = removal(&self.observe()?);
+        Ok(self.apply_all(&ops))
     }
 }
 
+const RTNH_F_PERVASIVE: u32 = 2;
 const RTNH_F_ONLINK: u32 = 4;
 
 fn failed(op: &RoutingOp, source: RequestError) -> RoutingError {
@@ -249,6 +269,7 @@ fn describe(op: &RoutingOp) -> String {
         RoutingOp::DeleteRule(r) => format!("delete {}", rule(r)),
         RoutingOp::SetRoute(r) => format!("set route {}", route(r)),
         RoutingOp::DeleteRoute(r) => format!("delete route {}", route(r)),
+        RoutingOp::DeleteForeign(f) => format!("delete {f}"),
     }
 }
 
@@ -290,43 +311,136 @@ fn rule_request(kind: u16, flags: i32, rule: &IpRule) -> Writer {
     writer
 }
 
-/// One of our rules; rules of others and such as we never make are none.
-fn parse_rule(m: &Message<'_>) -> Option<IpRule> {
+/// Something with our protocol number.
+enum Seen<T> {
+    /// Of a kind that we make.
+    Ours(T),
+    Foreign(Foreign),
+}
+
+/// A rule with our protocol number; rules of others are none.
+fn parse_rule(m: &Message<'_>) -> Option<Seen<IpRule>> {
     let attributes = m.attributes(ROUTE_HEADER);
     let word = |kind| attributes.find(kind).and_then(u32_ne);
     if m.kind != rt::NEW_RULE || attributes.find(FRA_PROTOCOL) != Some(&[PROTOCOL]) {
         return None;
     }
+    let family = rt::family_of(m.byte(0))?;
+    let priority = word(FRA_PRIORITY).unwrap_or(0);
     let table = word(FRA_TABLE).unwrap_or(u32::from(m.byte(4)));
-    // The attribute is there with -1 for "none".
-    let suppress = word(FRA_SUPPRESS_PREFIXLEN).filter(|length| *length != u32::MAX);
-    let action = match (m.byte(7), suppress) {
-        (FR_ACT_TO_TBL, Some(0)) => RuleAction::LookupSpecific(table),
-        (FR_ACT_TO_TBL, _) => RuleAction::Lookup(table),
-        (FR_ACT_BLACKHOLE, _) => RuleAction::Blackhole,
-        (FR_ACT_UNREACHABLE, _) => RuleAction::Unreachable,
-        _ => return None,
+    let Some(action) = our_action(m, table) else {
+        let text = format!("rule pref {priority}");
+        return Some(Seen::Foreign(Foreign { family, table, text, removal: rule_removal(m)? }));
     };
     // The kernel reports a mask whenever there is one, and a mark whenever there is a mark or mask.
     let fwmark = match (word(FRA_FWMARK), word(FRA_FWMASK)) {
         (None, None) => None,
         (mark, mask) => Some((mark.unwrap_or(0), mask.unwrap_or(u32::MAX))),
     };
-    Some(IpRule {
-        family: rt::family_of(m.byte(0))?,
-        priority: word(FRA_PRIORITY).unwrap_or(0),
-        fwmark,
-        iif: attributes.find(FRA_IIFNAME).map(text),
-        oif: attributes.find(FRA_OIFNAME).map(text),
-        action,
-    })
+    let (iif, oif) = (attributes.find(FRA_IIFNAME).map(text), attributes.find(FRA_OIFNAME).map(text));
+    Some(Seen::Ours(IpRule { family, priority, fwmark, iif, oif, action }))
 }
 
-/// A default route with our number.
-fn our_route(m: &Message<'_>) -> Option<RouteMessage> {
+/// The action of a rule that says no more than an [`IpRule`] can.
+fn our_action(m: &Message<'_>, table: u32) -> Option<RuleAction> {
+    // dst_len, src_len, tos; then what fib_nl_fill_rule tells of one of ours. "None" is told as -1.
+    let plain = m.byte(1) == 0 && m.byte(2) == 0 && m.byte(3) == 0 && m.word(8) & INVERT == 0;
+    let mut suppress = None;
+    for (kind, value) in m.attributes(ROUTE_HEADER) {
+        match kind {
+            FRA_SUPPRESS_PREFIXLEN | FRA_SUPPRESS_IFGROUP if u32_ne(value) == Some(u32::MAX) => {}
+            FRA_SUPPRESS_PREFIXLEN => suppress = u32_ne(value),
+            FRA_PRIORITY | FRA_PROTOCOL | FRA_TABLE | FRA_FWMARK | FRA_FWMASK => {}
+            FRA_IIFNAME | FRA_OIFNAME => {}
+            _ => return None,
+        }
+    }
+    match (m.byte(7), suppress) {
+        _ if !plain => None,
+        (FR_ACT_TO_TBL, Some(0)) => Some(RuleAction::LookupSpecific(table)),
+        (FR_ACT_TO_TBL, None) => Some(RuleAction::Lookup(table)),
+        (FR_ACT_BLACKHOLE, None) => Some(RuleAction::Blackhole),
+        (FR_ACT_UNREACHABLE, None) => Some(RuleAction::Unreachable),
+        _ => None,
+    }
+}
+
+/// A rule's own words back to the kernel: it deletes the first rule that has all of them (rule_find).
+fn rule_removal(m: &Message<'_>) -> Option<Vec<u8>> {
+    let mut header = [0; ROUTE_HEADER];
+    header[..8].copy_from_slice(m.payload.get(..8)?);
+    // The other flags are the kernel's.
+    header[8..].copy_from_slice(&(m.word(8) & INVERT).to_ne_bytes());
+    let mut writer = Writer::message(rt::DELETE_RULE, 0, &header);
+    for (kind, value) in m.attributes(ROUTE_HEADER) {
+        writer.put(kind, value);
+    }
+    writer.finish().ok()
+}
+
+/// A route with our protocol number: table and hop of one like ours.
+fn parse_route(m: &Message<'_>) -> Option<Seen<(u32, Hop)>> {
+    // Cached exceptions belong to a route and are none.
+    if m.kind != rt::NEW_ROUTE || m.byte(5) != PROTOCOL || m.word(8) & rt::RTM_F_CLONED != 0 {
+        return None;
+    }
+    if let Some(ours) = our_route(m) {
+        return Some(Seen::Ours(ours));
+    }
+    let family = rt::family_of(m.byte(0))?;
+    let attributes = m.attributes(ROUTE_HEADER);
+    let table = attributes.find(rt::RTA_TABLE as u16).and_then(u32_ne).unwrap_or(u32::from(m.byte(4)));
+    let destination = match attributes.find(rt::RTA_DST as u16).and_then(rt::address) {
+        Some(ip) => format!("{ip}/{}", m.byte(1)),
+        None => "default".to_owned(),
+    };
+    let text = format!("route table {table} {destination}");
+    Some(Seen::Foreign(Foreign { family, table, text, removal: route_removal(m)? }))
+}
+
+/// Table and hop of a default route that is exactly as [`route_request`] makes it.
+fn our_route(m: &Message<'_>) -> Option<(u32, Hop)> {
     let route = rt::parse_route(m)?;
-    let ours = m.kind == rt::NEW_ROUTE && route.protocol == PROTOCOL && route.destination.prefix_len() == 0;
-    ours.then_some(route)
+    let [hop] = route.hops[..] else { return None };
+    let told = |kind: u16| match i32::from(kind) {
+        rt::RTA_TABLE | rt::RTA_OIF | rt::RTA_GATEWAY | rt::RTA_VIA => true,
+        // IPv6 tells these of every route.
+        rt::RTA_PRIORITY | rt::RTA_CACHEINFO | rt::RTA_PREF => route.family == Family::V6,
+        _ => false,
+    };
+    let form = match (route.family, hop.gateway) {
+        (Family::V4, Some(_)) => (0, libc::RT_SCOPE_UNIVERSE, RTNH_F_ONLINK),
+        (Family::V4, None) => (0, libc::RT_SCOPE_LINK, 0),
+        // On-link only where the kernel found no other way.
+        (Family::V6, Some(_)) => (METRIC_V6, libc::RT_SCOPE_UNIVERSE, m.word(8) & RTNH_F_ONLINK),
+        (Family::V6, None) => (METRIC_V6, libc::RT_SCOPE_UNIVERSE, 0),
+    };
+    // The other flags tell how the device is.
+    let found = (route.metric, m.byte(6), m.word(8) & (RTNH_F_ONLINK | RTNH_F_PERVASIVE));
+    let plain = route.destination.prefix_len() == 0 && route.tos == 0 && route.kind == rt::TYPE_UNICAST;
+    (plain && found == form && m.attributes(ROUTE_HEADER).all(|(kind, _)| told(kind)))
+        .then_some((route.table, hop))
+}
+
+/// A route's own words back to the kernel, as far as they name it (fib_table_delete, ip6_route_del).
+fn route_removal(m: &Message<'_>) -> Option<Vec<u8>> {
+    let mut header = [0; ROUTE_HEADER];
+    header[..8].copy_from_slice(m.payload.get(..8)?);
+    let mut writer = Writer::message(rt::DELETE_ROUTE, 0, &header);
+    let object = m.attributes(ROUTE_HEADER).find(rt::RTA_NH_ID as u16).is_some();
+    for (kind, value) in m.attributes(ROUTE_HEADER) {
+        let names = match i32::from(kind) {
+            rt::RTA_DST | rt::RTA_SRC | rt::RTA_PRIORITY | rt::RTA_PREFSRC | rt::RTA_TABLE => true,
+            rt::RTA_NH_ID => true,
+            // rtm_to_fib_config takes either an object or hops.
+            rt::RTA_OIF | rt::RTA_GATEWAY | rt::RTA_VIA | rt::RTA_MULTIPATH => !object,
+            _ => false,
+        };
+        if names {
+            writer.put(kind, value);
+        }
+    }
+    writer.finish().ok()
 }
 
 fn route_request(kind: u16, flags: i32, route: &Route, index: u32, route_flags: u32) -> Writer {

@@ -160,7 +160,6 @@ pub(crate) struct Hop {
 pub(crate) struct RouteMessage {
     pub(crate) family: Family,
     pub(crate) table: u32,
-    pub(crate) protocol: u8,
     pub(crate) kind: u8,
     pub(crate) tos: u8,
     pub(crate) destination: IpNet,
@@ -171,7 +170,6 @@ pub(crate) struct RouteMessage {
 }
 
 pub(crate) fn parse_route(m: &Message<'_>) -> Option<RouteMessage> {
-    const RTM_F_CLONED: u32 = 0x200;
     let family = family_of(m.byte(0))?;
     let attributes = m.attributes(ROUTE_HEADER);
     // Cached exceptions are no routes; a source prefix (RTA_SRC) makes it a route for some packets only.
@@ -181,7 +179,6 @@ pub(crate) fn parse_route(m: &Message<'_>) -> Option<RouteMessage> {
     let mut route = RouteMessage {
         family,
         table: u32::from(m.byte(4)),
-        protocol: m.byte(5),
         kind: m.byte(7),
         tos: m.byte(3),
         destination: default_net(family),
@@ -210,15 +207,20 @@ pub(crate) fn parse_route(m: &Message<'_>) -> Option<RouteMessage> {
     consistent.then_some(route)
 }
 
-const RTA_DST: i32 = 1;
+pub(crate) const RTM_F_CLONED: u32 = 0x200;
+
+pub(crate) const RTA_DST: i32 = 1;
+pub(crate) const RTA_SRC: i32 = 2;
 pub(crate) const RTA_OIF: i32 = 4;
 pub(crate) const RTA_GATEWAY: i32 = 5;
 pub(crate) const RTA_PRIORITY: i32 = 6;
-const RTA_PREFSRC: i32 = 7;
-const RTA_MULTIPATH: i32 = 9;
+pub(crate) const RTA_PREFSRC: i32 = 7;
+pub(crate) const RTA_MULTIPATH: i32 = 9;
 pub(crate) const RTA_TABLE: i32 = 15;
-const RTA_VIA: i32 = 18;
-const RTA_NH_ID: i32 = 30;
+pub(crate) const RTA_VIA: i32 = 18;
+pub(crate) const RTA_NH_ID: i32 = 30;
+pub(crate) const RTA_CACHEINFO: i32 = 12;
+pub(crate) const RTA_PREF: i32 = 20;
 
 /// 0.0.0.0/0 or ::/0.
 pub(crate) fn default_net(family: Family) -> IpNet {

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use common::{enter, feed, in_namespace, sh};
 use mwan_compile::nft::{
-    Hook, HookKind, HookPoint, MarkKind, NftOp, ObservedTable, Rule, Selector, Statement, Value, Verdict,
-    single,
+    Base, Hook, HookKind, HookPoint, MarkKind, NftOp, ObservedTable, Rule, Selector, Statement, Value,
+    Verdict, single,
 };
 use mwan_config::{AddressRange, Family, PortRange};
 use mwan_linux::nft::{CommitError, NftSocket};
@@ -97,6 +97,7 @@ fn everything() -> Vec<NftOp> {
         verdict(Verdict::Return),
     ];
     let rules: Vec<Vec<S>> = vec![
+        vec![S::Restore { mask: 0x3f00 }],
         vec![mark(MarkKind::Packet, false, 0), verdict(Verdict::Return)],
         vec![S::MarkVmap {
             mark: MarkKind::Connection,
@@ -344,8 +345,9 @@ fn the_table_is_observed_as_committed() {
         let chains: Vec<_> = table.chains.keys().map(String::as_str).collect();
         assert_eq!(chains, ["output", "postrouting", "prerouting", "set_1", "set_2"]);
         let hook = Hook { kind: HookKind::Nat, point: HookPoint::Postrouting, priority: 100 };
-        assert_eq!(table.chains["postrouting"].hook, Some(hook));
-        let tags: Vec<_> = (0..28).map(|n| format!("rule #{n}")).collect();
+        assert_eq!(table.chains["postrouting"].base, Base::Accepting(hook));
+        assert_eq!(table.chains["set_1"].base, Base::No);
+        let tags: Vec<_> = (0..29).map(|n| format!("rule #{n}")).collect();
         assert_eq!(table.chains["prerouting"].tags, tags);
         assert_eq!(table.chains["set_1"].tags, ["set #1", ""]);
         assert_eq!(table.counters.iter().collect::<Vec<_>>(), ["wan_in"]);
@@ -397,6 +399,133 @@ fn elements_come_and_go_and_the_ends_of_the_world_are_ranges() {
         assert_eq!((table.sets["s4"].family, table.sets["s5"].family), (None, None));
         socket.commit(&["s4", "s5", "s6"].map(|s| NftOp::DeleteSet(s.into())), None).expect("delete sets");
         assert_eq!(observed(&mut socket).0.sets, BTreeMap::new());
+    });
+}
+
+#[test]
+fn a_sleeping_table_a_dropping_chain_and_a_catchall_are_seen_and_mended() {
+    in_namespace("a_sleeping_table_a_dropping_chain_and_a_catchall_are_seen_and_mended", || {
+        let mut socket = NftSocket::open().expect("socket");
+        let ops = skeleton();
+        socket.commit(&ops, None).expect("commit");
+        let before = observed(&mut socket).0;
+        // nft 1.0.6 crashes on `add element … { * }`.
+        let catchall = "delete set inet mwan connected4\ntable inet mwan { set connected4 {
+            type ipv4_addr; flags interval
+            elements = { 10.0.0.0/8, 192.168.0.0-192.168.0.77, * }\n}\n}\n";
+        feed("nft -f -", catchall);
+        sh("nft 'add table inet mwan { flags dormant; }'");
+        sh("nft 'add chain inet mwan prerouting { policy drop; }'");
+        let (table, generation) = observed(&mut socket);
+        let prerouting = Hook { kind: HookKind::Filter, point: HookPoint::Prerouting, priority: -149 };
+        assert!(table.dormant && table.sets["connected4"].others);
+        assert_eq!(table.chains["prerouting"].base, Base::Dropping(prerouting));
+        let mend = [
+            NftOp::AddTable,
+            NftOp::FlushSet("connected4".into()),
+            ops[3].clone(),
+            NftOp::AddChain { name: "prerouting".into(), hook: Some(prerouting) },
+        ];
+        socket.commit(&mend, Some(generation)).expect("mend");
+        assert_eq!(observed(&mut socket).0, before);
+        // Another priority, a hook that is none of ours.
+        sh(
+            "nft 'delete chain inet mwan output; add chain inet mwan output { type filter hook forward priority 0; }'",
+        );
+        sh("nft 'delete chain inet mwan postrouting; \
+                add chain inet mwan postrouting { type nat hook postrouting priority 9; }'");
+        let (table, _) = observed(&mut socket);
+        assert_eq!(table.chains["output"].base, Base::Other);
+        let nat = Hook { kind: HookKind::Nat, point: HookPoint::Postrouting, priority: 9 };
+        assert_eq!(table.chains["postrouting"].base, Base::Accepting(nat));
+        // A set that refuses the second element.
+        sh("nft 'add set inet mwan small { type ipv4_addr; flags interval; size 1; }'");
+        assert_eq!(observed(&mut socket).0.sets["small"].family, None);
+        // Even a sleeping one is removed without a trace.
+        sh("nft 'add table inet mwan { flags dormant; }'");
+        socket.delete_table_if_exists().expect("delete");
+        assert_eq!(list(), "");
+    });
+}
+
+fn tags(socket: &mut NftSocket, chain: &str) -> Vec<String> {
+    observed(socket).0.chains[chain].tags.clone()
+}
+
+/// Of `nft -a`: the handle of the first rule with this comment.
+fn handle(comment: &str) -> String {
+    let listing = sh("nft -a list table inet mwan");
+    let line = listing.lines().find(|l| l.contains(comment)).expect("the rule");
+    line.rsplit(' ').next().expect("a handle").to_owned()
+}
+
+#[test]
+fn a_copied_comment_does_not_pass_for_ours() {
+    in_namespace("a_copied_comment_does_not_pass_for_ours", || {
+        let mut socket = NftSocket::open().expect("socket");
+        socket.commit(&skeleton(), None).expect("commit");
+        let set = |value| Statement::SetMark { mark: MarkKind::Packet, mask: 0x3f00, value };
+        let rules =
+            [add_rule("set_1", "one #1", vec![set(0x100)]), add_rule("set_2", "two #2", vec![set(0x200)])];
+        socket.commit(&rules, None).expect("commit");
+        assert_eq!(
+            (tags(&mut socket, "set_1"), tags(&mut socket, "set_2")),
+            (vec!["one #1".into()], vec!["two #2".into()])
+        );
+        let own = socket.own_rules().expect("known").clone();
+        assert_eq!(own.rules.len(), 2);
+        sh(&format!(
+            "nft 'replace rule inet mwan set_1 handle {} accept comment \"one #1\"'",
+            handle("one #1")
+        ));
+        assert_eq!(tags(&mut socket, "set_1"), [""]);
+        sh("nft 'insert rule inet mwan set_2 accept comment \"two #2\"'");
+        assert_eq!(tags(&mut socket, "set_2"), ["", "two #2"]);
+        // A daemon started meanwhile is told, or has to take the comment's word.
+        let mut told = NftSocket::open().expect("socket");
+        told.remember(own);
+        assert_eq!(tags(&mut told, "set_1"), [""]);
+        let mut untold = NftSocket::open().expect("socket");
+        assert_eq!(tags(&mut untold, "set_1"), ["one #1"]);
+        // Made anew they are known again.
+        let again = [NftOp::FlushChain("set_1".into()), rules[0].clone()];
+        socket.commit(&again, None).expect("commit");
+        assert_eq!(tags(&mut socket, "set_1"), ["one #1"]);
+        // A table that somebody saved and restored has the same comments and perhaps the same handles.
+        let saved = format!("flush ruleset\n{}", list());
+        feed("nft -f -", &saved);
+        assert_eq!(tags(&mut socket, "set_1"), [""]);
+        let mut all = vec![NftOp::DeleteTable];
+        all.extend(skeleton());
+        all.extend(rules);
+        socket.commit(&all, None).expect("commit");
+        assert_eq!(tags(&mut socket, "set_2"), ["two #2"]);
+        // Only the anonymous map differs, and after two replacements not even by its name.
+        let vmap = |to| Statement::MarkVmap {
+            mark: MarkKind::Packet,
+            mask: 0x3f00,
+            elements: vec![(0x100, goto(to))],
+        };
+        let map = [NftOp::FlushChain("output".into()), add_rule("output", "map #4", vec![vmap("set_1")])];
+        socket.commit(&map, None).expect("commit");
+        assert_eq!(tags(&mut socket, "output"), ["map #4"]);
+        let before = sh("nft list chain inet mwan output");
+        let replace = |to: &str| {
+            let rule = format!("meta mark & 0x3f00 vmap {{ 0x100 : goto {to} }} comment \"map #4\"");
+            sh(&format!("nft 'replace rule inet mwan output handle {} {rule}'", handle("map #4")));
+        };
+        replace("set_2");
+        replace("set_2");
+        assert_eq!(tags(&mut socket, "output"), [""]);
+        replace("set_1");
+        assert_eq!(sh("nft list chain inet mwan output"), before);
+        socket.commit(&map, None).expect("commit");
+        assert_eq!(tags(&mut socket, "output"), ["map #4"]);
+        // A transaction that is refused teaches nothing.
+        let before = socket.own_rules().cloned();
+        let bad = [add_rule("set_1", "three #3", vec![set(0x300)]), NftOp::DeleteChain("missing".into())];
+        assert!(socket.commit(&bad, None).is_err());
+        assert_eq!(socket.own_rules().cloned(), before);
     });
 }
 
@@ -565,6 +694,7 @@ fn big_programs_fit_and_are_quick() {
         );
         assert_eq!(table.chains["output"].tags.len(), 5000);
         assert_eq!(table.chains["output"].tags[4999], "rule #4999");
+        println!("handles known: {}", socket.own_rules().map_or(0, |own| own.rules.len()));
         assert_eq!(table.sets["connected4"].elements.len(), 5002);
         let start = Instant::now();
         for _ in 0..100 {
@@ -573,5 +703,47 @@ fn big_programs_fit_and_are_quick() {
         println!("one small commit to this table: {:?}", start.elapsed() / 100);
         assert!(committed.as_secs() < 10 && read.as_secs() < 5);
         assert_eq!(sh("nft list ruleset | grep -c 'goto set_1'").trim(), "5002");
+    });
+}
+
+/// The program has no rule for ICMPv6 133 to 137: it relies on the kernel never calling them new.
+#[test]
+fn neighbour_discovery_is_never_a_new_connection() {
+    common::in_namespace("neighbour_discovery_is_never_a_new_connection", || {
+        let peer = common::Peer::new();
+        peer.link("w0", "w1");
+        sh("ip addr add 2001:db8::1/64 dev w0 nodad");
+        peer.sh("ip addr add 2001:db8::2/64 dev w1 nodad");
+        let hook = |name, kind, hook| {
+            format!(
+                "chain {name} {{ type {kind} hook {hook} priority -149; icmpv6 type 133-137 counter name seen; \
+                 icmpv6 type 133-137 ct state new counter name fresh; \
+                 meta l4proto udp ct state new counter name datagrams; }}"
+            )
+        };
+        let (input, output) = (hook("a", "filter", "prerouting"), hook("b", "route", "output"));
+        let counters = "counter seen { }\ncounter fresh { }\ncounter datagrams { }\n";
+        common::feed("nft -f -", &format!("table inet t {{\n{counters}{input}\n{output}\n}}\n"));
+        let socket = std::net::UdpSocket::bind("[2001:db8::1]:0").expect("bind");
+        socket.send_to(b"x", "[2001:db8::2]:9").expect("send");
+        // Type 137 with the rest empty; the kernel fills in the checksum.
+        let raw =
+            socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::RAW, Some(socket2::Protocol::ICMPV6));
+        let to: std::net::SocketAddr = "[2001:db8::2]:0".parse().expect("address");
+        let mut redirect = [0; 40];
+        redirect[0] = 137;
+        raw.expect("raw socket").send_to(&redirect, &to.into()).expect("send");
+        let count = |name: &str| -> u64 {
+            let text = sh(&format!("nft list counter inet t {name}"));
+            text.split_whitespace()
+                .skip_while(|w| *w != "packets")
+                .nth(1)
+                .and_then(|n| n.parse().ok())
+                .expect("packets")
+        };
+        common::eventually("solicitation, advertisement, redirect and the datagram", || {
+            count("seen") >= 3 && count("datagrams") == 1
+        });
+        assert_eq!(count("fresh"), 0);
     });
 }

@@ -5,6 +5,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -360,12 +361,155 @@ fn a_command_survives_kill_9_and_a_second_daemon_is_refused() {
     daemon.wait("it answers again", |d| d.mwan(&["interfaces"]).status.success());
 }
 
+/// Everything of ours in the kernel, in no order, without counts.
+const SHOW: &str = "{ nft -s list ruleset; ip rule; ip -6 rule; ip -d route show table all proto 77; \
+    ip -6 -d route show table all proto 77; } | sort";
+
+/// Damages as others do them, each with what it takes from us. `$(H WORD)` is the handle of the rule with that word in
+/// its comment, `$(C WORD)` the comment. The daemon may be faster than two commands: what it has restored already, the
+/// second may refuse.
+const DAMAGES: &[&str] = &[
+    "nft 'add table inet mwan { flags dormant; }'",
+    "nft 'add chain inet mwan prerouting { policy drop; }'",
+    "nft 'flush chain inet mwan output; delete chain inet mwan output; \
+        add chain inet mwan output { type route hook output priority 7; }'",
+    "nft 'flush chain inet mwan output; delete chain inet mwan output; \
+        add chain inet mwan output { type filter hook input priority 7; }'",
+    "nft replace rule inet mwan set.1 handle $(H set.1) accept comment \\\"$(C set.1)\\\"",
+    "nft insert rule inet mwan classify accept comment \\\"$(C classify)\\\"",
+    "nft delete rule inet mwan set.1 handle $(H set.1)",
+    "nft 'delete element inet mwan connected.4 { 192.0.2.0/24 }'",
+    "nft 'add element inet mwan connected.4 { 198.51.100.0/24 }; add element inet mwan custom.4 { 10.0.0.0/8 }'",
+    "nft flush set inet mwan connected.6",
+    "nft 'add set inet mwan other { type ipv4_addr; }; add counter inet mwan other; add chain inet mwan other'",
+    "{ echo flush ruleset; nft list ruleset; } > $DIR/saved; nft -f $DIR/saved",
+    "ip rule add pref 2000 not fwmark 0x100/0x3f00 lookup 1 proto 77",
+    "ip rule add pref 2001 fwmark 0x100/0x3f00 sport 80 ipproto tcp lookup 1 proto 77",
+    "ip rule del pref 2001 fwmark 0x100/0x3f00; \
+        ip rule add pref 2001 from 10.0.0.0/8 fwmark 0x100/0x3f00 lookup 1 proto 77 || true",
+    "ip rule del pref 3001; ip rule add pref 3001 goto 32766 fwmark 0x100/0x3f00 proto 77",
+    "ip -6 rule add pref 2001 uidrange 0-0 lookup main proto 77",
+    "ip route replace unreachable default table 1 proto 77",
+    "ip route replace default via 192.0.2.1 dev wan0 table 1 proto 77",
+    "ip route add default via 192.0.2.1 dev wan0 onlink table 1 metric 9 proto 77",
+    "ip route add default via 192.0.2.1 dev wan0 tos 0x10 table 1 proto 77",
+    "ip route replace default table 1 proto 77 nexthop via 192.0.2.1 dev wan0 nexthop via 192.0.2.9 dev wan0",
+    "ip route replace default via 192.0.2.9 dev wan0 table 1 proto static",
+    "ip route add 8.8.8.8 dev wan0 table 1 proto 77",
+    "ip -6 route add unreachable default table 1 proto 77",
+];
+
+#[test]
+fn whatever_others_change_is_made_good() {
+    let mut daemon = Daemon::start(CONFIG);
+    daemon.inside(&["ip", "link", "set", "wan0", "up"]);
+    daemon.wait("it works", |d| d.mwan(&["status"]).status.code() == Some(0));
+    // Not ours: these stay.
+    daemon.inside(&["nft", "add element inet mwan dynamic.4 { 203.0.113.0/24 }"]);
+    daemon.inside(&["ip", "rule", "add", "pref", "2001", "from", "10.9.9.9", "lookup", "main"]);
+    daemon.wait("it has looked", |d| d.mwan(&["diff"]).status.code() == Some(0));
+    let before = daemon.shell(SHOW);
+    let status = |d: &Daemon| d.json(&["status", "--json"])["daemon"].clone();
+    // What the core sees too (a default route of its device) is made good by an apply.
+    let mended = |d: &Daemon| status(d)["repairs"].as_u64().unwrap() + status(d)["applies"].as_u64().unwrap();
+    for damage in DAMAGES {
+        let count = mended(&daemon);
+        daemon.shell(damage);
+        daemon.wait(damage, |d| mended(d) > count && d.shell(SHOW) == before);
+    }
+    assert_eq!(daemon.mwan(&["diff"]).status.code(), Some(0));
+    assert_eq!(status(&daemon)["apply_error"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_restart_does_nothing_but_mend_what_was_changed_meanwhile() {
+    let mut daemon = Daemon::start(CONFIG);
+    daemon.inside(&["ip", "link", "set", "wan0", "up"]);
+    daemon.wait("it works", |d| d.mwan(&["status"]).status.code() == Some(0));
+    let before = daemon.shell(SHOW);
+    let handles = daemon.shell("nft -s -a list ruleset");
+    let applies = |d: &Daemon| d.json(&["status", "--json"])["daemon"]["applies"].as_u64().unwrap();
+    daemon.restart();
+    assert_eq!((applies(&daemon), daemon.shell("nft -s -a list ruleset")), (0, handles.clone()));
+    // Without a word of the daemon before it, comments are believed.
+    std::fs::remove_file(daemon.path("rules.json")).unwrap();
+    daemon.restart();
+    assert_eq!((applies(&daemon), daemon.shell("nft -s -a list ruleset")), (0, handles));
+    daemon.wait("it has written it down", |d| d.path("rules.json").exists());
+    let pid = daemon.child_pid();
+    assert!(Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
+    daemon.shell_of(
+        &pid,
+        "nft replace rule inet mwan set.1 handle $(H set.1) accept comment \\\"$(C set.1)\\\"",
+    );
+    assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+    daemon.wait("it is mended", |d| d.mwan(&["diff"]).status.code() == Some(0) && d.shell(SHOW) == before);
+    assert_eq!(applies(&daemon), 1);
+}
+
+/// Changes the addresses faster than five thousand of them can be read: every dump is interrupted (NLM_F_DUMP_INTR).
+const FLOOD: &str = "seq 0 4999 | awk '{ printf \"address add 10.66.%d.%d/32 dev lo\\n\", $1 / 250, $1 % 250 }' | \
+    ip -batch - && yes 'address add 10.99.0.1/32 dev lo\naddress del 10.99.0.1/32 dev lo' | \
+    sed 's/\\\\n/\\n/' | ip -force -batch -";
+
+/// A shell command and all it started, ended with it.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", self.0.id())]).status();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn tables_that_cannot_be_read_are_read_later() {
+    let mut daemon = Daemon::start(CONFIG);
+    daemon.shell("ip link set wan0 up; ip link set lo up; ip route add 10.7.0.0/16 dev lo table 7");
+    daemon.wait("it works", |d| d.mwan(&["status"]).status.code() == Some(0));
+    let pid = daemon.child_pid();
+    let flood = Group(enter(&pid).args(["sh", "-c", FLOOD]).process_group(0).spawn().unwrap());
+    let tables = |d: &Daemon, numbers: &str| {
+        let globals = format!("{CONFIG}\nconfig globals 'globals'\n option rt_table_lookup '{numbers}'\n");
+        std::fs::write(d.path("mwan3"), globals).unwrap();
+        assert!(d.mwan(&["reload"]).status.success());
+    };
+    let failed = |d: &Daemon| d.log().contains("cannot read the network");
+    daemon.wait("it could not read them", |d| {
+        tables(d, "8");
+        tables(d, "7");
+        failed(d)
+    });
+    drop(flood);
+    daemon.wait("it read them later", |d| d.log().contains("the network is read again"));
+    let custom =
+        |d: &Daemon| String::from_utf8(d.mwan(&["connected"]).stdout).unwrap().contains("10.7.0.0/16");
+    daemon.wait("it knows them", custom);
+    assert_eq!(daemon.mwan(&["status"]).status.code(), Some(0), "it works on");
+}
+
 impl Daemon {
+    /// Output of a shell command in the daemon's network namespace.
+    fn shell(&self, command: &str) -> String {
+        self.shell_of(&self.child_pid(), command)
+    }
+
+    fn shell_of(&self, pid: &str, command: &str) -> String {
+        let dir = self.dir.path().display();
+        let rule = "nft -a list chain inet mwan $1 | grep comment | head -n 1";
+        let script = format!(
+            "DIR={dir}; H() {{ {rule} | sed 's/.* //'; }}; \
+             C() {{ {rule} | sed 's/.*comment \"//; s/\" .*//'; }}; {command}"
+        );
+        let output = enter(pid).args(["sh", "-c", &script]).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Runs a program in the daemon's network namespace.
     fn inside(&self, command: &[&str]) {
-        let enter = ["-t", &self.child_pid(), "-n", "-U", "--preserve-credentials"];
-        let enter: &[&str] = if is_root() { &enter[..3] } else { &enter };
-        let status = Command::new("nsenter").args(enter).args(command).status().unwrap();
+        let status = enter(&self.child_pid()).args(command).status().unwrap();
         assert!(status.success(), "{command:?}");
     }
 
@@ -387,4 +531,14 @@ impl Daemon {
     fn child_pid(&self) -> String {
         self.json(&["status", "--json"])["daemon"]["pid"].to_string()
     }
+}
+
+/// `nsenter` to the network namespace of a process.
+fn enter(pid: &str) -> Command {
+    let mut command = Command::new("nsenter");
+    command.args(["-t", pid, "-n"]);
+    if !is_root() {
+        command.args(["-U", "--preserve-credentials"]);
+    }
+    command
 }

@@ -19,7 +19,7 @@ pub(crate) fn table(rng: &mut Rng, table: &mut KTable) {
     }
     let name = rng.pick(&chains).clone();
     let chain = Arc::make_mut(table.chains.get_mut(&name).expect("listed"));
-    match rng.below(8) {
+    match rng.below(10) {
         0 => chain.rules.clear(),
         1 if !chain.rules.is_empty() => {
             let at = rng.below(chain.rules.len() as u64) as usize;
@@ -29,7 +29,7 @@ pub(crate) fn table(rng: &mut Rng, table: &mut KTable) {
         3 => {
             let mut to_ours = foreign_rule();
             to_ours.statements.push(Statement::Verdict(Verdict::Goto(name.clone())));
-            let chain = KChain { hook: None, rules: vec![to_ours] };
+            let chain = KChain { rules: vec![to_ours], ..KChain::default() };
             table.chains.insert("foreign".into(), Arc::new(chain));
         }
         4 => {
@@ -44,9 +44,12 @@ pub(crate) fn table(rng: &mut Rng, table: &mut KTable) {
             table.sets.insert("foreign_set".into(), (Family::V4, [].into()));
             table.counters.insert("foreign_counter".into());
         }
+        7 => table.dormant = true,
+        8 => chain.drop = chain.hook.is_some(),
         _ => {
             // A base chain in the place of one of ours cannot be changed back in place.
             let hook = chain.hook.take();
+            chain.drop = false;
             if hook.is_none() {
                 chain.rules.reverse();
             }

@@ -12,6 +12,7 @@ use mwan_config::{AddressRange, Family};
 
 #[derive(Clone, Default, PartialEq, Debug)]
 pub(crate) struct KTable {
+    pub(crate) dormant: bool,
     pub(crate) sets: BTreeMap<String, (Family, BTreeSet<AddressRange>)>,
     pub(crate) counters: BTreeSet<String>,
     pub(crate) chains: BTreeMap<String, Arc<KChain>>,
@@ -20,6 +21,8 @@ pub(crate) struct KTable {
 #[derive(Clone, Default, PartialEq, Debug)]
 pub(crate) struct KChain {
     pub(crate) hook: Option<Hook>,
+    /// Policy of a base chain.
+    pub(crate) drop: bool,
     pub(crate) rules: Vec<Rule>,
 }
 
@@ -72,6 +75,7 @@ impl Kernel {
                 Ok(())
             }
             RoutingOp::DeleteRoute(route) => remove(&mut self.routes, route),
+            RoutingOp::DeleteForeign(foreign) => Err(format!("the model has none: {foreign}")),
         }
     }
 
@@ -87,10 +91,13 @@ impl Kernel {
 
     pub(crate) fn observe(&self) -> Observed {
         let table = self.table.as_ref().map(|t| ObservedTable {
+            dormant: t.dormant,
             sets: t
                 .sets
                 .iter()
-                .map(|(n, (f, e))| (n.clone(), ObservedSet { family: Some(*f), elements: e.clone() }))
+                .map(|(n, (f, e))| {
+                    (n.clone(), ObservedSet { family: Some(*f), elements: e.clone(), others: false })
+                })
                 .collect(),
             counters: t.counters.clone(),
             chains: t
@@ -98,13 +105,18 @@ impl Kernel {
                 .iter()
                 .map(|(n, c)| {
                     let tags = c.rules.iter().map(|r| r.tag.clone()).collect();
-                    (n.clone(), ObservedChain { hook: c.hook, tags })
+                    let base = c.hook.filter(|_| c.drop).map_or(Base::ours(c.hook), Base::Dropping);
+                    (n.clone(), ObservedChain { base, tags })
                 })
                 .collect(),
         });
         Observed {
             table,
-            routing: ObservedRouting { rules: self.rules.clone(), routes: self.routes.clone() },
+            routing: ObservedRouting {
+                rules: self.rules.clone(),
+                routes: self.routes.clone(),
+                ..ObservedRouting::default()
+            },
         }
     }
 }
@@ -147,7 +159,7 @@ fn referenced(table: &KTable, name: &str) -> bool {
 fn execute(table: &mut Option<KTable>, op: &NftOp) -> Result<(), String> {
     match op {
         NftOp::AddTable => {
-            table.get_or_insert_default();
+            table.get_or_insert_default().dormant = false;
             return Ok(());
         }
         NftOp::DeleteTable => return table.take().map(|_| ()).ok_or("ENOENT".into()),
@@ -162,6 +174,10 @@ fn execute(table: &mut Option<KTable>, op: &NftOp) -> Result<(), String> {
         NftOp::DeleteSet(name) if referenced(t, name) => Err("EBUSY".into()),
         NftOp::DeleteSet(name) => t.sets.remove(name).map(|_| ()).ok_or("ENOENT".into()),
         NftOp::AddElements { set, elements, .. } => add_elements(t, set, elements),
+        NftOp::FlushSet(name) => {
+            t.sets.get_mut(name).ok_or("no such set")?.1.clear();
+            Ok(())
+        }
         NftOp::DeleteElements { set, elements, .. } => {
             let (_, there) = t.sets.get_mut(set).ok_or("no such set")?;
             let all = elements.iter().all(|e| there.remove(e));
@@ -172,8 +188,15 @@ fn execute(table: &mut Option<KTable>, op: &NftOp) -> Result<(), String> {
         NftOp::DeleteCounter(name) if referenced(t, name) => Err("EBUSY".into()),
         NftOp::DeleteCounter(name) if !t.counters.remove(name) => Err("ENOENT".into()),
         NftOp::DeleteCounter(_) => Ok(()),
+        NftOp::AddChain { name, hook: hook @ Some(_) }
+            if t.chains.get(name).is_some_and(|c| c.hook == *hook) =>
+        {
+            let chain = Arc::make_mut(t.chains.get_mut(name).ok_or("ENOENT")?);
+            // An update; ours never updates to what is there already.
+            if std::mem::take(&mut chain.drop) { Ok(()) } else { Err("nothing to do".into()) }
+        }
         NftOp::AddChain { name, hook } => {
-            let chain = Arc::new(KChain { hook: *hook, rules: vec![] });
+            let chain = Arc::new(KChain { hook: *hook, ..KChain::default() });
             let new = t.chains.insert(name.clone(), chain).is_none();
             if new { Ok(()) } else { Err("EEXIST".into()) }
         }
@@ -239,7 +262,7 @@ impl Kernel {
     /// Takes a packet through our table and the ip rules.
     pub(crate) fn forward(&self, skb: &mut Skb) -> Out {
         let base = if skb.packet.input.is_some() { "prerouting" } else { "output" };
-        if let Some(table) = self.table.as_ref().filter(|t| t.chains.contains_key(base)) {
+        if let Some(table) = self.table.as_ref().filter(|t| !t.dormant && t.chains.contains_key(base)) {
             walk(table, base, skb, &mut vec![]);
         }
         self.route(skb)
@@ -320,6 +343,11 @@ fn evaluate(table: &KTable, statement: &Statement, skb: &mut Skb) -> Go {
             let key = read(skb, *mark) & mask;
             lookup(elements.iter().find(|(v, _)| *v == key).map(|(_, v)| v))
         }
+        Statement::Restore { mask } if skb.mark == 0 => {
+            skb.mark = skb.ct_mark & mask;
+            Go::Next
+        }
+        Statement::Restore { .. } => Go::Break,
         Statement::NotNew => test(!skb.new),
         Statement::Match { selector, equal, values } => {
             test(field(skb, *selector).is_some_and(|f| values.iter().any(|v| holds(v, &f)) == *equal))

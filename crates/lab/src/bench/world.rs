@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::config::TARGETS;
+use super::inject::DESTINATIONS;
 use super::sys::{flush_conntrack, set_mac};
 use crate::netns::{Netns, NetnsError};
 
@@ -108,6 +109,18 @@ impl World {
         self.router.nft(table).map_err(|e| e.to_string())
     }
 
+    /// What a plain router needs to use all its links: destinations spread over them by lot, as mwan spreads flows.
+    /// Packets of one next hop are handled faster in a row than those of many in turns (`ip_list_rcv_finish` hands on
+    /// runs of one route), which is a matter of having many links and not of multi-WAN.
+    pub(crate) fn spread(&self, to: [u8; 4]) -> Result<(), String> {
+        let mut batch = String::new();
+        for (last, link) in (0..DESTINATIONS).zip(lots(self.wans)) {
+            let [a, b, c, _] = to;
+            let _ = writeln!(batch, "route add {a}.{b}.{c}.{last}/32 via 10.100.{link}.1 dev w{link} onlink");
+        }
+        self.router.ip(&batch).map_err(|e| e.to_string())
+    }
+
     /// The far end's `w1` takes another link address, or its own again: what the router sends there is for
     /// somebody else from one moment to the next, and the carrier stays.
     pub(crate) fn silence(&self, silent: bool) -> Result<SystemTime, String> {
@@ -135,6 +148,13 @@ impl World {
         // Columns of net/dev: bytes, packets, … received.
         Ok(counts.filter_map(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<u64>().ok()).sum())
     }
+}
+
+/// Links 1 to `wans`, drawn by a linear congruential generator (Knuth's MMIX): the same in every run.
+fn lots(wans: usize) -> impl Iterator<Item = usize> {
+    let next =
+        |x: &u64| Some(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+    std::iter::successors(Some(wans as u64), next).map(move |x| (x >> 33) as usize % wans + 1)
 }
 
 /// Link address of the far end's `wN`.

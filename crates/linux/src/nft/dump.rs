@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use mwan_compile::nft::{Hook, HookKind, HookPoint, ObservedChain, ObservedSet, ObservedTable, TABLE};
+use mwan_compile::nft::{Base, Hook, HookKind, HookPoint, ObservedChain, ObservedSet, ObservedTable, TABLE};
 use mwan_config::{AddressRange, Family};
 
 use super::socket::ObserveError;
@@ -17,6 +17,34 @@ pub struct CounterValue {
     pub packets: u64,
     /// Bytes.
     pub bytes: u64,
+}
+
+/// Rules known to be as we made them. A comment is easily copied to another rule, and `nft replace` even keeps the
+/// handle; so a rule is known by what the kernel told of it when it was ours: word for word the same expressions, and
+/// the same anonymous sets, which never change and whose handles are never used again in a table.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct OwnRules {
+    /// Handle of the table, never used again in a namespace; 0 on kernels before 4.16, which tell none.
+    pub table: u64,
+    /// Digests of its rules.
+    pub rules: BTreeSet<u64>,
+}
+
+/// Handles of anonymous sets by name; names are used again.
+pub(super) type SetHandles = BTreeMap<String, u64>;
+
+/// `NFT_MSG_NEWTABLE`.
+pub(super) struct TableMessage {
+    pub(super) handle: u64,
+    dormant: bool,
+}
+
+/// `NFT_MSG_NEWRULE`.
+pub(super) struct RuleMessage {
+    /// Of comment, expressions and sets.
+    pub(super) digest: u64,
+    chain: String,
+    tag: String,
 }
 
 impl NftSocket {
@@ -35,51 +63,50 @@ impl NftSocket {
     }
 
     fn observe_once(&mut self) -> Result<Option<ObservedTable>, ObserveError> {
-        if !self.table_exists()? {
+        let Some(found) = self.table()? else {
+            self.own = None;
             return Ok(None);
-        }
+        };
         let mut sets = BTreeMap::new();
-        for (name, family) in self.named_sets()? {
-            let elements = match family {
+        let (named, anonymous) = self.sets()?;
+        for (name, family) in named {
+            let (elements, others) = match family {
                 Some(family) => self.elements(&name, family)?,
-                None => BTreeSet::new(),
+                None => (BTreeSet::new(), false),
             };
-            sets.insert(name, ObservedSet { family, elements });
+            sets.insert(name, ObservedSet { family, elements, others });
         }
         let mut chains = self.chains()?;
-        self.rules(&mut chains)?;
+        self.rules(found.handle, &anonymous, &mut chains)?;
         let counters = self.counters()?.into_keys().collect();
-        Ok(Some(ObservedTable { sets, counters, chains }))
+        Ok(Some(ObservedTable { dormant: found.dormant, sets, counters, chains }))
     }
 
-    fn table_exists(&mut self) -> Result<bool, ObserveError> {
+    fn table(&mut self) -> Result<Option<TableMessage>, ObserveError> {
         let request = || Writer::message(message::GET_TABLE, 0, &header(INET, 0));
-        self.dump(
-            "the list",
-            request,
-            || false,
-            |found, m| {
-                let name = m.attributes(4).find(attr::TABLE_NAME).map(text);
-                *found |= m.kind == message::NEW_TABLE && m.byte(0) == INET && name.as_deref() == Some(TABLE);
-            },
-        )
+        self.dump("the list", request, || None, |found, m| *found = found.take().or(parse_table(m)))
     }
 
-    /// Named sets, with the family of those that are of our type.
-    fn named_sets(&mut self) -> Result<Vec<(String, Option<Family>)>, ObserveError> {
+    /// Named sets, with the family of those that are of our type; the others' handles.
+    #[allow(clippy::type_complexity)]
+    fn sets(&mut self) -> Result<(Vec<(String, Option<Family>)>, SetHandles), ObserveError> {
         self.dump(
             "the sets",
             || Self::about_table(message::GET_SET),
-            Vec::new,
-            |sets, m| {
-                if let Some(set) = parse_set(m) {
-                    sets.push(set);
-                }
+            Default::default,
+            |(named, anonymous): &mut (Vec<_>, SetHandles), m| {
+                named.extend(parse_set(m));
+                anonymous.extend(anonymous_set(m));
             },
         )
     }
 
-    fn elements(&mut self, name: &str, family: Family) -> Result<BTreeSet<AddressRange>, ObserveError> {
+    /// Ranges, and whether there is anything else.
+    fn elements(
+        &mut self,
+        name: &str,
+        family: Family,
+    ) -> Result<(BTreeSet<AddressRange>, bool), ObserveError> {
         let request = || {
             let mut writer = Self::about_table(message::GET_ELEMENTS);
             writer.put_str(attr::LIST_SET, name);
@@ -88,10 +115,11 @@ impl NftSocket {
         let marks = self.dump("the elements", request, Vec::new, |marks, m| {
             if m.kind == message::NEW_ELEMENTS {
                 let list = m.attributes(4).nested(attr::LIST_ELEMENTS);
-                marks.extend(list.filter_map(|(_, element)| parse_element(element, family)));
+                marks.extend(list.map(|(_, element)| parse_element(element, family)));
             }
         })?;
-        Ok(fold(marks, family))
+        let others = marks.iter().any(Option::is_none);
+        Ok((fold(marks.into_iter().flatten().collect(), family), others))
     }
 
     fn chains(&mut self) -> Result<BTreeMap<String, ObservedChain>, ObserveError> {
@@ -100,30 +128,42 @@ impl NftSocket {
             || Self::about_table(message::GET_CHAIN),
             BTreeMap::new,
             |chains, m| {
-                if let Some((name, hook)) = parse_chain(m) {
-                    chains.insert(name, ObservedChain { hook, tags: Vec::new() });
+                if let Some((name, base)) = parse_chain(m) {
+                    chains.insert(name, ObservedChain { base, tags: Vec::new() });
                 }
             },
         )
     }
 
-    fn rules(&mut self, chains: &mut BTreeMap<String, ObservedChain>) -> Result<(), ObserveError> {
+    fn rules(
+        &mut self,
+        table: u64,
+        sets: &SetHandles,
+        chains: &mut BTreeMap<String, ObservedChain>,
+    ) -> Result<(), ObserveError> {
         // Dumped chain by chain, each in order of evaluation.
         let rules = self.dump(
             "the rules",
             || Self::about_table(message::GET_RULE),
             Vec::new,
             |rules, m| {
-                if let Some(rule) = parse_rule(m) {
-                    rules.push(rule);
-                }
+                rules.extend(parse_rule(m, sets));
             },
         )?;
-        for (chain, tag) in rules {
+        let tagged = rules.iter().filter(|rule| !rule.tag.is_empty()).map(|rule| rule.digest);
+        let own = match &self.own {
+            // Of another table of this name: somebody made ours anew, as `nft -f` does with a saved ruleset.
+            Some(own) if own.table != table => BTreeSet::new(),
+            Some(own) => tagged.filter(|digest| own.rules.contains(digest)).collect(),
+            None => tagged.collect(),
+        };
+        for RuleMessage { digest, chain, tag } in rules {
+            let tag = if own.contains(&digest) { tag } else { String::new() };
             if let Some(chain) = chains.get_mut(&chain) {
                 chain.tags.push(tag);
             }
         }
+        self.own = Some(OwnRules { table, rules: own });
         Ok(())
     }
 
@@ -162,7 +202,20 @@ fn parse_set(m: &Message<'_>) -> Option<(String, Option<Family>)> {
         (attr::SET_INTERVAL, Some(8), Some(16)) => Some(Family::V6),
         _ => None,
     };
+    // With room for so many elements only it would refuse some of ours.
+    let family = family.filter(|_| be32(attributes.nested(attr::SET_DESC), attr::SET_DESC_SIZE).is_none());
     Some((attributes.find(attr::SET_NAME).map(text)?, family))
+}
+
+/// An anonymous set's name and handle.
+pub(super) fn anonymous_set(m: &Message<'_>) -> Option<(String, u64)> {
+    let attributes = m.attributes(4);
+    let flags = be32(attributes, attr::SET_FLAGS).unwrap_or(0);
+    if !is_ours(m, message::NEW_SET) || flags & attr::SET_ANONYMOUS == 0 {
+        return None;
+    }
+    let handle = attributes.find(attr::SET_HANDLE).and_then(u64_be).unwrap_or(0);
+    Some((attributes.find(attr::SET_NAME).map(text)?, handle))
 }
 
 /// One end of a range as dumped.
@@ -178,6 +231,7 @@ struct Mark {
     timed: bool,
 }
 
+/// `None`: no end of a range, but the element `*` that matches what no other does.
 fn parse_element(element: &[u8], family: Family) -> Option<Mark> {
     let attributes = Attributes(element);
     let flags = be32(attributes, attr::ELEM_FLAGS).unwrap_or(0);
@@ -226,7 +280,15 @@ fn fold(mut marks: Vec<Mark>, family: Family) -> BTreeSet<AddressRange> {
     ranges
 }
 
-fn parse_chain(m: &Message<'_>) -> Option<(String, Option<Hook>)> {
+pub(super) fn parse_table(m: &Message<'_>) -> Option<TableMessage> {
+    let attributes = m.attributes(4);
+    is_ours(m, message::NEW_TABLE).then(|| TableMessage {
+        handle: attributes.find(attr::TABLE_HANDLE).and_then(u64_be).unwrap_or(0),
+        dormant: be32(attributes, attr::TABLE_FLAGS).unwrap_or(0) & attr::TABLE_DORMANT != 0,
+    })
+}
+
+fn parse_chain(m: &Message<'_>) -> Option<(String, Base)> {
     if !is_ours(m, message::NEW_CHAIN) {
         return None;
     }
@@ -244,23 +306,44 @@ fn parse_chain(m: &Message<'_>) -> Option<(String, Option<Hook>)> {
         Some(4) => Some(HookPoint::Postrouting),
         _ => None,
     };
-    // NF_ACCEPT: with another policy it is no chain of ours.
-    let point = point.filter(|_| be32(attributes, attr::CHAIN_POLICY) == Some(1));
-    let hook = match (kind, point, be32(hook, attr::HOOK_PRIORITY)) {
-        (Some(kind), Some(point), Some(priority)) => Some(Hook { kind, point, priority: priority as i32 }),
-        _ => None,
+    // NF_ACCEPT
+    let accepts = be32(attributes, attr::CHAIN_POLICY) == Some(1);
+    let base = match (kind, point, be32(hook, attr::HOOK_PRIORITY)) {
+        (Some(kind), Some(point), Some(priority)) => {
+            let hook = Hook { kind, point, priority: priority as i32 };
+            if accepts { Base::Accepting(hook) } else { Base::Dropping(hook) }
+        }
+        _ if attributes.find(attr::CHAIN_HOOK).is_some() => Base::Other,
+        _ => Base::No,
     };
-    Some((attributes.find(attr::CHAIN_NAME).map(text)?, hook))
+    Some((attributes.find(attr::CHAIN_NAME).map(text)?, base))
 }
 
-fn parse_rule(m: &Message<'_>) -> Option<(String, String)> {
+pub(super) fn parse_rule(m: &Message<'_>, sets: &SetHandles) -> Option<RuleMessage> {
     if !is_ours(m, message::NEW_RULE) {
         return None;
     }
     let attributes = m.attributes(4);
-    let comment = attributes.find(attr::RULE_USERDATA).and_then(comment).unwrap_or_default();
-    Some((attributes.find(attr::RULE_CHAIN).map(text)?, comment))
+    let tag = attributes.find(attr::RULE_USERDATA).and_then(comment).unwrap_or_default();
+    let expressions = attributes.find(attr::RULE_EXPRESSIONS).unwrap_or_default();
+    let mut digest = fnv1a(fnv1a(FNV_START, tag.as_bytes()), expressions);
+    for (_, expression) in Attributes(expressions) {
+        let data = Attributes(expression).nested(attr::EXPR_DATA);
+        let lookup = Attributes(expression).find(attr::EXPR_NAME).map(text).as_deref() == Some("lookup");
+        let set = data.find(attr::LOOKUP_SET).filter(|_| lookup).map(text);
+        if let Some(handle) = set.and_then(|name| sets.get(&name)) {
+            digest = fnv1a(digest, &handle.to_ne_bytes());
+        }
+    }
+    Some(RuleMessage { digest, chain: attributes.find(attr::RULE_CHAIN).map(text)?, tag })
 }
+
+/// FNV-1a, 64 bits: against accidents, and the same in the next version of this program.
+fn fnv1a(start: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
 
 /// The comment in a rule's user data: type, length, value.
 fn comment(mut data: &[u8]) -> Option<String> {
@@ -332,7 +415,8 @@ mod tests {
             let length = bytes.len() as u32;
             bytes[..4].copy_from_slice(&length.to_ne_bytes());
             for m in Messages(&bytes) {
-                let _ = (parse_set(&m), parse_chain(&m), parse_rule(&m), parse_counter(&m));
+                let _ = (parse_set(&m), parse_chain(&m), anonymous_set(&m), parse_counter(&m));
+                let _ = (parse_table(&m).is_some(), parse_rule(&m, &SetHandles::new()).is_some());
             }
             let marks: Vec<_> = [Family::V4, Family::V6].iter().filter_map(|f| parse_element(&body, *f)).collect();
             let _ = (fold(marks, Family::V6), comment(&body));

@@ -147,7 +147,11 @@ impl Encoder {
 
     fn op(&mut self, op: &NftOp) -> Result<(), EncodeError> {
         match op {
-            NftOp::AddTable => self.begin_named(message::NEW_TABLE, libc::NLM_F_CREATE, None),
+            NftOp::AddTable => {
+                self.begin_named(message::NEW_TABLE, libc::NLM_F_CREATE | libc::NLM_F_ECHO, None);
+                // Without it nf_tables_updtable changes nothing.
+                self.writer.put_be32(attr::TABLE_FLAGS, 0);
+            }
             NftOp::DeleteTable => self.begin_named(message::DELETE_TABLE, 0, None),
             NftOp::AddSet { name, family } => self.add_set(name, *family),
             NftOp::DeleteSet(name) => {
@@ -164,6 +168,10 @@ impl Encoder {
             }
             NftOp::DeleteElements { set, elements, .. } => {
                 self.elements(message::DELETE_ELEMENTS, 0, set, None, &interval_elements(elements));
+            }
+            // Without a list: all of them, with `*` (nf_tables_delsetelem, nft_set_flush).
+            NftOp::FlushSet(name) => {
+                self.begin_named(message::DELETE_ELEMENTS, 0, Some((attr::LIST_SET, name)));
             }
             NftOp::AddCounter(name) => {
                 self.begin_named(message::NEW_OBJECT, libc::NLM_F_CREATE, Some((attr::OBJECT_NAME, name)));
@@ -232,7 +240,9 @@ impl Encoder {
         for statement in &rule.statements {
             sets.push(self.anonymous_set(statement)?);
         }
-        self.begin_named(message::NEW_RULE, libc::NLM_F_CREATE | libc::NLM_F_APPEND, None);
+        // ECHO: the kernel answers with the rule as it has it.
+        let flags = libc::NLM_F_CREATE | libc::NLM_F_APPEND | libc::NLM_F_ECHO;
+        self.begin_named(message::NEW_RULE, flags, None);
         self.writer.put_str(attr::RULE_CHAIN, chain);
         let list = self.writer.open(attr::RULE_EXPRESSIONS);
         for (statement, set) in rule.statements.iter().zip(sets) {
@@ -266,15 +276,18 @@ impl Encoder {
                 (shape, elements.collect::<Vec<_>>())
             }
             Statement::RandomVmap { elements, .. } => {
-                let shape =
-                    Shape { key_type: TYPE_INTEGER, key_len: 4, fields: vec![], byteorder: BIG_ENDIAN };
+                // numgen writes a host-endian number; interval sets compare byte by byte.
+                let spans = has_spans(elements);
+                let byteorder = if spans { BIG_ENDIAN } else { HOST_ENDIAN };
+                let bytes = |n: u32| if spans { n.to_be_bytes() } else { n.to_ne_bytes() }.to_vec();
+                let shape = Shape { key_type: TYPE_INTEGER, key_len: 4, fields: vec![], byteorder };
                 let elements = elements.iter().map(|(first, last, verdict)| Element {
-                    first: first.to_be_bytes().to_vec(),
-                    last: last.to_be_bytes().to_vec(),
+                    first: bytes(*first),
+                    last: bytes(*last),
                     verdict: Some(verdict),
                 });
                 let elements: Vec<_> = elements.collect();
-                return Ok(Some(self.write_set(&shape, true, true, elements)));
+                return Ok(Some(self.write_set(&shape, true, spans, elements)));
             }
             Statement::Match { selector, values, .. } if values.len() > 1 => {
                 let elements =
@@ -302,7 +315,8 @@ impl Encoder {
         flags |= if interval { attr::SET_INTERVAL } else { 0 };
         // Only with intervals: a plain concatenation is a hash of bytes, which kernels before 5.6 know too.
         flags |= if concatenated { attr::SET_CONCAT } else { 0 };
-        self.begin_named(message::NEW_SET, libc::NLM_F_CREATE, Some((attr::SET_NAME, name)));
+        let create = libc::NLM_F_CREATE | libc::NLM_F_ECHO;
+        self.begin_named(message::NEW_SET, create, Some((attr::SET_NAME, name)));
         self.writer.put_be32(attr::SET_FLAGS, flags);
         self.writer.put_be32(attr::SET_KEY_TYPE, shape.key_type);
         self.writer.put_be32(attr::SET_KEY_LEN, shape.key_len as u32);
@@ -446,6 +460,11 @@ pub(super) fn increment(bytes: &mut [u8]) -> bool {
         }
     }
     false
+}
+
+/// Whether a random map needs an interval set: a hash of single numbers is found several times faster.
+fn has_spans(elements: &[(u32, u32, Verdict)]) -> bool {
+    elements.iter().any(|(first, last, _)| first != last)
 }
 
 fn address_bytes(ip: IpAddr) -> Vec<u8> {
@@ -640,6 +659,13 @@ impl Expressions<'_> {
                 self.mask_register(*mask);
                 self.lookup_map(set);
             }
+            Statement::Restore { mask } => {
+                self.load_mark(MarkKind::Packet);
+                self.compare(true, &[0; 4]);
+                self.load_mark(MarkKind::Connection);
+                self.mask_register(*mask);
+                self.store_mark(MarkKind::Packet);
+            }
             Statement::NotNew => {
                 self.expression("ct", |w| {
                     w.put_be32(CT_DREG, FIRST_REGISTER);
@@ -663,8 +689,8 @@ impl Expressions<'_> {
                 }
                 self.lookup_map(set);
             }
-            Statement::RandomVmap { modulus, .. } => {
-                self.random(*modulus);
+            Statement::RandomVmap { modulus, elements } => {
+                self.random(*modulus, has_spans(elements));
                 self.lookup_map(set);
             }
             Statement::SetMark { mark, mask, value } => self.set_mark(*mark, *mask, *value),
@@ -785,7 +811,7 @@ impl Expressions<'_> {
             if map {
                 w.put_be32(LOOKUP_DREG, VERDICT_REGISTER);
             }
-            w.put_str(LOOKUP_SET, name);
+            w.put_str(attr::LOOKUP_SET, name);
             if let Some(id) = id {
                 w.put_be32(LOOKUP_SET_ID, id);
             }
@@ -796,14 +822,16 @@ impl Expressions<'_> {
         });
     }
 
-    fn random(&mut self, modulus: u32) {
+    fn random(&mut self, modulus: u32, big_endian: bool) {
         self.expression("numgen", |w| {
             w.put_be32(NUMGEN_DREG, FIRST_REGISTER);
             w.put_be32(NUMGEN_MODULUS, modulus);
             w.put_be32(NUMGEN_TYPE, NUMGEN_RANDOM);
             w.put_be32(NUMGEN_OFFSET, 0);
         });
-        // numgen writes a host-endian number, interval sets compare byte by byte.
+        if !big_endian {
+            return;
+        }
         self.expression("byteorder", |w| {
             w.put_be32(BYTEORDER_SREG, FIRST_REGISTER);
             w.put_be32(BYTEORDER_DREG, FIRST_REGISTER);
@@ -817,6 +845,10 @@ impl Expressions<'_> {
     fn set_mark(&mut self, mark: MarkKind, mask: u32, value: u32) {
         self.load_mark(mark);
         self.bitwise(&(!mask).to_ne_bytes(), &(value & mask).to_ne_bytes());
+        self.store_mark(mark);
+    }
+
+    fn store_mark(&mut self, mark: MarkKind) {
         match mark {
             MarkKind::Packet => self.expression("meta", |w| {
                 w.put_be32(META_KEY, META_MARK);
@@ -856,7 +888,6 @@ const BITWISE_DREG: u16 = 2;
 const BITWISE_LEN: u16 = 3;
 const BITWISE_MASK: u16 = 4;
 const BITWISE_XOR: u16 = 5;
-const LOOKUP_SET: u16 = 1;
 const LOOKUP_SREG: u16 = 2;
 const LOOKUP_DREG: u16 = 3;
 const LOOKUP_SET_ID: u16 = 4;

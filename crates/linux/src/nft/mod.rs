@@ -4,7 +4,7 @@ mod dump;
 mod encode;
 mod socket;
 
-pub use dump::CounterValue;
+pub use dump::{CounterValue, OwnRules};
 pub use encode::EncodeError;
 pub use socket::{CommitError, NftSocket, ObserveError};
 
@@ -41,6 +41,9 @@ pub(crate) mod attr {
     pub(crate) const LIST_ELEM: u16 = 1;
     /// The table: attribute 1 of tables, chains, rules, sets, element lists and objects alike.
     pub(crate) const TABLE_NAME: u16 = 1;
+    pub(crate) const TABLE_FLAGS: u16 = 2;
+    pub(crate) const TABLE_HANDLE: u16 = 4;
+    pub(crate) const TABLE_DORMANT: u32 = 1;
     pub(crate) const CHAIN_NAME: u16 = 3;
     pub(crate) const CHAIN_HOOK: u16 = 4;
     pub(crate) const CHAIN_POLICY: u16 = 5;
@@ -61,6 +64,7 @@ pub(crate) mod attr {
     pub(crate) const SET_DESC: u16 = 9;
     pub(crate) const SET_ID: u16 = 10;
     pub(crate) const SET_USERDATA: u16 = 13;
+    pub(crate) const SET_HANDLE: u16 = 16;
     pub(crate) const SET_DESC_SIZE: u16 = 1;
     pub(crate) const SET_DESC_CONCAT: u16 = 2;
     pub(crate) const SET_FIELD_LEN: u16 = 1;
@@ -70,6 +74,7 @@ pub(crate) mod attr {
     pub(crate) const SET_MAP: u32 = 0x8;
     pub(crate) const SET_CONCAT: u32 = 0x80;
     pub(crate) const LIST_SET: u16 = 2;
+    pub(crate) const LOOKUP_SET: u16 = 1;
     pub(crate) const LIST_ELEMENTS: u16 = 3;
     pub(crate) const LIST_SET_ID: u16 = 4;
     pub(crate) const ELEM_KEY: u16 = 1;

@@ -4,6 +4,7 @@ use std::io;
 
 use mwan_compile::nft::NftOp;
 
+use super::dump::{OwnRules, SetHandles, anonymous_set, parse_rule, parse_table};
 use super::encode::{self, EncodeError};
 use super::{INET, attr, header, message};
 use crate::netlink::{self, KernelError, Protocol, RequestError, Socket, Writer, error_of, u32_be};
@@ -69,12 +70,24 @@ pub enum ObserveError {
 #[derive(Debug)]
 pub struct NftSocket {
     pub(super) socket: Socket,
+    /// The rules known to be as we made them; `None`: nobody told, the next look takes all that carry a tag.
+    pub(super) own: Option<OwnRules>,
 }
 
 impl NftSocket {
     /// Opens it in the network namespace of the calling thread.
     pub fn open() -> io::Result<Self> {
-        Ok(NftSocket { socket: Socket::open(Protocol::Netfilter)? })
+        Ok(NftSocket { socket: Socket::open(Protocol::Netfilter)?, own: None })
+    }
+
+    /// The rules known to be as we made them.
+    pub fn own_rules(&self) -> Option<&OwnRules> {
+        self.own.as_ref()
+    }
+
+    /// Goes on with what another socket knew ([`NftSocket::own_rules`]).
+    pub fn remember(&mut self, own: OwnRules) {
+        self.own = Some(own);
     }
 
     /// The port id that notifications of our own commits carry.
@@ -105,7 +118,15 @@ impl NftSocket {
             };
             match self.commit_on(ops, generation) {
                 Err(CommitError::Stale) if expected_generation.is_none() => {}
-                Ok(()) => return self.resulting(generation),
+                Ok(Answers::Complete) => return self.resulting(generation),
+                Ok(Answers::Lost) => {
+                    self.own = None;
+                    return match self.resulting(generation)? {
+                        // What was lost told of a refusal.
+                        same if same == generation => Err(io::Error::from_raw_os_error(libc::ENOBUFS).into()),
+                        next => Ok(next),
+                    };
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -119,7 +140,7 @@ impl NftSocket {
         Ok(if now == before { before } else { before.wrapping_add(1).max(1) })
     }
 
-    fn commit_on(&mut self, ops: &[NftOp], generation: u32) -> Result<(), CommitError> {
+    fn commit_on(&mut self, ops: &[NftOp], generation: u32) -> Result<Answers, CommitError> {
         // An upper bound of the messages is not known before encoding; the numbers only must not repeat.
         let first = self.socket.sequences(1);
         let batch = encode::encode(ops, first, generation).map_err(|(index, source)| {
@@ -136,23 +157,33 @@ impl NftSocket {
         self.outcome(ops, first, &batch.owners)
     }
 
-    /// Silence means committed: items were sent without NLM_F_ACK and errors are answered before send returns.
-    fn outcome(&mut self, ops: &[NftOp], first: u32, owners: &[usize]) -> Result<(), CommitError> {
+    /// No error means committed: items were sent without NLM_F_ACK, and errors and echoes are there before send
+    /// returns.
+    fn outcome(&mut self, ops: &[NftOp], first: u32, owners: &[usize]) -> Result<Answers, CommitError> {
         let mut failure: Option<CommitError> = None;
+        let mut answers = Answers::Complete;
+        let mut sets = SetHandles::new();
         loop {
             let messages = match self.socket.receive() {
                 Ok(messages) => messages,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                // More errors than fit: those we have name the first culprits.
-                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) && failure.is_some() => continue,
+                // More errors than fit: those we have name the first culprits. Or more echoes.
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => {
+                    answers = Answers::Lost;
+                    continue;
+                }
                 Err(e) => return Err(e.into()),
             };
-            for message in messages.filter(|m| i32::from(m.kind) == libc::NLMSG_ERROR) {
-                let Some(error) = error_of(&message) else { continue };
+            for message in messages {
                 let place = message.sequence.wrapping_sub(first) as usize;
                 if place > owners.len() + 1 || failure.is_some() {
                     continue;
                 }
+                if i32::from(message.kind) != libc::NLMSG_ERROR {
+                    learn(&mut self.own, &mut sets, &message);
+                    continue;
+                }
+                let Some(error) = error_of(&message) else { continue };
                 failure = Some(match place.checked_sub(1).and_then(|p| owners.get(p)) {
                     Some(&index) => CommitError::Refused { index, op: describe(&ops[index]), source: error },
                     None if error.errno == libc::ERESTART => CommitError::Stale,
@@ -160,7 +191,7 @@ impl NftSocket {
                 });
             }
         }
-        failure.map_or(Ok(()), Err)
+        failure.map_or(Ok(answers), Err)
     }
 
     /// Removes our table if there is one. Needs no configuration: clean-up after whatever happened.
@@ -191,6 +222,26 @@ impl NftSocket {
     }
 }
 
+/// Whether all that the kernel had to say of a transaction fitted into the socket's buffer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answers {
+    Complete,
+    Lost,
+}
+
+/// Takes in the echo of a committed operation.
+fn learn(own: &mut Option<OwnRules>, sets: &mut SetHandles, m: &netlink::Message<'_>) {
+    sets.extend(anonymous_set(m));
+    if let Some(table) = parse_table(m) {
+        // One that is only woken up is not a new one.
+        if own.as_ref().is_none_or(|own| own.table != table.handle) {
+            *own = Some(OwnRules { table: table.handle, ..OwnRules::default() });
+        }
+    } else if let (Some(own), Some(rule)) = (own, parse_rule(m, sets)) {
+        own.rules.insert(rule.digest);
+    }
+}
+
 /// An operation in words, for errors.
 pub(super) fn describe(op: &NftOp) -> String {
     match op {
@@ -202,11 +253,58 @@ pub(super) fn describe(op: &NftOp) -> String {
         NftOp::DeleteElements { set, elements, .. } => {
             format!("delete {} elements of set {set}", elements.len())
         }
+        NftOp::FlushSet(name) => format!("flush set {name}"),
         NftOp::AddCounter(name) => format!("create counter {name}"),
         NftOp::DeleteCounter(name) => format!("delete counter {name}"),
         NftOp::AddChain { name, .. } => format!("create chain {name}"),
         NftOp::FlushChain(name) => format!("flush chain {name}"),
         NftOp::DeleteChain(name) => format!("delete chain {name}"),
         NftOp::AddRule { chain, rule } => format!("add rule `{}` to chain {chain}", rule.tag),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::common;
+    use crate::sys;
+    use mwan_compile::nft::{Rule, Statement, Verdict};
+    use std::os::fd::AsFd;
+
+    fn rules(chain: &str, count: usize) -> impl Iterator<Item = NftOp> {
+        (0..count).map(move |n| {
+            let statements = vec![Statement::NotNew, Statement::Verdict(Verdict::Return)];
+            NftOp::AddRule { chain: chain.into(), rule: Rule { statements, tag: format!("{chain} #{n}") } }
+        })
+    }
+
+    #[test]
+    fn an_echo_that_does_not_fit_is_made_up_for_by_the_next_look() {
+        common::in_namespace(
+            "nft::socket::tests::an_echo_that_does_not_fit_is_made_up_for_by_the_next_look",
+            || {
+                let mut socket = NftSocket::open().expect("socket");
+                let chains = ["a", "b"].map(|name| NftOp::AddChain { name: name.into(), hook: None });
+                let ops: Vec<NftOp> =
+                    [NftOp::AddTable].into_iter().chain(chains).chain(rules("a", 1)).collect();
+                socket.commit(&ops, None).expect("commit");
+                assert_eq!(socket.own_rules().expect("known").rules.len(), 1);
+                let small = |socket: &NftSocket| {
+                    sys::set_option(socket.socket.as_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, 1)
+                        .expect("smaller");
+                };
+                small(&socket);
+                let generation = socket.generation().expect("generation");
+                let ops: Vec<NftOp> = rules("b", 500).collect();
+                assert_eq!(
+                    socket.commit(&ops, Some(generation)).expect("committed all the same"),
+                    generation + 1
+                );
+                assert_eq!(socket.own_rules(), None);
+                let table = socket.observe().expect("observe").0.expect("the table");
+                assert_eq!(table.chains["b"].tags[499], "b #499");
+                assert_eq!(socket.own_rules().expect("known again").rules.len(), 501);
+            },
+        );
     }
 }

@@ -156,6 +156,8 @@ struct Daemon {
     diagnostics: Vec<Diagnostic>,
     config_rejected: Option<String>,
     apply_error: Option<String>,
+    /// The network could not be read when it should have been.
+    unreadable: bool,
     late_rounds: u64,
 }
 
@@ -199,6 +201,9 @@ impl Daemon {
         let locks = Locks::take(run_dir)?;
         let mut writer = Writer::open()?;
         let mut store = Store::new(&options.state_dir, run_dir);
+        if let Some(own) = store.load_rules() {
+            writer.remember(own);
+        }
         let (loaded, config_rejected) = first_config(&name, &bytes, &store, &mut writer);
         log_diagnostics(&loaded.diagnostics);
         let mut monitor = Monitor::open(loaded.config.globals.rt_table_lookup.clone())
@@ -245,6 +250,7 @@ impl Daemon {
             diagnostics: loaded.diagnostics,
             config_rejected,
             apply_error: None,
+            unreadable: false,
             late_rounds: 0,
         };
         let net = daemon.monitor.view();
@@ -348,6 +354,11 @@ impl Daemon {
             let soon = at <= now || change.routing_foreign;
             if soon { self.look_at_network(now) } else { self.network_at = Some(at) }
         }
+        if let Some(error) = change.unreadable {
+            self.note_unreadable(Some(&error));
+        } else if change.overrun {
+            self.note_unreadable(None);
+        }
         let foreign_nft = change.nft.is_some_and(|nft| !nft.own);
         if change.routing_foreign || foreign_nft || change.overrun {
             self.verify_at = self.verify_at.min((self.verified + VERIFY_PAUSE).max(now));
@@ -356,6 +367,18 @@ impl Daemon {
             }
         }
         Next::Go
+    }
+
+    /// Says once that the view of the network may be old, and once that it is not any more. The monitor tries again
+    /// by itself.
+    fn note_unreadable(&mut self, error: Option<&dyn std::fmt::Display>) {
+        match (std::mem::replace(&mut self.unreadable, error.is_some()), error) {
+            (false, Some(error)) => {
+                warn!("cannot read the network, what is known of it may be old; to be tried again: {error}");
+            }
+            (true, None) => info!("the network is read again"),
+            _ => {}
+        }
     }
 
     fn look_at_network(&mut self, now: Time) {
@@ -391,6 +414,7 @@ impl Daemon {
         }
         if save {
             self.store.save(self.core.memory());
+            self.store.save_rules(self.writer.own_rules());
         }
     }
 
@@ -444,6 +468,7 @@ impl Daemon {
                     warn!("… and {} more restored", lines.len() - RESTORED_LOGGED_MAX);
                 }
                 self.note_apply_error(None);
+                self.store.save_rules(self.writer.own_rules());
             }
             Err(Trouble::Refused(paths)) => {
                 for (path, error) in paths {
@@ -532,8 +557,9 @@ impl Daemon {
     }
 
     fn look_at_tables(&mut self, tables: Vec<u32>) {
-        if let Err(error) = self.monitor.set_custom_tables(tables) {
-            warn!("cannot read the tables of rt_table_lookup: {error}");
+        match self.monitor.set_custom_tables(tables) {
+            Ok(()) => self.note_unreadable(None),
+            Err(error) => self.note_unreadable(Some(&Failure::new("the tables of rt_table_lookup", &error))),
         }
         let net = self.monitor.view();
         self.feed(Event::Network(net));

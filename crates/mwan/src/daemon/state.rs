@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 
 use mwan_config::Family;
 use mwan_core::{Memory, RememberedPath, State};
+use mwan_linux::nft::OwnRules;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 const IDS: &str = "ids.json";
 const HEALTH: &str = "health.json";
+const RULES: &str = "rules.json";
 /// Copies of the configuration in force; the name tells its format.
 const KEPT: [&str; 2] = ["accepted.toml", "accepted.uci"];
 /// Largest state file read, bytes; thousands of interfaces need less.
@@ -25,10 +27,12 @@ const SIZE_MAX: u64 = 4 << 20;
 pub(super) struct Store {
     ids: PathBuf,
     health: PathBuf,
+    rules: PathBuf,
     state_dir: PathBuf,
     written: Memory,
     /// Files that could not be written the last time, of which the owner was told.
     told: BTreeSet<PathBuf>,
+    written_rules: Option<OwnRules>,
 }
 
 #[derive(Serialize, Deserialize, Default)]
@@ -42,6 +46,13 @@ struct HealthFile {
     version: u32,
     taken_down: BTreeSet<String>,
     paths: Vec<PathRecord>,
+}
+
+#[derive(Serialize, Deserialize, Default)]
+struct RulesFile {
+    version: u32,
+    table: u64,
+    rules: BTreeSet<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -58,9 +69,11 @@ impl Store {
         Store {
             ids: state_dir.join(IDS),
             health: run_dir.join(HEALTH),
+            rules: run_dir.join(RULES),
             state_dir: state_dir.to_owned(),
             written: Memory::default(),
             told: BTreeSet::new(),
+            written_rules: None,
         }
     }
 
@@ -111,6 +124,22 @@ impl Store {
         }
     }
 
+    /// Rules in the kernel that the process before this one knew to be as it made them. `None`: it left no word.
+    pub(super) fn load_rules(&mut self) -> Option<OwnRules> {
+        let file: RulesFile = read(&self.rules);
+        self.written_rules = (file.version == 1).then_some(OwnRules { table: file.table, rules: file.rules });
+        self.written_rules.clone()
+    }
+
+    /// Writes which rules are as we made them, if others are than those last written.
+    pub(super) fn save_rules(&mut self, own: Option<&OwnRules>) {
+        let Some(own) = own.filter(|own| self.written_rules.as_ref() != Some(own)) else { return };
+        let file = RulesFile { version: 1, table: own.table, rules: own.rules.clone() };
+        if write(&self.rules, &file, Durability::Process, &mut self.told) {
+            self.written_rules = Some(own.clone());
+        }
+    }
+
     /// Keeps the configuration that is in force, as it is, for a start at which the file has become unusable.
     pub(super) fn keep_config(&self, name: &str, bytes: &[u8]) {
         let (own, other) = if is_toml(name) { (KEPT[0], KEPT[1]) } else { (KEPT[1], KEPT[0]) };
@@ -133,7 +162,10 @@ impl Store {
 
     /// Forgets health: the data plane is gone, the next start is a first one.
     pub(super) fn forget_health(&mut self) {
-        let _ = fs::remove_file(&self.health);
+        for file in [&self.health, &self.rules] {
+            let _ = fs::remove_file(file);
+        }
+        self.written_rules = None;
         self.written.paths.clear();
         self.written.taken_down.clear();
     }
@@ -240,6 +272,12 @@ mod tests {
         store.save(memory.clone());
         assert!(store.told.is_empty());
         assert_eq!(Store::new(&dir.path().join("absent"), &dir.path().join("absent")).load(), memory);
+
+        let own = OwnRules { table: 3, rules: BTreeSet::from([5, 9]) };
+        assert_eq!(store.load_rules(), None);
+        store.save_rules(Some(&own));
+        store.save_rules(None);
+        assert_eq!(store.load_rules(), Some(own));
 
         fs::write(dir.path().join(IDS), b"{\"version\":1,").unwrap();
         let loaded = Store::new(dir.path(), dir.path()).load();

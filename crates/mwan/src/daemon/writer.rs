@@ -7,7 +7,7 @@ use mwan_compile::routing::RoutingOp;
 use mwan_compile::{Compiler, Observed, Ops, Program, check, check_change, cleanup, diff, diff_observed};
 use mwan_config::Family;
 use mwan_core::{Desired, PathKey};
-use mwan_linux::nft::{CommitError, NftSocket};
+use mwan_linux::nft::{CommitError, NftSocket, OwnRules};
 use mwan_linux::routing::RouteSocket;
 use tracing::{debug, info};
 
@@ -15,6 +15,9 @@ use crate::cli::Failure;
 
 /// Attempts of one transaction while others keep changing the ruleset under us. Each costs one observation.
 const STALE_RETRIES: u32 = 8;
+/// Looks at rules and routes until one finds nothing to repair: the first repair may hit one of ours that the kernel
+/// found first, which the second makes good.
+const LOOKS_MAX: usize = 4;
 
 /// The kernel, and what we know is in it.
 pub(super) struct Writer {
@@ -75,10 +78,10 @@ impl Writer {
         let applied = self.bring(&program)?;
         self.installed = applied.incomplete.is_none().then_some(program);
         self.last_apply = started.elapsed();
-        if applied.changes > 0 {
+        let changes: usize = applied.ops.iter().map(|o| o.add.len() + o.nft.len() + o.remove.len()).sum();
+        if changes > 0 {
             self.applies += 1;
-            let (generation, changes) = (desired.generation, applied.changes);
-            let us = self.last_apply.as_micros();
+            let (generation, us) = (desired.generation, self.last_apply.as_micros());
             // What the kernel refuses is tried again every second: not worth a line each time.
             match applied.incomplete {
                 None => info!(generation, changes, us, "applied"),
@@ -97,22 +100,24 @@ impl Writer {
     /// Compares the kernel with what should be there and restores what is missing. Returns what was restored.
     pub(super) fn verify(&mut self) -> Result<Vec<String>, Trouble> {
         let Some(program) = self.program.clone() else { return Ok(Vec::new()) };
-        let observed = self.observe().map_err(Trouble::Failed)?;
-        let ops = diff_observed(&observed, &program);
-        if ops.is_empty() {
-            self.installed = Some(program);
-            return Ok(Vec::new());
-        }
         self.installed = None;
-        let lines = describe(&ops);
-        match self.bring(&program)?.incomplete {
-            Some(failure) => Err(Trouble::Failed(failure)),
-            None => {
-                self.installed = Some(program);
-                self.repairs += 1;
-                Ok(lines)
-            }
+        let Applied { ops, incomplete } = self.bring(&program)?;
+        if let Some(failure) = incomplete {
+            return Err(Trouble::Failed(failure));
         }
+        self.installed = Some(program);
+        self.repairs += u64::from(!ops.is_empty());
+        Ok(ops.iter().flat_map(describe).collect())
+    }
+
+    /// The rules in the kernel known to be as we made them.
+    pub(super) fn own_rules(&self) -> Option<&OwnRules> {
+        self.nft.own_rules()
+    }
+
+    /// Goes on with what the daemon before us knew.
+    pub(super) fn remember(&mut self, own: OwnRules) {
+        self.nft.remember(own);
     }
 
     /// What is missing or superfluous in the kernel now.
@@ -167,6 +172,7 @@ impl Writer {
 
     fn bring(&mut self, program: &Program) -> Result<Applied, Trouble> {
         let mut known = self.installed.take();
+        let mut done = Vec::new();
         for _ in 0..STALE_RETRIES {
             let ops = match &known {
                 Some(installed) => diff(installed, program),
@@ -174,8 +180,15 @@ impl Writer {
             };
             match self.execute(&ops) {
                 Ok(incomplete) => {
-                    let changes = ops.add.len() + ops.nft.len() + ops.remove.len();
-                    return Ok(Applied { changes, incomplete });
+                    let again = known.is_none() && !(ops.add.is_empty() && ops.remove.is_empty());
+                    done.extend(Some(ops).filter(|ops| !ops.is_empty()));
+                    if !again || incomplete.is_some() {
+                        return Ok(Applied { ops: done, incomplete });
+                    }
+                    if done.len() == LOOKS_MAX {
+                        let text = "rules or routes are changed by others as fast as they are restored";
+                        return Ok(Applied { ops: done, incomplete: Some(Failure::says(text)) });
+                    }
                 }
                 Err(Trouble::Stale) => {
                     debug!("the ruleset changed under us");
@@ -235,8 +248,8 @@ impl Writer {
 /// What came of bringing the kernel to a program.
 #[derive(Debug)]
 pub(super) struct Applied {
-    /// Number of changes.
-    changes: usize,
+    /// The changes.
+    ops: Vec<Ops>,
     /// The ruleset and every route are as wanted, but this is not; to be tried again.
     pub(super) incomplete: Option<Failure>,
 }
@@ -267,9 +280,7 @@ impl std::fmt::Display for Trouble {
 
 /// Every change as a line.
 pub(super) fn describe(ops: &Ops) -> Vec<String> {
-    let routing = |list: &[mwan_compile::routing::RoutingOp]| -> Vec<String> {
-        list.iter().map(ToString::to_string).collect()
-    };
+    let routing = |list: &[RoutingOp]| -> Vec<String> { list.iter().map(ToString::to_string).collect() };
     let nft = ops.nft.iter().map(|op| format!("nft {op}"));
     routing(&ops.add).into_iter().chain(nft).chain(routing(&ops.remove)).collect()
 }
