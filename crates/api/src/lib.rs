@@ -221,11 +221,12 @@ pub struct Policy {
     pub ipv6: Carrier,
 }
 
-/// What carries a policy in one family.
+/// What carries a policy in one family: what the kernel has, which is not what is wanted while a change fails.
 pub struct Carrier {
     /// The members that carry, in the order of the policy.
     pub members: Vec<Member>,
-    /// `unreachable`, `blackhole` or `default` if none does.
+    /// `unreachable`, `blackhole` or `default` if none does. Absent without members too: the kernel does not have the
+    /// policy as mwan made it.
     pub last_resort: Option<String>,
     /// New flows and their bytes so far, by interface.
     pub counters: Vec<MemberCounter>,

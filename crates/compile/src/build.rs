@@ -49,6 +49,7 @@ impl Compiler {
         let policies = old.filter(|(old, _)| Arc::ptr_eq(&old.policies, &desired.policies));
         let user_rules = old.filter(|(old, _)| Arc::ptr_eq(&old.rules, &desired.rules));
         let nat = old.filter(|(old, _)| same_homes(old, desired) && old.masquerade == desired.masquerade);
+        let same_ways = old.filter(|(old, _)| Arc::ptr_eq(&old.interfaces, &desired.interfaces));
         let nets = old.filter(|(old, _)| {
             Arc::ptr_eq(&old.connected, &desired.connected) && Arc::ptr_eq(&old.custom, &desired.custom)
         });
@@ -67,7 +68,10 @@ impl Compiler {
                 ],
             },
             rules: rules.map_or_else(|| Arc::new(ip_rules(desired)), |(_, program)| program.rules.clone()),
-            routes: Arc::new(routes(&desired.interfaces)),
+            routes: match same_ways {
+                Some((_, program)) => program.routes.clone(),
+                None => Arc::new(routes(&desired.interfaces)),
+            },
         };
         self.last = Some((desired.clone(), program.clone()));
         program
@@ -241,7 +245,7 @@ fn inbound_chains(interfaces: &[DesiredInterface]) -> Vec<(String, String)> {
 fn member_section(desired: &Desired) -> Section {
     let mut section = Section::default();
     for policy in desired.policies.iter() {
-        for (id, interface) in &policy.members {
+        for (id, interface) in policy.members.iter() {
             let paths = desired.interfaces.iter().filter(|i| i.id == *id).flat_map(|i| &i.paths);
             for family in paths.map(|p| p.family) {
                 let name = member_chain(&policy.name, interface, family);
@@ -261,15 +265,25 @@ fn policy_section(desired: &Desired) -> Section {
     let mut section = Section::default();
     for policy in desired.policies.iter() {
         for family in Family::ALL {
-            let statement = match policy.carrier(family) {
-                Carrier::LastResort(resort) => goto(resort_chain(*resort)),
-                Carrier::Members(shares) => balance(policy, shares, family),
-            };
-            let chain = Chain { hook: None, rules: vec![rule(&policy.name, vec![statement])] };
+            let chain = Chain { hook: None, rules: vec![policy_rule(policy, family)] };
             section.chains.insert(policy_chain(&policy.name, family), Arc::new(chain));
         }
     }
     section
+}
+
+fn policy_rule(policy: &DesiredPolicy, family: Family) -> Rule {
+    let statement = match policy.carrier(family) {
+        Carrier::LastResort(resort) => goto(resort_chain(*resort)),
+        Carrier::Members(shares) => balance(policy, shares, family),
+    };
+    rule(&policy.name, vec![statement])
+}
+
+/// Whether the kernel has this policy with just these carriers.
+pub fn policy_is_installed(policy: &DesiredPolicy, family: Family, observed: &ObservedTable) -> bool {
+    let chain = observed.chains.get(&policy_chain(&policy.name, family));
+    chain.is_some_and(|chain| chain.tags == [policy_rule(policy, family).tag])
 }
 
 /// Exact weights by one random number and one lookup.

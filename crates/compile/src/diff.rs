@@ -69,7 +69,9 @@ pub fn diff(old: &Program, new: &Program) -> Ops {
         table_ops(&new_sections, &wanted_sets, &have).unwrap_or_else(|| replace_table(&new.table, &have));
     let mut ops = Ops { nft, ..Ops::default() };
     let mut stale = Vec::new();
-    route_ops(old.routes.iter(), &[], new, &mut ops.add, &mut stale);
+    if !Arc::ptr_eq(&old.routes, &new.routes) {
+        route_ops(old.routes.iter(), &[], new, &mut ops.add, &mut stale);
+    }
     if !Arc::ptr_eq(&old.rules, &new.rules) {
         rule_ops(old.rules.iter(), new, &mut ops);
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use mwan_config::Family;
 
-pub use build::{Compiler, compile, member_chain, policy_chain, rule_chain};
+pub use build::{Compiler, compile, member_chain, policy_chain, policy_is_installed, rule_chain};
 pub use check::{Fault, check, check_change};
 pub use diff::{Ops, cleanup, diff, diff_observed, removal};
 

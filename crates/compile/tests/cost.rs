@@ -88,6 +88,24 @@ fn a_failover_shares_what_it_does_not_change() {
     assert!(touched <= 2 * 2 * 10, "{touched} operations for 10 policies in 2 families");
 }
 
+/// Probes that stay unanswered change what carries, and nothing of the interfaces and their routes.
+#[test]
+fn a_silent_link_shares_interfaces_and_routes() {
+    let mut core = core(4, 50);
+    let mut compiler = Compiler::default();
+    let first = core.desired().unwrap().clone();
+    let before = compiler.compile(&first);
+    let mut out = core.handle(Time::from_ms(2), Event::Tick);
+    while out.desired.is_none() {
+        out = core.handle(out.wake_at.expect("rounds go on"), Event::Tick);
+    }
+    let next = out.desired.unwrap();
+    let after = compiler.compile(&next);
+    assert!(Arc::ptr_eq(&first.interfaces, &next.interfaces) && Arc::ptr_eq(&before.routes, &after.routes));
+    let ops = diff(&before, &after);
+    assert!(!ops.nft.is_empty() && ops.add.is_empty() && ops.remove.is_empty());
+}
+
 #[test]
 #[ignore = "prints figures"]
 fn figures() {

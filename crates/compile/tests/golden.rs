@@ -73,6 +73,8 @@ fn world(text: &str) -> World {
                     other => panic!("state {other}?"),
                 },
                 score: 0,
+                losses: vec![],
+                hold: None,
             }),
             ["down", interface] => drop(world.memory.taken_down.insert((*interface).into())),
             ["translate"] => world.translate = true,

@@ -133,6 +133,8 @@ codes! {
         "A target would be up and down at once. The failure threshold is used for both.";
     TOO_MANY_TARGETS = "E0509", "too many targets",
         "An interface has at most 64 targets: each of them is probed in every round. The surplus is left out.";
+    SHARED_DEVICE = "W0510", "two interfaces on one device",
+        "Both have this device in the same family. What a rule sends by either of them leaves by its own gateway, but what comes in from outside, and what a socket bound to the device sends, says nothing but the device: it counts as the interface that comes first by its id, and replies of the other one may leave by the wrong gateway. Give each its own device (a VLAN, a macvlan, a PPPoE session). One interface per family on a device (`wan` with IPv4, `wan6` with IPv6) is fine.";
 
     // 06: members and policies.
     NO_INTERFACE = "E0601", "member without an interface",

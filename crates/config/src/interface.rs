@@ -1,6 +1,6 @@
 //! Reads an interface and the globals: sections that are never left out for a bad value.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,8 +10,9 @@ use crate::model::{
     Failback, Families, Family, FlushEvents, Globals, InitialState, Interface, Location, Masquerade, Quality,
     RuleBase, TrackMethod, Tracking,
 };
+use crate::mwan3::interface_label;
 use crate::options::{Dialect, SectionKind, not_yet};
-use crate::report::{Problem, show};
+use crate::report::{Place, Problem, Report, show};
 use crate::values;
 
 /// Time of `failback drain` that names none: long enough for a call or a download to end.
@@ -303,6 +304,35 @@ fn read_flush(fields: &mut Fields<'_>) -> FlushEvents {
         }
     }
     events
+}
+
+/// Says which enabled interfaces a packet's device cannot tell apart.
+pub(crate) fn check_devices(interfaces: &[Interface], dialect: Dialect, report: &mut Report) {
+    let mut owners: BTreeMap<(&str, Family), &Interface> = BTreeMap::new();
+    for interface in interfaces.iter().filter(|i| i.enabled) {
+        let device = interface.device.as_deref().unwrap_or(&interface.name);
+        let mut others = BTreeMap::new();
+        for family in interface.families.iter() {
+            let owner = owners.entry((device, family)).or_insert(interface);
+            if owner.name != interface.name {
+                others.entry(&owner.name).or_insert((*owner, Vec::new())).1.push(family.name());
+            }
+        }
+        for (other, families) in others.into_values() {
+            let (families, owner) = (families.join(" and "), show(&other.name));
+            let message = format!(
+                "device {} is that of interface {owner} (line {}) too, for {families}: what comes in by it cannot be \
+                 told apart",
+                show(device),
+                other.location.line
+            );
+            let hint = "give each interface a device of its own, or leave it one family";
+            let line = interface.location.line;
+            let place =
+                Place { line, section: &interface_label(dialect, &interface.name), option: Some("device") };
+            report.add(place, Problem::new(codes::SHARED_DEVICE, message).hint(hint));
+        }
+    }
 }
 
 /// Reads the globals section.

@@ -52,18 +52,17 @@ pub fn parse(file_name: &str, bytes: &[u8]) -> Loaded {
 
 /// Reads `/etc/config/mwan3`, `mwan4` or `mwan`.
 pub fn parse_uci(file_name: &str, bytes: &[u8]) -> Loaded {
-    let (config, report) = mwan3::parse(file_name, bytes);
-    loaded(config, report)
+    loaded(mwan3::parse(file_name, bytes), Dialect::Uci)
 }
 
 /// Reads `mwan.toml`.
 pub fn parse_toml(file_name: &str, bytes: &[u8]) -> Loaded {
-    let (config, report) = native::parse(file_name, bytes);
-    loaded(config, report)
+    loaded(native::parse(file_name, bytes), Dialect::Native)
 }
 
 /// A file in which nothing can be read and much is wrong is something else: that is said once.
-fn loaded(config: Config, mut report: report::Report) -> Loaded {
+fn loaded((config, mut report): (Config, report::Report), dialect: Dialect) -> Loaded {
+    interface::check_devices(&config.interfaces, dialect, &mut report);
     if config.interfaces.is_empty() && config.policies.is_empty() && config.rules.is_empty() {
         report.give_up();
     }

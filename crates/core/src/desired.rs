@@ -110,7 +110,7 @@ pub struct DesiredPolicy {
     /// Its name.
     pub name: String,
     /// Id and name of every enabled interface among its members, whether or not it carries.
-    pub members: Vec<(u32, String)>,
+    pub members: Arc<Vec<(u32, String)>>,
     /// What carries IPv4.
     pub v4: Carrier,
     /// What carries IPv6.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mwan_config::{Config, Family, Masquerade, Target};
+use mwan_config::{Config, Family, Masquerade, Policy, Target};
 
 use crate::ids::Ids;
 use crate::path::{Path, readiness};
@@ -18,6 +18,7 @@ use crate::{
 };
 
 use flows::Flows;
+pub use flows::Placement;
 
 /// Highest id of an interface whatever the mask: ids are routing table numbers too, and 253 to 255 are the
 /// kernel's own. mwan3's limit.
@@ -140,6 +141,10 @@ pub struct RememberedPath {
     pub state: State,
     /// Score.
     pub score: u32,
+    /// When it was lost lately, and the weight of each loss (I6).
+    pub losses: Vec<(Time, u32)>,
+    /// It is held back as flapping.
+    pub hold: Option<crate::Hold>,
 }
 
 /// An enabled interface at run time.
@@ -180,8 +185,19 @@ pub struct Core {
     rounds: u64,
     /// Per policy of the configuration: the families in which a rule leads to it.
     used: Vec<Vec<Family>>,
+    /// Per policy of the configuration.
+    members: Vec<PolicyMembers>,
     /// What has changed since the desired state was last built.
     dirty: Dirty,
+}
+
+/// The members of a policy, resolved once: a failover only asks how they are.
+#[derive(Clone, Debug, Default)]
+struct PolicyMembers {
+    /// Id of every member's interface, if it is enabled.
+    ids: Vec<Option<u32>>,
+    /// Id and name of every enabled interface, once.
+    interfaces: Arc<Vec<(u32, String)>>,
 }
 
 /// Inputs of the desired state that changed. An event that changes nothing costs nothing more.
@@ -189,6 +205,8 @@ pub struct Core {
 struct Dirty {
     /// Network, configuration or commands: look at every device again.
     devices: bool,
+    /// Interfaces, their addresses or next hops.
+    interfaces: bool,
     /// Which rules apply, or their devices.
     rules: bool,
     /// Anything.
@@ -213,6 +231,7 @@ impl Core {
             flows: Flows::default(),
             rounds: 0,
             used: Vec::new(),
+            members: Vec::new(),
             dirty: Dirty::default(),
         };
         core.configure(config, Time(0), &mut Vec::new());
@@ -229,7 +248,12 @@ impl Core {
                     self.paths.values_mut().for_each(|path| path.begin(now));
                 }
                 let names_devices = self.config.rules.iter().any(|r| r.source_interface.is_some());
-                self.dirty = Dirty { devices: true, rules: self.dirty.rules || names_devices, any: true };
+                self.dirty = Dirty {
+                    devices: true,
+                    interfaces: true,
+                    rules: self.dirty.rules || names_devices,
+                    any: true,
+                };
                 let other = |old: &Arc<NetView>| old.links != net.links || old.defaults != net.defaults;
                 if self.net.as_ref().is_none_or(other) {
                     self.refused.clear();
@@ -264,7 +288,7 @@ impl Core {
     fn configure(&mut self, config: Arc<Config>, now: Time, effects: &mut Vec<Effect>) {
         self.config = config;
         self.refused.clear();
-        self.dirty = Dirty { devices: true, rules: true, any: true };
+        self.dirty = Dirty { devices: true, interfaces: true, rules: true, any: true };
         let marks = Marks::new(self.config.globals.mask);
         self.ids.assign(&self.config.interfaces, marks.max_interface_id().min(MAX_ID));
         self.taken_down.retain(|name| self.config.interface(name).is_some());
@@ -282,6 +306,7 @@ impl Core {
             .collect();
         self.wans.sort_by_key(|w| w.id);
         self.used = used_policies(&self.config);
+        self.members = policy_members(&self.config, &self.wans);
         self.configure_paths(now, effects);
     }
 
@@ -345,10 +370,13 @@ impl Core {
                         None => readiness(&net, interface, &wan.device, family),
                     }
                 };
-                let resume = take_resume(&mut self.resume, &wan.name, family, ready.is_ok());
+                let resume = take_resume(&mut self.resume, &wan.name, family);
+                if let Some(left) = &resume {
+                    path.remember(&left.losses, now);
+                }
                 let device = |path: &Path| path.ready.as_ref().map(|r| r.device.clone());
                 let (was_probing, had) = (path.probing(), device(path));
-                path.set_ready(interface, ready, resume, now);
+                path.set_ready(interface, ready, resume.as_ref(), now);
                 if was_probing && (!path.probing() || device(path) != had) {
                     effects.push(Effect::StopProbes(key));
                 }
@@ -397,6 +425,7 @@ impl Core {
         for (key, path) in &mut self.paths {
             let Some(change) = path.take_change() else { continue };
             self.dirty.any = true;
+            self.dirty.interfaces |= change.2;
             let Some(wan) = self.wans.iter().find(|w| w.id == key.id) else { continue };
             if change.0 != change.1 {
                 effects.push(Effect::Transition(Transition {
@@ -433,7 +462,6 @@ impl Core {
     /// Everything that should be in the kernel now, sharing with `last` what did not change.
     fn wanted(&self, net: &NetView, last: Option<&Desired>) -> Desired {
         let globals = &self.config.globals;
-        let interfaces = self.wans.iter().map(|wan| self.desired_interface(net, wan)).collect();
         let masquerade = match globals.masquerade {
             _ if !globals.enabled => MasqueradePlan::Off,
             Masquerade::On => MasqueradePlan::Everything,
@@ -444,7 +472,13 @@ impl Core {
             generation: last.map_or(0, |l| l.generation),
             marks: Marks::new(globals.mask),
             rule_base: globals.rule_base,
-            interfaces: shared(interfaces, last.map(|l| &l.interfaces)),
+            interfaces: match last.filter(|_| !self.dirty.interfaces) {
+                Some(last) => last.interfaces.clone(),
+                None => {
+                    let interfaces = self.wans.iter().map(|wan| self.desired_interface(net, wan)).collect();
+                    shared(interfaces, last.map(|l| &l.interfaces))
+                }
+            },
             policies: shared(self.desired_policies(), last.map(|l| &l.policies)),
             rules: match last.filter(|_| !self.dirty.rules) {
                 Some(last) => last.rules.clone(),
@@ -459,23 +493,21 @@ impl Core {
     /// The policies and what carries them. `enabled 0` in the globals: none, or they would lead all
     /// traffic to their last resort.
     fn desired_policies(&self) -> Vec<DesiredPolicy> {
-        let wans: BTreeMap<&str, &Wan> = self.wans.iter().map(|w| (w.name.as_str(), w)).collect();
-        let candidate = |name: &str, family| {
-            let id = wans.get(name)?.id;
+        let candidate = |id, family| {
             let path = self.paths.get(&PathKey { id, family })?;
             Some(Candidate { id, usable: path.usable(), preferred: path.preferred() })
         };
         let policies = self.config.policies.iter().filter(|_| self.config.globals.enabled);
         policies
-            .map(|p| {
-                let of = |family| carrier(p, &|name| candidate(name, family));
-                let mut members: Vec<(u32, String)> = Vec::new();
-                for m in &p.members {
-                    let wan = wans.get(m.interface.as_str());
-                    let wan = wan.filter(|w| members.iter().all(|(id, _)| *id != w.id));
-                    members.extend(wan.map(|w| (w.id, w.name.clone())));
+            .zip(&self.members)
+            .map(|(policy, members)| {
+                let of = |family| carrier(policy, |at| candidate((*members.ids.get(at)?)?, family));
+                DesiredPolicy {
+                    name: policy.name.clone(),
+                    members: members.interfaces.clone(),
+                    v4: of(Family::V4),
+                    v6: of(Family::V6),
                 }
-                DesiredPolicy { name: p.name.clone(), members, v4: of(Family::V4), v6: of(Family::V6) }
             })
             .collect()
     }
@@ -544,6 +576,8 @@ impl Core {
                     family: p.key.family,
                     state: p.tracker.state(),
                     score: p.tracker.score(),
+                    losses: p.losses().to_vec(),
+                    hold: p.hold,
                 })
                 // A process that ends before it has seen the network passes on what it was given.
                 .filter(|_| self.net.is_some())
@@ -626,6 +660,23 @@ fn kept<T: PartialEq>(new: &Arc<T>, old: Option<&Arc<T>>) -> Arc<T> {
     }
 }
 
+/// Per policy, which interfaces its members are.
+fn policy_members(config: &Config, wans: &[Wan]) -> Vec<PolicyMembers> {
+    let ids: BTreeMap<&str, u32> = wans.iter().map(|w| (w.name.as_str(), w.id)).collect();
+    let of = |policy: &Policy| {
+        let mut members = PolicyMembers::default();
+        let mut interfaces: Vec<(u32, String)> = Vec::new();
+        for member in &policy.members {
+            let id = ids.get(member.interface.as_str()).copied();
+            members.ids.push(id);
+            let new = id.filter(|id| interfaces.iter().all(|(known, _)| known != id));
+            interfaces.extend(new.map(|id| (id, member.interface.clone())));
+        }
+        PolicyMembers { interfaces: Arc::new(interfaces), ..members }
+    };
+    config.policies.iter().map(of).collect()
+}
+
 /// Per policy, the families in which a rule leads to it.
 fn used_policies(config: &Config) -> Vec<Vec<Family>> {
     let mut used: BTreeMap<&str, BTreeSet<Family>> = BTreeMap::new();
@@ -638,14 +689,8 @@ fn used_policies(config: &Config) -> Vec<Vec<Family>> {
     config.policies.iter().map(|p| of(&p.name)).collect()
 }
 
-/// The state an earlier process left for this path; used once, and only by a path that can carry.
-fn take_resume(
-    left: &mut Vec<RememberedPath>,
-    name: &str,
-    family: Family,
-    ready: bool,
-) -> Option<(State, u32)> {
+/// What an earlier process left for this path; used once.
+fn take_resume(left: &mut Vec<RememberedPath>, name: &str, family: Family) -> Option<RememberedPath> {
     let at = left.iter().position(|r| r.interface == name && r.family == family)?;
-    let found = left.swap_remove(at);
-    ready.then_some((found.state, found.score))
+    Some(left.swap_remove(at))
 }

@@ -18,10 +18,10 @@ mod tracker;
 pub use classify::{Decision, Packet, classify};
 pub use desired::*;
 pub use engine::{
-    Core, Effect, Event, Memory, Output, PathStatus, Platform, RememberedPath, Switch, Transition,
+    Core, Effect, Event, Memory, Output, PathStatus, Placement, Platform, RememberedPath, Switch, Transition,
 };
 pub use ids::Ids;
-pub use marks::Marks;
+pub use marks::{Marks, Remark};
 pub use net::{Address, DefaultRoute, Link, NetView};
 pub use probe::{PathKey, ProbeReport, ProbeRequest};
 pub use reason::{Hold, Reason};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mwan_config::{Family, InitialState, Interface};
 
 use crate::reason::{Hold, Reason};
-use crate::{NetView, NextHop, PathKey, State, Time, Tracker};
+use crate::{NetView, NextHop, PathKey, RememberedPath, State, Time, Tracker};
 
 /// Losses within this time count as flapping.
 const FLAP_WINDOW: Duration = Duration::from_secs(600);
@@ -66,11 +66,12 @@ impl Path {
         }
     }
 
-    /// State before and after, if anything that decisions depend on changed since the last call.
-    pub(crate) fn take_change(&mut self) -> Option<(State, State)> {
+    /// State before and after, and whether the next hop is another, if anything that decisions depend on changed since
+    /// the last call.
+    pub(crate) fn take_change(&mut self) -> Option<(State, State, bool)> {
         let present = (self.tracker.state(), self.hold.is_some(), self.ready.as_ref().map(|r| r.next_hop));
         let told = std::mem::replace(&mut self.told, present);
-        (told != present).then_some((told.0, present.0))
+        (told != present).then_some((told.0, present.0, told.2 != present.2))
     }
 
     /// Whether time alone has something for it to do.
@@ -100,15 +101,15 @@ impl Path {
     }
 
     /// Takes note of what the device offers now. A device that becomes ready starts the tracker over;
-    /// `resume` is the state an earlier process left.
+    /// `resume` is what an earlier process left.
     pub(crate) fn set_ready(
         &mut self,
         interface: &Interface,
         ready: Result<Ready, Reason>,
-        resume: Option<(State, u32)>,
+        resume: Option<&RememberedPath>,
         now: Time,
     ) {
-        let was_usable = self.usable();
+        let was_usable = resume.map_or(self.usable(), |left| left.state.usable());
         let same_device = |ready: &Ready| self.ready.as_ref().is_some_and(|r| r.device == ready.device);
         match ready {
             Ok(ready) if same_device(&ready) => {
@@ -130,6 +131,21 @@ impl Path {
             }
         }
         self.note_usability(was_usable, now);
+        // It did not come back, it has been there all the time: the hold is what it was.
+        if let Some(resume) = resume.filter(|_| was_usable && self.usable()) {
+            self.hold = resume.hold.filter(|hold| hold.until > now && hold.until <= now + hold.length);
+        }
+    }
+
+    /// Losses that an earlier process saw.
+    pub(crate) fn remember(&mut self, losses: &[(Time, u32)], now: Time) {
+        let known = losses.iter().copied().filter(|(at, _)| *at <= now);
+        self.losses = known.take(LOSSES_KEPT).collect();
+    }
+
+    /// Losses that count, or did lately.
+    pub(crate) fn losses(&self) -> &[(Time, u32)] {
+        &self.losses
     }
 
     /// The device is ready, or another one than before is.
@@ -137,18 +153,18 @@ impl Path {
         &mut self,
         interface: &Interface,
         targets: Vec<IpAddr>,
-        resume: Option<(State, u32)>,
+        resume: Option<&RememberedPath>,
         now: Time,
     ) {
         let settings = &interface.tracking;
         let rounds = self.tracker.rounds();
         let tracked = !targets.is_empty();
         let seen = self.reason != Reason::NotSeen;
-        let (tracker, reason) = match resume.filter(|(state, _)| *state != State::Disabled && tracked) {
+        let (tracker, reason) = match resume.filter(|left| left.state != State::Disabled && tracked) {
             None if seen && tracked && interface.initial_state == InitialState::Online => {
                 (Tracker::returning(settings, targets, now), Reason::Returning)
             }
-            Some((state, score)) => (Tracker::resume(settings, state, score, targets, now), Reason::Resumed),
+            Some(left) => (Tracker::resume(settings, left.state, left.score, targets, now), Reason::Resumed),
             None => {
                 let reason = match interface.initial_state {
                     _ if !tracked => Reason::NotTracked,

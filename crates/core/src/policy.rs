@@ -16,12 +16,13 @@ pub(crate) struct Candidate {
 
 /// The usable members with the lowest metric; members held back as flapping only if no other is usable.
 ///
-/// `candidate` answers for an interface; `None` if it is disabled or does not have the family.
-pub(crate) fn carrier(policy: &Policy, candidate: &dyn Fn(&str) -> Option<Candidate>) -> Carrier {
+/// `candidate` answers for the interface of a member, by its place; `None` if it is disabled or does not have the family.
+pub(crate) fn carrier(policy: &Policy, candidate: impl Fn(usize) -> Option<Candidate>) -> Carrier {
     let usable: Vec<(&Member, Candidate)> = policy
         .members
         .iter()
-        .filter_map(|m| candidate(&m.interface).map(|c| (m, c)))
+        .enumerate()
+        .filter_map(|(at, m)| candidate(at).map(|c| (m, c)))
         .filter(|(_, c)| c.usable)
         .collect();
     let any_preferred = usable.iter().any(|(_, c)| c.preferred);
@@ -98,7 +99,7 @@ mod tests {
             .filter(|m| best.is_some() && class(m) == best)
             .map(|m| id(&m.interface))
             .collect();
-        match carrier(policy, &candidate) {
+        match carrier(policy, |at| candidate(&policy.members[at].interface)) {
             Carrier::Members(shares) => {
                 assert_eq!(shares.iter().map(|s| s.id).collect::<Vec<_>>(), wanted, "{policy:?}");
                 assert!(shares.iter().all(|s| s.weight == s.id), "weights");

@@ -2,7 +2,8 @@
 //!
 //! The score is mwan3's, step by step (`mwan3track`; docs/compat.md). What differs is time: all targets are
 //! probed at once, a round ends as soon as its outcome is certain, and rounds start `interval` after each
-//! other instead of `interval` after the end of the last.
+//! other instead of `interval` after the end of the last. While all is well, targets beyond those that `reliability`
+//! asks for take turns ([`Tracker::turns`]).
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,6 +11,15 @@ use std::time::Duration;
 use mwan_config::{InitialState, Tracking};
 
 use crate::Time;
+
+/// Most turns that the targets of a healthy path take: each is a wake-up of its own, and two already halve the time
+/// until a fault is met by a probe.
+const TURNS_MAX: u32 = 2;
+/// An answer is not missed before this, whatever round trips were lately: a busy router wakes up late.
+const GRACE_MIN: Duration = Duration::from_millis(20);
+/// An answer is missed after so many of the longest of the last round trips. A longer one is no loss: it costs the
+/// probes of one whole round.
+const GRACE_ROUND_TRIPS: u32 = 3;
 
 /// What a path is called in status and hooks; mwan3's words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,7 +88,11 @@ struct Round {
     number: u64,
     started: Time,
     deadline: Time,
-    /// Per target: replies, and probes known to have failed.
+    /// Which targets are asked: all of them, or those whose turn it is.
+    asked: Vec<usize>,
+    /// Only some are. It can prove the path, but never speaks against it.
+    turn: bool,
+    /// Per target asked: replies, and probes known to have failed.
     results: Vec<(u32, u32)>,
     decided: bool,
 }
@@ -105,6 +119,8 @@ pub struct Tracker {
     next_round: Option<Time>,
     /// Bad rounds that still count for nothing, because the device has only just come back.
     patience: u32,
+    /// A turn was not answered: the next round asks everybody.
+    suspect: bool,
 }
 
 /// What the core does to start a round.
@@ -191,6 +207,7 @@ impl Tracker {
             round: None,
             next_round,
             patience: 0,
+            suspect: false,
         }
     }
 
@@ -242,19 +259,73 @@ impl Tracker {
         }
         self.next_round = None;
         self.rounds += 1;
+        self.note_silent_targets();
         // All probes of a round leave within its timeout, so that `count` does not delay a verdict.
         let spacing = (settings.timeout / settings.count).min(Duration::from_secs(1));
-        for target in &mut self.targets {
-            target.sent += u64::from(settings.count);
+        let turns = self.turns(settings);
+        let asked = self.whose_turn(turns);
+        for target in &asked {
+            self.targets[*target].sent += u64::from(settings.count);
         }
+        let patience = if turns > 1 { self.grace().min(settings.timeout) } else { settings.timeout };
+        let targets = asked.iter().map(|target| self.targets[*target].ip).collect();
         self.round = Some(Round {
             number: self.rounds,
             started: now,
-            deadline: now + settings.timeout,
-            results: vec![(0, 0); self.targets.len()],
+            deadline: now + patience,
+            results: vec![(0, 0); asked.len()],
+            asked,
+            turn: turns > 1,
             decided: false,
         });
-        Some(RoundPlan { round: self.rounds, targets: self.targets.iter().map(|t| t.ip).collect(), spacing })
+        Some(RoundPlan { round: self.rounds, targets, spacing })
+    }
+
+    /// A target that left a good round unanswered until the next one is down, whatever the others say.
+    fn note_silent_targets(&mut self) {
+        let Some(round) = self.round.as_ref().filter(|r| r.decided && !r.turn) else { return };
+        for (target, _) in round.asked.iter().zip(&round.results).filter(|(_, (replies, _))| *replies == 0) {
+            self.targets[*target].state = TargetState::Down;
+        }
+    }
+
+    /// How many turns the targets take within an interval; 1: all are asked at once.
+    ///
+    /// A silent fault is noticed when the next probe after it stays unanswered, on average half an interval later. If more
+    /// targets are configured than must answer, a round of a healthy path need not ask all of them: in turns, each with
+    /// as many as `reliability` wants, they are asked as often as before, and something is asked more often. A turn that
+    /// is answered is a good round. One that is not, within a few round trips, is no bad round, but the reason to ask
+    /// everybody at once: bad rounds are whole ones, with the whole timeout, `failure_interval` apart.
+    pub fn turns(&self, settings: &Tracking) -> u32 {
+        let healthy = self.state == State::Online && self.bad_rounds == 0 && !self.suspect;
+        // Otherwise the missing answer would be noticed no sooner than the next whole round's.
+        let worth_it = self.grace() * TURNS_MAX < settings.interval;
+        // The next turn would cut several probes of a target short.
+        if !healthy || !worth_it || settings.count > 1 {
+            return 1;
+        }
+        let up = self.targets.iter().filter(|t| t.state == TargetState::Up).count();
+        let possible = u32::try_from(up).unwrap_or(u32::MAX) / settings.reliability.max(1);
+        possible.clamp(1, TURNS_MAX)
+    }
+
+    /// The targets that a round asks. Those that answer are dealt out first, so that every turn has enough of them.
+    fn whose_turn(&self, turns: u32) -> Vec<usize> {
+        let up = |target: &usize| self.targets[*target].state == TargetState::Up;
+        let (mut asked, others): (Vec<usize>, Vec<usize>) = (0..self.targets.len()).partition(up);
+        asked.extend(others);
+        let turns = turns.max(1) as usize;
+        let turn = usize::try_from(self.rounds).unwrap_or(0) % turns;
+        let mut asked: Vec<usize> = asked.into_iter().skip(turn).step_by(turns).collect();
+        asked.sort_unstable();
+        asked
+    }
+
+    /// How long an answer may take before it is missed.
+    fn grace(&self) -> Duration {
+        let up = self.targets.iter().filter(|t| t.state == TargetState::Up);
+        let slowest = up.filter_map(|t| t.rtt).max().unwrap_or_default();
+        (slowest * GRACE_ROUND_TRIPS).max(GRACE_MIN)
     }
 
     /// A reply to a probe of `round`. Returns the outcome if this decided the round.
@@ -269,7 +340,7 @@ impl Tracker {
         let current = self.round.as_mut().filter(|r| r.number == round)?;
         let result = current.results.get_mut(target)?;
         result.0 += 1;
-        let target = &mut self.targets[target];
+        let target = &mut self.targets[current.asked[target]];
         target.received += 1;
         target.rtt = Some(rtt);
         target.state = TargetState::Up;
@@ -293,7 +364,7 @@ impl Tracker {
     ) -> Option<Outcome> {
         let current = self.round.as_mut().filter(|r| r.number == round && !r.decided)?;
         current.results.get_mut(target)?.1 += 1;
-        self.targets[target].error = Some(error);
+        self.targets[current.asked[target]].error = Some(error);
         let possible = current
             .results
             .iter()
@@ -314,9 +385,14 @@ impl Tracker {
     fn expire(&mut self, settings: &Tracking, now: Time) -> Option<Outcome> {
         let round = self.round.as_mut()?;
         round.decided = true;
-        for (target, (replies, _)) in self.targets.iter_mut().zip(&round.results) {
+        if round.turn {
+            self.suspect = true;
+            self.next_round = Some(now);
+            return None;
+        }
+        for (target, (replies, _)) in round.asked.iter().zip(&round.results) {
             if *replies == 0 {
-                target.state = TargetState::Down;
+                self.targets[*target].state = TargetState::Down;
                 self.lost += 1;
             }
         }
@@ -333,6 +409,7 @@ impl Tracker {
                 s.failure_interval
             }
             Outcome::Good => {
+                self.suspect = false;
                 self.patience = 0;
                 self.lost = 0;
                 self.bad_rounds = 0;
@@ -344,7 +421,7 @@ impl Tracker {
                     let proven = self.score == s.up;
                     self.score = top;
                     self.state = State::Online;
-                    if proven { s.recovery_interval } else { s.interval }
+                    if proven { s.recovery_interval } else { s.interval / self.turns(s) }
                 }
             }
             Outcome::Bad => {
@@ -390,10 +467,15 @@ impl Tracker {
     }
 }
 
-/// The longest time between the first lost packet and the verdict "offline", by these settings.
-pub fn worst_case_detection(s: &Tracking) -> Duration {
+/// The longest time between the first lost packet and the verdict "offline": until a probe is sent that stays
+/// unanswered, and `down` bad rounds from there. It is that of whole rounds unless `tracker` has its targets take turns.
+pub fn worst_case_detection(s: &Tracking, tracker: &Tracker) -> Duration {
     let step = s.failure_interval.max(s.timeout);
-    s.interval.max(s.timeout) + step * s.down.saturating_sub(1) + s.timeout
+    let noticed = match tracker.turns(s) {
+        1 => s.interval.max(s.timeout),
+        turns => s.interval / turns + tracker.grace().min(s.timeout),
+    };
+    noticed + step * s.down.saturating_sub(1) + s.timeout
 }
 
 #[cfg(test)]

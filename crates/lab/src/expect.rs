@@ -78,7 +78,7 @@ impl Lab {
     fn counted(
         &self,
         flow: &str,
-        pick: impl Fn(crate::flows::Totals) -> (u64, &'static str),
+        pick: impl Fn(crate::flows::Counts) -> (u64, &'static str),
         max: u64,
     ) -> Outcome {
         let flow = self.flow(flow)?;

@@ -1,4 +1,4 @@
-//! Connection tracking entries: deleted, listed and counted by mark, in the kernel.
+//! Connection tracking entries: deleted, listed, counted and marked, in the kernel.
 //!
 //! Encoded with our own writer: a request is a handful of attributes, and `netlink-bindings` has no delete by mark.
 
@@ -23,9 +23,6 @@ pub enum ConntrackError {
         /// Why.
         source: RequestError,
     },
-    /// More entries than the caller is prepared to hold.
-    #[error("more than {0} connection entries match")]
-    TooMany(usize),
 }
 
 /// A connection entry.
@@ -55,7 +52,7 @@ pub struct Flow {
     pub status: u32,
     /// Conntrack zone.
     pub zone: u16,
-    /// The original direction's tuple as the kernel spelled it, for [`Conntrack::delete_flow`].
+    /// The original direction's tuple as the kernel spelled it, for [`Flow::request`].
     tuple: Vec<u8>,
 }
 
@@ -81,9 +78,6 @@ const CTA_PROTO_NUMBER: u16 = 1;
 const CTA_PROTO_SOURCE_PORT: u16 = 2;
 const CTA_PROTO_DESTINATION_PORT: u16 = 3;
 const CTA_STATS_ENTRIES: u16 = 1;
-
-/// A flow list longer than this is refused: 200 bytes each, on a router.
-pub const FLOWS_MAX: usize = 200_000;
 
 /// A socket to connection tracking.
 #[derive(Debug)]
@@ -139,26 +133,24 @@ impl Conntrack {
         self.socket.request(request).map_err(wrap("delete"))
     }
 
-    /// The entries of a family whose mark is `mark` under `mask`; the kernel filters. The list is not of one
-    /// moment: entries come and go while it is made.
-    pub fn dump_by_mark(
+    /// Hands the entries of a family whose mark is `mark` under `mask` to `each` while they are listed; the kernel
+    /// filters. The list is not of one moment: entries come and go while it is made, and one may be seen twice.
+    pub fn walk(
         &mut self,
         family: Family,
         mark: u32,
         mask: u32,
-    ) -> Result<Vec<Flow>, ConntrackError> {
-        let mut excess = false;
+        each: &mut dyn FnMut(Flow),
+    ) -> Result<(), ConntrackError> {
         let request = || by_mark(GET, family, mark, mask);
-        let flows = self.dump(request, Vec::new, |flows, m| match parse_flow(m) {
-            Some(flow) if (flow.mark ^ mark) & mask == 0 => {
-                excess |= flows.len() >= FLOWS_MAX;
-                if !excess {
-                    flows.push(flow);
-                }
-            }
-            _ => {}
-        })?;
-        if excess { Err(ConntrackError::TooMany(FLOWS_MAX)) } else { Ok(flows) }
+        self.dump(
+            request,
+            || (),
+            |(), m| match parse_flow(m) {
+                Some(flow) if (flow.mark ^ mark) & mask == 0 => each(flow),
+                _ => {}
+            },
+        )
     }
 
     /// Number of entries of a family whose mark is `mark` under `mask`.
@@ -176,25 +168,53 @@ impl Conntrack {
         self.socket.dump(request, start, each).map_err(wrap("list"))
     }
 
-    /// Deletes one entry, if it is still the same one. Returns whether it was there.
-    pub fn delete_flow(&mut self, flow: &Flow) -> Result<bool, ConntrackError> {
-        let mut request = Writer::message(DELETE, 0, &header(Some(flow.family)));
+    /// Deletes entries that are still the same ones, all by one system call. Returns how many were there.
+    pub fn delete_flows(&mut self, flows: &[Flow]) -> Result<usize, ConntrackError> {
+        let request = |flow: &Flow| {
+            let mut request = flow.request(DELETE);
+            request.put_be32(CTA_ID, flow.id);
+            request
+        };
+        self.change("delete", flows.iter().map(request).collect())
+    }
+
+    /// Gives entries other marks, in the bits of `mask` only, all by one system call. Returns how many were there.
+    pub fn mark_flows(&mut self, flows: &[(Flow, u32)], mask: u32) -> Result<usize, ConntrackError> {
+        let request = |(flow, mark): &(Flow, u32)| {
+            let mut request = flow.request(NEW);
+            // ctnetlink_change_mark: `(ct->mark & ~mask) ^ mark`.
+            request.put_be32(CTA_MARK, mark & mask);
+            request.put_be32(CTA_MARK_MASK, mask);
+            request
+        };
+        self.change("mark", flows.iter().map(request).collect())
+    }
+
+    fn change(&mut self, op: &'static str, requests: Vec<Writer>) -> Result<usize, ConntrackError> {
+        let count = requests.len();
+        let refused = self.socket.batch(requests).map_err(wrap(op))?;
+        match refused.iter().find(|(_, error)| error.errno != libc::ENOENT) {
+            Some((_, error)) => Err(wrap(op)(error.clone().into())),
+            None => Ok(count - refused.len()),
+        }
+    }
+}
+
+impl Flow {
+    /// A request about this entry: its tuple as the kernel spelled it, and its zone.
+    fn request(&self, kind: u16) -> Writer {
+        let mut request = Writer::message(kind, 0, &header(Some(self.family)));
         let start = request.open(CTA_TUPLE_ORIG);
-        for (kind, value) in Attributes(&flow.tuple) {
+        for (kind, value) in Attributes(&self.tuple) {
             // CTA_TUPLE_IP, CTA_TUPLE_PROTO and what else is in it are nested, except the zone.
             let nested = if kind <= CTA_TUPLE_PROTO { 1 << 15 } else { 0 };
             request.put(kind | nested, value);
         }
         request.close(start);
-        request.put_be32(CTA_ID, flow.id);
-        if flow.zone != 0 {
-            request.put(CTA_ZONE, &flow.zone.to_be_bytes());
+        if self.zone != 0 {
+            request.put(CTA_ZONE, &self.zone.to_be_bytes());
         }
-        match self.socket.request(request) {
-            Ok(()) => Ok(true),
-            Err(e) if e.errno() == Some(libc::ENOENT) => Ok(false),
-            Err(e) => Err(wrap("delete")(e)),
-        }
+        request
     }
 }
 

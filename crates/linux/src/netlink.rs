@@ -454,6 +454,37 @@ impl Socket {
         Err(RequestError::Inconsistent)
     }
 
+    /// Sends many requests in one system call and waits until the last is done. Returns what was refused, with its
+    /// place among the requests; the others are done (netlink_rcv_skb goes on behind an error, and tells of it unasked).
+    pub fn batch(&mut self, requests: Vec<Writer>) -> Result<Vec<(usize, KernelError)>, RequestError> {
+        let count = u32::try_from(requests.len()).map_err(|_| RequestError::TooLarge)?;
+        let Some(last) = count.checked_sub(1) else { return Ok(Vec::new()) };
+        let (first, mut all) = (self.sequences(count), Vec::new());
+        for (place, request) in (0..).zip(requests) {
+            let mut bytes = request.finish()?;
+            let flags = if place == last { libc::NLM_F_ACK } else { 0 };
+            stamp(&mut bytes, flags, first.wrapping_add(place));
+            all.append(&mut bytes);
+        }
+        self.send(&all)?;
+        let mut refused = Vec::new();
+        loop {
+            let messages = match self.receive() {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(RequestError::NoAnswer),
+                result => result?,
+            };
+            for message in messages.filter(|m| i32::from(m.kind) == libc::NLMSG_ERROR) {
+                let place = message.sequence.wrapping_sub(first);
+                if place <= last {
+                    refused.extend(error_of(&message).map(|error| (place as usize, error)));
+                }
+                if place == last {
+                    return Ok(refused);
+                }
+            }
+        }
+    }
+
     fn exchange(
         &mut self,
         request: Writer,
@@ -462,9 +493,7 @@ impl Socket {
     ) -> Result<Dump, RequestError> {
         let sequence = self.sequences(1);
         let mut bytes = request.finish()?;
-        let asked = u16_ne(&bytes[6..8]).unwrap_or(0) | (flags | libc::NLM_F_REQUEST) as u16;
-        bytes[6..8].copy_from_slice(&asked.to_ne_bytes());
-        bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
+        stamp(&mut bytes, flags, sequence);
         self.send(&bytes)?;
         let mut seen = Dump::Consistent;
         loop {
@@ -494,6 +523,13 @@ impl Socket {
             }
         }
     }
+}
+
+/// Completes the header of a request.
+fn stamp(request: &mut [u8], flags: i32, sequence: u32) {
+    let asked = u16_ne(&request[6..8]).unwrap_or(0) | (flags | libc::NLM_F_REQUEST) as u16;
+    request[6..8].copy_from_slice(&asked.to_ne_bytes());
+    request[8..12].copy_from_slice(&sequence.to_ne_bytes());
 }
 
 /// A dump that fails half-way says so in `NLMSG_DONE`: the errno, then the TLVs (netlink_dump_done).

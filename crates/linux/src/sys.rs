@@ -356,49 +356,54 @@ fn install_filter(program: &[libc::sock_filter]) -> io::Result<RawFd> {
 /// Room for one descriptor in a control message, aligned as `cmsghdr` must be.
 type DescriptorRoom = [u64; 4];
 
-/// Runs after fork: system calls only.
-fn send_descriptor(to: RawFd, descriptor: RawFd) -> io::Result<()> {
+/// Calls `with` with a message of one byte and the first control message in room for one descriptor. Runs after fork:
+/// system calls only.
+fn descriptor_message<T>(
+    room: usize,
+    with: impl FnOnce(&mut libc::msghdr) -> io::Result<T>,
+) -> io::Result<T> {
     let mut byte = [0u8];
     let mut control: DescriptorRoom = [0; 4];
-    // SAFETY: the header points to live variables; the control buffer is larger than CMSG_SPACE of one int.
-    unsafe {
-        let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
-        let mut header: libc::msghdr = mem::zeroed();
-        header.msg_iov = &mut part;
-        header.msg_iovlen = 1;
-        header.msg_control = control.as_mut_ptr().cast();
-        header.msg_controllen = libc::CMSG_SPACE(mem::size_of::<RawFd>() as u32) as _;
-        let item = libc::CMSG_FIRSTHDR(&header);
+    let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
+    // SAFETY: all zeroes is a valid header: no name, no parts, no control message.
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_iov = &mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = room.min(mem::size_of::<DescriptorRoom>()) as _;
+    with(&mut header)
+}
+
+/// Runs after fork: system calls only.
+fn send_descriptor(to: RawFd, descriptor: RawFd) -> io::Result<()> {
+    let size = mem::size_of::<RawFd>() as u32;
+    // SAFETY: plain arithmetic; the room for a descriptor is larger than this.
+    let room = unsafe { libc::CMSG_SPACE(size) } as usize;
+    // SAFETY: the header points to live variables and its control buffer holds one descriptor.
+    descriptor_message(room, |header| unsafe {
+        let item = libc::CMSG_FIRSTHDR(header);
         if item.is_null() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         (*item).cmsg_level = libc::SOL_SOCKET;
         (*item).cmsg_type = libc::SCM_RIGHTS;
-        (*item).cmsg_len = libc::CMSG_LEN(mem::size_of::<RawFd>() as u32) as _;
+        (*item).cmsg_len = libc::CMSG_LEN(size) as _;
         ptr::write_unaligned(libc::CMSG_DATA(item).cast(), descriptor);
-        check_size(libc::sendmsg(to, &header, 0)).map(drop)
-    }
+        check_size(libc::sendmsg(to, header, 0)).map(drop)
+    })
 }
 
 /// The descriptor that [`send_descriptor`] sent.
 pub(crate) fn receive_descriptor(from: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let mut byte = [0u8];
-    let mut control: DescriptorRoom = [0; 4];
     // SAFETY: as above; a received descriptor is ours.
-    unsafe {
-        let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
-        let mut header: libc::msghdr = mem::zeroed();
-        header.msg_iov = &mut part;
-        header.msg_iovlen = 1;
-        header.msg_control = control.as_mut_ptr().cast();
-        header.msg_controllen = mem::size_of::<DescriptorRoom>() as _;
-        check_size(libc::recvmsg(from.as_raw_fd(), &mut header, libc::MSG_CMSG_CLOEXEC))?;
-        let item = libc::CMSG_FIRSTHDR(&header);
+    descriptor_message(mem::size_of::<DescriptorRoom>(), |header| unsafe {
+        check_size(libc::recvmsg(from.as_raw_fd(), header, libc::MSG_CMSG_CLOEXEC))?;
+        let item = libc::CMSG_FIRSTHDR(header);
         if item.is_null() || (*item).cmsg_type != libc::SCM_RIGHTS {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(OwnedFd::from_raw_fd(ptr::read_unaligned(libc::CMSG_DATA(item).cast())))
-    }
+    })
 }
 
 /// A system call that waits for our answer.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use common::{feed, in_namespace, sh};
 use mwan_config::Family;
-use mwan_linux::conntrack::Conntrack;
+use mwan_linux::conntrack::{Conntrack, Flow};
 
 /// `count` entries of each family with a mark.
 fn fill(mark: u32, count: u32, first: u32) {
@@ -18,6 +18,12 @@ fn fill(mark: u32, count: u32, first: u32) {
         )
     };
     feed("conntrack -R - >/dev/null 2>&1", &(first..first + count).map(line).collect::<String>());
+}
+
+fn list(conntrack: &mut Conntrack, family: Family, mark: u32, mask: u32) -> Vec<Flow> {
+    let mut flows = vec![];
+    conntrack.walk(family, mark, mask, &mut |flow| flows.push(flow)).expect("list");
+    flows
 }
 
 #[test]
@@ -46,8 +52,8 @@ fn only_the_marked_family_is_deleted() {
 }
 
 #[test]
-fn flows_are_listed_and_deleted_one_by_one() {
-    in_namespace("flows_are_listed_and_deleted_one_by_one", || {
+fn flows_are_listed_and_deleted_by_tuple() {
+    in_namespace("flows_are_listed_and_deleted_by_tuple", || {
         let mut conntrack = Conntrack::open().expect("socket");
         fill(0x100, 3, 0);
         sh(
@@ -56,20 +62,20 @@ fn flows_are_listed_and_deleted_one_by_one() {
         sh(
             "conntrack -I -p icmp -s 10.9.0.2 -d 198.51.100.1 --icmp-type 8 --icmp-code 0 --icmp-id 5 -t 60 -m 0x300 -w 9 2>/dev/null",
         );
-        let flows = conntrack.dump_by_mark(Family::V4, 0x300, 0x3f00).expect("list");
+        let flows = list(&mut conntrack, Family::V4, 0x300, 0x3f00);
         assert_eq!(flows.len(), 2);
         let flow = flows.iter().find(|f| f.protocol == 17).expect("udp");
         assert_eq!((flow.source_port, flow.destination_port, flow.mark), (7, 8, 0x300));
         assert_eq!(flow.source.to_string(), "10.9.0.1");
         assert_eq!(flow.reply_destination.to_string(), "203.0.113.1");
         assert_eq!(flows.iter().map(|f| f.zone).max(), Some(9));
-        for flow in &flows {
-            assert!(conntrack.delete_flow(flow).expect("delete"));
-            assert!(!conntrack.delete_flow(flow).expect("gone"));
-        }
-        let six = conntrack.dump_by_mark(Family::V6, 0x100, u32::MAX).expect("list");
+        let twice = [flows[0].clone(), flows[1].clone(), flows[0].clone()];
+        assert_eq!(conntrack.delete_flows(&twice).expect("delete"), 2, "the third is gone by then");
+        assert_eq!(conntrack.delete_flows(&flows).expect("gone"), 0);
+        assert_eq!(conntrack.delete_flows(&[]).expect("none"), 0);
+        let six = list(&mut conntrack, Family::V6, 0x100, u32::MAX);
         assert_eq!(six.len(), 3);
-        assert!(conntrack.delete_flow(&six[0]).expect("delete"));
+        assert_eq!(conntrack.delete_flows(&six[..1]).expect("delete"), 1);
         assert_eq!(conntrack.total().expect("total"), 5);
     });
 }
@@ -81,11 +87,41 @@ fn many_entries_are_quick() {
         fill(0x100, 5000, 0);
         fill(0x200, 5000, 6000);
         let start = Instant::now();
-        assert_eq!(conntrack.dump_by_mark(Family::V4, 0x100, 0x3f00).expect("list").len(), 5000);
+        assert_eq!(list(&mut conntrack, Family::V4, 0x100, 0x3f00).len(), 5000);
         let listed = start.elapsed();
         let start = Instant::now();
         conntrack.delete_by_mark(Family::V6, 0x100, 0x3f00).expect("delete");
         println!("of 20,000: 5,000 listed in {listed:?}, 5,000 deleted in {:?}", start.elapsed());
         assert_eq!(conntrack.total().expect("total"), 15_000);
+        let flows = list(&mut conntrack, Family::V4, 0x100, 0x3f00);
+        let start = Instant::now();
+        let deleted: usize = flows.chunks(64).map(|some| conntrack.delete_flows(some).expect("delete")).sum();
+        println!("5,000 deleted one by one, 64 at a time, in {:?}", start.elapsed());
+        assert_eq!((deleted, conntrack.total().expect("total")), (5000, 10_000));
+    });
+}
+
+/// I3: bits outside the mask survive, and so does everything else of the entry.
+#[test]
+fn flows_are_marked_within_the_mask() {
+    in_namespace("flows_are_marked_within_the_mask", || {
+        let mut conntrack = Conntrack::open().expect("socket");
+        fill(0x1_0100, 3, 0);
+        for family in Family::ALL {
+            let before = list(&mut conntrack, family, 0x100, 0x3f00);
+            let wanted: Vec<(Flow, u32)> = before.iter().cloned().map(|f| (f, 0xfffd_c0ff)).collect();
+            assert_eq!(conntrack.mark_flows(&wanted, 0xf_c000).expect("mark"), 3);
+            let after = list(&mut conntrack, family, 0x100, 0x3f00);
+            let mut expected = before.clone();
+            expected.iter_mut().for_each(|flow| flow.mark = 0xd_c100);
+            assert_eq!(after, expected);
+            conntrack.delete_flows(&after[..1]).expect("delete");
+            assert_eq!(
+                conntrack.mark_flows(&wanted, 0xf_c000).expect("mark"),
+                2,
+                "what is gone is not made anew"
+            );
+        }
+        assert_eq!(conntrack.total().expect("total"), 4);
     });
 }

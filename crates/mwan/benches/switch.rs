@@ -25,7 +25,7 @@ fn main() {
         let status = Command::new("unshare").args(["-n"]).arg(me).env(INSIDE, "1").status().unwrap();
         std::process::exit(status.code().unwrap_or(1));
     }
-    for (interfaces, rules) in [(2, 300), (30, 300), (30, 3000)] {
+    for (interfaces, rules) in [(2, 300), (30, 300), (60, 300), (30, 3000)] {
         switch(interfaces, rules);
     }
 }

@@ -6,7 +6,6 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod damage;
-mod flapping;
 mod kernel;
 mod reference;
 mod rng;

@@ -27,6 +27,8 @@ impl S {
 #[derive(Clone, Debug)]
 struct Round {
     number: u64,
+    /// Only some targets are asked. That proves the path as well as asking all, and never speaks against it.
+    turn: bool,
     deadline: Time,
     answers: Vec<u32>,
     failures: Vec<u32>,
@@ -58,8 +60,8 @@ pub(crate) struct Reference {
     refused: BTreeMap<Key, Time>,
     /// Number of the last round per path, through removal and return.
     numbers: BTreeMap<Key, u64>,
-    /// States an earlier process left.
-    memory: BTreeMap<Key, (S, u32)>,
+    /// Paths as an earlier process left them.
+    memory: BTreeMap<Key, RefPath>,
 }
 
 impl Reference {
@@ -81,7 +83,7 @@ impl Reference {
     pub(crate) fn restart(&mut self) {
         let mut memory = std::mem::take(&mut self.memory);
         if self.view.is_some() {
-            memory.extend(self.paths.iter().map(|(k, p)| (k.clone(), (p.state, p.score))));
+            memory.extend(self.paths.iter().map(|(k, p)| (k.clone(), p.clone())));
         }
         let taken_down = std::mem::take(&mut self.taken_down);
         *self = Reference { taken_down, memory, ..Reference::new(self.config.clone()) };
@@ -182,18 +184,30 @@ impl Reference {
         for effect in effects {
             let Effect::Probe(request) = effect else { continue };
             let key = (names[&request.path.id].clone(), request.path.family);
-            let timeout = self.tracking(&key).timeout;
+            let tracking = self.tracking(&key);
             let last = self.numbers.insert(key.clone(), request.round);
             assert!(last < Some(request.round), "round {} of {key:?} comes again", request.round);
             let p = self.paths.get_mut(&key).expect("probes of a path that is not there");
-            assert!(p.round.is_none(), "a round begins while another one is not over: {key:?}");
-            assert_eq!(request.targets, p.targets, "targets of {key:?}");
+            let missed = p.round.take();
+            assert!(
+                missed.as_ref().is_none_or(|r| r.turn),
+                "a round begins while another one is not over: {key:?}"
+            );
+            let turn = request.targets != p.targets;
+            if turn {
+                assert!(missed.is_none(), "a missed turn is made up for by asking everybody: {key:?}");
+                let top = self.config.interface(&key.0).map(|i| i.tracking.down + i.tracking.up);
+                assert!(p.state == S::Online && Some(p.score) == top, "{key:?} has some targets asked only");
+                assert!(request.targets.iter().all(|t| p.targets.contains(t)), "targets of {key:?}");
+                assert!(request.targets.len() >= tracking.reliability as usize, "enough targets of {key:?}");
+            }
             assert_eq!(Some(&request.device), p.device.as_ref(), "device of {key:?}");
             p.round = Some(Round {
                 number: request.round,
-                deadline: now + timeout,
-                answers: vec![0; p.targets.len()],
-                failures: vec![0; p.targets.len()],
+                turn,
+                deadline: if turn { Time(u64::MAX) } else { now + tracking.timeout },
+                answers: vec![0; request.targets.len()],
+                failures: vec![0; request.targets.len()],
             });
             p.last_round = now;
         }
@@ -225,7 +239,7 @@ impl Reference {
         if answered >= t.reliability as usize && !failed {
             p.round = None;
             self.good(&key, now);
-        } else if failed && r.answers.len() - hopeless < t.reliability as usize {
+        } else if failed && !r.turn && r.answers.len() - hopeless < t.reliability as usize {
             self.bad(&key, now);
         }
     }
@@ -279,7 +293,11 @@ impl Reference {
                 let offer = if down || refused { None } else { offer(&view, &i, &device, family) };
                 let remembered = self.memory.remove(&key);
                 let p = self.paths.get_mut(&key).expect("configured");
-                let was = p.state.usable();
+                // What an earlier process left goes on, losses included.
+                let was = remembered.as_ref().map_or(p.state, |left| left.state).usable();
+                if let Some(left) = &remembered {
+                    p.losses.clone_from(&left.losses);
+                }
                 let same = p.device.as_ref() == Some(&device);
                 match offer {
                     None => {
@@ -297,7 +315,7 @@ impl Reference {
                         if !same {
                             p.round = None;
                             p.last_round = now;
-                            start(p, &i, &targets, remembered);
+                            start(p, &i, &targets, remembered.as_ref().map(|left| (left.state, left.score)));
                         } else if targets != p.targets {
                             p.round = None;
                             p.last_round = now;
@@ -322,6 +340,9 @@ impl Reference {
                     (false, false) => 2,
                 };
                 changed(p, was, weight, now);
+                if let Some(left) = remembered.filter(|_| was && p.state.usable()) {
+                    p.held_until = left.held_until.filter(|until| *until > now);
+                }
             }
         }
         self.memory.clear();

@@ -2,6 +2,7 @@
 //! without somewhere better to go, never because of an event of another path (I11).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mwan_config::{Failback, Family};
@@ -11,7 +12,7 @@ use crate::classify::{Packet, possible};
 use crate::path::Path;
 use crate::policy::carries;
 use crate::reason::Reason;
-use crate::{Carrier, Desired, PathKey, Time};
+use crate::{Carrier, Desired, NetView, PathKey, Time};
 
 /// Time between the two passes of deleting flows.
 const SECOND_PASS: Duration = Duration::from_secs(1);
@@ -199,19 +200,38 @@ impl Core {
         }
     }
 
+    /// What decides where flows belong now. It is a value of its own, so that a long list of them can be gone through
+    /// while the core goes on.
+    pub fn placement(&self) -> Option<Placement> {
+        Some(Placement { desired: self.desired.clone()?, net: self.net.clone() })
+    }
+
+    /// [`Placement::misplaced`], as of now.
+    pub fn misplaced(&self, path: PathKey, packet: &Packet) -> bool {
+        self.placement().is_some_and(|placement| placement.misplaced(path, packet))
+    }
+}
+
+/// Where flows belong by one desired state.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    desired: Arc<Desired>,
+    net: Option<Arc<NetView>>,
+}
+
+impl Placement {
     /// Whether a flow that is on `path` would take another way if it were new and that way is open: such a
     /// flow is moved on failback. `packet` is its first packet as conntrack remembers it; conntrack does not
     /// know the device it came in by nor what is in named sets, so a flow for which one of these might
     /// decide otherwise stays.
     pub fn misplaced(&self, path: PathKey, packet: &Packet) -> bool {
-        let Some(desired) = &self.desired else { return false };
         let addresses = self.net.iter().flat_map(|net| net.links.values()).flat_map(|l| &l.addresses);
         let mut own_addresses = addresses.map(|a| a.ip);
         if own_addresses.any(|ip| ip == packet.destination) {
             // It came in from outside.
             return false;
         }
-        possible(desired, packet).is_some_and(|carriers| {
+        possible(&self.desired, packet).is_some_and(|carriers| {
             carriers.iter().all(|c| matches!(c, Carrier::Members(to) if to.iter().all(|s| s.id != path.id)))
         })
     }

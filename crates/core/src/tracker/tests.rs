@@ -46,16 +46,35 @@ impl Player {
     fn round(&mut self, answers: usize) -> Duration {
         self.now = self.now.max(self.t.wake_at().expect("a round is due"));
         let started = self.now;
+        let answering = &ips(8)[..answers];
+        let mut whole = started;
+        while !self.try_round(answering) {
+            // A turn was missed: everybody is asked at once.
+            assert_eq!(self.t.wake_at(), Some(self.now));
+            whole = self.now;
+        }
+        self.t.wake_at().expect("a next round").since(whole)
+    }
+
+    /// One round in which these answer. Whether it came to an outcome.
+    fn try_round(&mut self, answering: &[IpAddr]) -> bool {
         let plan = self.t.start_round(&self.s, self.now).expect("a round starts");
-        for target in 0..answers {
+        for (target, ip) in plan.targets.iter().enumerate().filter(|(_, ip)| answering.contains(ip)) {
+            assert!(self.t.targets().iter().any(|t| t.ip == *ip));
             self.now = self.now + Duration::from_millis(20);
-            self.t.reply(&self.s, plan.round, target, Duration::from_millis(20), self.now);
+            let rtt = Duration::from_millis(20);
+            if self.t.reply(&self.s, plan.round, target, rtt, self.now).is_some() {
+                // The others answer too, a little later.
+                for late in target + 1..plan.targets.len() {
+                    if answering.contains(&plan.targets[late]) {
+                        self.t.reply(&self.s, plan.round, late, rtt, self.now);
+                    }
+                }
+                return true;
+            }
         }
-        if answers < self.s.reliability as usize {
-            self.now = self.t.wake_at().expect("a deadline");
-            assert_eq!(self.t.timeout(&self.s, self.now), Some(Outcome::Bad));
-        }
-        self.t.wake_at().expect("a next round").since(started)
+        self.now = self.t.wake_at().expect("a deadline");
+        self.t.timeout(&self.s, self.now).is_some()
     }
 }
 
@@ -110,8 +129,8 @@ fn keep_failure_interval_applies_while_offline() {
 fn detection_takes_the_same_time_for_any_number_of_targets() {
     for targets in [1, 4, 8] {
         let s = Tracking { failure_interval: Duration::from_secs(10), ..settings(5, 5) };
-        let bound = worst_case_detection(&s);
         let mut p = Player::new(s, InitialState::Online, targets);
+        let bound = worst_case_detection(&p.s, &p.t);
         let mut last_good = p.now;
         for _ in 0..3 {
             p.round(1);
@@ -171,6 +190,100 @@ fn a_returning_path_is_proven_by_one_answer_and_has_down_rounds_for_it() {
     assert_eq!((p.t.state(), p.t.is_returning(), p.t.bad_rounds()), (State::Offline, false, 4));
     p.round(1);
     assert_eq!((p.t.state(), p.t.score()), (State::Connecting, 1), "from here on as any other");
+}
+
+/// Interval and timeout 0.2 s, three bad rounds; `reliability` 1.
+fn fast() -> Tracking {
+    let s = Duration::from_millis(200);
+    Tracking { timeout: s, interval: s, failure_interval: s, recovery_interval: s, ..settings(3, 3) }
+}
+
+/// Milliseconds between two round starts, and who was asked.
+fn starts(p: &mut Player, rounds: usize, answering: &[IpAddr]) -> Vec<(u64, Vec<IpAddr>)> {
+    let mut starts = vec![];
+    for _ in 0..rounds {
+        let at = p.t.wake_at().expect("due");
+        starts.push((at.since(p.now).as_millis() as u64, {
+            p.now = at;
+            let mut probe = p.t.clone();
+            probe.start_round(&p.s, at).expect("due").targets
+        }));
+        p.try_round(answering);
+        p.now = at;
+    }
+    starts
+}
+
+#[test]
+fn targets_of_a_healthy_path_take_turns_and_each_is_asked_once_in_an_interval() {
+    let all = ips(4);
+    let mut p = Player::new(fast(), InitialState::Online, 4);
+    starts(&mut p, 3, &all);
+    let turns = starts(&mut p, 4, &all);
+    assert!(turns.iter().all(|(ms, asked)| *ms == 100 && asked.len() == 2), "{turns:?}");
+    assert_eq!(turns[0].1, turns[2].1);
+    let mut asked: Vec<IpAddr> = turns[0].1.iter().chain(&turns[1].1).copied().collect();
+    asked.sort();
+    assert_eq!(asked, all);
+    // One target less than twice as many as must answer, several probes per target, long round trips: no turns.
+    for (reliability, count, rtt) in [(3, 1, 1), (1, 2, 1), (1, 1, 40)] {
+        let s = Tracking { reliability, count, ..fast() };
+        let mut t = Tracker::start(&s, InitialState::Online, all.clone(), Time(0));
+        let round = t.start_round(&s, Time(0)).expect("due").round;
+        for target in 0..4 {
+            t.reply(&s, round, target, Duration::from_millis(rtt), Time::from_ms(1));
+        }
+        assert_eq!(t.turns(&s), 1, "reliability {reliability}, count {count}, {rtt} ms");
+        assert_eq!(t.turns(&fast()), if rtt == 40 { 1 } else { 2 });
+    }
+}
+
+/// Whenever it falls silent: three whole bad rounds, with their whole timeouts, 0.2 s apart, within the stated bound.
+#[test]
+fn a_silent_path_with_spare_targets_is_found_within_three_quarters_of_a_second() {
+    let (all, s) = (ips(4), fast());
+    let mut worst = Duration::ZERO;
+    for fault in (400..1000).map(Time::from_ms) {
+        let mut t = Tracker::start(&s, InitialState::Online, all.clone(), Time(0));
+        let (mut now, mut bad, mut bound) = (Time(0), vec![], Duration::ZERO);
+        while t.state() != State::Offline {
+            if t.timeout(&s, now).is_some() {
+                bad.push((t.round_started().expect("one"), now));
+            }
+            if let Some(plan) = t.start_round(&s, now) {
+                let at = now + Duration::from_millis(1);
+                for target in (0..plan.targets.len()).filter(|_| at < fault) {
+                    t.reply(&s, plan.round, target, Duration::from_millis(1), at);
+                }
+            }
+            if now < fault {
+                bound = worst_case_detection(&s, &t);
+            }
+            now = t.wake_at().expect("always");
+        }
+        let last_end = bad.last().expect("three").1;
+        assert_eq!(bad.len(), 3);
+        assert!(bad.iter().all(|(start, end)| end.since(*start) == s.timeout), "{bad:?}");
+        assert!(bad.windows(2).all(|w| w[1].0.since(w[0].0) >= s.failure_interval), "{bad:?}");
+        assert!(last_end.since(fault) <= bound, "{fault:?}: {bad:?} is not within {bound:?}");
+        worst = worst.max(last_end.since(fault));
+    }
+    assert!(worst <= Duration::from_millis(730), "{worst:?}");
+}
+
+#[test]
+fn a_target_that_died_ends_the_turns_and_takes_nothing_down() {
+    let (all, s) = (ips(2), fast());
+    let mut p = Player::new(s, InitialState::Online, 2);
+    starts(&mut p, 4, &all);
+    assert_eq!(p.t.turns(&p.s), 2);
+    starts(&mut p, 6, &all[..1]);
+    assert_eq!(p.t.targets()[1].state, TargetState::Down);
+    let rounds = starts(&mut p, 4, &all[..1]);
+    assert!(rounds.iter().all(|(ms, asked)| *ms == 200 && asked.len() == 2), "{rounds:?}");
+    assert_eq!((p.t.state(), p.t.lost(), p.t.bad_rounds()), (State::Online, 0, 0));
+    starts(&mut p, 2, &all);
+    assert_eq!(p.t.turns(&p.s), 2, "and once it is back they take turns again");
 }
 
 #[test]

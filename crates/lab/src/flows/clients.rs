@@ -94,12 +94,12 @@ fn tcp_long(flow: &Shared, index: usize) {
         match connect(flow, CONNECT.min(flow.spec.timeout)) {
             Ok(stream) => {
                 if !std::mem::take(&mut first) {
-                    flow.conn(index).reconnects += 1;
+                    flow.conn(index).counts.reconnects += 1;
                 }
                 talk(flow, index, stream, &mut number);
             }
             Err(_) => {
-                flow.conn(index).failures += 1;
+                flow.conn(index).counts.failures += 1;
                 std::thread::sleep(RETRY);
             }
         }
@@ -120,16 +120,16 @@ fn talk(flow: &Shared, index: usize, mut stream: TcpStream, number: &mut u64) {
             let retransmissions = sys::tcp_retransmissions(stream.as_fd()).unwrap_or(0);
             let mut conn = flow.conn(index);
             conn.lost(*number);
-            conn.retransmissions += u64::from(retransmissions);
+            conn.counts.retransmissions += u64::from(retransmissions);
             let reset = [ErrorKind::ConnectionReset, ErrorKind::UnexpectedEof, ErrorKind::BrokenPipe];
-            conn.resets += u64::from(reset.contains(&e.kind()));
+            conn.counts.resets += u64::from(reset.contains(&e.kind()));
             drop(conn);
             // The application gives up: nothing of the old connection lingers on the wire.
             let _ = Socket::from(stream).set_linger(Some(Duration::ZERO));
             return;
         }
         let mut conn = flow.conn(index);
-        conn.corrupt += u64::from(answer != message);
+        conn.counts.lost += u64::from(answer != message);
         conn.answered(*number, Instant::now());
         drop(conn);
         until_next(&mut next, flow.spec.interval);
@@ -179,7 +179,7 @@ fn patiently<T>(flow: &Shared, index: usize, make: impl Fn() -> io::Result<T>) -
     while !flow.stopped() {
         match make() {
             Ok(made) => return Some(made),
-            Err(_) => flow.conn(index).failures += 1,
+            Err(_) => flow.conn(index).counts.failures += 1,
         }
         std::thread::sleep(RETRY);
     }
@@ -199,7 +199,7 @@ fn udp_new(flow: &Shared) {
                 let _ = epoll.add(socket.as_fd(), number);
                 sockets.push_back((number, socket));
             }
-            Err(_) => flow.conn(0).failures += 1,
+            Err(_) => flow.conn(0).counts.failures += 1,
         }
         if sockets.len() > FRESH_SOCKETS_MAX {
             sockets.pop_front();

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use servers::serve;
-pub use stats::{ConnStats, Totals};
+pub use stats::{ConnStats, Counts};
 
 use crate::capture::{FlowId, TCP, UDP};
 use crate::netns::{Netns, NetnsError};
@@ -183,8 +183,8 @@ impl Flow {
     }
 
     /// Sums over all its connections.
-    pub fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
+    pub fn totals(&self) -> Counts {
+        let mut totals = Counts::default();
         for index in 0..self.shared.conns.len() {
             totals.add(&mut self.shared.conn(index), Instant::now());
         }

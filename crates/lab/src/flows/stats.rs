@@ -10,14 +10,14 @@ const OUTAGES_MAX: usize = 10_000;
 /// A noisy machine may hold a thread back this long without anything being wrong with the network.
 const SILENCE_MIN: Duration = Duration::from_millis(250);
 
-/// Counts and times of one connection.
-#[derive(Debug)]
-pub struct ConnStats {
+/// What is counted of a connection, and summed up over those of a flow.
+#[derive(Default, Debug, Clone, Copy)]
+pub struct Counts {
     /// Messages sent.
     pub sent: u64,
     /// Messages answered in time.
     pub answered: u64,
-    /// Messages never answered.
+    /// Messages never answered, or not with what was sent.
     pub lost: u64,
     /// Connections the far end (or the router) reset.
     pub resets: u64,
@@ -27,10 +27,15 @@ pub struct ConnStats {
     pub failures: u64,
     /// TCP segments sent again.
     pub retransmissions: u64,
-    /// Longest time between two answers.
+    /// Longest time between two answers of one connection.
     pub gap_max: Duration,
-    /// Bytes of answers that were not what was sent.
-    pub corrupt: u64,
+}
+
+/// Counts and times of one connection.
+#[derive(Debug)]
+pub struct ConnStats {
+    /// What has been counted.
+    pub counts: Counts,
     last_ok: Option<Instant>,
     outages: Vec<(Instant, Instant)>,
     pending: VecDeque<(u64, Instant)>,
@@ -41,15 +46,7 @@ impl ConnStats {
     /// One that sends every `interval`.
     pub fn new(interval: Duration) -> ConnStats {
         ConnStats {
-            sent: 0,
-            answered: 0,
-            lost: 0,
-            resets: 0,
-            reconnects: 0,
-            failures: 0,
-            retransmissions: 0,
-            gap_max: Duration::ZERO,
-            corrupt: 0,
+            counts: Counts::default(),
             last_ok: None,
             outages: Vec::new(),
             pending: VecDeque::new(),
@@ -65,7 +62,7 @@ impl ConnStats {
 
     /// A message went out.
     pub fn sent(&mut self, number: u64, now: Instant) {
-        self.sent += 1;
+        self.counts.sent += 1;
         self.pending.push_back((number, now));
         self.expire(now);
     }
@@ -75,11 +72,11 @@ impl ConnStats {
         self.expire(now);
         if let Some(at) = self.pending.iter().position(|(n, _)| *n == number) {
             self.pending.remove(at);
-            self.answered += 1;
+            self.counts.answered += 1;
         }
         if let Some(last) = self.last_ok.replace(now) {
             let gap = now.saturating_duration_since(last);
-            self.gap_max = self.gap_max.max(gap);
+            self.counts.gap_max = self.counts.gap_max.max(gap);
             if gap > self.silence && self.outages.len() < OUTAGES_MAX {
                 self.outages.push((last, now));
             }
@@ -90,14 +87,14 @@ impl ConnStats {
     pub fn lost(&mut self, number: u64) {
         if let Some(at) = self.pending.iter().position(|(n, _)| *n == number) {
             self.pending.remove(at);
-            self.lost += 1;
+            self.counts.lost += 1;
         }
     }
 
     fn expire(&mut self, now: Instant) {
         while self.pending.front().is_some_and(|(_, at)| now.saturating_duration_since(*at) > GRACE) {
             self.pending.pop_front();
-            self.lost += 1;
+            self.counts.lost += 1;
         }
     }
 
@@ -120,42 +117,22 @@ impl ConnStats {
     }
 }
 
-/// Sums over the connections of a flow.
-#[derive(Default, Debug, Clone, Copy)]
-pub struct Totals {
-    /// Messages sent.
-    pub sent: u64,
-    /// Messages answered in time.
-    pub answered: u64,
-    /// Messages lost.
-    pub lost: u64,
-    /// Connections reset.
-    pub resets: u64,
-    /// Connections begun anew.
-    pub reconnects: u64,
-    /// Failed attempts to connect.
-    pub failures: u64,
-    /// TCP segments sent again.
-    pub retransmissions: u64,
-    /// Longest time between two answers of one connection.
-    pub gap_max: Duration,
-}
-
-impl Totals {
+impl Counts {
     pub(crate) fn add(&mut self, conn: &mut ConnStats, now: Instant) {
         conn.expire(now);
-        self.sent += conn.sent;
-        self.answered += conn.answered;
-        self.lost += conn.lost + conn.corrupt;
-        self.resets += conn.resets;
-        self.reconnects += conn.reconnects;
-        self.failures += conn.failures;
-        self.retransmissions += conn.retransmissions;
-        self.gap_max = self.gap_max.max(conn.gap_max);
+        let more = conn.counts;
+        self.sent += more.sent;
+        self.answered += more.answered;
+        self.lost += more.lost;
+        self.resets += more.resets;
+        self.reconnects += more.reconnects;
+        self.failures += more.failures;
+        self.retransmissions += more.retransmissions;
+        self.gap_max = self.gap_max.max(more.gap_max);
     }
 }
 
-impl std::fmt::Display for Totals {
+impl std::fmt::Display for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
@@ -188,7 +165,7 @@ mod tests {
         }
         assert_eq!(conn.undecided(at(100), at(100)), 1);
         conn.answered(4, at(5000));
-        assert_eq!((conn.sent, conn.answered, conn.lost), (10, 9, 1));
+        assert_eq!((conn.counts.sent, conn.counts.answered, conn.counts.lost), (10, 9, 1));
     }
 
     #[test]

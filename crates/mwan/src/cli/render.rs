@@ -102,6 +102,7 @@ pub(super) fn policies(status: &Status) -> String {
 fn carrier(carrier: &Carrier) -> String {
     match &carrier.last_resort {
         Some(resort) => format!(" {resort}\n"),
+        None if carrier.members.is_empty() => " not in the kernel\n".to_owned(),
         None => {
             carrier.members.iter().map(|m| format!(" {} ({}%)\n", plain(&m.interface), m.percent)).collect()
         }

@@ -2,6 +2,7 @@
 
 mod config;
 mod control;
+mod flows;
 mod lock;
 mod notify;
 mod state;
@@ -17,9 +18,8 @@ use std::time::Duration;
 use mwan_api::{Plan, Request, Response};
 use mwan_compile::diff_observed;
 use mwan_config::{Config, Diagnostic, Loaded, Severity};
-use mwan_core::{Core, Desired, Effect, Event, Memory, Packet, PathKey, ProbeReport, Reason, Time};
+use mwan_core::{Core, Desired, Effect, Event, Marks, Memory, PathKey, ProbeReport, Reason, Remark, Time};
 use mwan_linux::clock;
-use mwan_linux::conntrack::Conntrack;
 use mwan_linux::monitor::{Change, Monitor, MonitorError};
 use mwan_linux::probe::Prober;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -30,8 +30,10 @@ use crate::cli::{DaemonArgs, Failure, LogFormat, LogLevel};
 use crate::platform::{self, PlatformName};
 use config::{Watch, reread_config};
 use control::Asked;
+use flows::{Done, Flows};
 use lock::Locks;
 use state::Store;
+use status::Achieved;
 use writer::{Trouble, Writer, describe};
 
 pub(crate) use config::read_config;
@@ -52,6 +54,8 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 const NETWORK_PAUSE: Duration = Duration::from_millis(100);
 /// A round started later than this after it was due is counted.
 const LATE: Duration = Duration::from_millis(100);
+/// Other marks wait this long for the connection entries; only a table that keeps growing takes longer.
+const PREPARE_MAX: Duration = Duration::from_secs(10);
 /// Restored things that are logged one by one; a flushed ruleset is hundreds.
 const RESTORED_LOGGED_MAX: usize = 8;
 /// Requests waiting to be answered.
@@ -131,7 +135,8 @@ fn start_log(options: &DaemonArgs) {
 struct Daemon {
     core: Core,
     writer: Writer,
-    conntrack: Conntrack,
+    flows: Flows,
+    flows_done: mpsc::UnboundedReceiver<Done>,
     monitor: Monitor,
     prober: Prober,
     reports: mpsc::UnboundedReceiver<ProbeReport>,
@@ -150,6 +155,12 @@ struct Daemon {
     /// When to compare the kernel with what should be there.
     verify_at: Time,
     verified: Time,
+    /// A configuration with another mask, which waits for the connection entries, and until when at most.
+    staged: Option<(Arc<Config>, Remark, Time)>,
+    /// To be finished once the new mask is in the kernel.
+    remark: Option<Remark>,
+    /// Asked for while a configuration was staged.
+    reload_again: bool,
     /// A view of the network that waits for its time.
     network_at: Option<Time>,
     network_seen: Time,
@@ -217,18 +228,28 @@ impl Daemon {
         if !platform::forwards_ipv4() {
             warn!("net.ipv4.ip_forward is 0: only this machine's own IPv4 connections use the WANs");
         }
-        let conntrack = Conntrack::open().map_err(|e| Failure::new("cannot open conntrack", &e))?;
+        let (done, flows_done) = mpsc::unbounded_channel();
+        let flows = Flows::start(done)?;
         // Not bounded by the channel but by the prober: it reports once for each probe it was asked to send.
         let (report, reports) = mpsc::unbounded_channel();
         let (ask, asked) = mpsc::channel(REQUESTS_MAX);
         control::listen(&run_dir.join(SOCKET), &ask)
             .map_err(|e| Failure::new(format!("cannot listen in {}", run_dir.display()), &e))?;
         let now = clock::now();
-        let core = Core::new(options.platform.core(), Arc::new(loaded.config), store.load());
+        let memory = store.load();
+        let config = Arc::new(loaded.config);
+        // Connection entries still have the marks of the daemon before us: its mask first, then as with a reload.
+        let marked = store.marked_with(config.globals.mask);
+        let mut first = config.clone();
+        if marked != config.globals.mask {
+            Arc::make_mut(&mut first).globals.mask = marked;
+        }
+        let core = Core::new(options.platform.core(), first, memory);
         let mut daemon = Daemon {
             core,
             writer,
-            conntrack,
+            flows,
+            flows_done,
             monitor,
             prober: Prober::new(report),
             reports,
@@ -243,6 +264,9 @@ impl Daemon {
             started: now,
             wake_at: None,
             pending: None,
+            staged: None,
+            remark: None,
+            reload_again: false,
             verify_at: now + VERIFY_INTERVAL,
             verified: now,
             network_at: None,
@@ -255,6 +279,9 @@ impl Daemon {
         };
         let net = daemon.monitor.view();
         daemon.feed(Event::Network(net));
+        if marked != config.globals.mask {
+            daemon.configure(config);
+        }
         notify::notify("READY=1");
         info!(version = env!("CARGO_PKG_VERSION"), config = name, "started");
         Ok(daemon)
@@ -270,6 +297,7 @@ impl Daemon {
                 biased;
                 change = self.monitor.next() => self.changed(change),
                 Some(report) = self.reports.recv() => self.reported(report),
+                Some(done) = self.flows_done.recv() => self.flows_changed(done),
                 () = tokio::time::sleep(pause) => self.woken(),
                 Some((request, reply)) = self.asked.recv() => {
                     let (response, next) = self.answer(request);
@@ -320,7 +348,9 @@ impl Daemon {
     }
 
     fn next_wake(&self) -> Time {
-        let own = [self.wake_at, self.pending.as_ref().map(|(_, at)| *at), self.network_at];
+        let pending = self.pending.as_ref().map(|(_, at)| *at);
+        let staged = self.staged.as_ref().map(|(_, _, at)| *at);
+        let own = [self.wake_at, pending, staged, self.network_at];
         own.into_iter().flatten().min().unwrap_or(self.verify_at).min(self.verify_at)
     }
 
@@ -335,6 +365,9 @@ impl Daemon {
         }
         if self.pending.as_ref().is_some_and(|(_, at)| *at <= now) {
             self.apply_pending();
+        }
+        if self.staged.as_ref().is_some_and(|(_, _, at)| *at <= now) {
+            self.unstage();
         }
         if self.verify_at <= now {
             self.verify(now);
@@ -422,7 +455,11 @@ impl Daemon {
     fn apply(&mut self, desired: Arc<Desired>) -> Vec<Event> {
         let generation = desired.generation;
         let (events, failure) = match self.writer.apply(&desired) {
-            Ok(applied) => (vec![Event::Applied { generation }], applied.incomplete),
+            Ok(applied) => {
+                self.flows.placement(self.core.placement());
+                self.remark.take().into_iter().for_each(|remark| self.flows.remark(remark));
+                (vec![Event::Applied { generation }], applied.incomplete)
+            }
             Err(Trouble::Refused(paths)) => {
                 // Decided anew without them, right away: nothing waits for a route that cannot be.
                 let refused = |(path, error)| Event::Refused { path, error };
@@ -504,37 +541,71 @@ impl Daemon {
     }
 
     fn flush(&mut self, path: PathKey) {
-        let marks = mwan_core::Marks::new(self.core.config().globals.mask);
-        match self.conntrack.delete_by_mark(path.family, marks.of(path.id), marks.mask()) {
-            Ok(()) => debug!(id = path.id, family = path.family.name(), "flows of a dead path deleted"),
-            Err(error) => warn!("cannot delete the flows of a dead path: {error}"),
+        let marks = Marks::new(self.core.config().globals.mask);
+        // An id that a smaller mask has no room for would read as another's mark.
+        if path.id <= marks.max_interface_id() {
+            self.flows.flush(path, marks);
         }
     }
 
     fn move_misplaced(&mut self, path: PathKey) {
-        let marks = mwan_core::Marks::new(self.core.config().globals.mask);
-        let flows = match self.conntrack.dump_by_mark(path.family, marks.of(path.id), marks.mask()) {
-            Ok(flows) => flows,
-            Err(error) => return warn!("cannot read the flows to move back: {error}"),
-        };
-        let mut moved = 0;
-        for flow in flows {
-            let packet = Packet {
-                source: flow.source,
-                destination: flow.destination,
-                protocol: flow.protocol,
-                source_port: Some(flow.source_port),
-                destination_port: Some(flow.destination_port),
-                input: None,
-            };
-            if self.core.misplaced(path, &packet) && self.conntrack.delete_flow(&flow).is_ok() {
-                moved += 1;
+        let marks = Marks::new(self.core.config().globals.mask);
+        if path.id <= marks.max_interface_id() {
+            self.flows.move_misplaced(path, marks);
+        }
+    }
+
+    /// Takes over a configuration. Another mask has to wait: established flows keep their WAN only if their entries have
+    /// the new marks when the program that reads them comes into force (I10). Meanwhile all goes on as before.
+    fn configure(&mut self, config: Arc<Config>) {
+        let (old, new) = (Marks::new(self.core.config().globals.mask), Marks::new(config.globals.mask));
+        if old == new {
+            return self.feed(Event::Configure(config));
+        }
+        let now = clock::now();
+        let mut next = self.core.clone();
+        next.handle(now, Event::Configure(config.clone()));
+        let names = config.interfaces.iter().map(|i| i.name.as_str());
+        let ids = names.filter_map(|name| Some((self.core.wan(name)?.0, next.wan(name)?.0)));
+        let remark = Remark::new(old, new, ids);
+        if !remark.lossless() {
+            warn!(
+                "mmx_mask {:#x} and {:#x} share bits with another meaning: connections being set up just now may lose \
+                 their path",
+                old.mask(),
+                new.mask()
+            );
+        }
+        self.flows.prepare(remark.clone());
+        self.staged = Some((config, remark, now + PREPARE_MAX));
+    }
+
+    fn flows_changed(&mut self, done: Done) -> Next {
+        match done {
+            Done::Prepared => self.unstage(),
+            Done::Remarked => {
+                self.store.set_marked_with(self.core.config().globals.mask);
+                self.store.save(self.core.memory());
+                info!("connections have the marks of the new mask");
             }
         }
-        info!(id = path.id, family = path.family.name(), moved, "flows moved back");
+        Next::Go
+    }
+
+    fn unstage(&mut self) {
+        let Some((config, remark, _)) = self.staged.take() else { return };
+        self.remark = Some(remark);
+        self.feed(Event::Configure(config));
+        if std::mem::take(&mut self.reload_again) {
+            self.reload();
+        }
     }
 
     fn reload(&mut self) {
+        if self.staged.is_some() {
+            self.reload_again = true;
+            return;
+        }
         notify::notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", clock::now().0));
         self.watch.reset();
         match self.load() {
@@ -545,7 +616,7 @@ impl Daemon {
                 if config.globals.rt_table_lookup != self.core.config().globals.rt_table_lookup {
                     self.look_at_tables(config.globals.rt_table_lookup.clone());
                 }
-                self.feed(Event::Configure(Arc::new(config)));
+                self.configure(Arc::new(config));
                 info!("configuration read");
             }
             Err(why) => {
@@ -621,7 +692,7 @@ impl Daemon {
 
     fn binding(&self, interface: &str) -> Result<Response, Failure> {
         let (id, device) = self.core.wan(interface).ok_or_else(|| self.no_interface(interface))?;
-        let marks = mwan_core::Marks::new(self.core.config().globals.mask);
+        let marks = Marks::new(self.core.config().globals.mask);
         let sources = mwan_config::Family::ALL
             .into_iter()
             .filter_map(|family| self.core.path(PathKey { id, family })?.source)
@@ -651,6 +722,7 @@ impl Daemon {
         let now = clock::now();
         let counters = self.writer.counters();
         let observed = self.writer.observe().ok();
+        let achieved = Achieved::new(&self.core, self.writer.committed(), observed.as_ref());
         let none = std::collections::BTreeSet::new();
         let net = self.core.network();
         let daemon = mwan_api::Daemon {
@@ -671,14 +743,15 @@ impl Daemon {
             daemon,
             degraded: false,
             problems: Vec::new(),
-            interfaces: status::interfaces(&self.core, observed.as_ref(), now),
-            policies: status::policies(&self.core, &counters),
+            interfaces: status::interfaces(&self.core, &achieved, now),
+            policies: achieved.policies(&counters),
             connected: status::networks(net.map_or(&none, |n| &n.connected).iter()),
             custom: status::networks(net.map_or(&none, |n| &n.custom).iter()),
-            rules: status::rules(&self.core, &counters),
+            rules: achieved.rules(&counters),
             diagnostics: diagnostics(&self.diagnostics),
         };
         status.problems = status::problems(&status, !self.core.config().globals.enabled);
+        status.problems.extend(achieved.differences());
         status.degraded = !status.problems.is_empty();
         status
     }

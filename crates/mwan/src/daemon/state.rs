@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mwan_config::Family;
-use mwan_core::{Memory, RememberedPath, State};
+use mwan_core::{Hold, Memory, RememberedPath, State, Time};
 use mwan_linux::nft::OwnRules;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -19,6 +20,8 @@ const HEALTH: &str = "health.json";
 const RULES: &str = "rules.json";
 /// Copies of the configuration in force; the name tells its format.
 const KEPT: [&str; 2] = ["accepted.toml", "accepted.uci"];
+/// Fewer bits have no room for an interface beside the last resorts.
+const MASK_BITS_MIN: u32 = 3;
 /// Largest state file read, bytes; thousands of interfaces need less.
 const SIZE_MAX: u64 = 4 << 20;
 
@@ -33,6 +36,8 @@ pub(super) struct Store {
     /// Files that could not be written the last time, of which the owner was told.
     told: BTreeSet<PathBuf>,
     written_rules: Option<OwnRules>,
+    /// Mask of the marks in connection entries, as written and as it is.
+    marked: (Option<u32>, Option<u32>),
 }
 
 #[derive(Serialize, Deserialize, Default)]
@@ -44,6 +49,12 @@ struct IdsFile {
 #[derive(Serialize, Deserialize, Default)]
 struct HealthFile {
     version: u32,
+    /// Health is of one boot: its times count from there, and no connection is older.
+    #[serde(default)]
+    boot: String,
+    /// `mmx_mask` by which connection entries are marked.
+    #[serde(default)]
+    mask: Option<u32>,
     taken_down: BTreeSet<String>,
     paths: Vec<PathRecord>,
 }
@@ -61,6 +72,52 @@ struct PathRecord {
     family: String,
     state: String,
     score: u32,
+    /// Microseconds since boot, and weight.
+    #[serde(default)]
+    losses: Vec<(u64, u32)>,
+    #[serde(default)]
+    hold: Option<HoldRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HoldRecord {
+    until_us: u64,
+    losses: u32,
+    length_us: u64,
+}
+
+impl PathRecord {
+    fn of(path: &RememberedPath) -> Self {
+        let hold = path.hold.map(|h| HoldRecord {
+            until_us: h.until.0,
+            losses: h.losses,
+            length_us: u64::try_from(h.length.as_micros()).unwrap_or(u64::MAX),
+        });
+        PathRecord {
+            interface: path.interface.clone(),
+            family: path.family.name().to_owned(),
+            state: path.state.name().to_owned(),
+            score: path.score,
+            losses: path.losses.iter().map(|(at, weight)| (at.0, *weight)).collect(),
+            hold,
+        }
+    }
+
+    fn path(self) -> Option<RememberedPath> {
+        let hold = self.hold.map(|h| Hold {
+            until: Time(h.until_us),
+            losses: h.losses,
+            length: Duration::from_micros(h.length_us),
+        });
+        Some(RememberedPath {
+            interface: self.interface,
+            family: Family::ALL.into_iter().find(|f| f.name() == self.family)?,
+            state: STATES.into_iter().find(|s| s.name() == self.state)?,
+            score: self.score,
+            losses: self.losses.into_iter().map(|(at, weight)| (Time(at), weight)).collect(),
+            hold,
+        })
+    }
 }
 
 impl Store {
@@ -74,6 +131,7 @@ impl Store {
             written: Memory::default(),
             told: BTreeSet::new(),
             written_rules: None,
+            marked: (None, None),
         }
     }
 
@@ -81,11 +139,10 @@ impl Store {
     pub(super) fn load(&mut self) -> Memory {
         let ids: IdsFile = read(&self.ids);
         let health: HealthFile = read(&self.health);
-        let paths = health.paths.into_iter().filter_map(|r| {
-            let family = Family::ALL.into_iter().find(|f| f.name() == r.family)?;
-            let state = STATES.into_iter().find(|s| s.name() == r.state)?;
-            Some(RememberedPath { interface: r.interface, family, state, score: r.score })
-        });
+        // A run directory that outlives a reboot tells of another world.
+        let health = if health.boot == boot_id() { health } else { HealthFile::default() };
+        self.marked = (health.mask, health.mask);
+        let paths = health.paths.into_iter().filter_map(PathRecord::path);
         let memory = Memory {
             ids: ids.ids.into_iter().collect(),
             paths: paths.collect(),
@@ -104,23 +161,21 @@ impl Store {
                 self.written.ids = memory.ids;
             }
         }
-        let states = |paths: &[RememberedPath]| -> Vec<(String, Family, State)> {
-            paths.iter().map(|p| (p.interface.clone(), p.family, p.state)).collect()
-        };
-        let same = states(&memory.paths) == states(&self.written.paths);
-        if same && memory.taken_down == self.written.taken_down {
+        let same = memory.paths.iter().map(unscored).eq(self.written.paths.iter().map(unscored));
+        if same && memory.taken_down == self.written.taken_down && self.marked.0 == self.marked.1 {
             return;
         }
-        let paths = memory.paths.iter().map(|p| PathRecord {
-            interface: p.interface.clone(),
-            family: p.family.name().to_owned(),
-            state: p.state.name().to_owned(),
-            score: p.score,
-        });
-        let file = HealthFile { version: 1, taken_down: memory.taken_down.clone(), paths: paths.collect() };
+        let file = HealthFile {
+            version: 1,
+            boot: boot_id(),
+            mask: self.marked.1,
+            taken_down: memory.taken_down.clone(),
+            paths: memory.paths.iter().map(PathRecord::of).collect(),
+        };
         if write(&self.health, &file, Durability::Process, &mut self.told) {
             self.written.paths = memory.paths;
             self.written.taken_down = memory.taken_down;
+            self.marked.0 = self.marked.1;
         }
     }
 
@@ -138,6 +193,18 @@ impl Store {
         if write(&self.rules, &file, Durability::Process, &mut self.told) {
             self.written_rules = Some(own.clone());
         }
+    }
+
+    /// Mask of the marks in connection entries; `mask` if there are none yet.
+    pub(super) fn marked_with(&mut self, mask: u32) -> u32 {
+        // A file that was tampered with must not make us mark with no bits.
+        let known = self.marked.1.filter(|mask| mask.count_ones() >= MASK_BITS_MIN);
+        *self.marked.1.insert(known.unwrap_or(mask))
+    }
+
+    /// From now on this one; written with the next [`Store::save`].
+    pub(super) fn set_marked_with(&mut self, mask: u32) {
+        self.marked.1 = Some(mask);
     }
 
     /// Keeps the configuration that is in force, as it is, for a start at which the file has become unusable.
@@ -168,7 +235,18 @@ impl Store {
         self.written_rules = None;
         self.written.paths.clear();
         self.written.taken_down.clear();
+        self.marked.0 = None;
     }
+}
+
+/// All that is worth a write when it changes.
+fn unscored(path: &RememberedPath) -> RememberedPath {
+    RememberedPath { score: 0, ..path.clone() }
+}
+
+/// The kernel's name for this boot; empty where there is no /proc.
+fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 const STATES: [State; 5] =
@@ -253,8 +331,10 @@ mod tests {
             paths: vec![RememberedPath {
                 interface: "wan".into(),
                 family: Family::V6,
-                state: State::Offline,
+                state: State::Online,
                 score: 0,
+                losses: vec![(Time(7), 2), (Time(9), 1)],
+                hold: Some(Hold { until: Time(70), losses: 2, length: Duration::from_secs(60) }),
             }],
             taken_down: BTreeSet::from(["wanb".to_owned()]),
         };
@@ -283,6 +363,23 @@ mod tests {
         let loaded = Store::new(dir.path(), dir.path()).load();
         assert!(loaded.ids.is_empty() && loaded.paths == memory.paths);
         assert!(dir.path().join("ids.json.broken").exists());
+    }
+
+    /// Times count from boot, so a reboot forgets, even where the run directory does not.
+    #[test]
+    fn health_of_another_boot_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::new(dir.path(), dir.path());
+        assert_eq!(store.marked_with(0x3F00), 0x3F00);
+        store.save(Memory { taken_down: BTreeSet::from(["wan".to_owned()]), ..Memory::default() });
+        let mut again = Store::new(dir.path(), dir.path());
+        assert_eq!((again.load().taken_down.len(), again.marked_with(0xFF00)), (1, 0x3F00));
+        let health = dir.path().join(HEALTH);
+        let text = fs::read_to_string(&health).unwrap();
+        assert!(text.contains(&boot_id()), "{text}");
+        fs::write(&health, text.replace(&boot_id(), "another")).unwrap();
+        let mut again = Store::new(dir.path(), dir.path());
+        assert_eq!((again.load(), again.marked_with(0xFF00)), (Memory::default(), 0xFF00));
     }
 
     #[test]

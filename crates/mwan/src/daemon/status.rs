@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use mwan_api as api;
 use mwan_config::{AddressMatch, Diagnostic, Family, LastResort, PortRange, Rule, Target};
-use mwan_core::{Carrier, Core, DesiredPolicy, PathKey, PathStatus, TargetState, Time, worst_case_detection};
+use mwan_core::{
+    Carrier, Core, Desired, DesiredPolicy, PathKey, PathStatus, TargetState, Time, worst_case_detection,
+};
 
 use mwan_compile::routing::ObservedRouting;
-use mwan_compile::{Observed, member_chain, rule_chain};
+use mwan_compile::{Observed, member_chain, policy_is_installed, rule_chain};
+
+use super::carrier_text;
 
 /// Packets and bytes by name of the counter.
 pub(super) type Counters = BTreeMap<String, (u64, u64)>;
@@ -24,7 +28,7 @@ pub(crate) fn diagnostics(list: &[Diagnostic]) -> Vec<api::Diagnostic> {
 }
 
 /// Interfaces in the order of the configuration.
-pub(super) fn interfaces(core: &Core, observed: Option<&Observed>, now: Time) -> Vec<api::Interface> {
+pub(super) fn interfaces(core: &Core, achieved: &Achieved<'_>, now: Time) -> Vec<api::Interface> {
     let marks = mwan_core::Marks::new(core.config().globals.mask);
     let one = |i: &mwan_config::Interface| {
         let wan = core.wan(&i.name);
@@ -32,7 +36,7 @@ pub(super) fn interfaces(core: &Core, observed: Option<&Observed>, now: Time) ->
         let keys = i.families.iter().map(|family| PathKey { id, family });
         let paths = keys
             .filter_map(|key| Some((key, core.path(key)?)))
-            .map(|(key, status)| path(core, i, key, &status, observed, now));
+            .map(|(key, status)| path(core, i, key, &status, achieved, now));
         api::Interface {
             name: i.name.clone(),
             device: wan.map_or_else(|| i.device.clone().unwrap_or_default(), |(_, d)| d.to_owned()),
@@ -50,7 +54,7 @@ fn path(
     interface: &mwan_config::Interface,
     key: PathKey,
     status: &PathStatus<'_>,
-    observed: Option<&Observed>,
+    achieved: &Achieved<'_>,
     now: Time,
 ) -> api::Path {
     let t = status.tracker;
@@ -59,15 +63,11 @@ fn path(
         (true, true) => "disabled",
         (true, false) => "active",
     };
-    let carries = core.desired().is_some_and(|d| {
-        let carries = |p: &DesiredPolicy| matches!(p.carrier(key.family), Carrier::Members(m) if m.iter().any(|s| s.id == key.id));
-        d.policies.iter().any(carries)
-    });
     api::Path {
         family: key.family.name().to_owned(),
         status: status.state.name().to_owned(),
         usable: status.state.usable(),
-        carries,
+        carries: achieved.carries(key),
         reason: api::Reason { code: status.reason.code().to_owned(), text: status.reason.to_string() },
         since_s: now.since(status.since).as_secs(),
         uptime_s: if status.ready { now.since(status.ready_since).as_secs() } else { 0 },
@@ -78,8 +78,8 @@ fn path(
         hold: status.hold.map(|h| api::Hold { remaining_s: h.until.since(now).as_secs(), losses: h.losses }),
         source: status.source.map(|ip| ip.to_string()),
         gateway: status.next_hop.and_then(|n| n.gateway).map(|ip| ip.to_string()),
-        worst_case_detection_ms: millis(worst_case_detection(&interface.tracking)),
-        missing: observed.map_or(0, |o| missing(core, &o.routing, o, key)),
+        worst_case_detection_ms: millis(worst_case_detection(&interface.tracking, t)),
+        missing: achieved.observed.map_or(0, |o| missing(core, &o.routing, o, key)),
         targets: t.targets().iter().map(target).collect(),
     }
 }
@@ -125,21 +125,99 @@ fn millis(d: std::time::Duration) -> u64 {
     u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Policies in the order of the configuration.
-pub(super) fn policies(core: &Core, counters: &Counters) -> Vec<api::Policy> {
-    let Some(desired) = core.desired() else { return Vec::new() };
-    let one = |p: &DesiredPolicy| api::Policy {
-        name: p.name.clone(),
-        ipv4: carrier(p, Family::V4, counters),
-        ipv6: carrier(p, Family::V6, counters),
-    };
-    desired.policies.iter().map(one).collect()
+/// What the kernel has, as far as it can be said in words: not what is wanted of it, which a failing change or somebody
+/// else's hand may keep from being so.
+pub(super) struct Achieved<'a> {
+    /// What the last accepted change made; before there was one, what is wanted.
+    base: Option<&'a Desired>,
+    wanted: Option<&'a Desired>,
+    observed: Option<&'a Observed>,
 }
 
-fn carrier(policy: &DesiredPolicy, family: Family, counters: &Counters) -> api::Carrier {
-    let (members, last_resort) = match policy.carrier(family) {
-        Carrier::LastResort(resort) => (Vec::new(), Some(resort.name().to_owned())),
-        Carrier::Members(shares) => {
+impl<'a> Achieved<'a> {
+    pub(super) fn new(
+        core: &'a Core,
+        committed: Option<&'a Desired>,
+        observed: Option<&'a Observed>,
+    ) -> Self {
+        let wanted = core.desired().map(std::convert::AsRef::as_ref);
+        Achieved { base: committed.or(wanted), wanted, observed }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &'a DesiredPolicy> {
+        self.base.into_iter().flat_map(|desired| desired.policies.iter())
+    }
+
+    fn wanted(&self, name: &str) -> Option<&'a DesiredPolicy> {
+        self.wanted.and_then(|desired| desired.policies.iter().find(|p| p.name == name))
+    }
+
+    /// What carries a policy in the kernel; `None` if it has something else or nothing of that name. If it cannot be
+    /// read, what was last accepted.
+    fn carrier(&self, policy: &'a DesiredPolicy, family: Family) -> Option<&'a Carrier> {
+        let Some(observed) = self.observed else { return Some(policy.carrier(family)) };
+        let table = observed.table.as_ref()?;
+        let known = [Some(policy), self.wanted(&policy.name)].into_iter().flatten();
+        known.into_iter().find(|p| policy_is_installed(p, family, table)).map(|p| p.carrier(family))
+    }
+
+    fn carries(&self, key: PathKey) -> bool {
+        let by = |p| self.carrier(p, key.family);
+        self.all()
+            .filter_map(by)
+            .any(|carrier| matches!(carrier, Carrier::Members(m) if m.iter().any(|s| s.id == key.id)))
+    }
+
+    /// Policies in the order of the configuration.
+    pub(super) fn policies(&self, counters: &Counters) -> Vec<api::Policy> {
+        let of = |p, family| carrier(p, self.carrier(p, family), family, counters);
+        let one = |p: &'a DesiredPolicy| api::Policy {
+            name: p.name.clone(),
+            ipv4: of(p, Family::V4),
+            ipv6: of(p, Family::V6),
+        };
+        self.all().map(one).collect()
+    }
+
+    /// Rules in order of evaluation, once per family they apply to.
+    pub(super) fn rules(&self, counters: &Counters) -> Vec<api::Rule> {
+        let Some(desired) = self.base else { return Vec::new() };
+        let each = |family: Family| desired.rules.iter().map(move |r| (family, &r.rule));
+        Family::ALL
+            .into_iter()
+            .flat_map(each)
+            .filter(|(family, rule)| rule.families.contains(*family))
+            .map(|(family, rule)| rule_status(rule, family, counters))
+            .collect()
+    }
+
+    /// Policies that are not as wanted, in words.
+    pub(super) fn differences(&self) -> Vec<String> {
+        let policies = self.wanted.into_iter().flat_map(|desired| desired.policies.iter());
+        let each = policies.flat_map(|p| Family::ALL.map(|family| (p, family)));
+        each.filter_map(|(wanted, family)| {
+            let base = self.all().find(|p| p.name == wanted.name).unwrap_or(wanted);
+            let (is, should) = (self.carrier(base, family), wanted.carrier(family));
+            let is_text = is.map_or_else(|| "not in the kernel".to_owned(), carrier_text);
+            (is != Some(should)).then(|| {
+                let (name, should) = (&wanted.name, carrier_text(should));
+                format!("policy {name} {} is {is_text}, and should be {should}", family.name())
+            })
+        })
+        .collect()
+    }
+}
+
+fn carrier(
+    policy: &DesiredPolicy,
+    carrier: Option<&Carrier>,
+    family: Family,
+    counters: &Counters,
+) -> api::Carrier {
+    let (members, last_resort) = match carrier {
+        None => (Vec::new(), None),
+        Some(Carrier::LastResort(resort)) => (Vec::new(), Some(resort.name().to_owned())),
+        Some(Carrier::Members(shares)) => {
             let sum: u64 = shares.iter().map(|s| u64::from(s.weight)).sum();
             let member = |s: &mwan_core::Share| api::Member {
                 interface: s.interface.clone(),
@@ -164,19 +242,7 @@ pub(super) fn networks<'a>(nets: impl Iterator<Item = &'a IpNet>) -> api::Networ
     api::Networks { ipv4: text(v4), ipv6: text(v6) }
 }
 
-/// Rules in order of evaluation, once per family they apply to.
-pub(super) fn rules(core: &Core, counters: &Counters) -> Vec<api::Rule> {
-    let Some(desired) = core.desired() else { return Vec::new() };
-    let each = |family: Family| desired.rules.iter().map(move |r| (family, &r.rule));
-    Family::ALL
-        .into_iter()
-        .flat_map(each)
-        .filter(|(family, rule)| rule.families.contains(*family))
-        .map(|(family, rule)| self::rule(rule, family, counters))
-        .collect()
-}
-
-fn rule(rule: &Rule, family: Family, counters: &Counters) -> api::Rule {
+fn rule_status(rule: &Rule, family: Family, counters: &Counters) -> api::Rule {
     let (packets, bytes) = counters.get(&rule_chain(&rule.name, family)).copied().unwrap_or_default();
     let protocols: Vec<String> = rule.protocols.iter().map(|p| protocol_name(*p)).collect();
     let mut more = String::new();

@@ -30,6 +30,8 @@ pub(super) struct Writer {
     program: Option<Program>,
     /// What is there, as far as ours, at `generation`; `None`: unknown, look first.
     installed: Option<Program>,
+    /// The last desired state whose ruleset was accepted.
+    committed: Option<Arc<Desired>>,
     generation: u32,
     pub(super) applies: u64,
     pub(super) repairs: u64,
@@ -48,6 +50,7 @@ impl Writer {
             ipv6: mwan_linux::has_ipv6(),
             program: None,
             installed: None,
+            committed: None,
             generation: 0,
             applies: 0,
             repairs: 0,
@@ -76,6 +79,7 @@ impl Writer {
         }
         self.program = Some(program.clone());
         let applied = self.bring(&program)?;
+        self.committed = Some(desired.clone());
         self.installed = applied.incomplete.is_none().then_some(program);
         self.last_apply = started.elapsed();
         let changes: usize = applied.ops.iter().map(|o| o.add.len() + o.nft.len() + o.remove.len()).sum();
@@ -120,6 +124,11 @@ impl Writer {
         self.nft.remember(own);
     }
 
+    /// The last desired state that was achieved, if any was; others may have changed the kernel since.
+    pub(super) fn committed(&self) -> Option<&Desired> {
+        self.committed.as_deref()
+    }
+
     /// What is missing or superfluous in the kernel now.
     pub(super) fn difference(&mut self) -> Result<Ops, Failure> {
         let observed = self.observe()?;
@@ -148,6 +157,7 @@ impl Writer {
             if ops.is_empty() {
                 self.program = None;
                 self.installed = None;
+                self.committed = None;
                 return Ok(());
             }
             match self.execute(&ops) {

@@ -1,40 +1,19 @@
 //! I6: switches per hour are bounded whatever a link does. The core alone, two WANs, hours of virtual time.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+mod common;
+#[allow(dead_code)]
+#[path = "../../compile/tests/simulation/rng.rs"]
+mod rng;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use mwan_config::{Config, Family};
+use common::{FAILOVER, config, network};
+use mwan_config::Family;
 use mwan_core::*;
-
-use crate::rng::Rng;
-use crate::world::World;
-
-const CONFIG: &str = "
-config interface 'a'
-    option enabled 1
-    option device 'eth0'
-    option family 'ipv4'
-    list track_ip '8.8.8.1'
-    option interval 1
-    option timeout 1
-    option up 1
-    option down 1
-config interface 'b'
-    option enabled 1
-    option device 'eth1'
-    option family 'ipv4'
-config member 'a1'
-    option interface 'a'
-    option metric 1
-config member 'b2'
-    option interface 'b'
-    option metric 2
-config policy 'failover'
-    list use_member 'a1'
-    list use_member 'b2'
-config rule 'all'
-    option use_policy 'failover'
-";
+use rng::Rng;
 
 /// A core in a world in which all that ever happens is A answering or not.
 struct Link {
@@ -49,16 +28,21 @@ struct Link {
 
 impl Link {
     fn new(works: impl Fn(Time) -> bool + 'static) -> Self {
-        let loaded = mwan_config::parse("flapping", CONFIG.as_bytes());
-        assert!(!loaded.has_errors(), "{:?}", loaded.diagnostics);
-        let config: Arc<Config> = Arc::new(loaded.config);
-        let core = Core::new(Platform { translate: false }, config, Memory::default());
+        let core = Link::core(Memory::default());
         let mut link =
             Link { core, now: Time::from_ms(1), wake: None, works: Box::new(works), switches: vec![] };
-        let mut world = World::new(&mut Rng::new(1));
-        world.heal();
-        link.feed(Event::Network(Arc::new(world.view())));
+        link.feed(Event::Network(Arc::new(network())));
         link
+    }
+
+    fn core(memory: Memory) -> Core {
+        Core::new(Platform { translate: false }, config(&["a", "b"], FAILOVER), memory)
+    }
+
+    /// `kill -9` and a new process.
+    fn restart(&mut self) {
+        self.core = Link::core(self.core.memory());
+        self.feed(Event::Network(Arc::new(network())));
     }
 
     fn feed(&mut self, event: Event) {
@@ -69,7 +53,7 @@ impl Link {
             self.wake = out.wake_at;
             for effect in out.effects {
                 match effect {
-                    Effect::Probe(p) if (self.works)(self.now) => {
+                    Effect::Probe(p) if p.path.id != 1 || (self.works)(self.now) => {
                         let (path, round, rtt) = (p.path, p.round, Duration::from_millis(5));
                         events.push(Event::Probe(ProbeReport::Reply {
                             path,
@@ -120,6 +104,39 @@ fn s7_an_hour_of_flapping_switches_three_times_at_most_and_comes_back() {
     assert!(hold.losses > 2 && hold.length <= Duration::from_secs(600), "{hold:?}");
     link.run_until(seconds(3600) + hold.length + Duration::from_secs(5));
     assert!(link.carried_by_a(), "S7: back after the hold and 5 s");
+}
+
+/// S7 with a new daemon every 37 s: what it remembers is enough to hold the link back all the same.
+#[test]
+fn i6_a_restart_forgets_neither_losses_nor_holds() {
+    let mut link = Link::new(|now| now >= seconds(1800) || now.0 / 10_000_000 % 2 == 0);
+    let (mut at, mut held) = (Time(0), 0);
+    while link.now < seconds(1800) {
+        at = at + Duration::from_secs(37);
+        link.run_until(at);
+        let before = (link.hold(), link.carried_by_a());
+        link.restart();
+        assert_eq!((link.hold(), link.carried_by_a()), before, "at {at:?}");
+        held += u32::from(before.0.is_some());
+    }
+    assert!(held > 10, "restarted {held} times while held");
+    assert!(link.switches.len() <= 3, "{} switches: {:?}", link.switches.len(), link.switches);
+}
+
+/// A link that was lost while no daemon ran was lost all the same; what is no time of this boot counts for nothing.
+#[test]
+fn losses_between_two_daemons_count_and_times_to_come_do_not() {
+    let mut link = Link::new(|_| true);
+    link.run_until(seconds(10));
+    let mut memory = link.core.memory();
+    memory.paths[0].losses = vec![(seconds(5), 2), (seconds(9999), 2)];
+    let mut gone = network();
+    gone.links.get_mut("eth0").unwrap().carrier = false;
+    link.core = Link::core(memory);
+    link.feed(Event::Network(Arc::new(gone)));
+    link.feed(Event::Network(Arc::new(network())));
+    link.run_until(seconds(12));
+    assert_eq!(link.hold().map(|h| h.losses), Some(2));
 }
 
 /// Returns per hour of the worst link there can be: it fails as soon as it carries again. It cannot do more than
