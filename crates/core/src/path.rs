@@ -268,6 +268,9 @@ pub(crate) fn readiness(
     family: Family,
 ) -> Result<Ready, Reason> {
     let name = || device.to_owned();
+    if family == Family::V6 && net.ipv6_absent {
+        return Err(Reason::NoIpv6);
+    }
     let link = net.links.get(device).ok_or_else(|| Reason::NoDevice(name()))?;
     if !link.up {
         return Err(Reason::DeviceDown(name()));

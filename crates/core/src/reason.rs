@@ -53,6 +53,8 @@ pub enum Reason {
     NoAddress(String),
     /// No default route of this family leaves by the device and no gateway is configured.
     NoGateway(String),
+    /// The kernel was started or built without IPv6.
+    NoIpv6,
     /// The kernel does not take the path's route.
     RouteRefused(String),
     /// `mwan ifdown` was said.
@@ -78,6 +80,7 @@ impl Reason {
             Reason::NoCarrier(_) => "no_carrier",
             Reason::NoAddress(_) => "no_address",
             Reason::NoGateway(_) => "no_gateway",
+            Reason::NoIpv6 => "no_ipv6",
             Reason::RouteRefused(_) => "route_refused",
             Reason::TakenDown => "taken_down",
         }
@@ -107,6 +110,7 @@ impl fmt::Display for Reason {
             Reason::NoGateway(d) => {
                 write!(f, "no default route leaves by {} and no gateway is configured", d.escape_debug())
             }
+            Reason::NoIpv6 => write!(f, "this kernel runs without IPv6"),
             Reason::RouteRefused(why) => {
                 write!(f, "the kernel does not take its route: {}", why.escape_debug())
             }

@@ -34,6 +34,11 @@ impl PlatformName {
     }
 }
 
+/// Whether this machine forwards IPv4: without it only its own connections meet the rules.
+pub(crate) fn forwards_ipv4() -> bool {
+    std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|text| text.trim() != "0")
+}
+
 /// Whether the kernel drops replies that arrive by `device` because it would send to their source by another one
 /// (`rp_filter = 1`, RFC 3704 strict mode): then no WAN but the main table's best one can work.
 pub(crate) fn strict_reverse_path(device: &str) -> bool {

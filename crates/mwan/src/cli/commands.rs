@@ -102,7 +102,16 @@ fn check(file: &Path, json: bool) -> Result<Exit, Failure> {
             loaded.config.rules.len(),
         ));
     }
-    Ok(if loaded.has_errors() { Exit::Failed } else { Exit::Ok })
+    // The same question that a reload asks.
+    match daemon::unusable(&loaded) {
+        Some(why) => {
+            if !loaded.has_errors() {
+                talk(&format!("{name}: a running daemon would not take it over: {why}"));
+            }
+            Ok(Exit::Failed)
+        }
+        None => Ok(Exit::Ok),
+    }
 }
 
 fn plan(
@@ -150,7 +159,7 @@ fn use_interface(run_dir: &Path, interface: String, command: &[OsString]) -> Res
     .map(|(name, value)| (OsString::from(name), OsString::from(value)));
     let binding = mwan_linux::usecmd::Binding { device: binding.device, mark: binding.mark };
     let status = mwan_linux::usecmd::run(command, &binding, &environment).map_err(|e| {
-        let failure = Failure::new(format!("cannot run '{shown}'"), &e);
+        let failure = Failure::new("", &e);
         match e.hint() {
             Some(hint) => failure.hint(hint),
             None => failure,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mwan_api::{Plan, Request, Response};
-use mwan_compile::{Compiler, diff_observed};
+use mwan_compile::diff_observed;
 use mwan_config::{Config, Diagnostic, Loaded, Severity};
 use mwan_core::{Core, Desired, Effect, Event, Marks, Memory, PathKey, ProbeReport, Reason, Remark, Time};
 use mwan_linux::clock;
@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
 use crate::cli::{DaemonArgs, Failure, LogFormat, LogLevel};
-use crate::platform::PlatformName;
+use crate::platform::{self, PlatformName};
 use config::{Watch, reread_config};
 use control::Asked;
 use flows::{Done, Flows};
@@ -103,7 +103,7 @@ pub(crate) fn plan_without_daemon(name: &str, bytes: &[u8], platform: PlatformNa
 /// The program of a core's desired state, against the kernel as it is now.
 fn plan(core: &Core, writer: &mut Writer, found: &[Diagnostic]) -> Result<Plan, Failure> {
     let desired = core.desired().ok_or_else(|| Failure::says("the network has not been seen yet"))?;
-    let program = Compiler::default().compile(desired);
+    let program = writer.compile(desired);
     let changes = describe(&diff_observed(&writer.observe()?, &program));
     Ok(Plan {
         schema: mwan_api::SCHEMA_PLAN.to_owned(),
@@ -181,6 +181,11 @@ struct Signals {
 
 impl Signals {
     fn catch() -> std::io::Result<Self> {
+        // These mean nothing to us, but would end us: many daemons take them, so people send them. Once asked for, a
+        // signal stays caught.
+        for kind in [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm()] {
+            drop(signal(kind)?);
+        }
         Ok(Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
@@ -216,6 +221,12 @@ impl Daemon {
             .map_err(|e| Failure::new("cannot watch the network", &e))?;
         for port in writer.ports() {
             monitor.own_port(port);
+        }
+        if !writer.ipv6 {
+            warn!("this kernel runs without IPv6: IPv4 is managed alone");
+        }
+        if !platform::forwards_ipv4() {
+            warn!("net.ipv4.ip_forward is 0: only this machine's own IPv4 connections use the WANs");
         }
         let (done, flows_done) = mpsc::unbounded_channel();
         let flows = Flows::start(done)?;
@@ -748,7 +759,7 @@ impl Daemon {
 
 /// Why a running data plane must not be given up for this configuration. One without a single interface is a file that
 /// was cut short or emptied; who wants mwan to do nothing says `option enabled '0'`, or stops it.
-fn unusable(loaded: &Loaded) -> Option<String> {
+pub(crate) fn unusable(loaded: &Loaded) -> Option<String> {
     if let Some(error) = loaded.diagnostics.iter().find(|d| d.severity == Severity::Error) {
         return Some(error.to_string());
     }
