@@ -108,7 +108,7 @@ pub fn actions(from: Option<State>, to: State) -> Vec<Action> {
 }
 
 /// State of an interface as a whole: the best of its families, since it carries as long as one of them does.
-pub fn best(states: impl Iterator<Item = State>) -> Option<State> {
+fn best(states: impl Iterator<Item = State>) -> Option<State> {
     let rank = |state: &State| match state {
         State::Disabled => 0,
         State::Offline => 1,
