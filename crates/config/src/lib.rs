@@ -8,6 +8,7 @@ mod diagnostic;
 pub mod docs;
 mod fields;
 mod interface;
+pub mod migrate;
 mod model;
 mod mwan3;
 mod names;

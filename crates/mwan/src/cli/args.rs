@@ -85,6 +85,31 @@ pub(crate) enum Command {
     Stop,
     /// Remove everything of mwan's from the kernel, without daemon or configuration.
     Cleanup,
+    /// Behave like the command of another package; so does mwan when it is called by that name.
+    Compat {
+        /// The package.
+        program: super::compat::Program,
+        /// Its command and arguments; none: its help.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
+    },
+    /// Rewrite a configuration file for mwan4 or as mwan.toml; to standard output, what differs to standard error.
+    Migrate {
+        /// The UCI file (`-`: standard input).
+        file: PathBuf,
+        /// The format wanted.
+        #[arg(long, default_value = "mwan4")]
+        to: Format,
+    },
+}
+
+/// What `migrate` writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Format {
+    /// UCI in mwan4's words.
+    Mwan4,
+    /// mwan's own format.
+    Toml,
 }
 
 /// How to show something.

@@ -87,6 +87,11 @@ pub(crate) fn cleanup(run_dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whether no daemon is left in this network namespace: one that was told to stop answers, and then ends.
+pub(crate) fn has_ended() -> bool {
+    lock::take_namespace().is_ok()
+}
+
 /// What `config` would install, with every interface in its initial state.
 pub(crate) fn plan_without_daemon(name: &str, bytes: &[u8], platform: PlatformName) -> Result<Plan, Failure> {
     let loaded = mwan_config::parse(name, bytes);
