@@ -4,6 +4,7 @@
 //! Nothing here panics on any input, and nothing is dropped without a diagnostic.
 
 mod codes;
+mod compat;
 mod diagnostic;
 pub mod docs;
 mod fields;

@@ -112,7 +112,13 @@ fn others(config: &Config) -> String {
 
 /// Whether one option with one bad value has exactly one diagnostic, about this option, and the others as before. `text` makes the
 /// file, with the option's line or without.
-fn check(doc: &OptionDoc, name: &str, file: &str, value: &str, text: &dyn Fn(Option<&str>) -> String) -> Result<(), String> {
+fn check(
+    doc: &OptionDoc,
+    name: &str,
+    file: &str,
+    value: &str,
+    text: &dyn Fn(Option<&str>) -> String,
+) -> Result<(), String> {
     let with = text(Some(value));
     let (before, after) = (parse(file, text(None).as_bytes()), parse(file, with.as_bytes()));
     let found = new(doc, &after, &before);

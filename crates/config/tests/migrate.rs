@@ -158,11 +158,17 @@ fn golden_files() {
 #[test]
 fn the_readmes_example_comes_out_as_the_readme_shows() {
     let text = |name: &str| fs::read_to_string(folder("cases").join(name).join("input.uci")).unwrap();
-    let without_comments =
-        |t: &str| -> Vec<String> { t.lines().filter(|l| !l.trim().is_empty()).map(|l| l.split('#').next().unwrap().trim_end().to_owned()).filter(|l| !l.is_empty()).collect() };
+    let without_comments = |t: &str| -> Vec<String> {
+        t.lines()
+            .filter(|l| !l.trim().is_empty())
+            .map(|l| l.split('#').next().unwrap().trim_end().to_owned())
+            .filter(|l| !l.is_empty())
+            .collect()
+    };
     let migrated = to_mwan4("mwan3", text("doc-mwan4-migrate-before").as_bytes()).unwrap();
     assert_eq!(without_comments(&migrated.text), without_comments(&text("doc-mwan4-migrate-after")));
-    let renamed = mwan4_steps("mwan3", text("doc-mwan4-mwan3-names-fragment").as_bytes(), &[Step::Rename]).unwrap();
+    let renamed =
+        mwan4_steps("mwan3", text("doc-mwan4-mwan3-names-fragment").as_bytes(), &[Step::Rename]).unwrap();
     assert_eq!(without_comments(&renamed.text), without_comments(&text("doc-mwan4-mwan4-names-fragment")));
 }
 
@@ -176,11 +182,40 @@ fn what_is_no_uci_file_is_refused_in_words() {
 /// One option with a value that is often good, sometimes not, in any notation.
 fn option(names: &'static [&'static str]) -> impl Strategy<Value = String> {
     let value = prop_oneof![
-        Just("always"), Just("never"), Just("ifup"), Just("disconnected"), Just("ipv4"), Just("ipv6"), Just("any"),
-        Just("ipv4 ipv6"), Just("1"), Just("0"), Just("5"), Just("yes"), Just("0.5"), Just("10.0.0.0/8"), Just("::/0"),
-        Just("8.8.8.8"), Just("2001:db8::1"), Just("tcp"), Just("80,443"), Just("a_m1"), Just("b_m2"), Just("b_m1"),
-        Just("p"), Just("q"), Just("a"), Just("b"), Just("default"), Just("blackhole"), Just("keep"), Just("drain 60"),
-        Just("x y"), Just(""), Just("it's \"so\""), Just("two\nlines"),
+        Just("always"),
+        Just("never"),
+        Just("ifup"),
+        Just("disconnected"),
+        Just("ipv4"),
+        Just("ipv6"),
+        Just("any"),
+        Just("ipv4 ipv6"),
+        Just("1"),
+        Just("0"),
+        Just("5"),
+        Just("yes"),
+        Just("0.5"),
+        Just("10.0.0.0/8"),
+        Just("::/0"),
+        Just("8.8.8.8"),
+        Just("2001:db8::1"),
+        Just("tcp"),
+        Just("80,443"),
+        Just("a_m1"),
+        Just("b_m2"),
+        Just("b_m1"),
+        Just("p"),
+        Just("q"),
+        Just("a"),
+        Just("b"),
+        Just("default"),
+        Just("blackhole"),
+        Just("keep"),
+        Just("drain 60"),
+        Just("x y"),
+        Just(""),
+        Just("it's \"so\""),
+        Just("two\nlines"),
     ];
     let tail = prop_oneof![4 => Just(""), 1 => Just(" # why"), 1 => Just("; option comment x")];
     (any::<bool>(), prop::sample::select(names), value, tail).prop_map(|(list, name, value, tail)| {
@@ -190,13 +225,34 @@ fn option(names: &'static [&'static str]) -> impl Strategy<Value = String> {
 }
 
 const INTERFACE: &[&str] = &[
-    "enabled", "family", "flush_conntrack", "track_ip", "interval", "timeout", "up", "down", "reliability", "comment",
-    "failback", "initial_state", "gateway", "unheard_of",
+    "enabled",
+    "family",
+    "flush_conntrack",
+    "track_ip",
+    "interval",
+    "timeout",
+    "up",
+    "down",
+    "reliability",
+    "comment",
+    "failback",
+    "initial_state",
+    "gateway",
+    "unheard_of",
 ];
 const MEMBER: &[&str] = &["interface", "metric", "weight", "comment"];
 const POLICY: &[&str] = &["use_member", "use_route", "last_resort", "comment"];
 const RULE: &[&str] = &[
-    "family", "use_policy", "use_strategy", "dest_ip", "src_ip", "dest_port", "proto", "sticky", "timeout", "unheard_of",
+    "family",
+    "use_policy",
+    "use_strategy",
+    "dest_ip",
+    "src_ip",
+    "dest_port",
+    "proto",
+    "sticky",
+    "timeout",
+    "unheard_of",
 ];
 
 fn sections() -> impl Strategy<Value = String> {

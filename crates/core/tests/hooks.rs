@@ -32,9 +32,7 @@ impl Rig {
                     self.rounds.retain(|r| r.path != request.path);
                     self.rounds.push(request);
                 }
-                Effect::Hook(call)
-                    if call.scope == Scope::Interface && call.action.reaches_user_script() =>
-                {
+                Effect::Hook(call) if call.scope == Scope::Interface && call.action.reaches_user_script() => {
                     calls.push(format!("{} {} {}", call.action.name(), call.interface, call.device));
                 }
                 _ => {}
@@ -80,7 +78,11 @@ fn scripts_hear_of_every_transition_once_and_in_order() {
     assert_eq!(rig.feed(Event::IfDown("b".into())), ["disconnected b eth1", "ifdown b "]);
     assert_eq!(rig.feed(Event::IfDown("b".into())), [""; 0]);
     assert_eq!(rig.feed(Event::IfUp("b".into())), ["ifup b eth1"]);
-    assert_eq!(rig.feed(Event::Configure(config(&["a", "b"], FAILOVER))), [""; 0], "a reload is no transition");
+    assert_eq!(
+        rig.feed(Event::Configure(config(&["a", "b"], FAILOVER))),
+        [""; 0],
+        "a reload is no transition"
+    );
 }
 
 #[test]

@@ -82,7 +82,10 @@ nft list ruleset >after; ip rule >>after; ip route show table all >>after
     assert!(interfaces.starts_with("Interface status:\n interface wan is online 00h:00m:0"), "{interfaces}");
     assert!(interfaces.ends_with(" and tracking is disabled\n\n"), "{interfaces}");
     let status = read(dir.path(), "status");
-    assert!(status.contains("\nCurrent ipv4 policies:\nonly:\n wan (100%)\n\nCurrent ipv6 policies:\n"), "{status}");
+    assert!(
+        status.contains("\nCurrent ipv4 policies:\nonly:\n wan (100%)\n\nCurrent ipv6 policies:\n"),
+        "{status}"
+    );
     assert!(!status.contains("Problems"), "{status}");
     assert!(read(dir.path(), "status4").contains(" interface wan (ipv4) is online"));
     assert_eq!(read(dir.path(), "before"), read(dir.path(), "after"));
@@ -139,13 +142,18 @@ fn ifdown_ifup_and_use_do_what_they_say() {
 ");
     ok(&output);
     let read = |name| read(dir.path(), name);
-    assert!(read("down").contains(" interface wan is offline") && read("up").contains(" interface wan is online"));
+    assert!(
+        read("down").contains(" interface wan is offline") && read("up").contains(" interface wan is online")
+    );
     assert_eq!(read("used"), "wan0\n7\n");
     assert_eq!(
         read("line"),
         "Running 'sh -c echo $DEVICE; exit 7' with DEVICE=wan0 SRCIP=192.0.2.2 FWMARK=0x3f00 FAMILY=ipv4\n"
     );
-    assert!(read("unknown").contains("there is no enabled interface 'nowhere'") && read("unknown").ends_with("1\n"));
+    assert!(
+        read("unknown").contains("there is no enabled interface 'nowhere'")
+            && read("unknown").ends_with("1\n")
+    );
     assert_eq!(read("none"), "mwan: which interface? usage: mwan3 ifup <iface>\n1\n");
 }
 
@@ -160,9 +168,13 @@ fn a_daemon_that_cannot_start_says_why() {
 #[test]
 fn anything_else_is_the_help() {
     for words in [&[][..], &["help"], &["no-such-word"], &["use", "wan"], &["internal", "ipv5"]] {
-        let output = Command::new(env!("CARGO_BIN_EXE_mwan")).args(["compat", "mwan3"]).args(words).output().unwrap();
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_mwan")).args(["compat", "mwan3"]).args(words).output().unwrap();
         let text = ok(&output);
-        assert!(text.starts_with("Syntax: mwan3 [command]\n\nAvailable commands:\nstart     "), "{words:?}: {text}");
+        assert!(
+            text.starts_with("Syntax: mwan3 [command]\n\nAvailable commands:\nstart     "),
+            "{words:?}: {text}"
+        );
     }
 }
 

@@ -103,7 +103,8 @@ impl<'a> Rewriter<'a> {
             let (Some(new), Some(word)) = (new, command.words.get(at)) else { continue };
             self.edits.push((word.span.clone(), new.to_owned()));
             let keyword = command.word(0);
-            self.notes.push(Note::new(command.line, format!("{keyword} {} is now {keyword} {new}", word.text)));
+            self.notes
+                .push(Note::new(command.line, format!("{keyword} {} is now {keyword} {new}", word.text)));
         }
     }
 
@@ -239,6 +240,11 @@ fn families(value: &str) -> Option<Vec<&'static str>> {
 
 fn unique(mut words: Vec<&'static str>) -> Vec<&'static str> {
     let mut seen = Vec::new();
-    words.retain(|w| !seen.contains(w) && { seen.push(*w); true });
+    words.retain(|w| {
+        !seen.contains(w) && {
+            seen.push(*w);
+            true
+        }
+    });
     words
 }

@@ -117,7 +117,8 @@ impl Writer<'_> {
     fn comment(&mut self, text: &str) {
         for line in text.lines() {
             // TOML allows no control characters in comments but the tab.
-            let line: String = line.chars().map(|c| if c.is_control() && c != '\t' { ' ' } else { c }).collect();
+            let line: String =
+                line.chars().map(|c| if c.is_control() && c != '\t' { ' ' } else { c }).collect();
             let _ = writeln!(self.out, "# {}", line.trim());
         }
         if text.is_empty() {
@@ -220,7 +221,10 @@ impl Writer<'_> {
             for member in tier {
                 if seen.contains(&member.interface) {
                     let name = &member.name;
-                    self.note(line, format!("member {name} never carries and is left out: its interface comes first"));
+                    self.note(
+                        line,
+                        format!("member {name} never carries and is left out: its interface comes first"),
+                    );
                 } else if let Some(share) = shares.iter_mut().find(|(i, _)| *i == member.interface) {
                     share.1 += member.weight;
                 } else {
@@ -234,7 +238,10 @@ impl Writer<'_> {
         }
         match elements.as_slice() {
             [only] if only.len() > 1 => format!("balance = {}", shares_text(only)),
-            _ => format!("prefer = [{}]", elements.iter().map(|e| shares_text(e)).collect::<Vec<_>>().join(", ")),
+            _ => format!(
+                "prefer = [{}]",
+                elements.iter().map(|e| shares_text(e)).collect::<Vec<_>>().join(", ")
+            ),
         }
     }
 
@@ -313,8 +320,7 @@ impl Writer<'_> {
             }
             let text = match self.config().interface(&section.name).filter(|_| doc.key() == "family") {
                 Some(interface) => {
-                    let families: Vec<String> =
-                        interface.families.iter().map(|f| string(f.name())).collect();
+                    let families: Vec<String> = interface.families.iter().map(|f| string(f.name())).collect();
                     format!("[{}]", families.join(", "))
                 }
                 None if doc.default.is_empty() => continue,
@@ -376,10 +382,8 @@ fn effective(kind: SectionKind, lines: &[Line]) -> BTreeMap<&'static str, Vec<St
 
 /// A value as TOML has it, which reads back as the same text; booleans as such.
 fn value(doc: &OptionDoc, text: &str) -> String {
-    if doc.kind == "boolean" {
-        if let Ok(boolean) = values::boolean(text) {
-            return boolean.to_string();
-        }
+    if let Some(boolean) = values::boolean(text).ok().filter(|_| doc.kind == "boolean") {
+        return boolean.to_string();
     }
     let digits = (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     let leading = text.len() > 1 && text.starts_with('0');
@@ -415,7 +419,8 @@ fn shares_text(shares: &[(String, u32)]) -> String {
             format!("[{}]", names.join(", "))
         }
         _ => {
-            let list: Vec<String> = shares.iter().map(|(name, weight)| format!("{name} = {weight}")).collect();
+            let list: Vec<String> =
+                shares.iter().map(|(name, weight)| format!("{name} = {weight}")).collect();
             format!("{{ {} }}", list.join(", "))
         }
     }

@@ -9,13 +9,7 @@ const TABLE: [(&str, [&str; 5]); 6] = [
     ("first", ["ifup", "ifup", "ifup", "ifup", ""]),
     (
         "online",
-        [
-            "",
-            "disconnecting disconnected",
-            "disconnected connecting",
-            "disconnecting",
-            "disconnected ifdown",
-        ],
+        ["", "disconnecting disconnected", "disconnected connecting", "disconnecting", "disconnected ifdown"],
     ),
     ("offline", ["connecting connected", "", "connecting", "connecting connected", "ifdown"]),
     ("connecting", ["connected", "", "", "connected", "ifdown"]),
@@ -74,14 +68,19 @@ fn over_any_walk_of_three_steps_the_pairs_take_turns() {
                     Action::Connecting | Action::Disconnecting => {}
                 }
             }
-            assert_eq!((up, connected), (state != State::Disabled, state.usable()), "{a:?} {b:?} {c:?} {d:?}");
+            assert_eq!(
+                (up, connected),
+                (state != State::Disabled, state.usable()),
+                "{a:?} {b:?} {c:?} {d:?}"
+            );
         }
     }
 }
 
 fn walks() -> impl Iterator<Item = (State, State, State, State)> {
     let each = |s| STATES.into_iter().map(move |t| (s, t));
-    let three = STATES.into_iter().flat_map(each).flat_map(|(a, b)| STATES.into_iter().map(move |c| (a, b, c)));
+    let three =
+        STATES.into_iter().flat_map(each).flat_map(|(a, b)| STATES.into_iter().map(move |c| (a, b, c)));
     three.flat_map(|(a, b, c)| STATES.into_iter().map(move |d| (a, b, c, d)))
 }
 
@@ -125,5 +124,8 @@ fn a_restart_tells_only_what_changed_meanwhile() {
     assert_eq!(interface, [Action::Disconnected, Action::IfDown]);
     // Taken out of the configuration and back: new.
     told.retain(|name| name != "b");
-    assert_eq!(words(&told.tell("b", "eth2", &now(State::Online)).iter().map(|c| c.action).collect::<Vec<_>>()), "ifup");
+    assert_eq!(
+        words(&told.tell("b", "eth2", &now(State::Online)).iter().map(|c| c.action).collect::<Vec<_>>()),
+        "ifup"
+    );
 }

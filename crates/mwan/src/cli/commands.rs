@@ -144,7 +144,11 @@ fn plan(
     Ok(if failed { Exit::Failed } else { Exit::Ok })
 }
 
-pub(super) fn use_interface(run_dir: &Path, interface: String, command: &[OsString]) -> Result<ExitCode, Failure> {
+pub(super) fn use_interface(
+    run_dir: &Path,
+    interface: String,
+    command: &[OsString],
+) -> Result<ExitCode, Failure> {
     let Response::Use(binding) = client::ask(run_dir, &Request::Use { interface })? else {
         return Err(unexpected());
     };

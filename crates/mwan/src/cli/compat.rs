@@ -159,7 +159,8 @@ fn status(program: Program, status: &Status) -> String {
 
 /// What support asks for: addresses, routes, rules, tables, firewall, in the words of the tools that show them.
 fn internal(program: Program, family: &str) -> String {
-    let mut text = section("Software-Version", &format!("{} - {}", program.name(), env!("CARGO_PKG_VERSION")));
+    let mut text =
+        section("Software-Version", &format!("{} - {}", program.name(), env!("CARGO_PKG_VERSION")));
     for arguments in [["a", "show"], ["route", "show"], ["rule", "show"]] {
         let title = format!("Output of \"ip {family} {}\"", arguments.join(" "));
         text.push_str(&section(&title, &output("ip", &[family, arguments[0], arguments[1]])));

@@ -73,7 +73,8 @@ pub(super) fn interfaces_with_family(status: &Status, always: bool) -> String {
 
 fn interface_line(interface: &Interface, path: &Path, family: bool) -> String {
     let name = plain(&interface.name);
-    let family = if family || interface.paths.len() > 1 { format!(" ({})", path.family) } else { String::new() };
+    let family =
+        if family || interface.paths.len() > 1 { format!(" ({})", path.family) } else { String::new() };
     if path.usable {
         return format!(
             " interface {name}{family} is online {}, uptime {} and tracking is {}",

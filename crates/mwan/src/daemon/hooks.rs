@@ -184,7 +184,8 @@ impl Runner {
                 Ended::Killed => (Trouble::Hung, format!("hook {what} was killed: not done after {limit} s")),
                 Ended::Failed(how) => (Trouble::Failed, format!("hook {what} failed: {how}")),
                 Ended::Well if done.unlogged > 0 => {
-                    let text = format!("hook {what} printed too much: {} lines are not logged", done.unlogged);
+                    let text =
+                        format!("hook {what} printed too much: {} lines are not logged", done.unlogged);
                     (Trouble::Flooded, text)
                 }
                 Ended::Well => {

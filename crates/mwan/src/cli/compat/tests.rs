@@ -59,7 +59,14 @@ fn policy(name: &str, ipv4: &[(&str, u32)], ipv6: &[(&str, u32)]) -> Policy {
     Policy { name: name.into(), ipv4: carrier(ipv4), ipv6: carrier(ipv6) }
 }
 
-fn rule(family: &str, sticky: Option<&str>, target: &str, counted: (u64, u64), protocol: &str, more: &str) -> Rule {
+fn rule(
+    family: &str,
+    sticky: Option<&str>,
+    target: &str,
+    counted: (u64, u64),
+    protocol: &str,
+    more: &str,
+) -> Rule {
     Rule {
         name: sticky.unwrap_or("default_rule").into(),
         family: family.into(),
@@ -158,7 +165,9 @@ fn status_is_the_recordings() {
     ];
     let status = status_of(vec![up("wan"), up("wanb")], policies, STATUS, Vec::new());
     let text = super::status(Program::Mwan3, &status);
-    let without = |text: &str| -> String { text.lines().filter(|l| !l.starts_with(" interface")).map(|l| format!("{l}\n")).collect() };
+    let without = |text: &str| -> String {
+        text.lines().filter(|l| !l.starts_with(" interface")).map(|l| format!("{l}\n")).collect()
+    };
     assert_eq!(without(&text), without(STATUS));
     assert_eq!(without(&interfaces(Program::Mwan3, &status)), without(INTERFACES));
     assert_eq!(rules(&status), RULES);
@@ -181,8 +190,11 @@ fn status_is_the_cloud_guides() {
         policy("LOAD_BALANCE", &[("eth1", 2), ("eth0", 2)], &[]),
         policy("FAIL_OVER", &[("eth1", 2)], &[]),
     ];
-    let plain: Vec<String> =
-        CLOUD.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).filter(|l| !l.is_empty()).collect();
+    let plain: Vec<String> = CLOUD
+        .lines()
+        .map(|l| l.split_whitespace().collect::<Vec<_>>().join(" "))
+        .filter(|l| !l.is_empty())
+        .collect();
     let nets = |from: &str, to: &str| -> Vec<String> {
         let rest = plain.iter().skip_while(|l| !l.starts_with(from)).skip(1);
         rest.take_while(|l| !l.starts_with(to)).cloned().collect()
@@ -217,7 +229,10 @@ fn mwan4_names_families_and_strategies() {
     let status = status_of(vec![interface("wan", paths)], vec![policy("a", &[], &[])], STATUS, Vec::new());
     let text = super::status(Program::Mwan4, &status);
     assert!(text.contains(" interface wan (ipv4) is online 00h:00m:01s, uptime 00h:00m:02s"), "{text}");
-    assert!(text.contains("\nCurrent ipv4 strategies:\na:\n unreachable\n\nCurrent ipv6 strategies:\n"), "{text}");
+    assert!(
+        text.contains("\nCurrent ipv4 strategies:\na:\n unreachable\n\nCurrent ipv6 strategies:\n"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -94,7 +94,11 @@ fn call(action: Action) -> HookCall {
         device: if action == Action::IfDown { String::new() } else { "eth1".into() },
         from: Some(State::Online),
         to: State::Offline,
-        paths: vec![(Family::V4, State::Offline, Reason::ProbesLost { bad_rounds: 3, since: mwan_core::Time(0) })],
+        paths: vec![(
+            Family::V4,
+            State::Offline,
+            Reason::ProbesLost { bad_rounds: 3, since: mwan_core::Time(0) },
+        )],
     }
 }
 
@@ -107,15 +111,21 @@ fn the_user_script_sees_three_variables_and_nothing_else() {
     let mut rig = Rig::new(LONG);
     // Not executable: mwan3 runs it by the shell all the same.
     rig.script("env | grep -v -e ^PATH= -e ^PWD= -e ^SHLVL= -e ^_= | sort >>OUT; echo >>OUT\n");
-    for action in
-        [Action::IfUp, Action::IfDown, Action::Connected, Action::Disconnected, Action::Connecting, Action::Disconnecting]
-    {
+    for action in [
+        Action::IfUp,
+        Action::IfDown,
+        Action::Connected,
+        Action::Disconnected,
+        Action::Connecting,
+        Action::Disconnecting,
+    ] {
         rig.one(&call(action));
         rig.one(&of_path(action));
     }
     let one = |action, device| format!("ACTION={action}\nDEVICE={device}\nINTERFACE=wan\n\n");
     let expected =
-        [one("ifup", "eth1"), one("ifdown", ""), one("connected", "eth1"), one("disconnected", "eth1")].concat();
+        [one("ifup", "eth1"), one("ifdown", ""), one("connected", "eth1"), one("disconnected", "eth1")]
+            .concat();
     assert_eq!(rig.out(), expected);
     assert_eq!(rig.log.text(), "");
 }
