@@ -7,7 +7,6 @@ mod common;
 use std::sync::Arc;
 
 use common::{FAILOVER, config, network};
-use mwan_config::Family;
 use mwan_core::*;
 
 struct Rig {
@@ -41,17 +40,21 @@ impl Rig {
         calls
     }
 
+    /// The round of `name` that is on the wire ends, everybody else's is answered, and the next ones begin.
     fn report(&mut self, name: &str, good: bool) -> Vec<String> {
-        let path = PathKey { id: self.core.wan(name).unwrap().0, family: Family::V4 };
-        self.now = self.now + std::time::Duration::from_millis(1001);
-        self.feed(Event::Tick);
-        let round = self.rounds.iter().find(|r| r.path == path).unwrap().round;
-        let (target, sequence) = (0, 0);
-        self.feed(Event::Probe(if good {
-            ProbeReport::Reply { path, round, target, sequence, rtt: std::time::Duration::from_millis(1) }
-        } else {
-            ProbeReport::Failed { path, round, target, sequence, error: "lost".into() }
-        }))
+        let id = self.core.wan(name).unwrap().0;
+        let mut calls = Vec::new();
+        for request in std::mem::take(&mut self.rounds) {
+            let (path, round, target, sequence) = (request.path, request.round, 0, 0);
+            calls.extend(self.feed(Event::Probe(if good || path.id != id {
+                ProbeReport::Reply { path, round, target, sequence, rtt: std::time::Duration::from_millis(1) }
+            } else {
+                ProbeReport::Failed { path, round, target, sequence, error: "lost".into() }
+            })));
+        }
+        self.now = self.now + std::time::Duration::from_secs(1);
+        calls.extend(self.feed(Event::Tick));
+        calls
     }
 
     fn see(&mut self, change: impl FnOnce(&mut NetView)) -> Vec<String> {

@@ -48,7 +48,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
 }
 
 /// Removes everything, with the daemon if one runs: it would restore what is removed under it.
-pub(super) fn cleanup(run_dir: &Path) -> Result<Exit, Failure> {
+fn cleanup(run_dir: &Path) -> Result<Exit, Failure> {
     match client::try_ask(run_dir, &Request::Stop)? {
         Some(response) => done(response),
         None => daemon::cleanup(run_dir).map(|()| Exit::Ok),

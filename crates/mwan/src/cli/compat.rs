@@ -260,15 +260,17 @@ fn launch(run_dir: &Path, config: &Path) -> Result<Exit, Failure> {
 /// Removes everything; returns when the daemon is gone, so that a `start` may follow.
 fn stop(program: Program, run_dir: &Path) -> Result<Exit, Failure> {
     by_init(program, "stop")?;
-    commands::cleanup(run_dir)?;
     let deadline = Instant::now() + STOP_MAX;
+    let mut asked = client::try_ask(run_dir, &Request::Stop);
+    // One that is ending neither answers nor lets anybody else at the kernel.
     while !crate::daemon::has_ended() {
         if Instant::now() > deadline {
-            return Err(Failure::says("the daemon does not end"));
+            return Err(asked.err().unwrap_or_else(|| Failure::says("the daemon does not end")));
         }
         std::thread::sleep(LOOK);
+        asked = client::try_ask(run_dir, &Request::Stop);
     }
-    Ok(Exit::Ok)
+    crate::daemon::cleanup(run_dir).map(|()| Exit::Ok)
 }
 
 /// The configuration anew, in the running daemon: established flows are not touched.

@@ -158,6 +158,16 @@ fn programs_of_the_directory_read_the_document_in_lexical_order() {
     assert_eq!(document.paths[0].reason.text, "3 rounds in a row lost");
 }
 
+/// The page's example is what a program reads, but for the time.
+#[test]
+fn the_page_shows_the_document() {
+    const PAGE: &str = include_str!("../../../../../docs/hooks.md");
+    let example = PAGE.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    let example: HookDocument = serde_json::from_str(example).unwrap();
+    let document: HookDocument = serde_json::from_slice(&document(&of_path(Action::Disconnected))).unwrap();
+    assert_eq!(example, HookDocument { time_s: example.time_s, ..document });
+}
+
 #[test]
 fn a_program_that_does_not_read_its_document_is_no_failure() {
     let mut rig = Rig::new(LONG);
