@@ -336,6 +336,39 @@ pub struct CheckDocument {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+/// What programs of the hook directory read on standard input; schema `mwan.hook.v1`.
+pub struct HookDocument {
+    /// `mwan.hook.v1`.
+    pub schema: String,
+    /// `ifup` or `ifdown` of an interface; `connecting`, `connected`, `disconnecting` or `disconnected` of one of its
+    /// families.
+    pub action: String,
+    /// Name of the interface.
+    pub interface: String,
+    /// Its device; empty on `ifdown`.
+    pub device: String,
+    /// `ipv4` or `ipv6`; absent if the interface as a whole is meant.
+    pub family: Option<String>,
+    /// State before; absent if it is seen for the first time.
+    pub previous: Option<String>,
+    /// State now: `online`, `offline`, `connecting`, `disconnecting` or `disabled`.
+    pub status: String,
+    /// Every family of the interface.
+    pub paths: Vec<HookPath>,
+    /// Seconds since 1970.
+    pub time_s: u64,
+}
+
+/// One family of an interface, for hooks.
+pub struct HookPath {
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// Its state.
+    pub status: String,
+    /// Why.
+    pub reason: Reason,
+}
+
 /// What would change, or differs; schema `mwan.plan.v1`.
 pub struct Plan {
     /// `mwan.plan.v1`.
@@ -375,5 +408,7 @@ pub const SCHEMA_CONNECTED: &str = "mwan.connected.v1";
 pub const SCHEMA_RULES: &str = "mwan.rules.v1";
 /// Schema of [`CheckDocument`].
 pub const SCHEMA_CHECK: &str = "mwan.check.v1";
+/// Schema of [`HookDocument`].
+pub const SCHEMA_HOOK: &str = "mwan.hook.v1";
 /// Schema of [`Plan`].
 pub const SCHEMA_PLAN: &str = "mwan.plan.v1";

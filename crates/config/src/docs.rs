@@ -27,6 +27,11 @@ pub fn diagnostics_md() -> String {
     out
 }
 
+/// The option part of `docs/compat.md`.
+pub fn compat_options_md() -> String {
+    crate::compat::table()
+}
+
 /// `docs/configuration.md`.
 pub fn configuration_md() -> String {
     let mut out = String::from(INTRODUCTION);

@@ -4,10 +4,12 @@
 //! Nothing here panics on any input, and nothing is dropped without a diagnostic.
 
 mod codes;
+mod compat;
 mod diagnostic;
 pub mod docs;
 mod fields;
 mod interface;
+pub mod migrate;
 mod model;
 mod mwan3;
 mod names;

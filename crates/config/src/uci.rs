@@ -11,6 +11,8 @@
 //! - A command that cannot be read gives one diagnostic at the line it begins on, and reading goes on
 //!   with the line after that one. So a forgotten quote does not swallow the rest of the file.
 
+use std::ops::Range;
+
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::report::{Place, Problem, Report, show};
@@ -120,6 +122,7 @@ impl Parser<'_> {
             let begin = self.rest;
             match self.rest.command() {
                 Ok(words) => {
+                    let words = words.into_iter().map(|w| w.text).collect();
                     if let Err(problem) = self.command(begin.line, words) {
                         // A command over several lines that is wrong is most often a missing quote.
                         self.resume_after(begin, self.rest.line > begin.line + 1);
@@ -257,6 +260,81 @@ fn expect_words(keyword: &str, arguments: &[String], min: usize, max: usize) -> 
     }
 }
 
+/// A word of a command, unquoted, and where it stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Word {
+    pub(crate) text: String,
+    pub(crate) span: Range<usize>,
+}
+
+/// A command that can be read, for those who rewrite a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Command {
+    /// Keyword (its whole form) and arguments.
+    pub(crate) words: Vec<Word>,
+    /// The line it begins on.
+    pub(crate) line: u32,
+}
+
+impl Command {
+    /// From the first to the last word.
+    pub(crate) fn span(&self) -> Range<usize> {
+        let first = self.words.first().map_or(0, |w| w.span.start);
+        first..self.words.last().map_or(first, |w| w.span.end)
+    }
+
+    /// Word `n`; 0 is the keyword.
+    pub(crate) fn word(&self, n: usize) -> &str {
+        self.words.get(n).map_or("", |w| w.text.as_str())
+    }
+}
+
+/// The commands of a text in its order, as [`parse`] understands them; what it cannot read is not among them. Positions
+/// are those in `text`.
+pub(crate) fn commands(text: &str) -> Vec<Command> {
+    let mut at = Cursor { bytes: text.as_bytes(), at: 0, line: 1 };
+    if text.starts_with('\u{feff}') {
+        at.at = '\u{feff}'.len_utf8();
+    }
+    let mut found = Vec::new();
+    loop {
+        at.skip_blank();
+        if at.peek().is_none() {
+            return found;
+        }
+        let begin = at;
+        let command = at.command().ok().and_then(|words| readable(words, begin.line));
+        match command {
+            Some(command) => found.push(command),
+            None => {
+                // As `Parser::resume_after`: with the line after the one it begins on.
+                at = begin;
+                at.skip_line();
+            }
+        }
+    }
+}
+
+/// A command with the right number of good words.
+fn readable(mut words: Vec<Word>, line: u32) -> Option<Command> {
+    let keyword = match words.first()?.text.as_str() {
+        "package" | "p" => "package",
+        "config" | "c" => "config",
+        "option" | "o" => "option",
+        "list" | "l" => "list",
+        _ => return None,
+    };
+    let good = match (keyword, words.len()) {
+        ("package", 2) => true,
+        ("config", 2) => true,
+        ("config", 3) => words[2].text.is_empty() || is_name(&words[2].text),
+        ("option" | "list", 3) => is_name(&words[1].text),
+        _ => false,
+    };
+    words[0].text = keyword.to_owned();
+    good.then_some(Command { words, line })
+}
+
 /// A place in the text. Copied to be able to return to it.
 #[derive(Clone, Copy)]
 struct Cursor<'a> {
@@ -301,7 +379,7 @@ impl Cursor<'_> {
     }
 
     /// The words up to the end of the line or a `;`.
-    fn command(&mut self) -> Result<Vec<String>, Problem> {
+    fn command(&mut self) -> Result<Vec<Word>, Problem> {
         let mut words = Vec::new();
         loop {
             while let Some(byte) = self.peek().filter(|b| is_space(*b)) {
@@ -320,9 +398,10 @@ impl Cursor<'_> {
                 Some(b'\\') if self.skip_continuation() => {}
                 // libuci ends after four words, too; collecting more would only cost memory.
                 Some(_) => {
-                    let word = self.word()?;
+                    let start = self.at;
+                    let text = self.word()?;
                     if words.len() < 4 {
-                        words.push(word);
+                        words.push(Word { text, span: start..self.at });
                     }
                 }
             }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use mwan_config::{Config, Family, Masquerade, Policy, Target};
 
+use crate::hooks::{HookCall, Told};
 use crate::ids::Ids;
 use crate::path::{Path, readiness};
 use crate::policy::{Candidate, carrier};
@@ -76,6 +77,8 @@ pub enum Effect {
     Transition(Transition),
     /// A policy is carried by others now.
     Switched(Switch),
+    /// Scripts are to be told.
+    Hook(HookCall),
 }
 
 /// A path changed its state.
@@ -189,6 +192,9 @@ pub struct Core {
     members: Vec<PolicyMembers>,
     /// What has changed since the desired state was last built.
     dirty: Dirty,
+    /// What scripts have been told, and whether there may be more to tell.
+    told: Told,
+    untold: bool,
 }
 
 /// The members of a policy, resolved once: a failover only asks how they are.
@@ -216,6 +222,8 @@ struct Dirty {
 impl Core {
     /// A core that has not seen the network yet: it wants nothing until it has ([`Event::Network`]).
     pub fn new(platform: Platform, config: Arc<Config>, memory: Memory) -> Self {
+        let states = memory.paths.iter().map(|p| (p.interface.clone(), p.family, p.state));
+        let told = Told::remembered(states);
         let mut core = Core {
             platform,
             config: Arc::new(Config::default()),
@@ -233,6 +241,8 @@ impl Core {
             used: Vec::new(),
             members: Vec::new(),
             dirty: Dirty::default(),
+            told,
+            untold: true,
         };
         core.configure(config, Time(0), &mut Vec::new());
         core
@@ -280,6 +290,7 @@ impl Core {
         self.look_at_devices(now, &mut effects);
         self.run_trackers(now, &mut effects);
         self.report_changes(&mut effects);
+        self.tell_scripts(&mut effects);
         let desired = self.decide(now, &mut effects);
         self.settle_flows(now, &mut effects);
         Output { desired, effects, wake_at: self.wake_at() }
@@ -305,6 +316,7 @@ impl Core {
             })
             .collect();
         self.wans.sort_by_key(|w| w.id);
+        self.untold = true;
         self.used = used_policies(&self.config);
         self.members = policy_members(&self.config, &self.wans);
         self.configure_paths(now, effects);
@@ -425,6 +437,7 @@ impl Core {
         for (key, path) in &mut self.paths {
             let Some(change) = path.take_change() else { continue };
             self.dirty.any = true;
+            self.untold = true;
             self.dirty.interfaces |= change.2;
             let Some(wan) = self.wans.iter().find(|w| w.id == key.id) else { continue };
             if change.0 != change.1 {
@@ -437,6 +450,23 @@ impl Core {
                     reason: path.reason.clone(),
                 }));
             }
+        }
+    }
+
+    /// Tells scripts what became of every interface. Before the network has been seen nothing became of any.
+    fn tell_scripts(&mut self, effects: &mut Vec<Effect>) {
+        if self.net.is_none() || !std::mem::take(&mut self.untold) {
+            return;
+        }
+        let (wans, paths) = (&self.wans, &self.paths);
+        self.told.retain(|name| wans.iter().any(|w| w.name == name));
+        for wan in wans {
+            let state = |family| {
+                let path = paths.get(&PathKey { id: wan.id, family })?;
+                Some((family, path.tracker.state(), path.reason.clone()))
+            };
+            let states: Vec<_> = Family::ALL.into_iter().filter_map(state).collect();
+            effects.extend(self.told.tell(&wan.name, &wan.device, &states).into_iter().map(Effect::Hook));
         }
     }
 

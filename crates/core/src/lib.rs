@@ -5,6 +5,7 @@
 mod classify;
 mod desired;
 mod engine;
+mod hooks;
 mod ids;
 mod marks;
 mod net;
@@ -20,6 +21,7 @@ pub use desired::*;
 pub use engine::{
     Core, Effect, Event, Memory, Output, PathStatus, Placement, Platform, RememberedPath, Switch, Transition,
 };
+pub use hooks::{Action, HookCall, Scope, actions};
 pub use ids::Ids;
 pub use marks::{Marks, Remark};
 pub use net::{Address, DefaultRoute, Link, NetView};

@@ -216,7 +216,8 @@ impl Lab {
         match op {
             DaemonOp::Start => {
                 self.daemon.reset_log();
-                self.daemon.start(Some(arguments.to_vec())).map(|t| format!("answers after {}", millis(t)))
+                let arguments = self.fill_in(arguments);
+                self.daemon.start(Some(arguments)).map(|t| format!("answers after {}", millis(t)))
             }
             DaemonOp::Launch => self.daemon.launch().map(|()| String::new()),
             DaemonOp::Stop => self.daemon.stop().map(|t| format!("ended after {}", millis(t))),

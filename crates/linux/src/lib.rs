@@ -15,6 +15,7 @@ pub mod netlink;
 pub mod netview;
 pub mod nft;
 pub mod probe;
+pub mod process;
 pub mod routing;
 mod rt;
 #[allow(unsafe_code)]

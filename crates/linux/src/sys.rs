@@ -480,3 +480,28 @@ pub(crate) fn hand_over(
         result => result.map(drop),
     }
 }
+
+/// Kills a process group.
+pub(crate) fn kill_group(leader: u32) {
+    // 0 and 1 would mean our own group and every process there is.
+    if let Some(group) = libc::pid_t::try_from(leader).ok().filter(|pid| *pid > 1) {
+        // SAFETY: plain values.
+        unsafe { libc::kill(-group, libc::SIGKILL) };
+    }
+}
+
+/// `O_NONBLOCK` of an open file.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: plain values.
+    unsafe {
+        let flags = check(libc::fcntl(fd.as_raw_fd(), libc::F_GETFL))?;
+        check(libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK)).map(drop)
+    }
+}
+
+/// Makes `command` call setsid(2) between fork and exec.
+pub(crate) fn new_session(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: the hook makes one system call: no allocation, no lock.
+    unsafe { command.pre_exec(|| check(libc::setsid()).map(drop)) };
+}

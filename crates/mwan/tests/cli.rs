@@ -71,6 +71,8 @@ fn help_names_every_command_and_exit_code() {
         "use",
         "stop",
         "cleanup",
+        "compat",
+        "migrate",
         "--run-dir",
         "MWAN_RUN_DIR",
         "2 wrong usage",

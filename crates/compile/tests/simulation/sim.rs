@@ -378,6 +378,12 @@ impl Sim {
             Effect::FlushPath(key) => self.flush(key),
             Effect::MoveMisplaced(key) => self.move_misplaced(key),
             Effect::StopProbes(_) => {}
+            Effect::Hook(call) => {
+                say!(self, "hook {} {} {:?}", call.action.name(), call.interface, call.scope);
+                assert_ne!(call.from, Some(call.to));
+                let connected = call.action == mwan_core::Action::Connected;
+                assert!(!connected || call.to.usable(), "nothing is called connected that is not");
+            }
             Effect::Transition(t) => {
                 say!(self, "{} {}: {:?} -> {:?}: {}", t.interface, t.path.family, t.from, t.to, t.reason);
                 assert_ne!(t.from, t.to);

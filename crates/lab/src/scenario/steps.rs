@@ -101,7 +101,7 @@ pub const STEPS: &[StepDoc] = &[
     step!(
         "daemon start",
         "daemon start [ARGUMENT…]",
-        "Starts `mwan daemon` in the router and waits until `mwan status` answers.",
+        "Starts `mwan daemon` in the router and waits until `mwan status` answers. Placeholders as in `exec`.",
         |w, _| Ok(Step::Daemon(DaemonOp::Start, w.all()))
     ),
     step!(

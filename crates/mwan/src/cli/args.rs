@@ -85,6 +85,31 @@ pub(crate) enum Command {
     Stop,
     /// Remove everything of mwan's from the kernel, without daemon or configuration.
     Cleanup,
+    /// Behave like the command of another package; so does mwan when it is called by that name.
+    Compat {
+        /// The package.
+        program: super::compat::Program,
+        /// Its command and arguments; none: its help.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
+    },
+    /// Rewrite a configuration file for mwan4 or as mwan.toml; to standard output, what differs to standard error.
+    Migrate {
+        /// The UCI file (`-`: standard input).
+        file: PathBuf,
+        /// The format wanted.
+        #[arg(long, default_value = "mwan4")]
+        to: Format,
+    },
+}
+
+/// What `migrate` writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Format {
+    /// UCI in mwan4's words.
+    Mwan4,
+    /// mwan's own format.
+    Toml,
 }
 
 /// How to show something.
@@ -113,6 +138,37 @@ pub(crate) struct DaemonArgs {
     /// Form of the log on standard error.
     #[arg(long, env = "MWAN_LOG_FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
+    /// Where the log goes.
+    #[arg(long, env = "MWAN_LOG_TO", default_value = "stderr")]
+    pub(crate) log_to: LogTo,
+    /// Scripts that are run when a WAN changes.
+    #[command(flatten)]
+    pub(crate) hooks: HookArgs,
+}
+
+/// Where scripts are found.
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct HookArgs {
+    /// Shell script run with ACTION, INTERFACE and DEVICE. Default: /etc/mwan3.user, or /etc/mwan4.user if the
+    /// configuration file is called mwan4; none for mwan.toml.
+    #[arg(long, env = "MWAN_USER_SCRIPT", value_name = "FILE")]
+    pub(crate) user_script: Option<PathBuf>,
+    /// Directory of executables that read a JSON document (docs/schema/mwan.hook.v1.json) on standard input.
+    #[arg(long, env = "MWAN_HOOKS_DIR", default_value = "/etc/mwan/hooks.d", value_name = "DIR")]
+    pub(crate) hooks_dir: PathBuf,
+    /// Seconds after which a script is killed with everything it started.
+    #[arg(long, env = "MWAN_HOOK_TIMEOUT", default_value_t = 30, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) hook_timeout: u64,
+}
+
+/// Where the log goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum LogTo {
+    /// Standard error.
+    Stderr,
+    /// The system's log (/dev/log).
+    Syslog,
 }
 
 /// Levels of the log.

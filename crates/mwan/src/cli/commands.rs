@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use mwan_api::{Plan, Request, Response, Status};
 use mwan_config::Severity;
 
-use super::args::{Args, Command};
+use super::args::{Args, Command, Format};
 use super::{Exit, Failure, client, print, render, talk};
 use crate::daemon;
 
@@ -39,30 +39,48 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Ifup { interface } => done(client::ask(&run_dir, &Request::IfUp { interface })?)?,
         Command::Ifdown { interface } => done(client::ask(&run_dir, &Request::IfDown { interface })?)?,
         Command::Use { interface, command } => return use_interface(&run_dir, interface, &command),
+        Command::Compat { program, words } => return super::compat::run(program, &run_dir, &words),
+        Command::Migrate { file, to } => migrate(&file, to)?,
         Command::Stop => done(client::ask(&run_dir, &Request::Stop)?)?,
-        Command::Cleanup => {
-            // A running daemon would restore what is removed under it.
-            match client::try_ask(&run_dir, &Request::Stop)? {
-                Some(response) => done(response)?,
-                None => daemon::cleanup(&run_dir).map(|()| Exit::Ok)?,
-            }
-        }
+        Command::Cleanup => cleanup(&run_dir)?,
     };
     Ok(exit.into())
+}
+
+/// Removes everything, with the daemon if one runs: it would restore what is removed under it.
+fn cleanup(run_dir: &Path) -> Result<Exit, Failure> {
+    match client::try_ask(run_dir, &Request::Stop)? {
+        Some(response) => done(response),
+        None => daemon::cleanup(run_dir).map(|()| Exit::Ok),
+    }
+}
+
+fn migrate(file: &Path, to: Format) -> Result<Exit, Failure> {
+    let (name, bytes) = daemon::read_config(file)?;
+    let migrated = match to {
+        Format::Mwan4 => mwan_config::migrate::to_mwan4(&name, &bytes),
+        Format::Toml => mwan_config::migrate::to_toml(&name, &bytes),
+    };
+    let migrated = migrated.map_err(Failure::says)?;
+    print(&migrated.text)?;
+    for note in &migrated.notes {
+        talk(&format!("{name}:{}: {}", note.line, note.text));
+    }
+    Ok(Exit::Ok)
 }
 
 fn unexpected() -> Failure {
     Failure::says("the daemon's answer does not fit the question").hint("are both of the same version?")
 }
 
-fn done(response: Response) -> Result<Exit, Failure> {
+pub(super) fn done(response: Response) -> Result<Exit, Failure> {
     match response {
         Response::Done => Ok(Exit::Ok),
         _ => Err(unexpected()),
     }
 }
 
-fn status(run_dir: &Path) -> Result<Status, Failure> {
+pub(super) fn status(run_dir: &Path) -> Result<Status, Failure> {
     match client::ask(run_dir, &Request::Status)? {
         Response::Status(status) => Ok(*status),
         _ => Err(unexpected()),
@@ -135,20 +153,18 @@ fn plan(
     Ok(if failed { Exit::Failed } else { Exit::Ok })
 }
 
-fn use_interface(run_dir: &Path, interface: String, command: &[OsString]) -> Result<ExitCode, Failure> {
+pub(super) fn use_interface(
+    run_dir: &Path,
+    interface: String,
+    command: &[OsString],
+) -> Result<ExitCode, Failure> {
     let Response::Use(binding) = client::ask(run_dir, &Request::Use { interface })? else {
         return Err(unexpected());
     };
     let sources: Vec<IpAddr> = binding.sources.iter().filter_map(|s| s.parse().ok()).collect();
     let source = sources.first().copied();
     let shown = command.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-    talk(&format!(
-        "Running '{shown}' with DEVICE={} SRCIP={} FWMARK={:#x} FAMILY={}",
-        binding.device,
-        source.map(|s| s.to_string()).unwrap_or_default(),
-        binding.mark,
-        source.map_or("ipv4", |s| mwan_config::Family::of(s).name()),
-    ));
+    talk(&use_line(&shown, &binding.device, source, binding.mark));
     let family = source.map_or("ipv4", |s| mwan_config::Family::of(s).name());
     let environment = [
         ("DEVICE", binding.device.clone()),
@@ -166,6 +182,15 @@ fn use_interface(run_dir: &Path, interface: String, command: &[OsString]) -> Res
         }
     })?;
     Ok(ExitCode::from(exit_code(status)))
+}
+
+/// What `use` says before it runs a command; mwan3's words.
+pub(super) fn use_line(command: &str, device: &str, source: Option<IpAddr>, mark: u32) -> String {
+    format!(
+        "Running '{command}' with DEVICE={device} SRCIP={} FWMARK={mark:#x} FAMILY={}",
+        source.map(|s| s.to_string()).unwrap_or_default(),
+        source.map_or("ipv4", |s| mwan_config::Family::of(s).name()),
+    )
 }
 
 /// The command's own exit code; 128 + signal if it was killed, as a shell reports it.

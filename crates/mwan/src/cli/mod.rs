@@ -5,6 +5,7 @@
 mod args;
 mod client;
 mod commands;
+mod compat;
 mod render;
 
 use std::io::Write;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-pub(crate) use args::{DaemonArgs, LogFormat, LogLevel};
+pub(crate) use args::{DaemonArgs, HookArgs, LogFormat, LogLevel, LogTo};
 
 /// Exit codes; `mwan help` lists them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,6 +91,11 @@ impl std::fmt::Display for Failure {
 
 /// Parses the arguments, runs the command.
 pub(crate) fn main() -> ExitCode {
+    let words: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    // Installed (linked) under the name of a package it replaces.
+    if let Some(program) = words.first().and_then(|name| compat::Program::called(name)) {
+        return end(compat::run(program, &compat::run_dir(), &words[1..]));
+    }
     let args = match args::Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
@@ -99,7 +105,12 @@ pub(crate) fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    match commands::run(args) {
+    end(commands::run(args))
+}
+
+/// The exit code, after whatever there is to complain of.
+fn end(result: Result<ExitCode, Failure>) -> ExitCode {
+    match result {
         Ok(code) => code,
         Err(failure) => {
             talk(&format!("mwan: {}", failure.message));

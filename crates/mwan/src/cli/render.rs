@@ -53,10 +53,15 @@ pub(super) fn status(status: &Status) -> String {
 
 /// `mwan interfaces`.
 pub(super) fn interfaces(status: &Status) -> String {
+    interfaces_with_family(status, false)
+}
+
+/// The same; mwan4 names the family of an interface that has only one, too.
+pub(super) fn interfaces_with_family(status: &Status, always: bool) -> String {
     let mut text = String::from("Interface status:\n");
     for interface in &status.interfaces {
         for path in &interface.paths {
-            let _ = writeln!(text, "{}", interface_line(interface, path));
+            let _ = writeln!(text, "{}", interface_line(interface, path, always));
         }
         if interface.paths.is_empty() {
             let _ =
@@ -66,9 +71,10 @@ pub(super) fn interfaces(status: &Status) -> String {
     text
 }
 
-fn interface_line(interface: &Interface, path: &Path) -> String {
+fn interface_line(interface: &Interface, path: &Path, family: bool) -> String {
     let name = plain(&interface.name);
-    let family = if interface.paths.len() > 1 { format!(" ({})", path.family) } else { String::new() };
+    let family =
+        if family || interface.paths.len() > 1 { format!(" ({})", path.family) } else { String::new() };
     if path.usable {
         return format!(
             " interface {name}{family} is online {}, uptime {} and tracking is {}",

@@ -3,10 +3,12 @@
 mod config;
 mod control;
 mod flows;
+mod hooks;
 mod lock;
 mod notify;
 mod state;
 mod status;
+mod syslog;
 mod writer;
 
 use std::collections::VecDeque;
@@ -26,11 +28,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
-use crate::cli::{DaemonArgs, Failure, LogFormat, LogLevel};
+use crate::cli::{DaemonArgs, Failure, LogFormat, LogLevel, LogTo};
 use crate::platform::{self, PlatformName};
 use config::{Watch, reread_config};
 use control::Asked;
 use flows::{Done, Flows};
+use hooks::{Hooks, Places};
 use lock::Locks;
 use state::Store;
 use status::Achieved;
@@ -84,6 +87,11 @@ pub(crate) fn cleanup(run_dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whether no daemon is left in this network namespace: one that was told to stop answers, and then ends.
+pub(crate) fn has_ended() -> bool {
+    lock::take_namespace().is_ok()
+}
+
 /// What `config` would install, with every interface in its initial state.
 pub(crate) fn plan_without_daemon(name: &str, bytes: &[u8], platform: PlatformName) -> Result<Plan, Failure> {
     let loaded = mwan_config::parse(name, bytes);
@@ -123,7 +131,13 @@ fn start_log(options: &DaemonArgs) {
         LogLevel::Debug => tracing::Level::DEBUG,
         LogLevel::Trace => tracing::Level::TRACE,
     };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+    if let (LogTo::Syslog, Some(syslog)) = (options.log_to, syslog::Syslog::open()) {
+        // The system's log has its own times, and the level is in its priority.
+        let log = log.with_writer(syslog).log_internal_errors(false).with_ansi(false);
+        return log.without_time().with_level(false).init();
+    }
+    let log = log.with_writer(std::io::stderr);
     // A log nobody takes is lost; it must not end the daemon, which tracing's own complaint to the same stream would.
     let log = log.log_internal_errors(false);
     match options.log_format {
@@ -137,6 +151,7 @@ struct Daemon {
     writer: Writer,
     flows: Flows,
     flows_done: mpsc::UnboundedReceiver<Done>,
+    hooks: Hooks,
     monitor: Monitor,
     prober: Prober,
     reports: mpsc::UnboundedReceiver<ProbeReport>,
@@ -230,6 +245,8 @@ impl Daemon {
         }
         let (done, flows_done) = mpsc::unbounded_channel();
         let flows = Flows::start(done)?;
+        let hooks = Hooks::start(Places::new(&options.hooks, &options.config, options.platform))
+            .map_err(|e| Failure::new("cannot start the thread that runs hooks", &e))?;
         // Not bounded by the channel but by the prober: it reports once for each probe it was asked to send.
         let (report, reports) = mpsc::unbounded_channel();
         let (ask, asked) = mpsc::channel(REQUESTS_MAX);
@@ -250,6 +267,7 @@ impl Daemon {
             writer,
             flows,
             flows_done,
+            hooks,
             monitor,
             prober: Prober::new(report),
             reports,
@@ -532,6 +550,7 @@ impl Daemon {
                 let quiet = matches!(t.reason, Reason::Failing { .. } | Reason::Recovering { .. });
                 if quiet { debug!("{text}") } else { info!("{text}") }
             }
+            Effect::Hook(call) => self.hooks.call(call),
             Effect::Switched(s) => {
                 let (from, to) = (carrier_text(&s.from), carrier_text(&s.to));
                 let yet = if self.apply_error.is_some() { " (not in the kernel yet)" } else { "" };

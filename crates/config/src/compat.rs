@@ -1,0 +1,146 @@
+//! How each option of mwan3 and mwan4 fares here: the option part of `docs/compat.md`. A test of the names of the proofs
+//! is in tests/generated_docs.rs.
+
+use std::fmt::Write;
+
+use crate::options::{OptionDoc, SectionKind, options_of};
+
+/// How an option compares.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Verdict {
+    /// As in mwan3 and mwan4.
+    Same,
+    /// Does what it says, where theirs does not quite.
+    Better,
+    /// Does something else, on purpose.
+    Different,
+    /// mwan3 and mwan4 do not have it.
+    Ours,
+}
+
+struct Row {
+    section: SectionKind,
+    key: &'static str,
+    verdict: Verdict,
+    /// What is other; empty where nothing is.
+    note: &'static str,
+    /// A test or a scenario that shows it.
+    proof: &'static str,
+}
+
+/// What proves that an option is read and its values are checked.
+const READ: &str = "every_malformed_value_in_uci_files";
+
+const fn row(
+    section: SectionKind,
+    key: &'static str,
+    verdict: Verdict,
+    note: &'static str,
+    proof: &'static str,
+) -> Row {
+    Row { section, key, verdict, note, proof }
+}
+
+/// Options without a row are ours, with the proof that they are read.
+#[rustfmt::skip]
+const ROWS: &[Row] = {
+    use SectionKind::*;
+    use Verdict::*;
+    &[
+        row(Globals, "enabled", Same, "", "globally_disabled_wants_nothing"),
+        row(Globals, "mmx_mask", Better, "any mask of at least 3 bits; changing it takes open connections along; other packages' bits survive", "mask-change"),
+        row(Globals, "rt_table_lookup", Same, "", "tables_that_cannot_be_read_are_read_later"),
+        row(Globals, "logging", Same, "", READ),
+        row(Globals, "loglevel", Same, "", READ),
+        row(Globals, "local_source", Different, "the router's own traffic takes the address of the WAN it leaves by", "s12-router-own-traffic"),
+        row(Globals, "source_routing", Same, "", READ),
+        row(Globals, "mode", Same, "a note of the cloud's; the rules decide", READ),
+        row(Globals, "rtmon_interval", Same, "without effect since mwan3 2.9", "documented_examples_have_no_errors"),
+        row(Interface, "enabled", Better, "an interface without it is named (N0501)", "every_case_reads_as_expected"),
+        row(Interface, "family", Better, "each family has a health of its own", "v4-v6-independent"),
+        row(Interface, "track_ip", Better, "all targets are asked at once; names are refused: DNS may need the link that is tested", "detection_takes_the_same_time_for_any_number_of_targets"),
+        row(Interface, "track_method", Same, "", READ),
+        row(Interface, "httping_ssl", Same, "", READ),
+        row(Interface, "reliability", Better, "one that no number of answers can reach is named (W0502)", "a_round_is_good_when_enough_targets_answer_and_bad_as_soon_as_they_cannot"),
+        row(Interface, "count", Same, "", "a_round_is_good_when_enough_targets_answer_and_bad_as_soon_as_they_cannot"),
+        row(Interface, "timeout", Better, "fractions, from 0.05 s", "s01-blackhole-4-targets"),
+        row(Interface, "interval", Different, "from the start of a round to the start of the next; fractions", "s01-blackhole-1-target"),
+        row(Interface, "failure_interval", Same, "", "down_rounds_take_it_offline_and_up_rounds_bring_it_back"),
+        row(Interface, "recovery_interval", Same, "", "down_rounds_take_it_offline_and_up_rounds_bring_it_back"),
+        row(Interface, "keep_failure_interval", Same, "", "keep_failure_interval_applies_while_offline"),
+        row(Interface, "up", Same, "but a device that comes back is proven by one answer", "a_returning_path_is_proven_by_one_answer_and_has_down_rounds_for_it"),
+        row(Interface, "down", Same, "", "down_rounds_take_it_offline_and_up_rounds_bring_it_back"),
+        row(Interface, "size", Same, "", "probes_carry_mark_source_and_ttl_and_follow_the_device"),
+        row(Interface, "max_ttl", Same, "", "probes_carry_mark_source_and_ttl_and_follow_the_device"),
+        row(Interface, "check_quality", Same, "", READ),
+        row(Interface, "failure_latency", Same, "", READ),
+        row(Interface, "recovery_latency", Same, "", READ),
+        row(Interface, "failure_loss", Same, "", READ),
+        row(Interface, "recovery_loss", Same, "", READ),
+        row(Interface, "initial_state", Different, "decides at the start of the daemon; a device that comes back waits for its first answer", "carrier"),
+        row(Interface, "flush_conntrack", Same, "", READ),
+        row(Member, "interface", Same, "", "every_case_reads_as_expected"),
+        row(Member, "metric", Better, "to 65535 (mwan3 drops members above 256)", "every_small_world_chooses_as_brute_force_does"),
+        row(Member, "weight", Same, "", "balance-3-2-1"),
+        row(Policy, "use_member", Better, "an unknown member is named; the policy keeps the others", "bad-references"),
+        row(Policy, "last_resort", Better, "for everybody, with every member offline", "s25-all-down-all-recover"),
+        row(Rule, "family", Same, "option or list", "rule-matches"),
+        row(Rule, "proto", Same, "", "protocol_lists"),
+        row(Rule, "src_ip", Better, "lists, ranges, negation; a value that is none leaves out this rule only", "address_lists"),
+        row(Rule, "src_port", Same, "", "port_lists"),
+        row(Rule, "dest_ip", Better, "lists, ranges, negation; a value that is none leaves out this rule only", "address_lists"),
+        row(Rule, "dest_port", Same, "", "port_lists"),
+        row(Rule, "src_iface", Same, "", "rule-matches"),
+        row(Rule, "ipset", Same, "", READ),
+        row(Rule, "sticky", Same, "", READ),
+        row(Rule, "timeout", Same, "", READ),
+        row(Rule, "logging", Same, "", READ),
+        row(Rule, "use_policy", Better, "an unknown policy is named", "bad-references"),
+        row(Rule, "equalize", Same, "without effect", "legacy-options"),
+    ]
+};
+
+/// The table of `docs/compat.md`.
+pub(crate) fn table() -> String {
+    let mut out = String::from("| section | option | | what is other | shown by |\n|---|---|---|---|---|\n");
+    for kind in SectionKind::ALL {
+        for doc in options_of(kind).filter(|o| !o.uci.is_empty() && o.kind != "text") {
+            // Writing into a String cannot fail.
+            let _ = writeln!(out, "{}", line(kind, doc));
+        }
+    }
+    out
+}
+
+fn line(kind: SectionKind, doc: &OptionDoc) -> String {
+    let names: Vec<String> = doc.uci.iter().map(|n| format!("`{n}`")).collect();
+    let known = ROWS.iter().find(|r| r.section == kind && r.key == doc.key());
+    let (verdict, note, proof) = known.map_or((Verdict::Ours, "", READ), |r| (r.verdict, r.note, r.proof));
+    let (verdict, note) = match (doc.not_yet(), verdict) {
+        (Some(instead), _) => ("not yet", instead),
+        (None, Verdict::Same) => ("same", note),
+        (None, Verdict::Better) => ("better", note),
+        (None, Verdict::Different) => ("different", note),
+        (None, Verdict::Ours) => ("ours", note),
+    };
+    format!("| {} | {} | {verdict} | {note} | `{proof}` |", kind.uci()[0], names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_about_an_option_and_only_once() {
+        for row in ROWS {
+            assert!(options_of(row.section).any(|o| o.key() == row.key), "{:?} {}", row.section, row.key);
+            let same = ROWS.iter().filter(|r| (r.section, r.key) == (row.section, row.key));
+            assert_eq!(same.count(), 1, "{:?} {}", row.section, row.key);
+            assert!(
+                !row.proof.is_empty() && (row.verdict == Verdict::Same || !row.note.is_empty()),
+                "{}",
+                row.key
+            );
+        }
+    }
+}
