@@ -9,6 +9,7 @@ mod ids;
 mod marks;
 mod net;
 mod path;
+mod platform;
 mod policy;
 mod probe;
 mod reason;
@@ -23,6 +24,7 @@ pub use engine::{
 pub use ids::Ids;
 pub use marks::{Marks, Remark};
 pub use net::{Address, DefaultRoute, Link, NetView};
+pub use platform::{LogicalInterface, PlatformView};
 pub use probe::{PathKey, ProbeReport, ProbeRequest};
 pub use reason::{Hold, Reason};
 pub use time::Time;

@@ -307,7 +307,9 @@ impl Message {
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         match Message::length(bytes)? {
             Some(length) if length == bytes.len() => {}
-            other => return Err(Error::Length { length: other.unwrap_or(MESSAGE_HEADER), room: bytes.len() }),
+            other => {
+                return Err(Error::Length { length: other.unwrap_or(MESSAGE_HEADER), room: bytes.len() });
+            }
         }
         let mut roots = Attrs::new(&bytes[MESSAGE_HEADER..]);
         let root = roots.next().unwrap_or(Err(Error::Length { length: HEADER, room: 0 }))?;

@@ -194,7 +194,8 @@ pub enum ParamType {
 fn named(raw: &Raw<'_>, depth: usize) -> Result<(String, Value), Error> {
     // Without a name (blob.h allows it, blobmsg_check_attr does not) it is no value of a table.
     let bad = Error::BadValue { kind: raw.id };
-    let length = usize::from(u16::from_be_bytes(*raw.data.first_chunk().filter(|_| raw.extended).ok_or(bad)?));
+    let length =
+        usize::from(u16::from_be_bytes(*raw.data.first_chunk().filter(|_| raw.extended).ok_or(bad)?));
     let header = blob::padded(2 + length + 1);
     let (head, data) = raw.data.split_at_checked(header).ok_or(bad)?;
     let (name, end) = head[2..].split_at(length);

@@ -45,7 +45,8 @@ fn attr() -> impl Strategy<Value = Attr> {
         proptest::collection::vec(any::<u8>(), 0..20).prop_map(Attr::Subscribers),
         name().prop_map(Attr::User),
         name().prop_map(Attr::Group),
-        (14u8..128, proptest::collection::vec(any::<u8>(), 0..20)).prop_map(|(id, data)| Attr::Other(id, data)),
+        (14u8..128, proptest::collection::vec(any::<u8>(), 0..20))
+            .prop_map(|(id, data)| Attr::Other(id, data)),
     ]
 }
 

@@ -112,7 +112,8 @@ fn values_are_those_the_real_client_printed() {
     }
     // rpcd's side: three answers.
     let answers = messages("object-server.hex", "C>S");
-    let answers: Vec<_> = answers.iter().filter(|m| m.kind == Kind::Data).map(|m| m.data().unwrap()).collect();
+    let answers: Vec<_> =
+        answers.iter().filter(|m| m.kind == Kind::Data).map(|m| m.data().unwrap()).collect();
     let printed = ["mwan3-status.json", "mwan3-status-policies.json", "mwan3-status-interfaces-wan.json"];
     assert_eq!(answers.len(), printed.len());
     for (answer, printed) in answers.iter().zip(printed) {
@@ -123,8 +124,10 @@ fn values_are_those_the_real_client_printed() {
 /// Requests built from scratch are, byte for byte, those of the real programs.
 #[test]
 fn requests_are_those_of_the_real_programs() {
-    let text = Signature::default().method("status", &[("section", ParamType::Text), ("interface", ParamType::Text)]);
-    let publish = Message::new(Kind::AddObject, 4, 0).with(Attr::Path("mwan3".into())).with(Attr::Signature(text));
+    let text = Signature::default()
+        .method("status", &[("section", ParamType::Text), ("interface", ParamType::Text)]);
+    let publish =
+        Message::new(Kind::AddObject, 4, 0).with(Attr::Path("mwan3".into())).with(Attr::Signature(text));
     assert!(messages("object-server.hex", "C>S").contains(&publish));
 
     let client = messages("listen.hex", "C>S");
