@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-pub(crate) use args::{DaemonArgs, LogFormat, LogLevel};
+pub(crate) use args::{BusArgs, DaemonArgs, LogFormat, LogLevel};
 
 /// Exit codes; `mwan help` lists them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
