@@ -1,6 +1,6 @@
 //! Conversations recorded from the real ubusd, netifd and rpcd (`tests/wire`, see its README): every message is understood
 //! and gives the same bytes again.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::path::{Path, PathBuf};
 

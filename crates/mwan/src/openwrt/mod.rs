@@ -59,7 +59,7 @@ impl Openwrt {
             return Some(view);
         }
         warn!("netifd does not answer; devices are taken from {} until it does", self.file.display());
-        self.from_file()
+        self.read_file()
     }
 
     /// The next change netifd tells of.
@@ -78,10 +78,10 @@ impl Openwrt {
     /// The interfaces of netifd's configuration if it changed and netifd is not there to say what it makes of it.
     pub(crate) fn changed_file(&mut self) -> Option<Arc<PlatformView>> {
         let absent = !matches!(*self.netifd.borrow(), Netifd::View(_));
-        (self.watch.look() && absent).then(|| self.from_file()).flatten()
+        (self.watch.look() && absent).then(|| self.read_file()).flatten()
     }
 
-    fn from_file(&self) -> Option<Arc<PlatformView>> {
+    fn read_file(&self) -> Option<Arc<PlatformView>> {
         match reread_config(&self.file) {
             Ok((name, bytes)) => Some(Arc::new(network::view(&name, &bytes))),
             Err(failure) => {
