@@ -109,7 +109,9 @@ impl fmt::Display for Reason {
             }
             Reason::Returning => write!(f, "device is back, waiting for the first answer"),
             Reason::Recovering { good_rounds, up } => write!(f, "recovering, {good_rounds} of {up}"),
-            Reason::NoInterface(i) => write!(f, "the network has no interface {}", i.escape_debug()),
+            Reason::NoInterface(i) => {
+                write!(f, "the network has no interface {} and no device is configured", i.escape_debug())
+            }
             Reason::InterfaceDown(i) => write!(f, "network interface {} is down", i.escape_debug()),
             Reason::OtherDevice(d) => {
                 let d = d.escape_debug();

@@ -96,6 +96,40 @@ fn a_name_becomes_a_device_with_what_belongs_to_it() {
     assert_eq!(world.gateway(Family::V6), Some("fe80::1".parse().unwrap()));
 }
 
+/// PPP: the device comes with the dialling, and needs no next hop.
+#[test]
+fn a_point_to_point_device_carries_without_a_next_hop() {
+    let mut net = network();
+    net.defaults.retain(|d| d.device != "eth1");
+    let link = net.links.remove("eth1").unwrap();
+    let mut world = World::new(DUAL, net.clone());
+    let dialling = LogicalInterface { lower_device: Some("eth1".into()), ..LogicalInterface::default() };
+    world.feed(view(&[("wan", dialling)]));
+    assert_eq!(world.reason(Family::V4), "interface_down");
+    // netifd may be faster than the kernel's word of the device, or slower.
+    world.feed(view(&[("wan", up("pppoe-wan", &[]))]));
+    assert_eq!(world.reason(Family::V4), "no_device");
+    net.links.insert("pppoe-wan".into(), Link { point_to_point: true, ..link });
+    world.feed(Event::Network(Arc::new(net)));
+    assert_eq!(world.reason(Family::V4), "not_tracked");
+    assert_eq!(world.gateway(Family::V4), None);
+    assert_eq!(world.core.wan("wan").unwrap().1, "pppoe-wan");
+}
+
+/// Two interfaces of netifd on one device: each has the routes of its metric.
+#[test]
+fn the_metric_tells_routes_of_one_device_apart() {
+    let mut net = network();
+    let other = "100.64.1.77".parse().unwrap();
+    let route = net.defaults.iter().find(|d| d.device == "eth1").unwrap().clone();
+    net.defaults.push(DefaultRoute { metric: 20, gateway: Some(other), ..route });
+    let mut world = World::new(DUAL, net);
+    world.feed(view(&[("wan", LogicalInterface { metric: 20, ..up("eth1", &[]) })]));
+    assert_eq!(world.gateway(Family::V4), Some(other));
+    world.feed(view(&[("wan", LogicalInterface { metric: 99, ..up("eth1", &[]) })]));
+    assert_eq!(world.gateway(Family::V4), Some("100.64.1.1".parse().unwrap()), "the best of the device");
+}
+
 #[test]
 fn an_interface_that_goes_down_takes_its_paths_with_it_and_keeps_its_device() {
     let mut world = World::new(DUAL, network());

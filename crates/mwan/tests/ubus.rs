@@ -395,7 +395,7 @@ fn a_plan_without_daemon_knows_the_devices_too() {
 /// Servers that are no ubusd: silent, talking nonsense, hanging up.
 #[test]
 fn a_broken_ubusd_keeps_nothing_from_working() {
-    for what in ["silent", "nonsense", "endless", "closing"] {
+    for what in ["silent", "nonsense", "endless", "closing", "greeting"] {
         let (mut daemon, ()) = Daemon::start(|dir| {
             std::fs::write(
                 dir.join("network"),
@@ -411,6 +411,8 @@ fn a_broken_ubusd_keeps_nothing_from_working() {
         });
         daemon.wait(what, |d| d.wan(0)["reason"]["code"] == "answering");
         assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
+        let complaints = ["no ubus at", "ubusd is gone"].map(|text| daemon.log().matches(text).count());
+        assert!(complaints.iter().sum::<usize>() <= 1, "said once: {}", daemon.log());
     }
 }
 
@@ -419,6 +421,7 @@ fn nonsense(what: &str, mut client: std::os::unix::net::UnixStream) {
     match what {
         "silent" => while matches!(client.read(&mut sink), Ok(1..)) {},
         "nonsense" => drop(client.write_all(&[0xff; 100_000])),
+        "greeting" => drop(client.write_all(&[0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 4])),
         // The beginning of the longest message there may be, and never its end.
         "endless" => {
             let _ = client.write_all(&[0, 2, 0, 0, 0, 0, 0, 0, 0, 0x0f, 0xff, 0xf4]);

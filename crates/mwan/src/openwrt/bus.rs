@@ -22,6 +22,8 @@ use crate::daemon::Asked;
 const RECONNECT_MIN: Duration = Duration::from_millis(100);
 /// ubusd restarts within seconds; who waits longer waits for a person.
 const RECONNECT_MAX: Duration = Duration::from_secs(10);
+/// ubusd greets at once; one that hangs is left and tried again.
+const GREETING_MAX: Duration = Duration::from_secs(10);
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
 /// Written and not taken: a ubusd that takes nothing is as good as none.
@@ -36,6 +38,7 @@ pub(super) async fn run(path: PathBuf, tell: watch::Sender<Netifd>, ask: Option<
     let mut pause = RECONNECT_MIN;
     let mut reported = false;
     while !tell.is_closed() {
+        let began = clock::now();
         match converse(&path, &tell, ask.as_ref()).await {
             Ended::Refused(error) => {
                 if !std::mem::replace(&mut reported, true) {
@@ -43,9 +46,14 @@ pub(super) async fn run(path: PathBuf, tell: watch::Sender<Netifd>, ask: Option<
                 }
             }
             Ended::Lost(error) => {
-                warn!("ubusd is gone: {error}; what netifd said last stays in force");
-                pause = RECONNECT_MIN;
-                reported = true;
+                // One that greets and hangs up is as good as none.
+                let lasted = clock::now().since(began) > RECONNECT_MAX;
+                if !std::mem::replace(&mut reported, true) || lasted {
+                    warn!("ubusd is gone: {error}; what netifd said last stays in force");
+                }
+                if lasted {
+                    pause = RECONNECT_MIN;
+                }
             }
         }
         // Who waits for a first word need not wait any longer.
@@ -94,10 +102,20 @@ async fn converse(path: &Path, tell: &watch::Sender<Netifd>, ask: Option<&mpsc::
     let stream = Stream::default();
     let mut connection =
         Connection { socket, session, stream, unsent: Vec::new(), tell, ask, answers, calls: 0 };
+    let greeting = async {
+        while !connection.session.greeted() {
+            connection.step(&mut answered).await?;
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(GREETING_MAX, greeting).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Ended::Refused(error),
+        Err(_) => return Ended::Refused(io::Error::new(io::ErrorKind::TimedOut, "it does not greet")),
+    }
     loop {
         if let Err(error) = connection.step(&mut answered).await {
-            let greeted = connection.session.greeted();
-            return if greeted { Ended::Lost(error) } else { Ended::Refused(error) };
+            return Ended::Lost(error);
         }
     }
 }

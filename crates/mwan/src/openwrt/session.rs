@@ -3,7 +3,7 @@
 //! ubusd greets; then we publish our objects and one without a name that hears of changes. netifd's whole `dump` is asked for
 //! after every hint that something changed, so no hint needs to be understood, and a lost one costs a minute at most.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mwan_core::{PlatformView, Time};
@@ -91,6 +91,8 @@ pub(super) struct Session {
     greeted: bool,
     /// Ids of what is published, by name.
     published: BTreeMap<&'static str, u32>,
+    /// Names that somebody else had when we wanted them: told of once.
+    taken: BTreeSet<&'static str>,
     /// The object that hears of changes.
     listener: Option<u32>,
     /// netifd's object.
@@ -133,9 +135,7 @@ impl Session {
         let mut actions = Vec::new();
         if self.look_at.is_some_and(|at| at <= now) {
             self.stale = true;
-            let missing = |name: &&&'static str| !self.published.contains_key(**name);
-            let missing: Vec<&'static str> = self.names.iter().filter(missing).copied().collect();
-            actions.extend(missing.into_iter().map(|name| self.publish(name)));
+            actions.extend(self.missing().into_iter().map(|name| self.publish(name)));
             if self.netif.is_none() {
                 actions.extend(self.search());
             }
@@ -156,7 +156,7 @@ impl Session {
                 actions.push(self.request(Asked::Listener, Kind::AddObject, 0, Vec::new()));
                 actions
             }
-            Kind::Data => self.data(now, message),
+            Kind::Data => self.data(message),
             Kind::Status => self.outcome(now, message),
             Kind::Invoke => self.invoked(now, message),
             // What we listened to is gone: netifd was restarted. What is known stays in force.
@@ -172,6 +172,13 @@ impl Session {
         self.sequence = self.sequence.wrapping_add(1);
         self.asked.insert(self.sequence, asked);
         Action::Send(Message { kind, sequence: self.sequence, peer, attrs })
+    }
+
+    /// Names that are neither published nor about to be.
+    fn missing(&self) -> Vec<&'static str> {
+        let pending = |name| self.asked.values().any(|asked| *asked == Asked::Publish(name));
+        let missing = |name: &&'static str| !self.published.contains_key(name) && !pending(name);
+        self.names.iter().copied().filter(missing).collect()
     }
 
     fn publish(&mut self, name: &'static str) -> Action {
@@ -221,7 +228,7 @@ impl Session {
         Some(self.invoke(Asked::Dump, netif, "dump", Table::new()))
     }
 
-    fn data(&mut self, _now: Time, message: &Message) -> Vec<Action> {
+    fn data(&mut self, message: &Message) -> Vec<Action> {
         match self.asked.get(&message.sequence) {
             Some(Asked::Publish(name)) => {
                 self.published.extend(message.object_id().map(|id| (*name, id)));
@@ -241,7 +248,9 @@ impl Session {
         let Some(asked) = self.asked.remove(&message.sequence) else { return Vec::new() };
         let done = message.status() == Some(Status::Ok as u32);
         match asked {
-            Asked::Publish(name) if !done => vec![Action::Taken(name)],
+            Asked::Publish(name) if !done => {
+                self.taken.insert(name).then_some(Action::Taken(name)).into_iter().collect()
+            }
             Asked::Listener => {
                 let Some(listener) = self.listener.filter(|_| done) else { return Vec::new() };
                 let register = [NETIF, OBJECT_ADDED].map(|pattern| {

@@ -251,5 +251,14 @@ fn a_name_that_is_taken_is_told_of_and_tried_again() {
     let later = session.wake_at().unwrap();
     let again = session.tick(later);
     let first = again.first().cloned();
-    assert!(matches!(first, Some(Action::Send(m)) if m.path() == Some("mwan3")), "{again:?}");
+    let Some(Action::Send(publish)) = first else { panic!("{again:?}") };
+    assert_eq!(publish.path(), Some("mwan3"));
+    let later = session.wake_at().unwrap();
+    let waiting = session.tick(later);
+    assert!(
+        !waiting.iter().any(|a| matches!(a, Action::Send(m) if m.kind == Kind::AddObject)),
+        "{waiting:?}"
+    );
+    let refused = Message::new(Kind::Status, publish.sequence, 0).with(Status::InvalidArgument.into());
+    assert_eq!(session.handle(later, &refused), [], "told of once");
 }
