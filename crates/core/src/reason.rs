@@ -43,6 +43,12 @@ pub enum Reason {
         /// Good rounds that bring it online.
         up: u32,
     },
+    /// The network manager has no interface of that name.
+    NoInterface(String),
+    /// The network manager's interface is down: not dialled in, no lease, or taken down.
+    InterfaceDown(String),
+    /// The family's packets would leave by another device than the other family's.
+    OtherDevice(String),
     /// No device of that name.
     NoDevice(String),
     /// The device is administratively down.
@@ -75,6 +81,9 @@ impl Reason {
             Reason::ProbesLost { .. } => "probes_lost",
             Reason::Returning => "returning",
             Reason::Recovering { .. } => "recovering",
+            Reason::NoInterface(_) => "no_interface",
+            Reason::InterfaceDown(_) => "interface_down",
+            Reason::OtherDevice(_) => "other_device",
             Reason::NoDevice(_) => "no_device",
             Reason::DeviceDown(_) => "device_down",
             Reason::NoCarrier(_) => "no_carrier",
@@ -103,6 +112,14 @@ impl fmt::Display for Reason {
             }
             Reason::Returning => write!(f, "device is back, waiting for the first answer"),
             Reason::Recovering { good_rounds, up } => write!(f, "recovering, {good_rounds} of {up}"),
+            Reason::NoInterface(i) => {
+                write!(f, "the network has no interface {} and no device is configured", i.escape_debug())
+            }
+            Reason::InterfaceDown(i) => write!(f, "network interface {} is down", i.escape_debug()),
+            Reason::OtherDevice(d) => {
+                let d = d.escape_debug();
+                write!(f, "this family is on another device, {d}: it needs an interface section of its own")
+            }
             Reason::NoDevice(d) => write!(f, "there is no device {}", d.escape_debug()),
             Reason::DeviceDown(d) => write!(f, "device {} is down", d.escape_debug()),
             Reason::NoCarrier(d) => write!(f, "device {} has no carrier", d.escape_debug()),

@@ -28,6 +28,11 @@ impl PlatformName {
         }
     }
 
+    /// Whether there is a netifd to be asked what interfaces are called.
+    pub(crate) fn has_netifd(self) -> bool {
+        self.resolve() == PlatformName::Openwrt
+    }
+
     /// For the core.
     pub(crate) fn core(self) -> mwan_core::Platform {
         mwan_core::Platform { translate: self.resolve() == PlatformName::Linux }

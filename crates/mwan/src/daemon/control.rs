@@ -23,7 +23,7 @@ const CROWDED_TIMEOUT: Duration = Duration::from_millis(50);
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A request and where its answer goes.
-pub(super) type Asked = (Request, oneshot::Sender<Response>);
+pub(crate) type Asked = (Request, oneshot::Sender<Response>);
 
 /// Listens at `path`, for the owner only, and serves clients until the daemon ends. What is there from a dead daemon is
 /// replaced; the caller holds the lock.
