@@ -560,7 +560,7 @@ fn moving_many_flows_keeps_nobody_waiting() {
     };
     daemon.inside(&["sh", "-c", SECOND]);
     daemon.wait("the second carries", |d| carries(d, "wanb"));
-    // The first is down: both passes over its connections must be over before some are made for it.
+    // The second pass over the dead WAN's flows, one second after the switch, would take those that are made here.
     std::thread::sleep(Duration::from_millis(1500));
     daemon.feed("conntrack -R - >/dev/null 2>&1", &(connections(0x200, FLOWS) + &connections(0x100, 3)));
     assert_eq!(daemon.marks().get("0x200"), Some(&(FLOWS as usize)));

@@ -71,9 +71,8 @@ impl Daemon {
         let prepared = prepare(dir.path());
         std::fs::write(dir.path().join("mwan3"), CONFIG).unwrap();
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
-        let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
         let child = Command::new("unshare")
-            .args([if root { "-n" } else { "-rn" }, "--kill-child", "sh", "-c", NETWORK])
+            .args([if is_root() { "-n" } else { "-rn" }, "--kill-child", "sh", "-c", NETWORK])
             .args([env!("CARGO_BIN_EXE_mwan"), "daemon", "--platform", "openwrt", "--config"])
             .arg(dir.path().join("mwan3"))
             .env("MWAN_RUN_DIR", dir.path())
@@ -138,8 +137,12 @@ impl Daemon {
     }
 
     fn inside(&self, args: &[&str]) -> String {
-        let output =
-            Command::new("nsenter").args(["-t", &self.pid().to_string(), "-n"]).args(args).output().unwrap();
+        let output = Command::new("nsenter")
+            .args(["-t", &self.pid().to_string(), "-n"])
+            .args(if is_root() { &[][..] } else { &["-U", "--preserve-credentials"] })
+            .args(args)
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
@@ -156,6 +159,10 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().unwrap().stdout == b"0\n"
 }
 
 fn tables(all: Vec<Table>) -> Value {
@@ -352,6 +359,24 @@ fn many_callers_and_many_hints_do_not_disturb_the_daemon() {
     assert_eq!(daemon.wan(0)["usable"], true);
 }
 
+/// More connected networks than a message of ubus holds.
+#[test]
+fn an_answer_that_is_too_long_is_refused_and_its_other_sections_are_not() {
+    let (mut daemon, bus) = Daemon::on_bus(online());
+    daemon.wait("published", |_| bus.has_method("mwan3", "status"));
+    daemon.inside(&["ip", "link", "set", "lo", "up"]);
+    let routes = "seq 0 49999 | awk '{ printf \"route add 10.%d.%d.%d/32 dev lo\\n\", 100 + $1 / 62500, \
+        $1 / 250 % 250, $1 % 250 }' | ip -batch -";
+    daemon.inside(&["sh", "-c", routes]);
+    daemon.wait("all are seen", |d| {
+        d.status()["connected"]["ipv4"].as_array().is_some_and(|nets| nets.len() > 50_000)
+    });
+    let mut client = Client::connect(&daemon.path("ubus.sock"));
+    assert_eq!(client.call("mwan3", "status", Table::new()), Err(8), "not supported");
+    let section = Table::new().with("section", "interfaces");
+    assert!(client.call("mwan3", "status", section).is_ok());
+}
+
 #[test]
 fn without_ubus_devices_come_from_the_configuration_of_the_network() {
     let file = "config interface 'wan'\n\toption device 'wan0'\n\toption proto 'static'\n\toption gateway '192.0.2.1'\n";
@@ -372,11 +397,10 @@ fn a_plan_without_daemon_knows_the_devices_too() {
     let file = dir.path().join("mwan3");
     std::fs::write(&file, CONFIG).unwrap();
     let bus = Bus::start(&dir.path().join("ubus.sock"), online());
-    let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
     let network = "ip link add wan0 type veth peer name isp0 && ip link set isp0 up && ip link set wan0 up && \
         ip address add 192.0.2.2/24 dev wan0 && exec \"$0\" \"$@\"";
     let output = Command::new("unshare")
-        .args([if root { "-n" } else { "-rn" }, "sh", "-c", network, env!("CARGO_BIN_EXE_mwan")])
+        .args([if is_root() { "-n" } else { "-rn" }, "sh", "-c", network, env!("CARGO_BIN_EXE_mwan")])
         .args(["plan", "--platform", "openwrt", "--config"])
         .arg(&file)
         .env("MWAN_RUN_DIR", dir.path())

@@ -17,14 +17,12 @@ fn recorded() -> Vec<Table> {
 }
 
 fn target(ip: &str, status: &str) -> api::Target {
-    api::Target {
-        ip: ip.into(),
-        status: status.into(),
-        rtt_us: Some(1200),
-        sent: 9,
-        received: 8,
-        error: None,
-    }
+    // Written as on the wire, where fields may be added.
+    serde_json::from_value(serde_json::json!({
+        "ip": ip, "status": status, "rtt_us": 1200, "sent": 9, "received": 8, "error": null,
+        "method": "ping", "target": ip, "latency_ms": null, "loss_percent": 0
+    }))
+    .unwrap()
 }
 
 fn path(family: &str) -> api::Path {

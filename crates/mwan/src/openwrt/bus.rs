@@ -56,17 +56,21 @@ pub(super) async fn run(path: PathBuf, tell: watch::Sender<Netifd>, ask: Option<
                 }
             }
         }
-        // Who waits for a first word need not wait any longer.
-        tell.send_if_modified(|netifd| match netifd {
-            Netifd::Unknown => {
-                *netifd = Netifd::Absent;
-                true
-            }
-            _ => false,
-        });
+        tell_absent(&tell);
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(RECONNECT_MAX);
     }
+}
+
+/// Who waits for a first word need not wait any longer.
+fn tell_absent(tell: &watch::Sender<Netifd>) {
+    tell.send_if_modified(|netifd| {
+        let waiting = matches!(netifd, Netifd::Unknown);
+        if waiting {
+            *netifd = Netifd::Absent;
+        }
+        waiting
+    });
 }
 
 /// How a conversation ended.
@@ -192,6 +196,7 @@ impl Connection<'_> {
             match action {
                 Action::Send(message) => self.send(&message)?,
                 Action::View(view) => self.view(view),
+                Action::Absent => tell_absent(self.tell),
                 Action::Answer(call) => self.ask(call)?,
                 Action::Taken(name) => {
                     warn!(

@@ -17,8 +17,9 @@ use tracing::{info, warn};
 use crate::cli::BusArgs;
 use crate::daemon::{Asked, Watch, reread_config};
 
-/// A start waits so long for netifd's first word; a daemon that was restarted must not take its WANs for lost (I10).
-const FIRST_WORD_MAX: Duration = Duration::from_secs(1);
+/// A start waits so long for netifd's first word if ubusd does not say that it is not there: a daemon that was restarted must
+/// not take its WANs for lost (I10), and the kernel goes on meanwhile.
+const FIRST_WORD_MAX: Duration = Duration::from_secs(3);
 
 /// What is known of netifd.
 #[derive(Clone, Debug, Default)]

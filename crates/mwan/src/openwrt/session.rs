@@ -33,6 +33,8 @@ pub(super) enum Action {
     Send(Message),
     /// The network manager's interfaces, as they are now.
     View(PlatformView),
+    /// There is no network manager at the moment.
+    Absent,
     /// Somebody wants an answer of ours.
     Answer(Call),
     /// An object has a name that somebody else has already.
@@ -275,7 +277,7 @@ impl Session {
     /// netifd's object is known, or it is known that there is none.
     fn found(&mut self, now: Time) -> Vec<Action> {
         self.look_later(now);
-        let (Some(netif), Some(listener)) = (self.netif, self.listener) else { return Vec::new() };
+        let (Some(netif), Some(listener)) = (self.netif, self.listener) else { return vec![Action::Absent] };
         self.stale = true;
         let subscribe = vec![Attr::ObjectId(listener), Attr::Target(netif)];
         let subscribe = self.request(Asked::Other, Kind::Subscribe, 0, subscribe);

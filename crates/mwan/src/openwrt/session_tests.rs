@@ -33,13 +33,16 @@ struct World {
     /// What was sent, in short.
     sent: Vec<String>,
     views: usize,
+    /// Times it was said that there is no netifd.
+    absent: usize,
 }
 
 impl World {
     fn new(netif: bool) -> Self {
         let dump = Table::new().with("interface", Vec::new());
         let session = Session::new(&OBJECTS);
-        let mut world = World { session, now: Time(1_000_000), netif, dump, sent: Vec::new(), views: 0 };
+        let mut world =
+            World { session, now: Time(1_000_000), netif, dump, sent: Vec::new(), views: 0, absent: 0 };
         world.hear(&Message::new(Kind::Hello, 0, 7));
         world
     }
@@ -66,6 +69,7 @@ impl World {
                     }
                 }
                 Action::View(_) => self.views += 1,
+                Action::Absent => self.absent += 1,
                 action => other.push(action),
             }
         }
@@ -162,7 +166,7 @@ fn an_answer_that_never_comes_is_asked_for_again() {
 #[test]
 fn netifd_may_come_later_and_may_be_restarted() {
     let mut world = World::new(false);
-    assert_eq!(world.views, 0);
+    assert_eq!((world.views, world.absent), (0, 1));
     world.sent();
     for _ in 0..3 {
         world.wait();
