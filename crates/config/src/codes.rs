@@ -113,6 +113,8 @@ codes! {
         "Device names have 1 to 15 characters: letters, digits and . _ - + @ ~. The option is ignored; a rule is left out.";
     TABLE = "E0411", "not a routing table",
         "Expected is a table number from 1 to 4294967295 or main, local, default. The entry is ignored.";
+    PATH = "E0420", "not an absolute path",
+        "A file or directory is given by its whole name, from `/` on. The default is used.";
 
     // 05: interfaces.
     NOT_ENABLED = "N0501", "interface not enabled",

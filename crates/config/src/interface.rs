@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::codes;
 use crate::fields::Fields;
 use crate::model::{
-    Failback, Families, Family, FlushEvents, Globals, InitialState, Interface, Location, Masquerade, Quality,
-    RuleBase, TrackMethod, Tracking,
+    Failback, Families, Family, FlushEvents, Globals, HookPlaces, InitialState, Interface, Location,
+    Masquerade, Quality, RuleBase, TrackMethod, Tracking,
 };
 use crate::mwan3::interface_label;
 use crate::options::{Dialect, SectionKind, not_yet};
@@ -29,6 +29,8 @@ const SIZE_MAX: u32 = 65_000;
 const TARGETS_MAX: usize = 64;
 /// A minute of latency is an outage.
 const LATENCY_MS_MAX: u32 = 60_000;
+/// A script that works for longer is a service.
+const HOOK_TIMEOUT_S_MAX: u32 = 3600;
 /// ip rule priority of the main table; ours must come before.
 const PRIORITY_MAIN: u32 = 32_766;
 
@@ -353,6 +355,11 @@ pub(crate) fn read_globals(fields: &mut Fields<'_>) -> Globals {
         rt_table_lookup: Vec::new(),
         masquerade: fields.get("masquerade", masquerade).unwrap_or(default.masquerade),
         rule_base: read_rule_base(fields),
+        hooks: HookPlaces {
+            user_script: fields.get("user_script", values::absolute_path),
+            directory: fields.get("hooks_dir", values::absolute_path),
+            timeout: fields.get("hook_timeout", hook_timeout),
+        },
     };
     let mut seen = BTreeSet::new();
     for item in fields.pieces("rt_table_lookup") {
@@ -367,6 +374,11 @@ pub(crate) fn read_globals(fields: &mut Fields<'_>) -> Globals {
     }
     check_rule_base(fields, &mut globals);
     globals
+}
+
+/// Whole seconds are enough: a script is given time to do its work, not a deadline.
+fn hook_timeout(text: &str) -> Result<Duration, Problem> {
+    values::number(text, 1, HOOK_TIMEOUT_S_MAX).map(|s| Duration::from_secs(u64::from(s)))
 }
 
 fn masquerade(text: &str) -> Result<Masquerade, Problem> {

@@ -128,6 +128,19 @@ pub struct Globals {
     pub masquerade: Masquerade,
     /// First priorities of our ip rule bands.
     pub rule_base: RuleBase,
+    /// Scripts that hear of transitions.
+    pub hooks: HookPlaces,
+}
+
+/// Where scripts are, as far as the configuration says.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HookPlaces {
+    /// Shell script in mwan3's manner; absolute.
+    pub user_script: Option<String>,
+    /// Directory of programs that read a document; absolute.
+    pub directory: Option<String>,
+    /// How long a script may take.
+    pub timeout: Option<Duration>,
 }
 
 impl Default for Globals {
@@ -140,6 +153,7 @@ impl Default for Globals {
             rt_table_lookup: Vec::new(),
             masquerade: Masquerade::Auto,
             rule_base: RuleBase::default(),
+            hooks: HookPlaces::default(),
         }
     }
 }

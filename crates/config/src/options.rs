@@ -246,6 +246,9 @@ const OPTIONS: &[OptionDoc] = {
         row(Globals, &["rule_base_fwmark"], "rule_base_fwmark", "number", "2000", "Base of the `fwmark` rules."),
         row(Globals, &["rule_base_oif"], "rule_base_oif", "number", "2500", "Base of the `oif` rules."),
         row(Globals, &["rule_base_unreachable"], "rule_base_unreachable", "number", "3000", "Base of the `fwmark … unreachable` rules."),
+        row(Globals, &["user_script"], "user_script", "absolute path", "", "Shell script run on transitions with ACTION, INTERFACE and DEVICE. Without it /etc/mwan3.user or /etc/mwan4.user, by the name of the configuration file; docs/hooks.md."),
+        row(Globals, &["hooks_dir"], "hooks_dir", "absolute path", "/etc/mwan/hooks.d", "Directory of programs run on transitions with a JSON document on standard input."),
+        row(Globals, &["hook_timeout"], "hook_timeout", "number, 1 to 3600", "30", "Seconds after which a script is killed with everything it started."),
         row(Globals, &["iif_rules"], "iif_rules", "boolean", "0", "Install mwan3's `iif` rules, too. They are superfluous and cost every packet."),
 
         ours(row(Interface, &["enabled"], "enabled", "boolean", "0", "Whether the interface takes part."), "true"),

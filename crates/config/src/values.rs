@@ -356,6 +356,18 @@ pub(crate) fn failback(text: &str, drain_default: Duration) -> Result<Failback, 
     }
 }
 
+/// A file or directory, wherever the program was started.
+pub(crate) fn absolute_path(text: &str) -> Result<String, Problem> {
+    const PATH_BYTES_MAX: usize = 4095; // PATH_MAX with its NUL is 4096
+    let good = text.starts_with('/') && text.len() <= PATH_BYTES_MAX && !text.chars().any(char::is_control);
+    if good {
+        Ok(text.to_owned())
+    } else {
+        let problem = Problem::new(codes::PATH, format!("{} is not an absolute path", show(text)));
+        Err(problem.hint("it begins with /"))
+    }
+}
+
 /// A name of a kernel device.
 pub(crate) fn device(text: &str) -> Result<String, Problem> {
     const DEVICE_BYTES_MAX: usize = 15; // IFNAMSIZ with its NUL is 16

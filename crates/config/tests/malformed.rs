@@ -54,7 +54,9 @@ policy = 'py'
 /// Whether any text at all is a good value: then there is nothing malformed.
 fn takes_anything(doc: &OptionDoc) -> bool {
     let file = doc.kind.contains("file") || doc.kind.contains("path");
-    file || matches!(doc.kind, "text" | "string") || doc.description.to_lowercase().contains("without effect")
+    file && doc.kind != "absolute path"
+        || matches!(doc.kind, "text" | "string")
+        || doc.description.to_lowercase().contains("without effect")
 }
 
 /// Malformed values for a kind of option. What fits none of the words is taken for a name or word.
@@ -63,7 +65,9 @@ fn malformed(doc: &OptionDoc) -> Vec<&'static str> {
     // In a list every piece is a value of its own.
     let one_value = |v: &&str| !doc.list || !v.contains([' ', ',']);
     let has = |words: &[&str]| words.iter().any(|w| kind.contains(w));
-    let values = if kind == "boolean" {
+    let values = if kind == "absolute path" {
+        vec!["here", "../there", "~/mine", "\u{1}"]
+    } else if kind == "boolean" {
         vec!["maybe", "2", "-1", "1 1", "1;reboot"]
     } else if kind.starts_with("table") && has(&["routing", "numbers"]) {
         vec!["0", "-1", "4294967296", "no such table", "$(id)"]

@@ -48,6 +48,9 @@ fn globals(out: &mut String, g: &Globals) {
     if g.rule_base != d.rule_base {
         write!(out, ", {:?}", g.rule_base).unwrap();
     }
+    if g.hooks != d.hooks {
+        write!(out, ", {:?}", g.hooks).unwrap();
+    }
     out.push('\n');
 }
 

@@ -165,16 +165,18 @@ pub(crate) struct DaemonArgs {
 #[derive(ClapArgs, Debug, Clone)]
 pub(crate) struct HookArgs {
     /// Shell script run with ACTION, INTERFACE and DEVICE. Default: /etc/mwan3.user, or /etc/mwan4.user if the
-    /// configuration file is called mwan4; none for mwan.toml.
+    /// configuration file is called mwan4; none for mwan.toml. The option user_script of the configuration comes second.
     #[arg(long, env = "MWAN_USER_SCRIPT", value_name = "FILE")]
     pub(crate) user_script: Option<PathBuf>,
     /// Directory of executables that read a JSON document (docs/schema/mwan.hook.v1.json) on standard input.
-    #[arg(long, env = "MWAN_HOOKS_DIR", default_value = "/etc/mwan/hooks.d", value_name = "DIR")]
-    pub(crate) hooks_dir: PathBuf,
-    /// Seconds after which a script is killed with everything it started.
-    #[arg(long, env = "MWAN_HOOK_TIMEOUT", default_value_t = 30, value_name = "SECONDS",
+    /// Default: the option hooks_dir of the configuration, else /etc/mwan/hooks.d.
+    #[arg(long, env = "MWAN_HOOKS_DIR", value_name = "DIR")]
+    pub(crate) hooks_dir: Option<PathBuf>,
+    /// Seconds after which a script is killed with everything it started. Default: the option hook_timeout of the
+    /// configuration, else 30.
+    #[arg(long, env = "MWAN_HOOK_TIMEOUT", value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub(crate) hook_timeout: u64,
+    pub(crate) hook_timeout: Option<u64>,
 }
 
 /// Where the log goes.

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-pub(crate) use args::{BusArgs, DaemonArgs, HookArgs, LogFormat, LogLevel, LogTo};
+pub(crate) use args::{BusArgs, DaemonArgs, LogFormat, LogLevel, LogTo};
 
 /// Exit codes; `mwan help` lists them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

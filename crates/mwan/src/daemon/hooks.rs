@@ -10,19 +10,24 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mwan_api::HookDocument;
+use mwan_config::HookPlaces;
 use mwan_core::{Action, HookCall, Scope};
 use tracing::{debug, info, warn};
 
-use crate::cli::HookArgs;
+use crate::cli::DaemonArgs;
 use crate::platform::PlatformName;
 use run::{Ended, Run};
 
+/// Programs that read a document, unless told otherwise.
+const DIRECTORY: &str = "/etc/mwan/hooks.d";
+/// Enough to send a mail, too long for anything that hangs.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// Calls that wait for the scripts before them. A site with 250 interfaces that all go down at once fits.
 const QUEUE_MAX: usize = 512;
 /// Files of the directory that are run; a longer list is a mistake.
@@ -48,15 +53,23 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    /// What was asked for, and what the configuration's name and the system say of the rest.
-    pub(super) fn new(options: &HookArgs, config: &Path, platform: PlatformName) -> Self {
+    /// What was asked for on the command line, else by the configuration, else what its name and the system say.
+    pub(super) fn new(options: &DaemonArgs, configured: &HookPlaces) -> Self {
         let hotplug = Path::new("/sbin/hotplug-call");
-        let has_hotplug = || platform.resolve() == PlatformName::Openwrt && hotplug.exists();
+        let has_hotplug = || options.platform.resolve() == PlatformName::Openwrt && hotplug.exists();
+        let asked = &options.hooks;
+        let script = || configured.user_script.as_ref().map(PathBuf::from);
+        let directory = || configured.directory.as_ref().map(PathBuf::from);
+        let limit = asked.hook_timeout.map(Duration::from_secs).or(configured.timeout);
         Places {
-            user_script: options.user_script.clone().or_else(|| user_script_of(config)),
-            directory: options.hooks_dir.clone(),
+            user_script: asked
+                .user_script
+                .clone()
+                .or_else(script)
+                .or_else(|| user_script_of(&options.config)),
+            directory: asked.hooks_dir.clone().or_else(directory).unwrap_or_else(|| DIRECTORY.into()),
             hotplug: has_hotplug().then(|| hotplug.to_owned()),
-            time_limit: Duration::from_secs(options.hook_timeout),
+            time_limit: limit.unwrap_or(TIME_LIMIT),
         }
     }
 }
@@ -74,6 +87,8 @@ fn user_script_of(config: &Path) -> Option<PathBuf> {
 #[derive(Debug)]
 pub(super) struct Hooks {
     queue: SyncSender<HookCall>,
+    /// Those of the configuration in force.
+    places: Arc<Mutex<Places>>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -82,9 +97,16 @@ impl Hooks {
     pub(super) fn start(places: Places) -> std::io::Result<Self> {
         let (queue, calls) = sync_channel(QUEUE_MAX);
         let dropped = Arc::new(AtomicU64::new(0));
-        let runner = Runner::new(places, dropped.clone());
-        std::thread::Builder::new().name("hooks".into()).spawn(move || runner.work(&calls))?;
-        Ok(Hooks { queue, dropped })
+        let places = Arc::new(Mutex::new(places));
+        let mut runner = Runner::new(dropped.clone());
+        let current = places.clone();
+        std::thread::Builder::new().name("hooks".into()).spawn(move || runner.work(&calls, &current))?;
+        Ok(Hooks { queue, places, dropped })
+    }
+
+    /// Other scripts, from the next call on.
+    pub(super) fn look_in(&self, places: Places) {
+        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = places;
     }
 
     /// Puts a call into the queue. Never waits: a call that finds it full is dropped and counted.
@@ -115,7 +137,6 @@ enum Trouble {
 
 /// The thread's own.
 struct Runner {
-    places: Places,
     dropped: Arc<AtomicU64>,
     troubles: BTreeMap<PathBuf, Trouble>,
     /// Begin of the present minute, and lines logged in it.
@@ -123,13 +144,15 @@ struct Runner {
 }
 
 impl Runner {
-    fn new(places: Places, dropped: Arc<AtomicU64>) -> Self {
-        Runner { places, dropped, troubles: BTreeMap::new(), minute: (Instant::now(), 0) }
+    fn new(dropped: Arc<AtomicU64>) -> Self {
+        Runner { dropped, troubles: BTreeMap::new(), minute: (Instant::now(), 0) }
     }
 
-    fn work(mut self, calls: &Receiver<HookCall>) {
+    fn work(&mut self, calls: &Receiver<HookCall>, places: &Mutex<Places>) {
         while let Ok(call) = calls.recv() {
-            self.one(&call);
+            // Held for the copy only: nobody waits for a script.
+            let places = places.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            self.one(&call, &places);
             let dropped = self.dropped.swap(0, Ordering::Relaxed);
             if dropped > 0 {
                 warn!("{dropped} calls of hooks were dropped");
@@ -138,34 +161,34 @@ impl Runner {
     }
 
     /// Runs everything that wants to hear of one call.
-    fn one(&mut self, call: &HookCall) {
-        let script = self.places.user_script.clone();
+    fn one(&mut self, call: &HookCall, places: &Places) {
+        let script = places.user_script.as_deref();
         if let Some(script) = script.filter(|s| wants_script(call) && s.exists()) {
             // By the shell whatever its mode, as mwan3 does; values are in the environment, never in shell text.
-            let run = Run::new("/bin/sh").argument(&script).environment(environment(call));
-            self.run(&script, run, call);
+            let run = Run::new("/bin/sh").argument(script).environment(environment(call));
+            self.run(script, run, call, places.time_limit);
         }
-        let hotplug = self.places.hotplug.clone();
+        let hotplug = places.hotplug.as_deref();
         if let Some(program) = hotplug.filter(|_| wants_hotplug(call)) {
-            let run = Run::new(&program).argument("iface").environment(environment(call));
-            self.run(&program, run, call);
+            let run = Run::new(program).argument("iface").environment(environment(call));
+            self.run(program, run, call, places.time_limit);
         }
         if wants_document(call) {
-            let files = executables(&self.places.directory);
+            let files = executables(&places.directory);
             let document = if files.is_empty() { Vec::new() } else { document(call) };
             for file in files {
                 let run = Run::new(&file).environment(environment(call)).input(document.clone());
-                self.run(&file, run, call);
+                self.run(&file, run, call, places.time_limit);
             }
         }
     }
 
-    fn run(&mut self, file: &Path, run: Run, call: &HookCall) {
+    fn run(&mut self, file: &Path, run: Run, call: &HookCall, time_limit: Duration) {
         let name = file.to_string_lossy().into_owned();
         let what = format!("{name} ({} {})", call.action.name(), call.interface);
         let mut lines = 0;
         let minute = &mut self.minute;
-        let outcome = run.finish(self.places.time_limit, |line| {
+        let outcome = run.finish(time_limit, |line| {
             if minute.0.elapsed() >= Duration::from_secs(60) {
                 *minute = (Instant::now(), 0);
             }
@@ -177,7 +200,7 @@ impl Runner {
             }
             within
         });
-        let limit = self.places.time_limit.as_secs_f64();
+        let limit = time_limit.as_secs_f64();
         let (trouble, text) = match outcome {
             Err(error) => (Trouble::NotStarted, format!("hook {what} cannot be run: {error}")),
             Ok(done) => match done.ended {

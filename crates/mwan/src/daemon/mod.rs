@@ -257,7 +257,7 @@ impl Daemon {
         }
         let (done, flows_done) = mpsc::unbounded_channel();
         let flows = Flows::start(done)?;
-        let hooks = Hooks::start(Places::new(&options.hooks, &options.config, options.platform))
+        let hooks = Hooks::start(Places::new(options, &loaded.config.globals.hooks))
             .map_err(|e| Failure::new("cannot start the thread that runs hooks", &e))?;
         // Not bounded by the channel but by the prober: it reports once for each probe it was asked to send.
         let (report, reports) = mpsc::unbounded_channel();
@@ -476,6 +476,9 @@ impl Daemon {
     fn feed(&mut self, event: Event) {
         // What only a probe or the clock says is worth a look at the files only if it changed a state.
         let mut save = !matches!(event, Event::Probe(_) | Event::Tick | Event::Applied { .. });
+        if let Event::Configure(config) = &event {
+            self.hooks.look_in(Places::new(&self.options, &config.globals.hooks));
+        }
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let output = self.core.handle(clock::now(), event);

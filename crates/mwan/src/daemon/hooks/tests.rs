@@ -1,6 +1,5 @@
 #![allow(clippy::unwrap_used)]
 use std::io::Write;
-use std::sync::Mutex;
 
 use mwan_config::Family;
 use mwan_core::{Reason, State};
@@ -45,6 +44,7 @@ impl<'a> MakeWriter<'a> for Log {
 struct Rig {
     dir: tempfile::TempDir,
     runner: Runner,
+    places: Places,
     log: Log,
 }
 
@@ -58,7 +58,7 @@ impl Rig {
             hotplug: None,
             time_limit: limit,
         };
-        Rig { dir, runner: Runner::new(places, Arc::default()), log: Log::default() }
+        Rig { dir, runner: Runner::new(Arc::default()), places, log: Log::default() }
     }
 
     /// The user script: `OUT` is a file in the folder.
@@ -76,7 +76,7 @@ impl Rig {
     fn one(&mut self, call: &HookCall) {
         let subscriber =
             tracing_subscriber::fmt().with_writer(self.log.clone()).with_ansi(false).without_time().finish();
-        tracing::subscriber::with_default(subscriber, || self.runner.one(call));
+        tracing::subscriber::with_default(subscriber, || self.runner.one(call, &self.places));
     }
 
     fn out(&self) -> String {
@@ -288,7 +288,7 @@ fn ten_thousand_transitions_hold_nobody_up_and_are_accounted_for() {
     let rig = Rig::new(LONG);
     // Nothing runs until all calls are made: whoever makes them would wait for ever if the queue made it.
     rig.script("while [ ! -e OUT.go ]; do sleep 0.01; done; echo $INTERFACE >>OUT\n");
-    let hooks = Hooks::start(rig.runner.places.clone()).unwrap();
+    let hooks = Hooks::start(rig.places.clone()).unwrap();
     for number in 0..CALLS {
         hooks.call(HookCall { interface: number.to_string(), ..call(Action::Connected) });
     }
@@ -308,8 +308,8 @@ fn ten_thousand_transitions_hold_nobody_up_and_are_accounted_for() {
 fn openwrts_hotplug_hears_of_the_tracker_only() {
     let mut rig = Rig::new(LONG);
     rig.file("hotplug", 0o755, "#!/bin/sh\necho $1 $ACTION >>OUT\n");
-    rig.runner.places.hotplug = Some(rig.dir.path().join("hooks.d/hotplug"));
-    rig.runner.places.directory = rig.dir.path().join("none");
+    rig.places.hotplug = Some(rig.dir.path().join("hooks.d/hotplug"));
+    rig.places.directory = rig.dir.path().join("none");
     for action in [Action::IfUp, Action::Connecting, Action::Connected, Action::IfDown] {
         rig.one(&call(action));
         rig.one(&of_path(action));
@@ -323,4 +323,48 @@ fn the_user_script_is_that_of_the_package_whose_configuration_is_read() {
     assert_eq!(of("/etc/config/mwan3"), Some("/etc/mwan3.user".into()));
     assert_eq!(of("/etc/config/mwan4"), Some("/etc/mwan4.user".into()));
     assert_eq!(of("/etc/mwan/mwan.toml"), None);
+}
+
+#[test]
+fn the_command_line_comes_before_the_configuration_and_that_before_the_defaults() {
+    use clap::Parser;
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        daemon: DaemonArgs,
+    }
+    let places = |arguments: &[&str], configuration: &str| {
+        let all = [&["mwan", "--config", "/etc/config/mwan3", "--platform", "linux"], arguments].concat();
+        let loaded = mwan_config::parse("mwan3", configuration.as_bytes());
+        assert_eq!(loaded.diagnostics, []);
+        Places::new(&Line::parse_from(all).daemon, &loaded.config.globals.hooks)
+    };
+    let shown = |p: Places| {
+        let (script, limit) = (p.user_script.unwrap(), p.time_limit.as_secs());
+        format!("{} {} {limit}", script.display(), p.directory.display())
+    };
+    assert_eq!(shown(places(&[], "")), "/etc/mwan3.user /etc/mwan/hooks.d 30");
+    let configuration =
+        "config globals\n option user_script /a\n option hooks_dir /b\n option hook_timeout 7\n";
+    assert_eq!(shown(places(&[], configuration)), "/a /b 7");
+    let asked = ["--user-script", "/x", "--hooks-dir", "/y", "--hook-timeout", "9"];
+    assert_eq!(shown(places(&asked, configuration)), "/x /y 9");
+}
+
+#[test]
+fn a_reload_may_name_other_scripts() {
+    let rig = Rig::new(LONG);
+    rig.script("echo old >>OUT\n");
+    let hooks = Hooks::start(rig.places.clone()).unwrap();
+    hooks.call(call(Action::Connected));
+    while rig.out().is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let other = rig.dir.path().join("other");
+    fs::write(&other, format!("echo new >>{}\n", rig.dir.path().join("out").display())).unwrap();
+    hooks.look_in(Places { user_script: Some(other), ..rig.places.clone() });
+    hooks.call(call(Action::Connected));
+    while rig.out() != "old\nnew\n" {
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
