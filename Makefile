@@ -4,7 +4,7 @@ CARGO ?= cargo
 MWAN  := target/release/mwan
 LAB   := target/release/mwan-lab
 
-.PHONY: demo test bench build setup docs lint
+.PHONY: demo test test-old-kernel bench build setup docs lint
 
 ## demo: a router with two Internet links in network namespaces on this machine (KEEP=1 leaves it up)
 demo: setup build
@@ -14,6 +14,10 @@ demo: setup build
 test: setup
 	$(CARGO) build --locked -p mwan -p mwan-lab
 	$(CARGO) test --locked --workspace --all-features
+
+## test-old-kernel: a selection of it on Debian's own kernel (6.1) in an emulated machine, about fifteen minutes
+test-old-kernel: setup build
+	scripts/test-old-kernel
 
 ## bench: figures and ratios against the kernel's own limit, as a table
 bench: setup build

@@ -164,6 +164,8 @@ pub struct Path {
     pub lost: u32,
     /// Rounds started.
     pub rounds: u64,
+    /// Seconds since the last round began; 0 without one.
+    pub age_s: u64,
     /// It is held back as flapping.
     pub hold: Option<Hold>,
     /// Source address of its probes.
@@ -177,6 +179,23 @@ pub struct Path {
     pub missing: u32,
     /// Its targets.
     pub targets: Vec<Target>,
+    /// The network manager's interface behind it, where there is a manager (OpenWrt's netifd) and the configuration does
+    /// not name the device.
+    pub network: Option<NetworkInterface>,
+}
+
+/// An interface of the network manager.
+pub struct NetworkInterface {
+    /// Its name: the path's interface, or a child of it as `wan_6`.
+    pub name: String,
+    /// How it gets its addresses: `static`, `dhcp`, `pppoe`…
+    pub proto: String,
+    /// Metric of its routes.
+    pub metric: u32,
+    /// Prefixes delegated to us by it.
+    pub prefixes: Vec<String>,
+    /// Its name servers.
+    pub dns: Vec<String>,
 }
 
 /// Why something is as it is.

@@ -14,6 +14,8 @@ pub mod text;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use mwan_config::Family;
+
 pub use build::{Compiler, compile, member_chain, policy_chain, policy_is_installed, rule_chain};
 pub use check::{Fault, check, check_change};
 pub use diff::{Ops, cleanup, diff, diff_observed, removal};
@@ -27,6 +29,16 @@ pub struct Program {
     pub rules: Arc<BTreeSet<routing::IpRule>>,
     /// Routes with our protocol number.
     pub routes: Arc<BTreeSet<routing::Route>>,
+}
+
+impl Program {
+    /// Without the rules and routes of a family that the kernel does not have. The table stays whole: nf_tables knows
+    /// the addresses of both families by itself.
+    pub fn without_routing_of(mut self, family: Family) -> Self {
+        Arc::make_mut(&mut self.rules).retain(|rule| rule.family != family);
+        Arc::make_mut(&mut self.routes).retain(|route| route.family != family);
+        self
+    }
 }
 
 /// What of ours the kernel has.

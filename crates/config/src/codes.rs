@@ -54,7 +54,7 @@ codes! {
     SECTIONS = "E0108", "too many sections",
         "The file has more than 20000 sections. The surplus is not read.";
     GIVE_UP = "E0109", "too many unreadable lines",
-        "More than 1000 lines cannot be read: this is not a configuration file. The rest of it is not read.";
+        "More than 1000 lines cannot be read, or nothing but such lines is found: this is not a configuration file. The rest of it is not read.";
     MANY = "E0110", "too many findings",
         "More than 1000 things are wrong. Only the first ones are shown.";
     NAME = "E0111", "invalid name",

@@ -62,7 +62,11 @@ pub fn parse_toml(file_name: &str, bytes: &[u8]) -> Loaded {
     loaded(native::parse(file_name, bytes), Dialect::Native)
 }
 
+/// A file in which nothing can be read and much is wrong is something else: that is said once.
 fn loaded((config, mut report): (Config, report::Report), dialect: Dialect) -> Loaded {
     interface::check_devices(&config.interfaces, dialect, &mut report);
+    if config.interfaces.is_empty() && config.policies.is_empty() && config.rules.is_empty() {
+        report.give_up();
+    }
     Loaded { config, diagnostics: report.finish() }
 }

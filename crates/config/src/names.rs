@@ -18,6 +18,8 @@ pub(crate) struct Names {
 const SUGGESTIONS_MAX: u32 = 100;
 /// Names compared for a suggestion.
 const COMPARED_NAMES_MAX: usize = 1000;
+/// Most names that a hint lists.
+const LISTED_NAMES_MAX: usize = 6;
 
 impl Default for Names {
     fn default() -> Self {
@@ -66,7 +68,17 @@ impl Names {
         let kept = self.known.iter().filter(|(_, (_, kept))| *kept).map(|(n, _)| n.as_str());
         match nearest(name, also.chain(kept.take(COMPARED_NAMES_MAX))) {
             Some(word) => problem.hint(format!("did you mean '{word}'?")),
-            None => problem,
+            None => match self.listed() {
+                Some(list) => problem.hint(format!("there is {list}")),
+                None => problem,
+            },
         }
+    }
+
+    /// The names that can be used, if there are any and few enough to be read.
+    fn listed(&self) -> Option<String> {
+        let kept = self.known.iter().filter(|(_, (_, kept))| *kept);
+        let names: Vec<String> = kept.take(LISTED_NAMES_MAX + 1).map(|(name, _)| show(name)).collect();
+        (1..=LISTED_NAMES_MAX).contains(&names.len()).then(|| names.join(", "))
     }
 }

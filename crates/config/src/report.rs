@@ -10,6 +10,9 @@ use crate::model::Location;
 /// Most diagnostics that are handed on: a person reads a few dozen; more only fills logs and memory.
 pub(crate) const DIAGNOSTICS_MAX: usize = 1000;
 
+/// More findings than this in a file without a readable section are told as one.
+const GARBAGE_MIN: usize = 20;
+
 /// Longest excerpt of a value in a message.
 const EXCERPT_CHARS_MAX: usize = 60;
 
@@ -69,6 +72,19 @@ impl Report {
 
     pub(crate) fn extend(&mut self, diagnostics: Vec<Diagnostic>) {
         self.diagnostics.extend(diagnostics);
+    }
+
+    /// One diagnostic in place of many, if all of them are about the text itself.
+    pub(crate) fn give_up(&mut self) {
+        let count = self.diagnostics.len();
+        if count <= GARBAGE_MIN || !self.diagnostics.iter().all(|d| d.code.starts_with("E01")) {
+            return;
+        }
+        let Some(first) = self.diagnostics.drain(..).min_by_key(|d| d.location.line) else { return };
+        let message =
+            format!("nothing in this file can be read; {}, and so on {} times", first.message, count - 1);
+        let place = Place { line: first.location.line, ..Place::default() };
+        self.add(place, Problem::new(codes::GIVE_UP, message).hint("is this the right file?"));
     }
 
     /// Of a value that cannot be read it need not be said that it is not acted on.

@@ -126,12 +126,12 @@ impl Parser<'_> {
                     if let Err(problem) = self.command(begin.line, words) {
                         // A command over several lines that is wrong is most often a missing quote.
                         self.resume_after(begin, self.rest.line > begin.line + 1);
-                        self.bad(begin.line, problem);
+                        self.bad(begin, problem);
                     }
                 }
                 Err(problem) => {
                     self.resume_after(begin, true);
-                    self.bad(begin.line, problem);
+                    self.bad(begin, problem);
                 }
             }
             if self.bad_lines > BAD_LINES_MAX {
@@ -158,12 +158,26 @@ impl Parser<'_> {
     }
 
     /// Reports a command that cannot be read and marks the section it stands in.
-    fn bad(&mut self, line: u32, problem: Problem) {
+    fn bad(&mut self, mut begin: Cursor<'_>, problem: Problem) {
         self.bad_lines += 1;
-        self.report.add(Place { line, ..Place::default() }, problem);
-        if let (Open::Last, Some(section)) = (&self.open, self.sections.last_mut()) {
-            section.damaged.get_or_insert(line);
+        let line = begin.line;
+        let section = match self.open {
+            Open::Last => self.sections.last_mut(),
+            Open::None | Open::Skipped => None,
+        };
+        let Some(section) = section else {
+            return self.report.add(Place { line, ..Place::default() }, problem);
+        };
+        section.damaged.get_or_insert(line);
+        let name = section.name.as_deref().map(show).unwrap_or_default();
+        let label = format!("{} {name}", section.kind);
+        // Which option it was to be, if that much of the line can be read.
+        let keyword = begin.word().is_ok_and(|word| matches!(word.as_str(), "option" | "o" | "list" | "l"));
+        while begin.peek().is_some_and(|b| is_space(b) && b != b'\n') {
+            begin.next();
         }
+        let option = begin.word().ok().filter(|word| keyword && is_name(word));
+        self.report.add(Place { line, section: label.trim_end(), option: option.as_deref() }, problem);
     }
 
     fn command(&mut self, line: u32, words: Vec<String>) -> Result<(), Problem> {

@@ -10,12 +10,12 @@ use mwan_config::{Config, Family, Masquerade, Policy, Target};
 
 use crate::hooks::{HookCall, Told};
 use crate::ids::Ids;
-use crate::path::{Path, readiness};
+use crate::path::{Path, managed_readiness, readiness};
 use crate::policy::{Candidate, carrier};
 use crate::reason::Reason;
 use crate::{
-    Carrier, Desired, DesiredInterface, DesiredPath, DesiredPolicy, DesiredRule, Marks, MasqueradePlan,
-    NetView, Outcome, PathKey, ProbeReport, ProbeRequest, State, Time,
+    Carrier, Desired, DesiredInterface, DesiredPath, DesiredPolicy, DesiredRule, LogicalInterface, Marks,
+    MasqueradePlan, NetView, Outcome, PathKey, PlatformView, ProbeReport, ProbeRequest, State, Time,
 };
 
 use flows::Flows;
@@ -34,6 +34,8 @@ const REFUSED_RETRY: Duration = Duration::from_secs(10);
 pub enum Event {
     /// The kernel's network looks like this now.
     Network(Arc<NetView>),
+    /// The network manager's interfaces look like this now.
+    Platform(Arc<PlatformView>),
     /// From the prober.
     Probe(ProbeReport),
     /// A new valid configuration.
@@ -174,6 +176,8 @@ pub struct Core {
     config: Arc<Config>,
     ids: Ids,
     net: Option<Arc<NetView>>,
+    /// What the network manager says, where there is one.
+    view: Option<Arc<PlatformView>>,
     wans: Vec<Wan>,
     paths: BTreeMap<PathKey, Path>,
     taken_down: BTreeSet<String>,
@@ -229,6 +233,7 @@ impl Core {
             config: Arc::new(Config::default()),
             ids: Ids::remembered(memory.ids),
             net: None,
+            view: None,
             wans: Vec::new(),
             paths: BTreeMap::new(),
             taken_down: memory.taken_down,
@@ -270,6 +275,7 @@ impl Core {
                 }
                 self.net = Some(net);
             }
+            Event::Platform(view) => self.look_at_platform(view),
             Event::Refused { path, error } => {
                 self.refused.insert(path, (error, now + REFUSED_RETRY));
                 self.dirty.devices = true;
@@ -303,6 +309,7 @@ impl Core {
         let marks = Marks::new(self.config.globals.mask);
         self.ids.assign(&self.config.interfaces, marks.max_interface_id().min(MAX_ID));
         self.taken_down.retain(|name| self.config.interface(name).is_some());
+        let devices: BTreeMap<String, String> = self.wans.drain(..).map(|w| (w.name, w.device)).collect();
         self.wans = self
             .config
             .interfaces
@@ -317,9 +324,38 @@ impl Core {
             .collect();
         self.wans.sort_by_key(|w| w.id);
         self.untold = true;
+        self.place_wans(&devices);
         self.used = used_policies(&self.config);
         self.members = policy_members(&self.config, &self.wans);
         self.configure_paths(now, effects);
+    }
+
+    fn look_at_platform(&mut self, view: Arc<PlatformView>) {
+        if self.view.as_ref() == Some(&view) {
+            return;
+        }
+        self.view = Some(view);
+        self.refused.clear();
+        self.dirty = Dirty { devices: true, interfaces: true, rules: true, any: true };
+        let devices = self.wans.iter().map(|w| (w.name.clone(), w.device.clone())).collect();
+        self.place_wans(&devices);
+    }
+
+    /// Gives every interface whose device the configuration leaves open the one the network manager has for it. One that
+    /// is down keeps the `known` device, so that nothing moves while it is dialled again.
+    fn place_wans(&mut self, known: &BTreeMap<String, String>) {
+        let Some(view) = &self.view else { return };
+        for wan in &mut self.wans {
+            let interface = &self.config.interfaces[wan.index];
+            if interface.device.is_some() {
+                continue;
+            }
+            let serving = || interface.families.iter().filter_map(|f| view.serving(&wan.name, f));
+            let upper = serving().filter(|(_, l)| l.up).find_map(|(_, l)| l.device.clone());
+            let lower = || serving().find_map(|(_, l)| l.lower_device.clone());
+            let before = || known.get(&wan.name).filter(|device| **device != wan.name).cloned();
+            wan.device = upper.or_else(before).or_else(lower).unwrap_or_else(|| wan.name.clone());
+        }
     }
 
     /// Creates, adapts and removes paths so that they are those of `wans`.
@@ -379,7 +415,10 @@ impl Core {
                 } else {
                     match self.refused.get(&key) {
                         Some((error, _)) => Err(Reason::RouteRefused(error.clone())),
-                        None => readiness(&net, interface, &wan.device, family),
+                        None => match self.view.as_deref().filter(|_| interface.device.is_none()) {
+                            Some(view) => managed_readiness(view, &net, interface, &wan.device, family),
+                            None => readiness(&net, interface, &wan.device, family),
+                        },
                     }
                 };
                 let resume = take_resume(&mut self.resume, &wan.name, family);
@@ -570,7 +609,8 @@ impl Core {
     fn desired_rules(&self, net: &NetView) -> Vec<DesiredRule> {
         let device = |name: &str| {
             let wan = self.wans.iter().find(|w| w.name == name).map(|w| w.device.clone());
-            wan.or_else(|| net.links.contains_key(name).then(|| name.to_owned()))
+            let managed = || self.view.as_ref()?.interfaces.get(name)?.device.clone();
+            wan.or_else(managed).or_else(|| net.links.contains_key(name).then(|| name.to_owned()))
         };
         self.config
             .rules
@@ -630,6 +670,13 @@ impl Core {
     /// The network as last seen.
     pub fn network(&self) -> Option<&Arc<NetView>> {
         self.net.as_ref()
+    }
+
+    /// The network manager's interface that serves a family of the one called `name`, unless the configuration names the
+    /// device itself.
+    pub fn logical(&self, name: &str, family: Family) -> Option<(&str, &LogicalInterface)> {
+        self.config.interface(name).filter(|i| i.device.is_none())?;
+        self.view.as_ref()?.serving(name, family)
     }
 
     /// Id and device of an enabled interface.

@@ -21,6 +21,8 @@ pub struct NetView {
     pub connected: Arc<BTreeSet<IpNet>>,
     /// The same of the tables named by `rt_table_lookup`.
     pub custom: Arc<BTreeSet<IpNet>>,
+    /// The kernel was started or built without IPv6.
+    pub ipv6_absent: bool,
 }
 
 /// A network device.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use mwan_config::{Family, InitialState, Interface};
 
 use crate::reason::{Hold, Reason};
-use crate::{NetView, NextHop, PathKey, RememberedPath, State, Time, Tracker};
+use crate::{
+    LogicalInterface, NetView, NextHop, PathKey, PlatformView, RememberedPath, State, Time, Tracker,
+};
 
 /// Losses within this time count as flapping.
 const FLAP_WINDOW: Duration = Duration::from_secs(600);
@@ -234,6 +236,7 @@ impl Path {
             }
             let weight = match self.reason {
                 Reason::NoAddress(_) | Reason::NoGateway(_) | Reason::NoDevice(_) => RENUMBERED,
+                Reason::NoInterface(_) | Reason::InterfaceDown(_) | Reason::OtherDevice(_) => RENUMBERED,
                 // Another device took its place.
                 Reason::Returning | Reason::NotYetProven => RENUMBERED,
                 _ => LINK_LOST,
@@ -267,7 +270,40 @@ pub(crate) fn readiness(
     device: &str,
     family: Family,
 ) -> Result<Ready, Reason> {
+    device_readiness(net, interface, device, family, None)
+}
+
+/// The same where a network manager has a say too.
+pub(crate) fn managed_readiness(
+    view: &PlatformView,
+    net: &NetView,
+    interface: &Interface,
+    device: &str,
+    family: Family,
+) -> Result<Ready, Reason> {
+    let (name, logical) =
+        view.serving(&interface.name, family).ok_or_else(|| Reason::NoInterface(interface.name.clone()))?;
+    if !logical.up {
+        return Err(Reason::InterfaceDown(name.to_owned()));
+    }
+    // It may be up before it has a device; then the kernel's reasons say what is missing.
+    match &logical.device {
+        Some(other) if other != device => Err(Reason::OtherDevice(other.clone())),
+        _ => device_readiness(net, interface, device, family, Some(logical)),
+    }
+}
+
+fn device_readiness(
+    net: &NetView,
+    interface: &Interface,
+    device: &str,
+    family: Family,
+    logical: Option<&LogicalInterface>,
+) -> Result<Ready, Reason> {
     let name = || device.to_owned();
+    if family == Family::V6 && net.ipv6_absent {
+        return Err(Reason::NoIpv6);
+    }
     let link = net.links.get(device).ok_or_else(|| Reason::NoDevice(name()))?;
     if !link.up {
         return Err(Reason::DeviceDown(name()));
@@ -275,7 +311,10 @@ pub(crate) fn readiness(
     if !link.carrier {
         return Err(Reason::NoCarrier(name()));
     }
-    let source = link.source(family);
+    let source = match logical {
+        Some(logical) => logical.source(net, link, family),
+        None => link.source(family),
+    };
     // IPv6 may be routed to a router that has its address elsewhere (a delegated prefix on the LAN); then the
     // kernel's own choice of source is right. IPv4 cannot do without an address on the device.
     let elsewhere = || family == Family::V6 && net.links.values().any(|l| l.source(family).is_some());
@@ -286,7 +325,14 @@ pub(crate) fn readiness(
         Family::V4 => interface.gateway4.map(IpAddr::V4),
         Family::V6 => interface.gateway6.map(IpAddr::V6),
     };
-    let found = net.default_route(family, device).map(|route| route.gateway);
+    let told = logical.and_then(|l| l.gateway(family)).map(Some);
+    let kernel = || {
+        // Two interfaces of a network manager may share a device; its metric tells their routes apart.
+        let mut all = net.defaults.iter().filter(|d| d.family == family && d.device == device);
+        let own = logical.and_then(|l| all.find(|d| d.metric == l.metric));
+        own.or_else(|| net.default_route(family, device)).map(|route| route.gateway)
+    };
+    let found = told.or_else(kernel);
     let gateway = match (configured, found) {
         (Some(gateway), _) => Some(gateway),
         (None, Some(gateway)) => gateway,

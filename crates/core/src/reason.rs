@@ -43,6 +43,12 @@ pub enum Reason {
         /// Good rounds that bring it online.
         up: u32,
     },
+    /// The network manager has no interface of that name.
+    NoInterface(String),
+    /// The network manager's interface is down: not dialled in, no lease, or taken down.
+    InterfaceDown(String),
+    /// The family's packets would leave by another device than the other family's.
+    OtherDevice(String),
     /// No device of that name.
     NoDevice(String),
     /// The device is administratively down.
@@ -53,6 +59,8 @@ pub enum Reason {
     NoAddress(String),
     /// No default route of this family leaves by the device and no gateway is configured.
     NoGateway(String),
+    /// The kernel was started or built without IPv6.
+    NoIpv6,
     /// The kernel does not take the path's route.
     RouteRefused(String),
     /// `mwan ifdown` was said.
@@ -73,11 +81,15 @@ impl Reason {
             Reason::ProbesLost { .. } => "probes_lost",
             Reason::Returning => "returning",
             Reason::Recovering { .. } => "recovering",
+            Reason::NoInterface(_) => "no_interface",
+            Reason::InterfaceDown(_) => "interface_down",
+            Reason::OtherDevice(_) => "other_device",
             Reason::NoDevice(_) => "no_device",
             Reason::DeviceDown(_) => "device_down",
             Reason::NoCarrier(_) => "no_carrier",
             Reason::NoAddress(_) => "no_address",
             Reason::NoGateway(_) => "no_gateway",
+            Reason::NoIpv6 => "no_ipv6",
             Reason::RouteRefused(_) => "route_refused",
             Reason::TakenDown => "taken_down",
         }
@@ -100,6 +112,14 @@ impl fmt::Display for Reason {
             }
             Reason::Returning => write!(f, "device is back, waiting for the first answer"),
             Reason::Recovering { good_rounds, up } => write!(f, "recovering, {good_rounds} of {up}"),
+            Reason::NoInterface(i) => {
+                write!(f, "the network has no interface {} and no device is configured", i.escape_debug())
+            }
+            Reason::InterfaceDown(i) => write!(f, "network interface {} is down", i.escape_debug()),
+            Reason::OtherDevice(d) => {
+                let d = d.escape_debug();
+                write!(f, "this family is on another device, {d}: it needs an interface section of its own")
+            }
             Reason::NoDevice(d) => write!(f, "there is no device {}", d.escape_debug()),
             Reason::DeviceDown(d) => write!(f, "device {} is down", d.escape_debug()),
             Reason::NoCarrier(d) => write!(f, "device {} has no carrier", d.escape_debug()),
@@ -107,6 +127,7 @@ impl fmt::Display for Reason {
             Reason::NoGateway(d) => {
                 write!(f, "no default route leaves by {} and no gateway is configured", d.escape_debug())
             }
+            Reason::NoIpv6 => write!(f, "this kernel runs without IPv6"),
             Reason::RouteRefused(why) => {
                 write!(f, "the kernel does not take its route: {}", why.escape_debug())
             }

@@ -297,9 +297,12 @@ impl Lab {
         for ns in self.net.nodes() {
             out.push_str(&format!("  {:8} nsenter -t {pid} -m --net={} bash\n", ns.name(), ns.path()));
         }
+        // nsenter -m begins in `/`: a path relative to where the lab was started leads nowhere there.
+        let program = self.daemon.program();
+        let program = std::path::absolute(program).unwrap_or_else(|_| program.to_owned());
         out.push_str(&format!(
             "  in the router: {} --run-dir {} status\n",
-            self.daemon.program().display(),
+            program.display(),
             self.daemon.run_dir().display()
         ));
         out

@@ -19,6 +19,7 @@ fn main() {
     arguments.test_threads = arguments.test_threads.or(Some(PARALLEL));
     let mut trials: Vec<Trial> = scenario_files().into_iter().map(trial).collect();
     trials.push(Trial::test("nothing_is_left_after_kill_9", nothing_is_left_after_kill_9));
+    trials.push(Trial::test("what_keep_advises_works", what_keep_advises_works));
     trials.push(Trial::test("usage_errors_are_2_and_failures_1", exit_codes));
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -98,6 +99,53 @@ fn nothing_is_left_after_kill_9() -> Result<(), Failed> {
         return Err("the working folder is visible outside".into());
     }
     Ok(())
+}
+
+/// The commands that `--keep` prints do what they say, wherever the lab was started from.
+fn what_keep_advises_works() -> Result<(), Failed> {
+    use std::io::{BufRead, BufReader, Write};
+    let folder = tempfile::tempdir()?;
+    let topology = std::fs::canonicalize(self::folder())?.join("../topologies/two-isps.toml");
+    let config = std::fs::canonicalize(self::folder())?.join("../configs/demo.mwan3");
+    let file = folder.path().join("kept.scenario");
+    let (topology, config) = (topology.display(), config.display());
+    std::fs::write(&file, format!("# kept\ntopology {topology}\nconfig {config}\ndaemon start\n"))?;
+    let mwan = std::fs::canonicalize(mwan()?)?;
+    let beside = mwan.parent().ok_or("no folder")?;
+    let mut child = lab()
+        .args(["run", "--keep", "--mwan", "./mwan"])
+        .arg(&file)
+        .current_dir(beside)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()?;
+    let out = BufReader::new(child.stderr.take().ok_or("no output")?);
+    let (mut enter, mut ask) = (String::new(), String::new());
+    for line in out.lines() {
+        let line = line?;
+        if let Some(("router", command)) = line.trim().split_once(' ') {
+            enter = command.trim().to_owned();
+        }
+        if let Some((_, command)) = line.split_once("in the router: ") {
+            ask = command.to_owned();
+            break;
+        }
+    }
+    let mut shell = Command::new("sh")
+        .args(["-c", &format!("exec {enter}")])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()?;
+    shell.stdin.take().ok_or("no input")?.write_all(format!("{ask}\n").as_bytes())?;
+    let said = shell.wait_with_output()?;
+    child.kill()?;
+    child.wait()?;
+    let text = String::from_utf8_lossy(&said.stdout);
+    if text.contains("Interface status:") {
+        Ok(())
+    } else {
+        Err(format!("`{enter}`, `{ask}`: {text}").into())
+    }
 }
 
 /// The process that runs `sleep MARKER`, if there is one.

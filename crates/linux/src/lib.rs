@@ -25,3 +25,11 @@ pub mod usecmd;
 #[cfg(test)]
 #[path = "../tests/common/mod.rs"]
 mod common;
+
+/// Whether the kernel knows IPv6 at all: neither built nor started (`ipv6.disable=1`) without. With the sysctl
+/// `disable_ipv6` there are no addresses, but rules and routes can be made.
+pub fn has_ipv6() -> bool {
+    use socket2::{Domain, Socket, Type};
+    let absent = |e: std::io::Error| e.raw_os_error() == Some(libc::EAFNOSUPPORT);
+    !Socket::new(Domain::IPV6, Type::DGRAM, None).is_err_and(absent)
+}

@@ -177,6 +177,7 @@ impl Monitor {
 
     fn try_read_all(&mut self) -> Result<(), RequestError> {
         let mut state = NetState::new(self.custom_tables.clone());
+        state.ipv6_absent = !crate::has_ipv6();
         for (kind, family) in [
             (rt::GET_LINK, 0),
             (rt::GET_ADDRESS, 0),
@@ -189,7 +190,10 @@ impl Monitor {
                 || rt::dump_request(kind, family),
                 start,
                 |state: &mut NetState, m| {
-                    state.fold(m);
+                    // Asked for a family it does not have, a kernel answers with all (PF_UNSPEC).
+                    if family == 0 || m.payload.first() == Some(&family) {
+                        state.fold(m);
+                    }
                 },
             );
             match result {

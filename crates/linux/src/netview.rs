@@ -86,6 +86,7 @@ struct Nexthop {
 #[derive(Clone, Debug, Default)]
 pub struct NetState {
     custom_tables: Vec<u32>,
+    pub(crate) ipv6_absent: bool,
     links: BTreeMap<u32, LinkState>,
     addresses: BTreeMap<u32, Vec<AddressMessage>>,
     routes: BTreeMap<RouteKey, Vec<RouteState>>,
@@ -396,6 +397,7 @@ impl NetState {
             defaults: self.defaults(),
             connected: Arc::clone(&self.connected.shared),
             custom: Arc::clone(&self.custom.shared),
+            ipv6_absent: self.ipv6_absent,
         }
     }
 

@@ -101,8 +101,11 @@ impl RouteSocket {
         let mut hops = Vec::new();
         for family in Family::ALL {
             let number = rt::family_number(family);
-            let rules =
-                self.dump(|| rt::dump_request(rt::GET_RULE, number), |rules, m| rules.extend(parse_rule(m)))?;
+            let rules = self.dump(
+                || rt::dump_request(rt::GET_RULE, number),
+                number,
+                |rules, m| rules.extend(parse_rule(m)),
+            )?;
             for rule in rules {
                 match rule {
                     Seen::Ours(rule) => observed.rules.push(rule),
@@ -116,7 +119,7 @@ impl RouteSocket {
                 header[5] = PROTOCOL;
                 Writer::message(rt::GET_ROUTE, 0, &header)
             };
-            for route in self.dump(request, |routes, m| routes.extend(parse_route(m)))? {
+            for route in self.dump(request, number, |routes, m| routes.extend(parse_route(m)))? {
                 match route {
                     Seen::Ours((table, hop)) => hops.push((family, table, hop)),
                     Seen::Foreign(route) => observed.foreign_routes.push(route),
@@ -131,13 +134,21 @@ impl RouteSocket {
         Ok(observed)
     }
 
-    /// A dump that is empty if the kernel lacks the family (`ipv6.disable=1`).
+    /// A dump that is empty if the kernel lacks the family (`ipv6.disable=1`). Such a kernel refuses to list its rules, but
+    /// answers with the routes of all families (rtnetlink_rcv_msg falls back to PF_UNSPEC): seen a second time they would
+    /// be surplus, and removed.
     fn dump<T>(
         &mut self,
         request: impl Fn() -> Writer,
-        each: impl FnMut(&mut Vec<T>, &Message<'_>),
+        family: u8,
+        mut each: impl FnMut(&mut Vec<T>, &Message<'_>),
     ) -> Result<Vec<T>, RequestError> {
-        match self.socket.dump(request, Vec::new, each) {
+        let of_family = |all: &mut Vec<T>, m: &Message<'_>| {
+            if m.payload.first() == Some(&family) {
+                each(all, m);
+            }
+        };
+        match self.socket.dump(request, Vec::new, of_family) {
             Err(RequestError::Kernel(e)) if matches!(e.errno, libc::EOPNOTSUPP | libc::EAFNOSUPPORT) => {
                 Ok(Vec::new())
             }

@@ -205,6 +205,16 @@ pub(crate) fn device_index(name: &str) -> io::Result<u32> {
     }
 }
 
+/// A descriptor that becomes readable when the process ends (pidfd_open(2), Linux 5.3). It must be a child that has not
+/// been waited for.
+pub(crate) fn pidfd(process: u32) -> io::Result<OwnedFd> {
+    // SAFETY: plain values; the descriptor is new and nobody else's.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_pidfd_open, process as libc::pid_t, 0);
+        check(fd as libc::c_int).map(|fd| OwnedFd::from_raw_fd(fd))
+    }
+}
+
 /// Watches a descriptor for reading. Only for our own types, which keep their one descriptor until they are dropped.
 pub(crate) fn watch<T: AsRawFd>(inner: T) -> io::Result<tokio::io::unix::AsyncFd<T>> {
     // SAFETY: `T` owns its descriptor, never replaces it, and is given away only by dropping (see above).

@@ -94,7 +94,7 @@ pub fn run(
     let supervisor =
         Supervisor { binding, own_network: own_namespace("net"), own_user: own_namespace("user") };
     let result = sys::receive_descriptor(ours.as_fd())
-        .and_then(|listener| supervisor.supervise(&listener, signals.as_fd(), &child));
+        .and_then(|listener| supervisor.supervise(&listener, signals.as_fd(), &mut child));
     if result.is_err() {
         // Unsupervised it would only see sockets fail.
         let _ = child.kill();
@@ -112,19 +112,30 @@ struct Supervisor<'a> {
 }
 
 impl Supervisor<'_> {
-    fn supervise(&self, listener: &OwnedFd, signals: BorrowedFd<'_>, child: &Child) -> io::Result<()> {
+    fn supervise(&self, listener: &OwnedFd, signals: BorrowedFd<'_>, child: &mut Child) -> io::Result<()> {
+        let mut end = Some(sys::pidfd(child.id())?);
         loop {
-            let [calls, signal] = match sys::poll([listener.as_fd(), signals]) {
+            let events = match &end {
+                Some(end) => sys::poll([listener.as_fd(), signals, end.as_fd()]),
+                None => sys::poll([listener.as_fd(), signals]).map(|[calls, signal]| [calls, signal, 0]),
+            };
+            let [calls, signal, ended] = match events {
                 Ok(events) => events,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e),
             };
             if signal != 0 {
                 while let Some((number, from_process)) = sys::next_signal(signals) {
-                    if from_process {
+                    // Who has been waited for has no process number any more.
+                    if from_process && end.is_some() {
                         sys::kill(child.id(), number);
                     }
                 }
+            }
+            // Waited for at once: on old kernels, 6.1 among them, a zombie still has the filter, and the hang-up that we
+            // wait for would never come.
+            if ended != 0 && child.try_wait()?.is_some() {
+                end = None;
             }
             if calls & libc::POLLIN != 0 {
                 self.next_call(listener.as_fd())?;

@@ -587,13 +587,49 @@ fn counters_count() {
         let mut ops = skeleton();
         ops.push(add_rule("output", "", vec![Statement::Counter("wan_in".into())]));
         socket.commit(&ops, None).expect("commit");
-        sh("ping -c 2 -i 0.01 127.0.0.1");
+        let client = std::net::UdpSocket::bind("127.0.0.1:0").expect("socket");
+        let server = std::net::UdpSocket::bind("127.0.0.1:0").expect("socket");
+        for _ in 0..4 {
+            client.send_to(&[0; 56], server.local_addr().expect("address")).expect("send");
+        }
         let counter = socket.counters().expect("counters")["wan_in"];
+        // IPv4 and UDP headers are 28 bytes.
         assert_eq!((counter.packets, counter.bytes), (4, 4 * 84));
     });
 }
 
 /// Many elements of one map, many rules, many set elements: beyond one attribute and one socket buffer.
+/// Kernel 6.1 answered "not in here" for the first key of a range right behind another one, so that a policy of
+/// weights 3:2:1 became 5:1:0 (`make test-old-kernel`).
+#[test]
+fn adjacent_ranges_match_from_their_first_key() {
+    in_namespace("adjacent_ranges_match_from_their_first_key", || {
+        let mut socket = NftSocket::open().expect("socket");
+        let mut ops = skeleton();
+        let names = ["a", "b", "c", "listed"];
+        for name in names {
+            ops.push(NftOp::AddCounter(name.into()));
+            ops.push(NftOp::AddChain { name: name.into(), hook: None });
+            ops.push(add_rule(name, name, vec![Statement::Counter(name.into())]));
+        }
+        let udp = || matching(Selector::TransportProtocol, true, vec![Value::Byte(17, 17)]);
+        let key = Selector::DestinationPort;
+        let jump = |first, last, chain: &str| (vec![port(first, last)], Verdict::Jump(chain.into()));
+        let elements = vec![jump(1000, 1002, "a"), jump(1003, 1004, "b"), jump(1005, 1005, "c")];
+        ops.push(add_rule("output", "map", vec![udp(), Statement::Vmap { key: vec![key], elements }]));
+        let ports = vec![port(1000, 1002), port(1003, 1004), port(1005, 1005)];
+        let listed = Statement::Counter("listed".into());
+        ops.push(add_rule("output", "set", vec![udp(), matching(key, true, ports), listed]));
+        socket.commit(&ops, None).expect("commit");
+        let client = std::net::UdpSocket::bind("127.0.0.1:0").expect("socket");
+        for port in 999..=1006 {
+            client.send_to(b"x", ("127.0.0.1", port)).expect("send");
+        }
+        let counters = socket.counters().expect("counters");
+        assert_eq!(names.map(|name| counters[name].packets), [3, 2, 1, 6], "{}", list());
+    });
+}
+
 #[test]
 fn big_programs_fit_and_are_quick() {
     in_namespace("big_programs_fit_and_are_quick", || {

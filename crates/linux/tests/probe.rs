@@ -249,6 +249,13 @@ fn ipv6_global_link_local_and_errors() {
                 "ip addr add 2001:db8::2/64 dev wan nodad; ip addr add fe80::2/64 dev wan nodad; ip -6 route add default via 2001:db8::1",
             );
             peer.sh("ip addr add 2001:db8::1/64 dev far nodad; ip addr add fe80::1/64 dev far nodad; sysctl -qw net.ipv6.conf.all.forwarding=1; ip -6 route add 2001:db8:a::/64 dev far");
+            // Addresses of a link that is just coming up are put into force by a work queue (addrconf_dad_work).
+            let local =
+                |text: String, ours: [&str; 2]| ours.iter().all(|a| text.contains(&format!("local {a} ")));
+            common::eventually("the addresses are in force", || {
+                local(sh("ip -6 route show table local"), ["2001:db8::2", "fe80::2"])
+                    && local(peer.sh("ip -6 route show table local"), ["2001:db8::1", "fe80::1"])
+            });
             let (sender, mut reports) = unbounded_channel();
             let mut prober = Prober::new(sender);
             prober.start(request(1, "wan", &["2001:db8::1", "fe80::1", "2001:db8:9::1"]));

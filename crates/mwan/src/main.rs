@@ -2,6 +2,7 @@
 
 mod cli;
 mod daemon;
+mod openwrt;
 mod platform;
 
 use std::process::ExitCode;

@@ -28,10 +28,20 @@ impl PlatformName {
         }
     }
 
+    /// Whether there is a netifd to be asked what interfaces are called.
+    pub(crate) fn has_netifd(self) -> bool {
+        self.resolve() == PlatformName::Openwrt
+    }
+
     /// For the core.
     pub(crate) fn core(self) -> mwan_core::Platform {
         mwan_core::Platform { translate: self.resolve() == PlatformName::Linux }
     }
+}
+
+/// Whether this machine forwards IPv4: without it only its own connections meet the rules.
+pub(crate) fn forwards_ipv4() -> bool {
+    std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|text| text.trim() != "0")
 }
 
 /// Whether the kernel drops replies that arrive by `device` because it would send to their source by another one

@@ -135,6 +135,45 @@ fn no_input_makes_check_panic() {
     }
 }
 
+/// What a person gets for a file that is something else, or has a line that cannot be a configuration's.
+#[test]
+fn garbage_and_an_endless_line_are_one_diagnostic_each() {
+    let errors = |output: &Output| -> Vec<String> {
+        out(output).lines().filter(|line| line.contains("error[")).map(str::to_owned).collect()
+    };
+    // Not a cycle of one short line: every line is different, and some are printable.
+    let garbage: Vec<u8> = (0..200_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    for name in ["mwan3", "mwan.toml"] {
+        let output = check(&garbage, name);
+        assert_eq!(code(&output), 1);
+        let found = errors(&output);
+        assert!(found.len() == 1 && found[0].contains(&format!("{name}:1: error[E0109]")), "{found:?}");
+    }
+    let long = format!("{GOOD}config interface 'x'\n\toption device '{}'\n", "x".repeat(1 << 20));
+    let output = check(long.as_bytes(), "mwan3");
+    let found = errors(&output);
+    assert!(
+        found.len() == 1 && found[0].contains("mwan3:17: error[E0106]: interface 'x', option 'device': "),
+        "{found:?}"
+    );
+}
+
+/// What a reload refuses, check refuses.
+#[test]
+fn a_file_without_an_interface_does_not_pass() {
+    for text in ["", "# nothing yet\n", "config globals 'globals'\n"] {
+        let output = check(text.as_bytes(), "mwan3");
+        assert_eq!(code(&output), 1, "{text:?}");
+        assert!(
+            err(&output).contains("would not take it over: it has no interface section"),
+            "{}",
+            err(&output)
+        );
+    }
+    let off = "config globals 'globals'\n\toption enabled '0'\n";
+    assert_eq!(code(&check(off.as_bytes(), "mwan3")), 0);
+}
+
 #[test]
 fn a_missing_file_is_one_clear_line() {
     let output = mwan(&["check", "/no/such/file"]);
@@ -206,6 +245,29 @@ fn a_daemon_without_its_configuration_says_so() {
     let output = daemon(dir.path(), &dir.path().join("none"));
     assert_eq!(code(&output), 1);
     assert!(err(&output).contains("cannot read the configuration"), "{}", err(&output));
+}
+
+/// Whoever runs the tests: in a user namespace of its own it has no rights in the network namespace it stays in.
+#[test]
+fn without_the_rights_it_takes_every_command_fails_with_a_hint() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("mwan3");
+    std::fs::write(&config, GOOD).unwrap();
+    let (dir, config) = (dir.path().to_str().unwrap(), config.to_str().unwrap());
+    for args in [
+        &["daemon", "--platform", "linux", "--state-dir", dir, "--config", config][..],
+        &["plan", "--platform", "linux", "--config", config],
+        &["cleanup"],
+    ] {
+        let output = Command::new("unshare")
+            .args(["-U", env!("CARGO_BIN_EXE_mwan"), "--run-dir", dir])
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert_eq!(code(&output), 1, "{args:?}: {}", err(&output));
+        assert!(err(&output).contains("hint: run it as root"), "{args:?}: {}", err(&output));
+    }
 }
 
 fn daemon(run_dir: &Path, config: &Path) -> Output {

@@ -159,6 +159,7 @@ impl Reference {
                 look = true;
             }
             Event::Probe(report) => self.report(report, now, ids),
+            Event::Platform(_) => unreachable!("these worlds have no network manager"),
             Event::Applied { .. } | Event::Tick => {}
         }
         let refused = self.refused.len();

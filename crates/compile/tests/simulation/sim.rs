@@ -980,6 +980,7 @@ fn check_reason(path: &PathStatus<'_>, seen: bool, key: &Key) {
                 | R::NoCarrier(_)
                 | R::NoAddress(_)
                 | R::NoGateway(_)
+                | R::NoIpv6
                 | R::RouteRefused(_)
                 | R::TakenDown
         ),

@@ -12,7 +12,7 @@ use crate::classify::{Packet, possible};
 use crate::path::Path;
 use crate::policy::carries;
 use crate::reason::Reason;
-use crate::{Carrier, Desired, NetView, PathKey, Time};
+use crate::{Carrier, Desired, Marks, NetView, PathKey, Time};
 
 /// Time between the two passes of deleting flows.
 const SECOND_PASS: Duration = Duration::from_secs(1);
@@ -220,6 +220,11 @@ pub struct Placement {
 }
 
 impl Placement {
+    /// The marks that flows are known by.
+    pub fn marks(&self) -> Marks {
+        self.desired.marks
+    }
+
     /// Whether a flow that is on `path` would take another way if it were new and that way is open: such a
     /// flow is moved on failback. `packet` is its first packet as conntrack remembers it; conntrack does not
     /// know the device it came in by nor what is in named sets, so a flow for which one of these might

@@ -39,8 +39,9 @@ fn code(net: &NetView, interface: &Interface, family: Family) -> String {
 #[test]
 fn readiness_says_what_is_missing() {
     type Change = fn(&mut NetView);
-    let table: [(&str, Change, &str, &str); 9] = [
+    let table: [(&str, Change, &str, &str); 10] = [
         ("all is well", |_| {}, "100.64.0.1", "fe80::1"),
+        ("a kernel without IPv6", |n| n.ipv6_absent = true, "100.64.0.1", "no_ipv6"),
         ("no device", |n| n.links.clear(), "no_device", "no_device"),
         ("down", |n| n.links.get_mut("wan").unwrap().up = false, "device_down", "device_down"),
         ("no carrier", |n| n.links.get_mut("wan").unwrap().carrier = false, "no_carrier", "no_carrier"),

@@ -348,7 +348,7 @@ impl Encoder {
         } else if concatenated {
             elements.into_iter().map(RawElement::with_key_end).collect()
         } else {
-            RawElement::start_and_end(elements)
+            RawElement::starts(elements)
         };
         self.elements(message::NEW_ELEMENTS, libc::NLM_F_CREATE, name, Some(id), &elements);
         id
@@ -392,6 +392,18 @@ impl<'a> RawElement<'a> {
     fn with_key_end(element: Element<'a>) -> Self {
         let key_end = Some(element.last);
         RawElement { key: element.first, key_end, interval_end: false, verdict: element.verdict }
+    }
+
+    /// [`Self::start_and_end`] for an anonymous set: no end where the next range begins, as in nft's
+    /// `set_to_intervals`. There `nft_rbtree_lookup` of kernels up to 6.1 at least takes an end that equals the key for
+    /// the answer "not in here" without looking for the start beside it: the first key of an adjacent range would
+    /// never match.
+    fn starts(elements: Vec<Element<'a>>) -> Vec<Self> {
+        let all = Self::start_and_end(elements);
+        let next = all.iter().skip(1).map(|e| Some(e.key.clone())).chain([None]).collect::<Vec<_>>();
+        let kept =
+            all.into_iter().zip(next).filter(|(e, next)| !e.interval_end || next.as_ref() != Some(&e.key));
+        kept.map(|(element, _)| element).collect()
     }
 
     /// nft_set_rbtree: a start, and an end one behind the last key unless that is the highest there is.
@@ -930,6 +942,24 @@ mod tests {
         assert!(increment(&mut bytes));
         assert_eq!(bytes, [1, 0]);
         assert!(!increment(&mut [255, 255]));
+    }
+
+    #[test]
+    fn an_anonymous_set_has_no_end_where_the_next_range_begins() {
+        let ranges = || {
+            [(0u8, 2u8), (3, 4), (7, 255)].map(|(a, b)| Element {
+                first: vec![a],
+                last: vec![b],
+                verdict: None,
+            })
+        };
+        let keys = |all: Vec<RawElement<'_>>| -> Vec<(u8, bool)> {
+            all.iter().map(|e| (e.key[0], e.interval_end)).collect()
+        };
+        let anonymous = keys(RawElement::starts(ranges().into()));
+        assert_eq!(anonymous, [(0, false), (3, false), (5, true), (7, false)]);
+        let named = keys(RawElement::start_and_end(ranges().into()));
+        assert_eq!(named, [(0, false), (3, true), (3, false), (5, true), (7, false)]);
     }
 
     #[test]

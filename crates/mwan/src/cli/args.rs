@@ -58,6 +58,8 @@ pub(crate) enum Command {
         /// Platform to assume when no daemon is running.
         #[arg(long, env = "MWAN_PLATFORM", default_value = "auto")]
         platform: PlatformName,
+        #[command(flatten)]
+        bus: BusArgs,
     },
     /// Compare what should be in the kernel with what is there; exit code 3 if they differ.
     Diff(Show),
@@ -120,6 +122,17 @@ pub(crate) struct Show {
     pub(crate) json: bool,
 }
 
+/// Where OpenWrt's network manager is asked.
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct BusArgs {
+    /// OpenWrt: the socket of ubusd.
+    #[arg(long, env = "MWAN_UBUS_SOCKET", default_value = "/var/run/ubus/ubus.sock", value_name = "SOCKET")]
+    pub(crate) ubus_socket: PathBuf,
+    /// OpenWrt: the network's configuration, which tells the devices of interfaces where ubus does not.
+    #[arg(long, env = "MWAN_NETWORK_CONFIG", default_value = "/etc/config/network", value_name = "FILE")]
+    pub(crate) network_config: PathBuf,
+}
+
 /// Options of the daemon.
 #[derive(ClapArgs, Debug, Clone)]
 pub(crate) struct DaemonArgs {
@@ -132,6 +145,8 @@ pub(crate) struct DaemonArgs {
     /// The kind of system.
     #[arg(long, env = "MWAN_PLATFORM", default_value = "auto")]
     pub(crate) platform: PlatformName,
+    #[command(flatten)]
+    pub(crate) bus: BusArgs,
     /// Least important level that is logged.
     #[arg(long, env = "MWAN_LOG_LEVEL", default_value = "info")]
     pub(crate) log_level: LogLevel,

@@ -27,7 +27,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Connected(show) => part(&run_dir, show.json, render::connected, render::connected_json)?,
         Command::Rules(show) => part(&run_dir, show.json, render::rules, render::rules_json)?,
         Command::Check { file, json } => check(&file, json)?,
-        Command::Plan { config, json, platform } => plan(&run_dir, &config, json, platform)?,
+        Command::Plan { config, json, platform, bus } => plan(&run_dir, &config, json, platform, &bus)?,
         Command::Diff(show) => {
             let Response::Plan(plan) = client::ask(&run_dir, &Request::Diff)? else {
                 return Err(unexpected());
@@ -120,7 +120,16 @@ fn check(file: &Path, json: bool) -> Result<Exit, Failure> {
             loaded.config.rules.len(),
         ));
     }
-    Ok(if loaded.has_errors() { Exit::Failed } else { Exit::Ok })
+    // The same question that a reload asks.
+    match daemon::unusable(&loaded) {
+        Some(why) => {
+            if !loaded.has_errors() {
+                talk(&format!("{name}: a running daemon would not take it over: {why}"));
+            }
+            Ok(Exit::Failed)
+        }
+        None => Ok(Exit::Ok),
+    }
 }
 
 fn plan(
@@ -128,13 +137,14 @@ fn plan(
     config: &Path,
     json: bool,
     platform: crate::platform::PlatformName,
+    bus: &super::BusArgs,
 ) -> Result<Exit, Failure> {
     let (name, bytes) = daemon::read_config(config)?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let plan: Plan = match client::try_ask(run_dir, &Request::Plan { file: name.clone(), text })? {
         Some(Response::Plan(plan)) => plan,
         Some(_) => return Err(unexpected()),
-        None => daemon::plan_without_daemon(&name, &bytes, platform)?,
+        None => daemon::plan_without_daemon(&name, &bytes, platform, bus)?,
     };
     for diagnostic in &plan.diagnostics {
         talk(&diagnostic.text);
@@ -166,7 +176,7 @@ pub(super) fn use_interface(
     .map(|(name, value)| (OsString::from(name), OsString::from(value)));
     let binding = mwan_linux::usecmd::Binding { device: binding.device, mark: binding.mark };
     let status = mwan_linux::usecmd::run(command, &binding, &environment).map_err(|e| {
-        let failure = Failure::new(format!("cannot run '{shown}'"), &e);
+        let failure = Failure::new("", &e);
         match e.hint() {
             Some(hint) => failure.hint(hint),
             None => failure,

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-pub(crate) use args::{DaemonArgs, LogFormat, LogLevel, LogTo};
+pub(crate) use args::{BusArgs, DaemonArgs, LogFormat, LogLevel, LogTo};
 
 /// Exit codes; `mwan help` lists them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,17 +41,19 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// A failure with a chain of causes.
-    pub(crate) fn new(context: impl Into<String>, error: &dyn std::error::Error) -> Self {
+    pub(crate) fn new(context: impl Into<String>, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut message = context.into();
         let mut cause = Some(error);
+        let mut denied = false;
         while let Some(error) = cause {
             if !message.is_empty() {
                 message.push_str(": ");
             }
             message.push_str(&error.to_string());
+            denied |= is_denied(error);
             cause = error.source();
         }
-        Failure { message, hint: None }
+        Failure { message, hint: denied.then(|| DENIED.to_owned()) }
     }
 
     /// A failure in words.
@@ -68,6 +70,17 @@ impl Failure {
     pub(crate) fn hint_text(self) -> Option<String> {
         self.hint
     }
+}
+
+/// The hint of every failure for want of rights.
+const DENIED: &str = "run it as root: mwan needs the capability CAP_NET_ADMIN and access to its files";
+
+fn is_denied(error: &(dyn std::error::Error + 'static)) -> bool {
+    use mwan_linux::netlink::RequestError;
+    let file =
+        error.downcast_ref().map(|e: &std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied);
+    let kernel = error.downcast_ref().map(|e: &RequestError| e.errno() == Some(libc::EPERM));
+    file.or(kernel).unwrap_or(false)
 }
 
 impl std::fmt::Display for Failure {

@@ -36,7 +36,7 @@ fn bounded(name: &str, source: impl Read) -> Result<Vec<u8>, Failure> {
 }
 
 /// The same for a daemon that is running: it must not be kept waiting, so only a regular file will do.
-pub(super) fn reread_config(file: &Path) -> Result<(String, Vec<u8>), Failure> {
+pub(crate) fn reread_config(file: &Path) -> Result<(String, Vec<u8>), Failure> {
     use std::os::unix::fs::OpenOptionsExt;
     let name = file.to_string_lossy().into_owned();
     if name == "-" {
@@ -56,7 +56,7 @@ pub(super) fn reread_config(file: &Path) -> Result<(String, Vec<u8>), Failure> {
 /// Notices that a file changed. A look is one `stat`; a change counts when it has been the same for two looks,
 /// so that a file is not read while it is written.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     path: PathBuf,
     read: Option<Stamp>,
     seen: Option<Stamp>,
@@ -66,13 +66,13 @@ pub(super) struct Watch {
 type Stamp = (u64, u64, i64, i64);
 
 impl Watch {
-    pub(super) fn new(path: &Path) -> Self {
+    pub(crate) fn new(path: &Path) -> Self {
         let stamp = stamp(path);
         Watch { path: path.to_owned(), read: stamp, seen: stamp }
     }
 
     /// Whether the file is to be read again. A file that is not there is not a change: it is about to be written.
-    pub(super) fn look(&mut self) -> bool {
+    pub(crate) fn look(&mut self) -> bool {
         let now = stamp(&self.path);
         let settled = now == self.seen;
         self.seen = now;

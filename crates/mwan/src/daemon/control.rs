@@ -4,23 +4,26 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mwan_api::{REQUEST_MAX, Request, Response};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tracing::debug;
 
-/// Clients served at once; more wait in the kernel's queue.
+/// Clients served at once; more wait in the kernel's queue, or for those that say nothing to be let go.
 const CLIENTS_MAX: usize = 64;
 /// A client that has not finished its request by then is let go: it keeps a place from others.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a client waits for a place before those that have one and say nothing have to leave it.
+const CROWDED_TIMEOUT: Duration = Duration::from_millis(50);
 /// A client that has not taken its answer by then is let go.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A request and where its answer goes.
-pub(super) type Asked = (Request, oneshot::Sender<Response>);
+pub(crate) type Asked = (Request, oneshot::Sender<Response>);
 
 /// Listens at `path`, for the owner only, and serves clients until the daemon ends. What is there from a dead daemon is
 /// replaced; the caller holds the lock.
@@ -37,9 +40,9 @@ pub(super) fn listen(path: &Path, asked: &mpsc::Sender<Asked>) -> io::Result<()>
 
 /// Requests are answered by the daemon's loop, one at a time.
 async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
-    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(CLIENTS_MAX));
+    let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+    let crowded = Arc::new(Notify::new());
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
         let client = match listener.accept().await {
             Ok((client, _)) => client,
             Err(error) => {
@@ -48,9 +51,17 @@ async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
                 continue;
             }
         };
-        let asked = asked.clone();
+        let place = loop {
+            match tokio::time::timeout(CROWDED_TIMEOUT, places.clone().acquire_owned()).await {
+                Ok(Ok(place)) => break place,
+                Ok(Err(_)) => return,
+                Err(_) => crowded.notify_waiters(),
+            }
+        };
+        let (asked, crowded) = (asked.clone(), crowded.clone());
         tokio::spawn(async move {
-            if let Ok(Err(error)) = tokio::time::timeout(CLIENT_TIMEOUT, answer(client, asked)).await {
+            let answered = tokio::time::timeout(CLIENT_TIMEOUT, answer(client, asked, &crowded)).await;
+            if let Ok(Err(error)) = answered {
                 debug!("client: {error}");
             }
             drop(place);
@@ -58,11 +69,16 @@ async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
     }
 }
 
-async fn answer(mut client: UnixStream, asked: mpsc::Sender<Asked>) -> io::Result<()> {
+async fn answer(mut client: UnixStream, asked: mpsc::Sender<Asked>, crowded: &Notify) -> io::Result<()> {
     let (read, mut write) = client.split();
     let mut line = Vec::new();
     let mut read = BufReader::new(read).take(REQUEST_MAX as u64);
-    tokio::time::timeout(REQUEST_TIMEOUT, read.read_until(b'\n', &mut line)).await??;
+    tokio::select! {
+        biased;
+        read = read.read_until(b'\n', &mut line) => read?,
+        () = crowded.notified() => return Err(io::Error::other("silent while others wait")),
+        () = tokio::time::sleep(REQUEST_TIMEOUT) => return Err(io::ErrorKind::TimedOut.into()),
+    };
     let response = match serde_json::from_slice::<Request>(&line) {
         Ok(request) => {
             let (reply, replied) = oneshot::channel();

@@ -140,10 +140,10 @@ impl Worker {
         list.walk(path.family, marks.of(path.id), marks.mask(), &mut |flow| {
             slice.push(flow);
             if slice.len() == SLICE {
-                moved += actor.delete_misplaced(path, &mut slice);
+                moved += actor.delete_misplaced(path, marks, &mut slice);
             }
         })?;
-        moved += actor.delete_misplaced(path, &mut slice);
+        moved += actor.delete_misplaced(path, marks, &mut slice);
         info!(id = path.id, family = path.family.name(), moved, "flows moved back");
         Ok(())
     }
@@ -270,9 +270,10 @@ impl Actor {
     }
 
     /// Deletes those of a slice that are misplaced by the latest decision. Returns how many were there.
-    fn delete_misplaced(&mut self, path: PathKey, slice: &mut Vec<Flow>) -> usize {
+    fn delete_misplaced(&mut self, path: PathKey, marks: Marks, slice: &mut Vec<Flow>) -> usize {
         let here = self.listen();
-        let placement = self.placement.as_ref().filter(|_| here);
+        // By another mask the entries may be another path's.
+        let placement = self.placement.as_ref().filter(|p| here && p.marks() == marks);
         slice.retain(|flow| placement.is_some_and(|p| p.misplaced(path, &first_packet(flow))));
         let deleted = self.conntrack.delete_flows(slice);
         slice.clear();

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mwan_api::{Plan, Request, Response};
-use mwan_compile::{Compiler, diff_observed};
+use mwan_compile::diff_observed;
 use mwan_config::{Config, Diagnostic, Loaded, Severity};
 use mwan_core::{Core, Desired, Effect, Event, Marks, Memory, PathKey, ProbeReport, Reason, Remark, Time};
 use mwan_linux::clock;
@@ -28,10 +28,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
-use crate::cli::{DaemonArgs, Failure, LogFormat, LogLevel, LogTo};
-use crate::platform::PlatformName;
-use config::{Watch, reread_config};
-use control::Asked;
+use crate::cli::{BusArgs, DaemonArgs, Failure, LogFormat, LogLevel, LogTo};
+use crate::openwrt::Openwrt;
+use crate::platform::{self, PlatformName};
 use flows::{Done, Flows};
 use hooks::{Hooks, Places};
 use lock::Locks;
@@ -39,7 +38,8 @@ use state::Store;
 use status::Achieved;
 use writer::{Trouble, Writer, describe};
 
-pub(crate) use config::read_config;
+pub(crate) use config::{Watch, read_config, reread_config};
+pub(crate) use control::Asked;
 pub(crate) use status::diagnostics;
 
 /// Name of the control socket in the run directory.
@@ -72,7 +72,7 @@ pub(crate) fn run(run_dir: &Path, options: &DaemonArgs) -> Result<(), Failure> {
         .build()
         .map_err(|e| Failure::new("cannot start the runtime", &e))?;
     runtime.block_on(async {
-        let mut daemon = Daemon::start(run_dir, options)?;
+        let mut daemon = Daemon::start(run_dir, options).await?;
         daemon.run().await
     })
 }
@@ -93,17 +93,27 @@ pub(crate) fn has_ended() -> bool {
 }
 
 /// What `config` would install, with every interface in its initial state.
-pub(crate) fn plan_without_daemon(name: &str, bytes: &[u8], platform: PlatformName) -> Result<Plan, Failure> {
+pub(crate) fn plan_without_daemon(
+    name: &str,
+    bytes: &[u8],
+    platform: PlatformName,
+    bus: &BusArgs,
+) -> Result<Plan, Failure> {
     let loaded = mwan_config::parse(name, bytes);
     let tables = loaded.config.globals.rt_table_lookup.clone();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Failure::new("cannot start the runtime", &e))?;
-    let net = runtime.block_on(async {
-        Monitor::open(tables).map(|mut m| m.view()).map_err(|e| Failure::new("cannot read the network", &e))
+    let (net, view) = runtime.block_on(async {
+        let view = if platform.has_netifd() { Openwrt::start(bus, None).first().await } else { None };
+        let net = Monitor::open(tables).map(|mut m| m.view());
+        net.map(|net| (net, view)).map_err(|e| Failure::new("cannot read the network", &e))
     })?;
     let mut core = Core::new(platform.core(), Arc::new(loaded.config), Memory::default());
+    if let Some(view) = view {
+        core.handle(clock::now(), Event::Platform(view));
+    }
     core.handle(clock::now(), Event::Network(net));
     plan(&core, &mut Writer::open()?, &loaded.diagnostics)
 }
@@ -111,7 +121,7 @@ pub(crate) fn plan_without_daemon(name: &str, bytes: &[u8], platform: PlatformNa
 /// The program of a core's desired state, against the kernel as it is now.
 fn plan(core: &Core, writer: &mut Writer, found: &[Diagnostic]) -> Result<Plan, Failure> {
     let desired = core.desired().ok_or_else(|| Failure::says("the network has not been seen yet"))?;
-    let program = Compiler::default().compile(desired);
+    let program = writer.compile(desired);
     let changes = describe(&diff_observed(&writer.observe()?, &program));
     Ok(Plan {
         schema: mwan_api::SCHEMA_PLAN.to_owned(),
@@ -153,6 +163,8 @@ struct Daemon {
     flows_done: mpsc::UnboundedReceiver<Done>,
     hooks: Hooks,
     monitor: Monitor,
+    /// OpenWrt's network manager.
+    openwrt: Option<Openwrt>,
     prober: Prober,
     reports: mpsc::UnboundedReceiver<ProbeReport>,
     ask: mpsc::Sender<Asked>,
@@ -196,6 +208,11 @@ struct Signals {
 
 impl Signals {
     fn catch() -> std::io::Result<Self> {
+        // These mean nothing to us, but would end us: many daemons take them, so people send them. Once asked for, a
+        // signal stays caught.
+        for kind in [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm()] {
+            drop(signal(kind)?);
+        }
         Ok(Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
@@ -212,7 +229,7 @@ enum Next {
 }
 
 impl Daemon {
-    fn start(run_dir: &Path, options: &DaemonArgs) -> Result<Self, Failure> {
+    async fn start(run_dir: &Path, options: &DaemonArgs) -> Result<Self, Failure> {
         let signals = Signals::catch().map_err(|e| Failure::new("cannot watch for signals", &e))?;
         let (name, bytes) = read_config(&options.config)?;
         for dir in [run_dir, options.state_dir.as_path()] {
@@ -232,6 +249,12 @@ impl Daemon {
         for port in writer.ports() {
             monitor.own_port(port);
         }
+        if !writer.ipv6 {
+            warn!("this kernel runs without IPv6: IPv4 is managed alone");
+        }
+        if !platform::forwards_ipv4() {
+            warn!("net.ipv4.ip_forward is 0: only this machine's own IPv4 connections use the WANs");
+        }
         let (done, flows_done) = mpsc::unbounded_channel();
         let flows = Flows::start(done)?;
         let hooks = Hooks::start(Places::new(options, &loaded.config.globals.hooks))
@@ -241,6 +264,12 @@ impl Daemon {
         let (ask, asked) = mpsc::channel(REQUESTS_MAX);
         control::listen(&run_dir.join(SOCKET), &ask)
             .map_err(|e| Failure::new(format!("cannot listen in {}", run_dir.display()), &e))?;
+        let mut openwrt =
+            options.platform.has_netifd().then(|| Openwrt::start(&options.bus, Some(ask.clone())));
+        let view = match &mut openwrt {
+            Some(openwrt) => openwrt.first().await,
+            None => None,
+        };
         let now = clock::now();
         let memory = store.load();
         let config = Arc::new(loaded.config);
@@ -258,6 +287,7 @@ impl Daemon {
             flows_done,
             hooks,
             monitor,
+            openwrt,
             prober: Prober::new(report),
             reports,
             ask,
@@ -284,6 +314,9 @@ impl Daemon {
             unreadable: false,
             late_rounds: 0,
         };
+        if let Some(view) = view {
+            daemon.feed(Event::Platform(view));
+        }
         let net = daemon.monitor.view();
         daemon.feed(Event::Network(net));
         if marked != config.globals.mask {
@@ -303,6 +336,7 @@ impl Daemon {
             let next = tokio::select! {
                 biased;
                 change = self.monitor.next() => self.changed(change),
+                view = next_view(&mut self.openwrt) => { self.feed(Event::Platform(view)); Next::Go }
                 Some(report) = self.reports.recv() => self.reported(report),
                 Some(done) = self.flows_done.recv() => self.flows_changed(done),
                 () = tokio::time::sleep(pause) => self.woken(),
@@ -329,6 +363,9 @@ impl Daemon {
         if self.watch.look() {
             info!("the configuration file changed");
             self.reload();
+        }
+        if let Some(view) = self.openwrt.as_mut().and_then(Openwrt::changed_file) {
+            self.feed(Event::Platform(view));
         }
         let socket = self.run_dir.join(SOCKET);
         if !socket.exists() {
@@ -768,9 +805,17 @@ impl Daemon {
     }
 }
 
+/// What netifd says next; never, where there is none.
+async fn next_view(openwrt: &mut Option<Openwrt>) -> Arc<mwan_core::PlatformView> {
+    match openwrt {
+        Some(openwrt) => openwrt.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Why a running data plane must not be given up for this configuration. One without a single interface is a file that
 /// was cut short or emptied; who wants mwan to do nothing says `option enabled '0'`, or stops it.
-fn unusable(loaded: &Loaded) -> Option<String> {
+pub(crate) fn unusable(loaded: &Loaded) -> Option<String> {
     if let Some(error) = loaded.diagnostics.iter().find(|d| d.severity == Severity::Error) {
         return Some(error.to_string());
     }

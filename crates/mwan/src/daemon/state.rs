@@ -13,7 +13,7 @@ use mwan_config::Family;
 use mwan_core::{Hold, Memory, RememberedPath, State, Time};
 use mwan_linux::nft::OwnRules;
 use serde::{Deserialize, Serialize};
-use tracing::warn;
+use tracing::{info, warn};
 
 const IDS: &str = "ids.json";
 const HEALTH: &str = "health.json";
@@ -33,6 +33,8 @@ pub(super) struct Store {
     rules: PathBuf,
     state_dir: PathBuf,
     written: Memory,
+    /// Files that could not be written the last time, of which the owner was told.
+    told: BTreeSet<PathBuf>,
     written_rules: Option<OwnRules>,
     /// Mask of the marks in connection entries, as written and as it is.
     marked: (Option<u32>, Option<u32>),
@@ -127,6 +129,7 @@ impl Store {
             rules: run_dir.join(RULES),
             state_dir: state_dir.to_owned(),
             written: Memory::default(),
+            told: BTreeSet::new(),
             written_rules: None,
             marked: (None, None),
         }
@@ -154,7 +157,7 @@ impl Store {
     pub(super) fn save(&mut self, memory: Memory) {
         if memory.ids != self.written.ids {
             let file = IdsFile { version: 1, ids: memory.ids.iter().cloned().collect() };
-            if write(&self.ids, &file, Durability::Reboot) {
+            if write(&self.ids, &file, Durability::Reboot, &mut self.told) {
                 self.written.ids = memory.ids;
             }
         }
@@ -169,7 +172,7 @@ impl Store {
             taken_down: memory.taken_down.clone(),
             paths: memory.paths.iter().map(PathRecord::of).collect(),
         };
-        if write(&self.health, &file, Durability::Process) {
+        if write(&self.health, &file, Durability::Process, &mut self.told) {
             self.written.paths = memory.paths;
             self.written.taken_down = memory.taken_down;
             self.marked.0 = self.marked.1;
@@ -187,7 +190,7 @@ impl Store {
     pub(super) fn save_rules(&mut self, own: Option<&OwnRules>) {
         let Some(own) = own.filter(|own| self.written_rules.as_ref() != Some(own)) else { return };
         let file = RulesFile { version: 1, table: own.table, rules: own.rules.clone() };
-        if write(&self.rules, &file, Durability::Process) {
+        if write(&self.rules, &file, Durability::Process, &mut self.told) {
             self.written_rules = Some(own.clone());
         }
     }
@@ -273,12 +276,19 @@ enum Durability {
     Reboot,
 }
 
-/// Whether it was written.
-fn write<T: Serialize>(path: &Path, value: &T, durability: Durability) -> bool {
+/// Whether it was written. That a disk is full is told once, not once a second.
+fn write<T: Serialize>(path: &Path, value: &T, durability: Durability, told: &mut BTreeSet<PathBuf>) -> bool {
     match try_write(path, value, durability) {
-        Ok(()) => true,
+        Ok(()) => {
+            if told.remove(path) {
+                info!("{} is written again", path.display());
+            }
+            true
+        }
         Err(error) => {
-            warn!("cannot write {}: {error}", path.display());
+            if told.insert(path.to_owned()) {
+                warn!("cannot write {}: {error}; it is tried again", path.display());
+            }
             false
         }
     }
@@ -337,8 +347,10 @@ mod tests {
         let mut store = Store::new(&dir.path().join("absent"), &dir.path().join("absent"));
         store.load();
         store.save(memory.clone());
+        assert_eq!(store.told.len(), 2);
         fs::create_dir(dir.path().join("absent")).unwrap();
         store.save(memory.clone());
+        assert!(store.told.is_empty());
         assert_eq!(Store::new(&dir.path().join("absent"), &dir.path().join("absent")).load(), memory);
 
         let own = OwnRules { table: 3, rules: BTreeSet::from([5, 9]) };

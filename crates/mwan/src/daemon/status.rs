@@ -75,12 +75,24 @@ fn path(
         score: t.score(),
         lost: t.lost(),
         rounds: t.rounds(),
+        age_s: t.round_started().map_or(0, |at| now.since(at).as_secs()),
         hold: status.hold.map(|h| api::Hold { remaining_s: h.until.since(now).as_secs(), losses: h.losses }),
         source: status.source.map(|ip| ip.to_string()),
         gateway: status.next_hop.and_then(|n| n.gateway).map(|ip| ip.to_string()),
         worst_case_detection_ms: millis(worst_case_detection(&interface.tracking, t)),
         missing: achieved.observed.map_or(0, |o| missing(core, &o.routing, o, key)),
         targets: t.targets().iter().map(target).collect(),
+        network: core.logical(&interface.name, key.family).map(network),
+    }
+}
+
+fn network((name, logical): (&str, &mwan_core::LogicalInterface)) -> api::NetworkInterface {
+    api::NetworkInterface {
+        name: name.to_owned(),
+        proto: logical.proto.clone(),
+        metric: logical.metric,
+        prefixes: logical.prefixes.iter().map(ToString::to_string).collect(),
+        dns: logical.dns.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use mwan_compile::routing::RoutingOp;
 use mwan_compile::{Compiler, Observed, Ops, Program, check, check_change, cleanup, diff, diff_observed};
+use mwan_config::Family;
 use mwan_core::{Desired, PathKey};
 use mwan_linux::nft::{CommitError, NftSocket, OwnRules};
 use mwan_linux::routing::RouteSocket;
@@ -23,6 +24,8 @@ pub(super) struct Writer {
     nft: NftSocket,
     routes: RouteSocket,
     compiler: Compiler,
+    /// Whether the kernel takes rules and routes of IPv6.
+    pub(super) ipv6: bool,
     /// What should be there.
     program: Option<Program>,
     /// What is there, as far as ours, at `generation`; `None`: unknown, look first.
@@ -38,14 +41,13 @@ pub(super) struct Writer {
 impl Writer {
     /// Opens the sockets.
     pub(super) fn open() -> Result<Self, Failure> {
-        let denied = "mwan needs the capability CAP_NET_ADMIN: run it as root";
-        let nft = NftSocket::open().map_err(|e| Failure::new("cannot open nf_tables", &e).hint(denied))?;
-        let routes =
-            RouteSocket::open().map_err(|e| Failure::new("cannot open rtnetlink", &e).hint(denied))?;
+        let nft = NftSocket::open().map_err(|e| Failure::new("cannot open nf_tables", &e))?;
+        let routes = RouteSocket::open().map_err(|e| Failure::new("cannot open rtnetlink", &e))?;
         Ok(Writer {
             nft,
             routes,
             compiler: Compiler::default(),
+            ipv6: mwan_linux::has_ipv6(),
             program: None,
             installed: None,
             committed: None,
@@ -64,7 +66,7 @@ impl Writer {
     /// Makes the kernel have `desired`. After a failure the next attempt looks first.
     pub(super) fn apply(&mut self, desired: &Arc<Desired>) -> Result<Applied, Trouble> {
         let started = Instant::now();
-        let program = self.compiler.compile(desired);
+        let program = self.compile(desired);
         let faults = match &self.program {
             Some(old) => check_change(old, &program, desired.marks),
             None => check(&program, desired.marks),
@@ -83,9 +85,20 @@ impl Writer {
         let changes: usize = applied.ops.iter().map(|o| o.add.len() + o.nft.len() + o.remove.len()).sum();
         if changes > 0 {
             self.applies += 1;
-            info!(generation = desired.generation, changes, us = self.last_apply.as_micros(), "applied");
+            let (generation, us) = (desired.generation, self.last_apply.as_micros());
+            // What the kernel refuses is tried again every second: not worth a line each time.
+            match applied.incomplete {
+                None => info!(generation, changes, us, "applied"),
+                Some(_) => debug!(generation, changes, us, "applied, but not all of it"),
+            }
         }
         Ok(applied)
+    }
+
+    /// The program of `desired` for this kernel.
+    pub(super) fn compile(&mut self, desired: &Arc<Desired>) -> Program {
+        let program = self.compiler.compile(desired);
+        if self.ipv6 { program } else { program.without_routing_of(Family::V6) }
     }
 
     /// Compares the kernel with what should be there and restores what is missing. Returns what was restored.

@@ -27,12 +27,14 @@ fn path(family: &str, usable: bool, tracking: &str, since_s: u64, uptime_s: u64)
         score: 10,
         lost: 0,
         rounds: 1,
+        age_s: 0,
         hold: None,
         source: None,
         gateway: None,
         worst_case_detection_ms: 0,
         missing: 0,
         targets: Vec::new(),
+        network: None,
     }
 }
 
