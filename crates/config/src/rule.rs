@@ -119,7 +119,8 @@ fn read_rule_families(
             let line = fields.items(key).first().map_or(0, |i| i.line);
             let family = if found.v4 { Family::V4 } else { Family::V6 };
             let wanted = names_of(wanted);
-            let message = format!("only {family} addresses, but the rule is for {wanted}; the rule is left out");
+            let message =
+                format!("only {family} addresses, but the rule is for {wanted}; the rule is left out");
             fields.add(key, line, Problem::new(codes::FAMILY, message).hint("correct 'family'"));
             fields.left_out = true;
             return None;
