@@ -10,7 +10,7 @@ LAB   := target/release/mwan-lab
 demo: setup build
 	$(LAB) demo --mwan $(MWAN) $(if $(KEEP),--keep)
 
-## test: everything: unit, golden, property, simulation, network namespaces
+## test: everything: unit, golden, property, simulation (10,000 worlds; MWAN_SIM_SEEDS=N for more), network namespaces
 test: setup
 	$(CARGO) build --locked -p mwan -p mwan-lab
 	$(CARGO) test --locked --workspace --all-features

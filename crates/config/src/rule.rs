@@ -118,12 +118,10 @@ fn read_rule_families(
         if !(wanted.v4 && found.v4 || wanted.v6 && found.v6) {
             let line = fields.items(key).first().map_or(0, |i| i.line);
             let family = if found.v4 { Family::V4 } else { Family::V6 };
-            let message = format!("only {family} addresses, but the rule is for {}", names_of(wanted));
-            fields.add(
-                key,
-                line,
-                Problem::new(codes::FAMILY, message).hint("the rule is left out; correct 'family'"),
-            );
+            let wanted = names_of(wanted);
+            let message =
+                format!("only {family} addresses, but the rule is for {wanted}; the rule is left out");
+            fields.add(key, line, Problem::new(codes::FAMILY, message).hint("correct 'family'"));
             fields.left_out = true;
             return None;
         }

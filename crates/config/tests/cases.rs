@@ -1,6 +1,6 @@
 //! Whole files: `cases/NAME/input.{uci,toml}` read and compared with `cases/NAME/expected.txt`.
 //! `UPDATE_GOLDEN=1 cargo test -p mwan-config` writes what is read now; look at the difference.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod dump;
 

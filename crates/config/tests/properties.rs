@@ -1,5 +1,5 @@
 //! What holds for every input, valid or not.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

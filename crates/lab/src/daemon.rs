@@ -26,6 +26,8 @@ pub struct Daemon {
     router: Arc<Netns>,
     folder: PathBuf,
     arguments: Vec<String>,
+    /// Whether the configuration is a `mwan.toml`.
+    native: bool,
     child: Option<Child>,
     /// Where in the log the present scenario step group began.
     log_from: u64,
@@ -39,6 +41,7 @@ impl Daemon {
             router: Arc::clone(router),
             folder: folder.into(),
             arguments: Vec::new(),
+            native: false,
             child: None,
             log_from: 0,
         }
@@ -49,9 +52,14 @@ impl Daemon {
         &self.mwan
     }
 
-    /// The configuration file.
+    /// The configuration file. Its ending tells the format.
     pub fn config(&self) -> PathBuf {
-        self.folder.join("config")
+        self.folder.join(if self.native { "config.toml" } else { "config" })
+    }
+
+    /// From now on the configuration file is a `mwan.toml`, or is not.
+    pub fn set_native(&mut self, native: bool) {
+        self.native = native;
     }
 
     /// What `--run-dir` names.

@@ -200,12 +200,14 @@ impl Lab {
     }
 
     fn configure(&mut self, text: &Text) -> Outcome {
-        let text = match text {
-            Text::Inline(text) => text.clone(),
-            Text::File(path) => {
-                std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?
-            }
+        let (text, native) = match text {
+            Text::Inline(text) => (text.clone(), false),
+            Text::File(path) => (
+                std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?,
+                path.extension().is_some_and(|e| e == "toml"),
+            ),
         };
+        self.daemon.set_native(native);
         self.fault = Instant::now();
         std::fs::write(self.daemon.config(), text).map_err(|e| e.to_string())?;
         Ok(String::new())

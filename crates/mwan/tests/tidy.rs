@@ -51,6 +51,20 @@ fn the_edges_between_crates_are_those_of_the_architecture() {
 }
 
 #[test]
+fn the_pure_crates_are_held_to_it_by_clippy() {
+    for name in PURE {
+        let folder = name.strip_prefix("mwan-").unwrap_or(name);
+        let rules = std::fs::read_to_string(root().join("crates").join(folder).join("clippy.toml"));
+        let rules = rules.unwrap_or_else(|e| panic!("{name} has no clippy.toml: {e}"));
+        for banned in
+            ["Instant::now", "SystemTime::now", "env::var", "fs::File", "HashMap", "process::Command::new"]
+        {
+            assert!(rules.contains(banned), "{name} may use {banned}");
+        }
+    }
+}
+
+#[test]
 fn only_the_linux_and_lab_crates_have_unsafe_code() {
     for crate_name in ["config", "core", "compile", "api", "ubus", "mwan"] {
         for file in sources(&root().join("crates").join(crate_name).join("src")) {

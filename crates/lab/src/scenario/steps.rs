@@ -94,8 +94,8 @@ pub const STEPS: &[StepDoc] = &[
     step!(
         "config",
         "config FILE | config <<END",
-        "The daemon's configuration: a file used unchanged, or the following lines up to END. Later on it \
-         replaces the file (and does not signal the daemon).",
+        "The daemon's configuration: a file used unchanged (`.toml`: mwan's own format), or the following lines \
+         up to END. Later on it replaces the file (and does not signal the daemon).",
         |w, _| Ok(Step::Config(w.text()?))
     ),
     step!(

@@ -231,6 +231,8 @@ enum Next {
 impl Daemon {
     async fn start(run_dir: &Path, options: &DaemonArgs) -> Result<Self, Failure> {
         let signals = Signals::catch().map_err(|e| Failure::new("cannot watch for signals", &e))?;
+        // Before the file is read: what is written from now on is a change.
+        let watch = Watch::new(&options.config);
         let (name, bytes) = read_config(&options.config)?;
         for dir in [run_dir, options.state_dir.as_path()] {
             fs::create_dir_all(dir)
@@ -293,7 +295,7 @@ impl Daemon {
             ask,
             asked,
             store,
-            watch: Watch::new(&options.config),
+            watch,
             options: options.clone(),
             run_dir: run_dir.to_owned(),
             _locks: locks,
