@@ -15,6 +15,7 @@ use crate::nft::*;
 use crate::ranges::{merge, of_net};
 use crate::routing::{IpRule, Route, RuleAction, TABLE_MAIN};
 use crate::shape::{Group, Shape, group};
+use crate::sticky;
 
 /// Right behind `mangle` (-150), so that other packages' marks are already set and kept.
 const PRIORITY_MANGLE: i32 = -149;
@@ -50,21 +51,22 @@ impl Compiler {
         let user_rules = old.filter(|(old, _)| Arc::ptr_eq(&old.rules, &desired.rules));
         let nat = old.filter(|(old, _)| same_homes(old, desired) && old.masquerade == desired.masquerade);
         let same_ways = old.filter(|(old, _)| Arc::ptr_eq(&old.interfaces, &desired.interfaces));
-        let nets = old.filter(|(old, _)| {
-            Arc::ptr_eq(&old.connected, &desired.connected) && Arc::ptr_eq(&old.custom, &desired.custom)
-        });
+        let sticky =
+            policies.filter(|(old, _)| Arc::ptr_eq(&old.rules, &desired.rules) && old.marks == desired.marks);
+        let sticky = sticky.filter(|(old, _)| same_members(old, desired));
         let section = |same: Option<(&Desired, &Program)>, at: usize, build: &dyn Fn() -> Section| {
             same.map_or_else(|| Arc::new(build()), |(_, program)| program.table.sections[at].clone())
         };
         let program = Program {
             table: Table {
-                sets: nets.map_or_else(|| sets(desired), |(_, program)| program.table.sets.clone()),
+                sets: sets(desired, old),
                 sections: vec![
                     section(base, 0, &|| base_section(desired)),
                     section(members, 1, &|| member_section(desired)),
                     section(policies, 2, &|| policy_section(desired)),
                     section(user_rules, 3, &|| rule_section(&desired.rules)),
                     section(nat, 4, &|| nat_section(desired)),
+                    section(sticky, 5, &|| sticky::section(desired)),
                 ],
             },
             rules: rules.map_or_else(|| Arc::new(ip_rules(desired)), |(_, program)| program.rules.clone()),
@@ -169,7 +171,7 @@ fn by_device(word: &str, selector: Selector, chains: Vec<(String, String)>) -> V
     vec![rule(word, vec![Statement::Vmap { key: vec![selector], elements }])]
 }
 
-fn family_is(family: Family) -> Statement {
+pub(crate) fn family_is(family: Family) -> Statement {
     Statement::Match { selector: Selector::NetworkProtocol, equal: true, values: vec![Value::Family(family)] }
 }
 
@@ -292,6 +294,15 @@ fn balance(policy: &DesiredPolicy, shares: &[Share], family: Family) -> Statemen
     if let [only] = shares {
         return Statement::Verdict(target(only));
     }
+    let (modulus, elements) = spread(shares, target);
+    Statement::RandomVmap { modulus, elements }
+}
+
+/// Numbers `0..modulus` shared out by weight: first, last, and where they lead.
+pub(crate) fn spread(
+    shares: &[Share],
+    target: impl Fn(&Share) -> Verdict,
+) -> (u32, Vec<(u32, u32, Verdict)>) {
     let divisor = shares.iter().map(|s| s.weight).fold(0, gcd).max(1);
     let mut start = 0;
     let spans: Vec<(u32, u32, Verdict)> = shares
@@ -310,7 +321,7 @@ fn balance(policy: &DesiredPolicy, shares: &[Share], family: Family) -> Statemen
             .flat_map(|(first, last, to)| (first..=last).map(move |n| (n, n, to.clone())))
             .collect()
     };
-    Statement::RandomVmap { modulus: start, elements }
+    (start, elements)
 }
 
 fn gcd(a: u32, b: u32) -> u32 {
@@ -328,6 +339,7 @@ fn rule_section(rules: &[DesiredRule]) -> Section {
             let found = &rules[*index].rule;
             let name = rule_chain(&found.name, family);
             let target = match &found.target {
+                Target::Policy(_) if found.sticky.is_some() => sticky::chain(&found.name, family),
                 Target::Policy(policy) => policy_chain(policy, family),
                 Target::Direct(resort) => resort_chain(*resort).to_owned(),
             };
@@ -455,10 +467,31 @@ fn set_name(name: &str, family: Family) -> String {
     format!("{name}.{}", digit(family))
 }
 
-fn sets(desired: &Desired) -> BTreeMap<String, Arc<Set>> {
+/// All named sets, those that did not change shared with the program before.
+fn sets(desired: &Desired, old: Option<(&Desired, &Program)>) -> BTreeMap<String, Arc<Set>> {
+    let before = |name: &str| old.and_then(|(_, program)| program.table.sets.get(name));
+    let mut sets = networks(desired, old);
+    for (name, set) in sticky::sets(desired) {
+        let same = before(&name).filter(|before| ***before == set).cloned();
+        sets.insert(name, same.unwrap_or_else(|| Arc::new(set)));
+    }
+    sets
+}
+
+/// The sets of destinations that are never policy-routed.
+fn networks(desired: &Desired, old: Option<(&Desired, &Program)>) -> BTreeMap<String, Arc<Set>> {
+    let same = |(old, _): &(&Desired, &Program)| {
+        Arc::ptr_eq(&old.connected, &desired.connected) && Arc::ptr_eq(&old.custom, &desired.custom)
+    };
+    let old = old.filter(same);
     let mut sets = BTreeMap::new();
     for family in Family::ALL {
         for name in SET_NAMES {
+            if let Some(before) = old.and_then(|(_, program)| program.table.sets.get(&set_name(name, family)))
+            {
+                sets.insert(set_name(name, family), before.clone());
+                continue;
+            }
             let nets = match name {
                 "connected" => Some(&desired.connected),
                 "custom" => Some(&desired.custom),
@@ -468,7 +501,8 @@ fn sets(desired: &Desired) -> BTreeMap<String, Arc<Set>> {
                 let ranges = nets.iter().map(|net| of_net(*net));
                 merge(ranges.filter(|r| Family::of(r.first) == family)).into_iter().collect()
             });
-            sets.insert(set_name(name, family), Arc::new(Set { family, elements }));
+            let kind = SetKind::ranges(family);
+            sets.insert(set_name(name, family), Arc::new(Set { kind, elements }));
         }
     }
     sets
@@ -570,7 +604,7 @@ fn get_chain(marks: Marks, id: u32) -> String {
     special(marks, id).map_or_else(|| format!("get.{id}"), |name| format!("get.{name}"))
 }
 
-fn resort_chain(resort: LastResort) -> &'static str {
+pub(crate) fn resort_chain(resort: LastResort) -> &'static str {
     match resort {
         LastResort::Default => "set.default",
         LastResort::Unreachable => "set.unreachable",
@@ -593,7 +627,7 @@ pub fn member_chain(policy: &str, interface: &str, family: Family) -> String {
     bounded(format!("member.{}.{}.{}", identifier(policy), identifier(interface), digit(family)))
 }
 
-fn digit(family: Family) -> u8 {
+pub(crate) fn digit(family: Family) -> u8 {
     match family {
         Family::V4 => 4,
         Family::V6 => 6,
@@ -602,7 +636,7 @@ fn digit(family: Family) -> u8 {
 
 /// A name as part of an nft identifier: letters, digits, `_`; everything else as `-HEX-`, so that different
 /// names stay different.
-fn identifier(name: &str) -> String {
+pub(crate) fn identifier(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for c in name.chars() {
         if c.is_ascii_alphanumeric() || c == '_' {
@@ -615,11 +649,11 @@ fn identifier(name: &str) -> String {
 }
 
 /// A name the kernel accepts, whatever its length; the hash keeps long ones apart.
-fn bounded(name: String) -> String {
+pub(crate) fn bounded(name: String) -> String {
     if name.len() <= NAME_MAX { name } else { format!("{}.{:016x}", &name[..NAME_MAX - 17], hash(&name)) }
 }
 
-fn goto(chain: &str) -> Statement {
+pub(crate) fn goto(chain: &str) -> Statement {
     Statement::Verdict(Verdict::Goto(chain.to_owned()))
 }
 
@@ -629,7 +663,7 @@ fn nfproto_vmap(families: &[(Family, Verdict)]) -> Statement {
 }
 
 /// A rule with its tag: a word for people and the hash of all it does.
-fn rule(word: &str, statements: Vec<Statement>) -> Rule {
+pub(crate) fn rule(word: &str, statements: Vec<Statement>) -> Rule {
     let mut rule = Rule { statements, tag: String::new() };
     let hash = hash(&format_args!("{ENCODING} {rule}"));
     let word: String = word

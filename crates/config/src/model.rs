@@ -375,14 +375,32 @@ pub struct Rule {
     pub destination_set: Option<String>,
     /// Name of a set the source must be in (`ipset_src`).
     pub source_set: Option<String>,
-    /// Sticky with this timeout.
-    pub sticky: Option<Duration>,
+    /// Sticky, and how.
+    pub sticky: Option<Sticky>,
     /// Log the first packet (needs the global switch too).
     pub logging: bool,
     /// Where matching traffic goes.
     pub target: Target,
     /// Where the section begins.
     pub location: Location,
+}
+
+/// A source keeps its WAN.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sticky {
+    /// For so long after its last new connection.
+    pub timeout: Duration,
+    /// What keeps it.
+    pub key: StickyKey,
+}
+
+/// What keeps its WAN.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StickyKey {
+    /// A source address.
+    Source,
+    /// A source address for each destination address.
+    SourceAndDestination,
 }
 
 /// A list of address ranges of one or both families, or its negation.

@@ -192,7 +192,6 @@ const NOT_YET: &[NotYet] = {
             &["never", "0", "off", "false", "no", "disabled"],
             "connection entries are kept",
         ),
-        later(Rule, "sticky", NO, "each connection is balanced on its own"),
         later(Rule, "logging", NO, "the rule is not logged"),
         NotYet {
             leave_out: true,
@@ -302,6 +301,7 @@ const OPTIONS: &[OptionDoc] = {
         row(Rule, &["ipset_src"], "source_set", "set name", "", "The source must be in this set."),
         row(Rule, &["sticky"], "sticky", "boolean", "0", "A source keeps its WAN for `timeout` after its last new connection."),
         row(Rule, &["timeout"], "sticky_timeout", "time", "600", "Time of sticky."),
+        row(Rule, &["sticky_key"], "sticky_key", "source or source+destination", "source", "What keeps its WAN with sticky: a source, or a source for each destination on its own."),
         row(Rule, &["logging"], "logging", "boolean", "0", "Log the first packet of each connection (needs the global switch, too)."),
         row(Rule, &["use_policy", "use_strategy"], "policy", "policy name, or default, unreachable, blackhole", "", "Where matching traffic goes. Required."),
         row(Rule, &["equalize"], "", "boolean", "", "Of early versions of mwan3; without effect."),

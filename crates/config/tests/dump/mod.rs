@@ -111,8 +111,11 @@ fn rule(out: &mut String, r: &Rule) {
             write!(out, ", {what} {name}").unwrap();
         }
     }
-    if let Some(timeout) = r.sticky {
-        write!(out, ", sticky {}", s(timeout)).unwrap();
+    if let Some(sticky) = r.sticky {
+        write!(out, ", sticky {}", s(sticky.timeout)).unwrap();
+        if sticky.key == StickyKey::SourceAndDestination {
+            write!(out, " by source and destination").unwrap();
+        }
     }
     if r.logging {
         write!(out, ", logged").unwrap();

@@ -736,9 +736,12 @@ impl Daemon {
             policies: achieved.policies(&counters),
             connected: status::networks(net.map_or(&none, |n| &n.connected).iter()),
             custom: status::networks(net.map_or(&none, |n| &n.custom).iter()),
-            rules: achieved.rules(&counters),
+            rules: Vec::new(),
             diagnostics: diagnostics(&self.diagnostics),
         };
+        let committed = self.writer.committed().cloned();
+        let achieved = Achieved::new(&self.core, committed.as_ref(), observed.as_ref());
+        status.rules = achieved.rules(&counters, |rule, id, family| self.writer.sticky(rule, id, family));
         status.problems = status::problems(&status, !self.core.config().globals.enabled);
         status.problems.extend(achieved.differences());
         status.degraded = !status.problems.is_empty();
