@@ -15,7 +15,7 @@ use crate::nft::*;
 use crate::ranges::{merge, of_net};
 use crate::routing::{IpRule, Route, RuleAction, TABLE_MAIN};
 use crate::shape::{Group, Shape, group};
-use crate::sticky;
+use crate::{named, sticky};
 
 /// Right behind `mangle` (-150), so that other packages' marks are already set and kept.
 const PRIORITY_MANGLE: i32 = -149;
@@ -48,7 +48,9 @@ impl Compiler {
         let rules = devices.filter(|(old, _)| old.rule_base == desired.rule_base);
         let members = old.filter(|(old, _)| same_members(old, desired));
         let policies = old.filter(|(old, _)| Arc::ptr_eq(&old.policies, &desired.policies));
-        let user_rules = old.filter(|(old, _)| Arc::ptr_eq(&old.rules, &desired.rules));
+        let user_rules = old.filter(|(old, _)| {
+            Arc::ptr_eq(&old.rules, &desired.rules) && Arc::ptr_eq(&old.sets, &desired.sets)
+        });
         let nat = old.filter(|(old, _)| same_homes(old, desired) && old.masquerade == desired.masquerade);
         let same_ways = old.filter(|(old, _)| Arc::ptr_eq(&old.interfaces, &desired.interfaces));
         let sticky =
@@ -64,7 +66,7 @@ impl Compiler {
                     section(base, 0, &|| base_section(desired)),
                     section(members, 1, &|| member_section(desired)),
                     section(policies, 2, &|| policy_section(desired)),
-                    section(user_rules, 3, &|| rule_section(&desired.rules)),
+                    section(user_rules, 3, &|| rule_section(desired)),
                     section(nat, 4, &|| nat_section(desired)),
                     section(sticky, 5, &|| sticky::section(desired)),
                 ],
@@ -330,11 +332,15 @@ fn gcd(a: u32, b: u32) -> u32 {
 
 /// The user's rules: one chain per rule and family (its counter, then its target), and per family the chain
 /// that finds the first match.
-fn rule_section(rules: &[DesiredRule]) -> Section {
+fn rule_section(desired: &Desired) -> Section {
+    let rules = desired.rules.as_slice();
     let mut section = Section::default();
     for family in Family::ALL {
-        let shapes: Vec<(usize, Shape)> =
-            rules.iter().enumerate().filter_map(|(i, r)| Some((i, Shape::of(r, family)?))).collect();
+        let shapes: Vec<(usize, Shape)> = rules
+            .iter()
+            .enumerate()
+            .filter_map(|(i, r)| Some((i, Shape::of(r, family, &desired.sets)?)))
+            .collect();
         for (index, _) in &shapes {
             let found = &rules[*index].rule;
             let name = rule_chain(&found.name, family);
@@ -348,24 +354,26 @@ fn rule_section(rules: &[DesiredRule]) -> Section {
             section.counters.insert(name.clone());
             section.chains.insert(name, Arc::new(chain));
         }
-        let statements = group(shapes).into_iter().map(|g| dispatch(&g, rules, family)).collect();
+        let statements = group(shapes).into_iter().flat_map(|g| dispatch(&g, rules, family)).collect();
         let chain = Chain { hook: None, rules: statements };
         section.chains.insert(format!("rules.{}", digit(family)), Arc::new(chain));
     }
     section
 }
 
-/// The statement that decides a group of rules.
-fn dispatch(group: &Group, rules: &[DesiredRule], family: Family) -> Rule {
+/// What decides a group of rules: one rule, except where a named set is made of two.
+fn dispatch(group: &Group, rules: &[DesiredRule], family: Family) -> Vec<Rule> {
     let target = |index: usize| Verdict::Goto(rule_chain(&rules[index].rule.name, family));
     match (&group.key, group.rules.as_slice()) {
         (_, [(index, shape)]) => {
-            let mut statements = linear(shape);
-            if statements.iter().any(is_address) {
-                statements.insert(0, family_is(family));
-            }
-            statements.push(Statement::Verdict(target(*index)));
-            rule(&rules[*index].rule.name, statements)
+            let one = |mut statements: Vec<Statement>| {
+                if statements.iter().any(is_address) {
+                    statements.insert(0, family_is(family));
+                }
+                statements.push(Statement::Verdict(target(*index)));
+                rule(&rules[*index].rule.name, statements)
+            };
+            linear(shape).into_iter().map(one).collect()
         }
         (key, many) => {
             let key = key.clone().unwrap_or_default();
@@ -377,7 +385,7 @@ fn dispatch(group: &Group, rules: &[DesiredRule], family: Family) -> Rule {
             if statements.iter().any(is_address) {
                 statements.insert(0, family_is(family));
             }
-            rule(&format!("{} rules", many.len()), statements)
+            vec![rule(&format!("{} rules", many.len()), statements)]
         }
     }
 }
@@ -391,18 +399,21 @@ fn is_address(statement: &Statement) -> bool {
     }
 }
 
-/// The match of a single rule, one statement per dimension.
-fn linear(shape: &Shape) -> Vec<Statement> {
+/// The match of a single rule, one statement per dimension; in as many variants as its sets have parts.
+fn linear(shape: &Shape) -> Vec<Vec<Statement>> {
     let positive = shape.dimensions.iter().map(|(s, values)| (*s, true, values));
     let negative = shape.negated.iter().map(|(s, values)| (*s, false, values));
-    let mut statements: Vec<Statement> = positive
+    let statements: Vec<Statement> = positive
         .chain(negative)
         .map(|(selector, equal, values)| Statement::Match { selector, equal, values: values.clone() })
         .collect();
-    for (selector, set) in &shape.sets {
-        statements.push(Statement::InSet { selector: *selector, equal: true, set: set.clone() });
-    }
-    statements
+    shape.sets.iter().fold(vec![statements], |variants, (selector, parts)| {
+        let with = |statements: &Vec<Statement>, set: &String| {
+            let within = Statement::InSet { selector: *selector, equal: true, set: set.clone() };
+            [statements.as_slice(), &[within]].concat()
+        };
+        variants.iter().flat_map(|v| parts.iter().map(move |set| with(v, set))).collect()
+    })
 }
 
 /// Translation of sources that are not at home on the WAN they leave by: one lookup of the device, then its chain.
@@ -471,6 +482,13 @@ fn set_name(name: &str, family: Family) -> String {
 fn sets(desired: &Desired, old: Option<(&Desired, &Program)>) -> BTreeMap<String, Arc<Set>> {
     let before = |name: &str| old.and_then(|(_, program)| program.table.sets.get(name));
     let mut sets = networks(desired, old);
+    let same_sets = old.filter(|(old, _)| Arc::ptr_eq(&old.sets, &desired.sets));
+    for named in desired.sets.iter() {
+        for (name, family, part) in named::parts(named) {
+            let same = same_sets.and_then(|_| before(&name).cloned());
+            sets.insert(name, same.unwrap_or_else(|| Arc::new(named::set(named, family, part))));
+        }
+    }
     for (name, set) in sticky::sets(desired) {
         let same = before(&name).filter(|before| ***before == set).cloned();
         sets.insert(name, same.unwrap_or_else(|| Arc::new(set)));

@@ -179,7 +179,8 @@ fn create_table(table: &Table) -> Vec<NftOp> {
 fn replace_table(table: &Table, have: &Have<'_>) -> Vec<NftOp> {
     let mut ops = vec![NftOp::DeleteTable];
     ops.extend(create_table(table));
-    for (name, set) in table.sets.iter().filter(|(_, set)| set.elements.is_none()) {
+    let kept = |set: &Set| set.elements.is_none() && set.kind.elements == ElementKind::Ranges;
+    for (name, set) in table.sets.iter().filter(|(_, set)| kept(set)) {
         let family = set.kind.family;
         let there =
             have.sets.get(name.as_str()).filter(|s| s.kind == Some(set.kind)).and_then(|s| s.elements);

@@ -51,6 +51,8 @@ pub struct SetKind {
     pub family: Family,
     /// What its elements are.
     pub elements: ElementKind,
+    /// Count packets per element.
+    pub counter: bool,
 }
 
 /// What the elements of a named set are.
@@ -58,6 +60,8 @@ pub struct SetKind {
 pub enum ElementKind {
     /// Addresses and prefixes (`flags interval`).
     Ranges,
+    /// Single addresses that others enter, for so many seconds if not said otherwise; 0: for ever.
+    Learned(u32),
     /// Source addresses that rules add and refresh (`flags dynamic,timeout`).
     Sources,
     /// The same, source and destination together.
@@ -67,7 +71,7 @@ pub enum ElementKind {
 impl SetKind {
     /// Addresses and prefixes.
     pub fn ranges(family: Family) -> Self {
-        SetKind { family, elements: ElementKind::Ranges }
+        SetKind { family, elements: ElementKind::Ranges, counter: false }
     }
 
     /// Whether packets fill it.
@@ -79,7 +83,9 @@ impl SetKind {
     pub fn key(self) -> Vec<Selector> {
         match self.elements {
             ElementKind::Pairs => vec![Selector::Source(self.family), Selector::Destination(self.family)],
-            ElementKind::Ranges | ElementKind::Sources => vec![Selector::Source(self.family)],
+            ElementKind::Ranges | ElementKind::Learned(_) | ElementKind::Sources => {
+                vec![Selector::Source(self.family)]
+            }
         }
     }
 }

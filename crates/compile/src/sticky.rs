@@ -142,7 +142,7 @@ fn kind_of(key: StickyKey, family: Family) -> SetKind {
         StickyKey::Source => ElementKind::Sources,
         StickyKey::SourceAndDestination => ElementKind::Pairs,
     };
-    SetKind { family, elements }
+    SetKind { family, elements, counter: false }
 }
 
 /// What the sets of a sticky rule are made of; `None`: it is not sticky.

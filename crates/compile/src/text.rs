@@ -33,8 +33,10 @@ pub fn table(table: &Table) -> String {
 }
 
 fn render_set(out: &mut String, name: &str, set: &Set) {
-    let flags = set_flags(set.kind);
-    let _ = writeln!(out, "\tset {name} {{\n\t\ttype {}\n\t\tflags {flags}", set_type(set.kind));
+    let _ = writeln!(out, "\tset {name} {{\n\t\ttype {}", set_type(set.kind));
+    for property in set_properties(set.kind) {
+        let _ = writeln!(out, "\t\t{property}");
+    }
     if let Some(elements) = set.elements.as_ref().filter(|e| !e.is_empty()) {
         let _ = writeln!(out, "\t\telements = {{ {} }}", list(elements.iter().map(|r| Range(*r))));
     }
@@ -52,8 +54,9 @@ impl Display for NftOp {
             NftOp::AddTable => write!(f, "add table inet {TABLE}"),
             NftOp::DeleteTable => write!(f, "delete table inet {TABLE}"),
             NftOp::AddSet { name, kind } => {
-                let (of, flags) = (set_type(*kind), set_flags(*kind));
-                write!(f, "add set inet {TABLE} {name} {{ type {of}; flags {flags}; }}")
+                write!(f, "add set inet {TABLE} {name} {{ type {};", set_type(*kind))?;
+                set_properties(*kind).iter().try_for_each(|property| write!(f, " {property};"))?;
+                f.write_str(" }")
             }
             NftOp::DeleteSet(name) => write!(f, "delete set inet {TABLE} {name}"),
             NftOp::AddElements { set, elements, .. } => {
@@ -226,8 +229,15 @@ fn set_type(kind: SetKind) -> &'static str {
     }
 }
 
-fn set_flags(kind: SetKind) -> &'static str {
-    if kind.is_dynamic() { "dynamic,timeout" } else { "interval" }
+fn set_properties(kind: SetKind) -> Vec<String> {
+    let mut properties = match kind.elements {
+        ElementKind::Ranges => vec!["flags interval".to_owned()],
+        ElementKind::Learned(0) => vec![],
+        ElementKind::Learned(seconds) => vec!["flags timeout".to_owned(), format!("timeout {seconds}s")],
+        ElementKind::Sources | ElementKind::Pairs => vec!["flags dynamic,timeout".to_owned()],
+    };
+    properties.extend(kind.counter.then(|| "counter".to_owned()));
+    properties
 }
 
 /// A time as nft reads it.

@@ -96,6 +96,7 @@ fn desired(rules: Vec<DesiredRule>) -> Desired {
         interfaces: Arc::default(),
         policies: Arc::default(),
         rules: Arc::new(rules),
+        sets: Arc::default(),
         connected: Arc::default(),
         custom: Arc::default(),
         masquerade: MasqueradePlan::Off,

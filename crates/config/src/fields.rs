@@ -317,7 +317,7 @@ mod tests {
                     }
                 }
                 SectionKind::Rule => drop(read_rule(&mut f, "x", &Names::default(), location)),
-                SectionKind::Ipset => {}
+                SectionKind::Ipset => drop(crate::sets::read_set(&mut f, "x", location)),
             }
             assert_eq!(f.never_asked(), Vec::<&str>::new(), "{kind:?}");
         }

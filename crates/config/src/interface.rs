@@ -353,6 +353,8 @@ pub(crate) fn read_globals(fields: &mut Fields<'_>) -> Globals {
         rt_table_lookup: Vec::new(),
         masquerade: fields.get("masquerade", masquerade).unwrap_or(default.masquerade),
         rule_base: read_rule_base(fields),
+        dnsmasq_file: fields.one("dnsmasq_file").map(|item| item.text),
+        dnsmasq_command: fields.items("dnsmasq_command").into_iter().map(|item| item.text).collect(),
     };
     let mut seen = BTreeSet::new();
     for item in fields.pieces("rt_table_lookup") {

@@ -97,6 +97,8 @@ pub struct Config {
     pub policies: Vec<Policy>,
     /// The rules in order of evaluation; first match wins.
     pub rules: Vec<Rule>,
+    /// Named sets of addresses, in the order of the file.
+    pub sets: Arc<Vec<NamedSet>>,
 }
 
 impl Config {
@@ -128,6 +130,10 @@ pub struct Globals {
     pub masquerade: Masquerade,
     /// First priorities of our ip rule bands.
     pub rule_base: RuleBase,
+    /// File that tells dnsmasq which domains fill which set.
+    pub dnsmasq_file: Option<String>,
+    /// Program and arguments to be run after that file has changed; empty = nothing.
+    pub dnsmasq_command: Vec<String>,
 }
 
 impl Default for Globals {
@@ -140,6 +146,8 @@ impl Default for Globals {
             rt_table_lookup: Vec::new(),
             masquerade: Masquerade::Auto,
             rule_base: RuleBase::default(),
+            dnsmasq_file: None,
+            dnsmasq_command: Vec::new(),
         }
     }
 }
@@ -401,6 +409,27 @@ pub enum StickyKey {
     Source,
     /// A source address for each destination address.
     SourceAndDestination,
+}
+
+/// A named set of addresses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamedSet {
+    /// Unique among sets.
+    pub name: String,
+    /// Families it has addresses of.
+    pub families: Families,
+    /// What the owner lists, inline and in the file; in any order.
+    pub entries: Arc<Vec<AddressRange>>,
+    /// Path of a file that lists more.
+    pub file: Option<String>,
+    /// Domains whose addresses the resolver enters.
+    pub domains: Arc<Vec<String>>,
+    /// How long what others enter stays; `None`: for ever.
+    pub timeout: Option<Duration>,
+    /// Count packets per element.
+    pub counters: bool,
+    /// Where the section begins.
+    pub location: Location,
 }
 
 /// A list of address ranges of one or both families, or its negation.

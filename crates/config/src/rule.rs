@@ -17,7 +17,7 @@ const STICKY_KEYS: &[(&str, StickyKey)] =
 /// Longest name of an interface of the platform, as of a UCI section.
 const INTERFACE_NAME_BYTES_MAX: usize = crate::uci::NAME_BYTES_MAX;
 /// Longest name of a set: what ipset allows.
-const SET_NAME_BYTES_MAX: usize = 31;
+pub(crate) const SET_NAME_BYTES_MAX: usize = 31;
 const PROTOCOL_ICMP: u8 = 1;
 const PROTOCOL_TCP: u8 = 6;
 const PROTOCOL_UDP: u8 = 17;

@@ -46,7 +46,7 @@ const V4: Family = Family::V4;
 const V6: Family = Family::V6;
 
 fn dynamic(family: Family, elements: ElementKind) -> SetKind {
-    SetKind { family, elements }
+    SetKind { family, elements, counter: false }
 }
 
 /// What sticky rules are made of.
@@ -100,6 +100,12 @@ fn skeleton() -> Vec<NftOp> {
         NftOp::AddSet { name: "sources4".into(), kind: dynamic(V4, ElementKind::Sources) },
         NftOp::AddSet { name: "pairs4".into(), kind: dynamic(V4, ElementKind::Pairs) },
         NftOp::AddSet { name: "pairs6".into(), kind: dynamic(V6, ElementKind::Pairs) },
+        NftOp::AddSet { name: "learned4".into(), kind: dynamic(V4, ElementKind::Learned(0)) },
+        NftOp::AddSet {
+            name: "learned6".into(),
+            kind: SetKind { counter: true, ..dynamic(V6, ElementKind::Learned(3600)) },
+        },
+        NftOp::AddSet { name: "counted4".into(), kind: SetKind { counter: true, ..SetKind::ranges(V4) } },
         NftOp::AddCounter("wan_in".into()),
         NftOp::AddChain { name: "set_1".into(), hook: None },
         NftOp::AddChain { name: "set_2".into(), hook: None },
@@ -745,5 +751,33 @@ fn neighbour_discovery_is_never_a_new_connection() {
             count("seen") >= 3 && count("datagrams") == 1
         });
         assert_eq!(count("fresh"), 0);
+    });
+}
+
+/// A list of 100,000 prefixes is written, read back and changed by a few; figures are printed, not asserted.
+#[test]
+fn a_hundred_thousand_prefixes_fit() {
+    in_namespace("a_hundred_thousand_prefixes_fit", || {
+        let mut socket = NftSocket::open().expect("socket");
+        let prefix = |n: u32| {
+            let ip = |n: u32| IpAddr::from((0x0a00_0000 + n).to_be_bytes());
+            AddressRange { first: ip(n * 32), last: ip(n * 32 + 15) }
+        };
+        let all: Vec<AddressRange> = (0..100_000).map(prefix).collect();
+        let mut ops = skeleton();
+        ops.push(NftOp::AddSet { name: "list".into(), kind: SetKind::ranges(V4) });
+        ops.push(NftOp::AddElements { set: "list".into(), family: V4, elements: all.clone() });
+        let started = Instant::now();
+        socket.commit(&ops, None).expect("commit");
+        println!("100,000 prefixes written in {:?}", started.elapsed());
+        let started = Instant::now();
+        let (table, _) = observed(&mut socket);
+        println!("… read in {:?}", started.elapsed());
+        assert!(table.sets["list"].elements.iter().eq(&all));
+        let change = |elements| NftOp::DeleteElements { set: "list".into(), family: V4, elements };
+        let started = Instant::now();
+        socket.commit(&[change(all[..100].to_vec())], None).expect("commit");
+        println!("… 100 deleted in {:?}", started.elapsed());
+        assert_eq!(observed(&mut socket).0.sets["list"].elements.len(), 99_900);
     });
 }

@@ -73,6 +73,8 @@ impl NftSocket {
         let (named, anonymous) = self.sets()?;
         for (name, kind) in named {
             let (elements, others) = match kind {
+                // Others' business: what is in it is never compared.
+                Some(SetKind { elements: ElementKind::Learned(_), .. }) => (BTreeSet::new(), false),
                 Some(kind) if kind.is_dynamic() => (BTreeSet::new(), self.has_elements(&name)?),
                 Some(kind) => self.elements(&name, kind.family)?,
                 None => (BTreeSet::new(), false),
@@ -251,11 +253,20 @@ fn parse_set(m: &Message<'_>) -> Option<(String, Option<SetKind>)> {
                 .is_none()
                 .then_some(ElementKind::Ranges)
         }
+        (0, Some((_, false))) => Some(ElementKind::Learned(0)),
+        (attr::SET_TIMEOUT, Some((_, false))) => Some(ElementKind::Learned(
+            attributes
+                .find(attr::SET_DEFAULT_TIMEOUT)
+                .and_then(u64_be)
+                .map_or(0, |ms| u32::try_from(ms / 1000).unwrap_or(u32::MAX)),
+        )),
         (DYNAMIC, Some((_, false))) => Some(ElementKind::Sources),
         (DYNAMIC, Some((_, true))) => Some(ElementKind::Pairs),
         _ => None,
     };
-    let kind = key.zip(elements).map(|((family, _), elements)| SetKind { family, elements });
+    let counter =
+        attributes.nested(attr::SET_EXPRESSION).find(attr::EXPR_NAME).map(text).as_deref() == Some("counter");
+    let kind = key.zip(elements).map(|((family, _), elements)| SetKind { family, elements, counter });
     Some((attributes.find(attr::SET_NAME).map(text)?, kind))
 }
 

@@ -6,7 +6,8 @@
 use std::net::IpAddr;
 
 use mwan_compile::nft::{
-    HASH_SEED, Hook, HookKind, MarkKind, NftOp, Rule, Selector, SetKind, Statement, TABLE, Value, Verdict,
+    ElementKind, HASH_SEED, Hook, HookKind, MarkKind, NftOp, Rule, Selector, SetKind, Statement, TABLE,
+    Value, Verdict,
 };
 use mwan_config::{AddressRange, Family};
 
@@ -210,12 +211,26 @@ impl Encoder {
         let shape = shape(&kind.key())?;
         // No size: the kernel gives a set that rules update room for 65,535 (nft_dynset_init), and takes memory as it is
         // needed only if none was asked for (nft_rhash_init).
-        let flags = if kind.is_dynamic() { attr::SET_TIMEOUT | attr::SET_EVAL } else { attr::SET_INTERVAL };
+        let (flags, seconds) = match kind.elements {
+            ElementKind::Ranges => (attr::SET_INTERVAL, 0),
+            ElementKind::Learned(0) => (0, 0),
+            ElementKind::Learned(seconds) => (attr::SET_TIMEOUT, seconds),
+            ElementKind::Sources | ElementKind::Pairs => (attr::SET_TIMEOUT | attr::SET_EVAL, 0),
+        };
         self.begin_named(message::NEW_SET, libc::NLM_F_CREATE, Some((attr::SET_NAME, name)));
         self.writer.put_be32(attr::SET_FLAGS, flags);
         self.writer.put_be32(attr::SET_KEY_TYPE, shape.key_type);
         self.writer.put_be32(attr::SET_KEY_LEN, shape.key_len as u32);
         self.writer.put_be32(attr::SET_ID, id);
+        if seconds > 0 {
+            self.writer.put(attr::SET_DEFAULT_TIMEOUT, &(u64::from(seconds) * 1000).to_be_bytes());
+        }
+        if kind.counter {
+            self.writer.nest(attr::SET_EXPRESSION, |w| {
+                w.put_str(attr::EXPR_NAME, "counter");
+                w.nest(attr::EXPR_DATA, |_| {});
+            });
+        }
         self.writer.put(attr::SET_USERDATA, &byteorders(shape.byteorder, false));
         Ok(())
     }

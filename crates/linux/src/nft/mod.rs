@@ -63,7 +63,10 @@ pub(crate) mod attr {
     pub(crate) const SET_DATA_LEN: u16 = 7;
     pub(crate) const SET_DESC: u16 = 9;
     pub(crate) const SET_ID: u16 = 10;
+    /// Default timeout of elements, ms.
+    pub(crate) const SET_DEFAULT_TIMEOUT: u16 = 11;
     pub(crate) const SET_USERDATA: u16 = 13;
+    pub(crate) const SET_EXPRESSION: u16 = 17;
     pub(crate) const SET_HANDLE: u16 = 16;
     pub(crate) const SET_DESC_SIZE: u16 = 1;
     pub(crate) const SET_DESC_CONCAT: u16 = 2;

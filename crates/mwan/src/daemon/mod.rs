@@ -2,6 +2,7 @@
 
 mod config;
 mod control;
+mod dnsmasq;
 mod flows;
 mod lock;
 mod notify;
@@ -28,15 +29,16 @@ use tracing::{debug, error, info, warn};
 
 use crate::cli::{DaemonArgs, Failure, LogFormat, LogLevel};
 use crate::platform::PlatformName;
-use config::{Watch, reread_config};
+use config::{Watch, reread_config, watch_sets};
 use control::Asked;
+use dnsmasq::Dnsmasq;
 use flows::{Done, Flows};
 use lock::Locks;
 use state::Store;
 use status::Achieved;
 use writer::{Trouble, Writer, describe};
 
-pub(crate) use config::read_config;
+pub(crate) use config::{parse_config, read_config};
 pub(crate) use status::diagnostics;
 
 /// Name of the control socket in the run directory.
@@ -86,7 +88,7 @@ pub(crate) fn cleanup(run_dir: &Path) -> Result<(), Failure> {
 
 /// What `config` would install, with every interface in its initial state.
 pub(crate) fn plan_without_daemon(name: &str, bytes: &[u8], platform: PlatformName) -> Result<Plan, Failure> {
-    let loaded = mwan_config::parse(name, bytes);
+    let loaded = parse_config(name, bytes);
     let tables = loaded.config.globals.rt_table_lookup.clone();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -144,6 +146,9 @@ struct Daemon {
     asked: mpsc::Receiver<Asked>,
     store: Store,
     watch: Watch,
+    /// Of the files of sets.
+    set_watches: Vec<Watch>,
+    dnsmasq: Dnsmasq,
     options: DaemonArgs,
     run_dir: PathBuf,
     _locks: Locks,
@@ -246,6 +251,8 @@ impl Daemon {
             asked,
             store,
             watch: Watch::new(&options.config),
+            set_watches: watch_sets(&config),
+            dnsmasq: Dnsmasq::default(),
             options: options.clone(),
             run_dir: run_dir.to_owned(),
             _locks: locks,
@@ -310,6 +317,11 @@ impl Daemon {
     fn look_around(&mut self) -> Next {
         if self.watch.look() {
             info!("the configuration file changed");
+            self.reload();
+        }
+        // All are asked: each forgets what it has told.
+        if self.set_watches.iter_mut().fold(false, |changed, watch| watch.look() || changed) {
+            info!("the file of a set changed");
             self.reload();
         }
         let socket = self.run_dir.join(SOCKET);
@@ -446,6 +458,7 @@ impl Daemon {
         let (events, failure) = match self.writer.apply(&desired) {
             Ok(applied) => {
                 self.flows.placement(self.core.placement());
+                self.dnsmasq.tell(self.core.config());
                 self.remark.take().into_iter().for_each(|remark| self.flows.remark(remark));
                 (vec![Event::Applied { generation }], applied.incomplete)
             }
@@ -602,6 +615,7 @@ impl Daemon {
                 log_diagnostics(&found);
                 self.diagnostics = found;
                 self.config_rejected = None;
+                self.set_watches = watch_sets(&config);
                 if config.globals.rt_table_lookup != self.core.config().globals.rt_table_lookup {
                     self.look_at_tables(config.globals.rt_table_lookup.clone());
                 }
@@ -628,7 +642,7 @@ impl Daemon {
     /// The configuration as it is in the file now; an unusable one is refused.
     fn load(&self) -> Result<(Config, Vec<Diagnostic>), String> {
         let (name, bytes) = reread_config(&self.options.config).map_err(|f| f.to_string())?;
-        let loaded = mwan_config::parse(&name, &bytes);
+        let loaded = parse_config(&name, &bytes);
         if let Some(why) = unusable(&loaded) {
             return Err(why);
         }
@@ -701,7 +715,7 @@ impl Daemon {
     }
 
     fn plan(&mut self, file: &str, bytes: &[u8]) -> Result<Response, Failure> {
-        let loaded = mwan_config::parse(file, bytes);
+        let loaded = parse_config(file, bytes);
         let mut core = self.core.clone();
         core.handle(clock::now(), Event::Configure(Arc::new(loaded.config)));
         plan(&core, &mut self.writer, &loaded.diagnostics).map(Response::Plan)
@@ -762,7 +776,7 @@ fn unusable(loaded: &Loaded) -> Option<String> {
 /// The configuration of a start. If the file is unusable and a daemon before us left a working data plane, the
 /// configuration that made it stays in force (I8, I10); else bad sections are left out and the rest runs.
 fn first_config(name: &str, bytes: &[u8], store: &Store, writer: &mut Writer) -> (Loaded, Option<String>) {
-    let loaded = mwan_config::parse(name, bytes);
+    let loaded = parse_config(name, bytes);
     let Some(why) = unusable(&loaded) else {
         store.keep_config(name, bytes);
         return (loaded, None);
@@ -771,7 +785,7 @@ fn first_config(name: &str, bytes: &[u8], store: &Store, writer: &mut Writer) ->
     match store.kept_config().filter(|_| running) {
         Some((kept, text)) => {
             error!("{why}; the configuration before stays in force, from {kept}");
-            (mwan_config::parse(&kept, &text), Some(why))
+            (parse_config(&kept, &text), Some(why))
         }
         None => (loaded, None),
     }

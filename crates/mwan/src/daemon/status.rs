@@ -288,6 +288,11 @@ fn rule_status(rule: &Rule, family: Family, counters: &Counters) -> api::Rule {
     if let Some(interface) = &rule.source_interface {
         more.push_str(&format!("in {interface} "));
     }
+    for (set, end) in [(&rule.destination_set, "dst"), (&rule.source_set, "src")] {
+        if let Some(set) = set {
+            more.push_str(&format!("match-set {set} {end} "));
+        }
+    }
     api::Rule {
         name: rule.name.clone(),
         family: family.name().to_owned(),
