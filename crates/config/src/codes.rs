@@ -87,8 +87,6 @@ codes! {
     // 03: read, but not acted on by this version.
     NOT_YET = "W0301", "not acted on yet",
         "The option is known and its value is read, but this version of mwan does not act on it. What happens instead is said.";
-    NOT_YET_LEFT_OUT = "W0302", "rule left out: needs something that is not acted on yet",
-        "The rule matches by something this version of mwan cannot match. Without it the rule would match too much, so it is left out.";
 
     // 04: values.
     BOOLEAN = "E0401", "not a yes or no",

@@ -134,8 +134,6 @@ pub(crate) struct NotYet {
     harmless: &'static [&'static str],
     /// What happens instead.
     instead: &'static str,
-    /// The section is left out, since without the option it would mean something else.
-    pub(crate) leave_out: bool,
 }
 
 impl NotYet {
@@ -161,7 +159,7 @@ const fn later(
     harmless: &'static [&'static str],
     instead: &'static str,
 ) -> NotYet {
-    NotYet { section, option, harmless, instead, leave_out: false }
+    NotYet { section, option, harmless, instead }
 }
 
 /// All that is read but not acted on. Whoever implements one deletes its line here; the warning, the

@@ -20,6 +20,17 @@ pub(crate) fn dump(loaded: &Loaded) -> String {
             writeln!(out, "  {}: {} metric {} weight {}", m.name, m.interface, m.metric, m.weight).unwrap();
         }
     }
+    for set in config.sets.iter() {
+        write!(out, "set {} (line {}), {}", set.name, set.location.line, families(set.families)).unwrap();
+        write!(out, ", {} entries", set.entries.len()).unwrap();
+        if !set.domains.is_empty() {
+            write!(out, ", domains {}", set.domains.join(" ")).unwrap();
+        }
+        if let Some(timeout) = set.timeout {
+            write!(out, ", timeout {}", s(timeout)).unwrap();
+        }
+        writeln!(out, "{}", if set.counters { ", counters" } else { "" }).unwrap();
+    }
     for r in &config.rules {
         rule(&mut out, r);
     }

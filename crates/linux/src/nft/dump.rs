@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
 
 use mwan_compile::nft::{
     Base, ElementKind, Hook, HookKind, HookPoint, ObservedChain, ObservedSet, ObservedTable, SetKind, TABLE,
@@ -31,6 +32,20 @@ pub struct OwnRules {
     /// Digests of its rules.
     pub rules: BTreeSet<u64>,
 }
+
+/// A set with many elements. The kernel begins at its start for every few hundred elements it dumps (nft_rbtree_walk), so
+/// that reading 100,000 of them takes seconds; what others change in it is seen only after [`LARGE_SET_PAUSE`].
+#[derive(Debug)]
+pub(super) struct LargeSet {
+    handle: u64,
+    read: Instant,
+    elements: BTreeSet<AddressRange>,
+}
+
+/// From so many elements on.
+const LARGE_SET: usize = 5_000;
+/// Time between two readings of a large set.
+const LARGE_SET_PAUSE: Duration = Duration::from_secs(600);
 
 /// Handles of anonymous sets by name; names are used again.
 pub(super) type SetHandles = BTreeMap<String, u64>;
@@ -71,12 +86,12 @@ impl NftSocket {
         };
         let mut sets = BTreeMap::new();
         let (named, anonymous) = self.sets()?;
-        for (name, kind) in named {
+        for (name, kind, handle) in named {
             let (elements, others) = match kind {
                 // Others' business: what is in it is never compared.
                 Some(SetKind { elements: ElementKind::Learned(_), .. }) => (BTreeSet::new(), false),
                 Some(kind) if kind.is_dynamic() => (BTreeSet::new(), self.has_elements(&name)?),
-                Some(kind) => self.elements(&name, kind.family)?,
+                Some(kind) => self.elements_at_times(&name, handle, kind.family)?,
                 None => (BTreeSet::new(), false),
             };
             sets.insert(name, ObservedSet { kind, elements, others });
@@ -94,7 +109,7 @@ impl NftSocket {
 
     /// Named sets, with the kind of those that are like ours; the others' handles.
     #[allow(clippy::type_complexity)]
-    fn sets(&mut self) -> Result<(Vec<(String, Option<SetKind>)>, SetHandles), ObserveError> {
+    fn sets(&mut self) -> Result<(Vec<(String, Option<SetKind>, u64)>, SetHandles), ObserveError> {
         self.dump(
             "the sets",
             || Self::about_table(message::GET_SET),
@@ -104,6 +119,28 @@ impl NftSocket {
                 anonymous.extend(anonymous_set(m));
             },
         )
+    }
+
+    /// The same, read again only now and then if there are many.
+    fn elements_at_times(
+        &mut self,
+        name: &str,
+        handle: u64,
+        family: Family,
+    ) -> Result<(BTreeSet<AddressRange>, bool), ObserveError> {
+        if let Some(large) = self.large.get(name)
+            && large.handle == handle
+            && large.read.elapsed() < LARGE_SET_PAUSE
+        {
+            return Ok((large.elements.clone(), false));
+        }
+        self.large.remove(name);
+        let (elements, others) = self.elements(name, family)?;
+        if elements.len() >= LARGE_SET && !others {
+            let large = LargeSet { handle, read: Instant::now(), elements: elements.clone() };
+            self.large.insert(name.to_owned(), large);
+        }
+        Ok((elements, others))
     }
 
     /// Ranges, and whether there is anything else.
@@ -230,7 +267,7 @@ fn be32(attributes: Attributes<'_>, kind: u16) -> Option<u32> {
     attributes.find(kind).and_then(u32_be)
 }
 
-fn parse_set(m: &Message<'_>) -> Option<(String, Option<SetKind>)> {
+fn parse_set(m: &Message<'_>) -> Option<(String, Option<SetKind>, u64)> {
     let attributes = m.attributes(4);
     let flags = be32(attributes, attr::SET_FLAGS).unwrap_or(0);
     if !is_ours(m, message::NEW_SET) || flags & attr::SET_ANONYMOUS != 0 {
@@ -267,7 +304,8 @@ fn parse_set(m: &Message<'_>) -> Option<(String, Option<SetKind>)> {
     let counter =
         attributes.nested(attr::SET_EXPRESSION).find(attr::EXPR_NAME).map(text).as_deref() == Some("counter");
     let kind = key.zip(elements).map(|((family, _), elements)| SetKind { family, elements, counter });
-    Some((attributes.find(attr::SET_NAME).map(text)?, kind))
+    let handle = attributes.find(attr::SET_HANDLE).and_then(u64_be).unwrap_or(0);
+    Some((attributes.find(attr::SET_NAME).map(text)?, kind, handle))
 }
 
 /// Something packets have entered into a set.

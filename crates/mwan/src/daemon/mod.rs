@@ -319,8 +319,8 @@ impl Daemon {
             info!("the configuration file changed");
             self.reload();
         }
-        // All are asked: each forgets what it has told.
-        if self.set_watches.iter_mut().fold(false, |changed, watch| watch.look() || changed) {
+        // Others that changed too are read along, and told of at the next look: then nothing is new.
+        if self.set_watches.iter_mut().any(Watch::look) {
             info!("the file of a set changed");
             self.reload();
         }
