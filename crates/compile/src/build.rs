@@ -53,9 +53,11 @@ impl Compiler {
         });
         let nat = old.filter(|(old, _)| same_homes(old, desired) && old.masquerade == desired.masquerade);
         let same_ways = old.filter(|(old, _)| Arc::ptr_eq(&old.interfaces, &desired.interfaces));
-        let sticky =
-            policies.filter(|(old, _)| Arc::ptr_eq(&old.rules, &desired.rules) && old.marks == desired.marks);
-        let sticky = sticky.filter(|(old, _)| same_members(old, desired));
+        // Without a sticky rule no policy matters to it.
+        let sticky = user_rules.filter(|(old, _)| {
+            let any = || desired.rules.iter().any(|found| found.rule.sticky.is_some());
+            same_members(old, desired) && (Arc::ptr_eq(&old.policies, &desired.policies) || !any())
+        });
         let section = |same: Option<(&Desired, &Program)>, at: usize, build: &dyn Fn() -> Section| {
             same.map_or_else(|| Arc::new(build()), |(_, program)| program.table.sections[at].clone())
         };
