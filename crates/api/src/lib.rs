@@ -301,6 +301,21 @@ pub struct Rule {
     pub destination: String,
     /// Everything else that has to match.
     pub more: String,
+    /// Who keeps which interface, soonest to expire first; at most 1000 per interface.
+    #[serde(default)]
+    pub sticky_entries: Vec<StickyEntry>,
+}
+
+/// A source that keeps its interface for connections of a sticky rule.
+pub struct StickyEntry {
+    /// Source address.
+    pub source: String,
+    /// Destination address, with `sticky_key 'source+destination'`.
+    pub destination: Option<String>,
+    /// The interface it keeps.
+    pub interface: String,
+    /// How long if it opens no further connection, s.
+    pub left_s: u64,
 }
 
 /// One finding in the configuration.

@@ -15,6 +15,7 @@ use crate::nft::*;
 use crate::ranges::{merge, of_net};
 use crate::routing::{IpRule, Route, RuleAction, TABLE_MAIN};
 use crate::shape::{Group, Shape, group};
+use crate::{named, sticky};
 
 /// Right behind `mangle` (-150), so that other packages' marks are already set and kept.
 const PRIORITY_MANGLE: i32 = -149;
@@ -47,24 +48,29 @@ impl Compiler {
         let rules = devices.filter(|(old, _)| old.rule_base == desired.rule_base);
         let members = old.filter(|(old, _)| same_members(old, desired));
         let policies = old.filter(|(old, _)| Arc::ptr_eq(&old.policies, &desired.policies));
-        let user_rules = old.filter(|(old, _)| Arc::ptr_eq(&old.rules, &desired.rules));
+        let user_rules = old.filter(|(old, _)| {
+            Arc::ptr_eq(&old.rules, &desired.rules) && Arc::ptr_eq(&old.sets, &desired.sets)
+        });
         let nat = old.filter(|(old, _)| same_homes(old, desired) && old.masquerade == desired.masquerade);
         let same_ways = old.filter(|(old, _)| Arc::ptr_eq(&old.interfaces, &desired.interfaces));
-        let nets = old.filter(|(old, _)| {
-            Arc::ptr_eq(&old.connected, &desired.connected) && Arc::ptr_eq(&old.custom, &desired.custom)
+        // Without a sticky rule no policy matters to it.
+        let sticky = user_rules.filter(|(old, _)| {
+            let any = || desired.rules.iter().any(|found| found.rule.sticky.is_some());
+            same_members(old, desired) && (Arc::ptr_eq(&old.policies, &desired.policies) || !any())
         });
         let section = |same: Option<(&Desired, &Program)>, at: usize, build: &dyn Fn() -> Section| {
             same.map_or_else(|| Arc::new(build()), |(_, program)| program.table.sections[at].clone())
         };
         let program = Program {
             table: Table {
-                sets: nets.map_or_else(|| sets(desired), |(_, program)| program.table.sets.clone()),
+                sets: sets(desired, old),
                 sections: vec![
                     section(base, 0, &|| base_section(desired)),
                     section(members, 1, &|| member_section(desired)),
                     section(policies, 2, &|| policy_section(desired)),
-                    section(user_rules, 3, &|| rule_section(&desired.rules)),
+                    section(user_rules, 3, &|| rule_section(desired)),
                     section(nat, 4, &|| nat_section(desired)),
+                    section(sticky, 5, &|| sticky::section(desired)),
                 ],
             },
             rules: rules.map_or_else(|| Arc::new(ip_rules(desired)), |(_, program)| program.rules.clone()),
@@ -169,7 +175,7 @@ fn by_device(word: &str, selector: Selector, chains: Vec<(String, String)>) -> V
     vec![rule(word, vec![Statement::Vmap { key: vec![selector], elements }])]
 }
 
-fn family_is(family: Family) -> Statement {
+pub(crate) fn family_is(family: Family) -> Statement {
     Statement::Match { selector: Selector::NetworkProtocol, equal: true, values: vec![Value::Family(family)] }
 }
 
@@ -292,6 +298,15 @@ fn balance(policy: &DesiredPolicy, shares: &[Share], family: Family) -> Statemen
     if let [only] = shares {
         return Statement::Verdict(target(only));
     }
+    let (modulus, elements) = spread(shares, target);
+    Statement::RandomVmap { modulus, elements }
+}
+
+/// Numbers `0..modulus` shared out by weight: first, last, and where they lead.
+pub(crate) fn spread(
+    shares: &[Share],
+    target: impl Fn(&Share) -> Verdict,
+) -> (u32, Vec<(u32, u32, Verdict)>) {
     let divisor = shares.iter().map(|s| s.weight).fold(0, gcd).max(1);
     let mut start = 0;
     let spans: Vec<(u32, u32, Verdict)> = shares
@@ -310,7 +325,7 @@ fn balance(policy: &DesiredPolicy, shares: &[Share], family: Family) -> Statemen
             .flat_map(|(first, last, to)| (first..=last).map(move |n| (n, n, to.clone())))
             .collect()
     };
-    Statement::RandomVmap { modulus: start, elements }
+    (start, elements)
 }
 
 fn gcd(a: u32, b: u32) -> u32 {
@@ -319,15 +334,20 @@ fn gcd(a: u32, b: u32) -> u32 {
 
 /// The user's rules: one chain per rule and family (its counter, then its target), and per family the chain
 /// that finds the first match.
-fn rule_section(rules: &[DesiredRule]) -> Section {
+fn rule_section(desired: &Desired) -> Section {
+    let rules = desired.rules.as_slice();
     let mut section = Section::default();
     for family in Family::ALL {
-        let shapes: Vec<(usize, Shape)> =
-            rules.iter().enumerate().filter_map(|(i, r)| Some((i, Shape::of(r, family)?))).collect();
+        let shapes: Vec<(usize, Shape)> = rules
+            .iter()
+            .enumerate()
+            .filter_map(|(i, r)| Some((i, Shape::of(r, family, &desired.sets)?)))
+            .collect();
         for (index, _) in &shapes {
             let found = &rules[*index].rule;
             let name = rule_chain(&found.name, family);
             let target = match &found.target {
+                Target::Policy(_) if found.sticky.is_some() => sticky::chain(&found.name, family),
                 Target::Policy(policy) => policy_chain(policy, family),
                 Target::Direct(resort) => resort_chain(*resort).to_owned(),
             };
@@ -336,24 +356,26 @@ fn rule_section(rules: &[DesiredRule]) -> Section {
             section.counters.insert(name.clone());
             section.chains.insert(name, Arc::new(chain));
         }
-        let statements = group(shapes).into_iter().map(|g| dispatch(&g, rules, family)).collect();
+        let statements = group(shapes).into_iter().flat_map(|g| dispatch(&g, rules, family)).collect();
         let chain = Chain { hook: None, rules: statements };
         section.chains.insert(format!("rules.{}", digit(family)), Arc::new(chain));
     }
     section
 }
 
-/// The statement that decides a group of rules.
-fn dispatch(group: &Group, rules: &[DesiredRule], family: Family) -> Rule {
+/// What decides a group of rules: one rule, except where a named set is made of two.
+fn dispatch(group: &Group, rules: &[DesiredRule], family: Family) -> Vec<Rule> {
     let target = |index: usize| Verdict::Goto(rule_chain(&rules[index].rule.name, family));
     match (&group.key, group.rules.as_slice()) {
         (_, [(index, shape)]) => {
-            let mut statements = linear(shape);
-            if statements.iter().any(is_address) {
-                statements.insert(0, family_is(family));
-            }
-            statements.push(Statement::Verdict(target(*index)));
-            rule(&rules[*index].rule.name, statements)
+            let one = |mut statements: Vec<Statement>| {
+                if statements.iter().any(is_address) {
+                    statements.insert(0, family_is(family));
+                }
+                statements.push(Statement::Verdict(target(*index)));
+                rule(&rules[*index].rule.name, statements)
+            };
+            linear(shape).into_iter().map(one).collect()
         }
         (key, many) => {
             let key = key.clone().unwrap_or_default();
@@ -365,7 +387,7 @@ fn dispatch(group: &Group, rules: &[DesiredRule], family: Family) -> Rule {
             if statements.iter().any(is_address) {
                 statements.insert(0, family_is(family));
             }
-            rule(&format!("{} rules", many.len()), statements)
+            vec![rule(&format!("{} rules", many.len()), statements)]
         }
     }
 }
@@ -379,18 +401,21 @@ fn is_address(statement: &Statement) -> bool {
     }
 }
 
-/// The match of a single rule, one statement per dimension.
-fn linear(shape: &Shape) -> Vec<Statement> {
+/// The match of a single rule, one statement per dimension; in as many variants as its sets have parts.
+fn linear(shape: &Shape) -> Vec<Vec<Statement>> {
     let positive = shape.dimensions.iter().map(|(s, values)| (*s, true, values));
     let negative = shape.negated.iter().map(|(s, values)| (*s, false, values));
-    let mut statements: Vec<Statement> = positive
+    let statements: Vec<Statement> = positive
         .chain(negative)
         .map(|(selector, equal, values)| Statement::Match { selector, equal, values: values.clone() })
         .collect();
-    for (selector, set) in &shape.sets {
-        statements.push(Statement::InSet { selector: *selector, equal: true, set: set.clone() });
-    }
-    statements
+    shape.sets.iter().fold(vec![statements], |variants, (selector, parts)| {
+        let with = |statements: &Vec<Statement>, set: &String| {
+            let within = Statement::InSet { selector: *selector, equal: true, set: set.clone() };
+            [statements.as_slice(), &[within]].concat()
+        };
+        variants.iter().flat_map(|v| parts.iter().map(move |set| with(v, set))).collect()
+    })
 }
 
 /// Translation of sources that are not at home on the WAN they leave by: one lookup of the device, then its chain.
@@ -455,10 +480,38 @@ fn set_name(name: &str, family: Family) -> String {
     format!("{name}.{}", digit(family))
 }
 
-fn sets(desired: &Desired) -> BTreeMap<String, Arc<Set>> {
+/// All named sets, those that did not change shared with the program before.
+fn sets(desired: &Desired, old: Option<(&Desired, &Program)>) -> BTreeMap<String, Arc<Set>> {
+    let before = |name: &str| old.and_then(|(_, program)| program.table.sets.get(name));
+    let mut sets = networks(desired, old);
+    let same_sets = old.filter(|(old, _)| Arc::ptr_eq(&old.sets, &desired.sets));
+    for named in desired.sets.iter() {
+        for (name, family, part) in named::parts(named) {
+            let same = same_sets.and_then(|_| before(&name).cloned());
+            sets.insert(name, same.unwrap_or_else(|| Arc::new(named::set(named, family, part))));
+        }
+    }
+    for (name, set) in sticky::sets(desired) {
+        let same = before(&name).filter(|before| ***before == set).cloned();
+        sets.insert(name, same.unwrap_or_else(|| Arc::new(set)));
+    }
+    sets
+}
+
+/// The sets of destinations that are never policy-routed.
+fn networks(desired: &Desired, old: Option<(&Desired, &Program)>) -> BTreeMap<String, Arc<Set>> {
+    let same = |(old, _): &(&Desired, &Program)| {
+        Arc::ptr_eq(&old.connected, &desired.connected) && Arc::ptr_eq(&old.custom, &desired.custom)
+    };
+    let old = old.filter(same);
     let mut sets = BTreeMap::new();
     for family in Family::ALL {
         for name in SET_NAMES {
+            if let Some(before) = old.and_then(|(_, program)| program.table.sets.get(&set_name(name, family)))
+            {
+                sets.insert(set_name(name, family), before.clone());
+                continue;
+            }
             let nets = match name {
                 "connected" => Some(&desired.connected),
                 "custom" => Some(&desired.custom),
@@ -468,7 +521,8 @@ fn sets(desired: &Desired) -> BTreeMap<String, Arc<Set>> {
                 let ranges = nets.iter().map(|net| of_net(*net));
                 merge(ranges.filter(|r| Family::of(r.first) == family)).into_iter().collect()
             });
-            sets.insert(set_name(name, family), Arc::new(Set { family, elements }));
+            let kind = SetKind::ranges(family);
+            sets.insert(set_name(name, family), Arc::new(Set { kind, elements }));
         }
     }
     sets
@@ -570,7 +624,7 @@ fn get_chain(marks: Marks, id: u32) -> String {
     special(marks, id).map_or_else(|| format!("get.{id}"), |name| format!("get.{name}"))
 }
 
-fn resort_chain(resort: LastResort) -> &'static str {
+pub(crate) fn resort_chain(resort: LastResort) -> &'static str {
     match resort {
         LastResort::Default => "set.default",
         LastResort::Unreachable => "set.unreachable",
@@ -593,7 +647,7 @@ pub fn member_chain(policy: &str, interface: &str, family: Family) -> String {
     bounded(format!("member.{}.{}.{}", identifier(policy), identifier(interface), digit(family)))
 }
 
-fn digit(family: Family) -> u8 {
+pub(crate) fn digit(family: Family) -> u8 {
     match family {
         Family::V4 => 4,
         Family::V6 => 6,
@@ -602,7 +656,7 @@ fn digit(family: Family) -> u8 {
 
 /// A name as part of an nft identifier: letters, digits, `_`; everything else as `-HEX-`, so that different
 /// names stay different.
-fn identifier(name: &str) -> String {
+pub(crate) fn identifier(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for c in name.chars() {
         if c.is_ascii_alphanumeric() || c == '_' {
@@ -615,11 +669,11 @@ fn identifier(name: &str) -> String {
 }
 
 /// A name the kernel accepts, whatever its length; the hash keeps long ones apart.
-fn bounded(name: String) -> String {
+pub(crate) fn bounded(name: String) -> String {
     if name.len() <= NAME_MAX { name } else { format!("{}.{:016x}", &name[..NAME_MAX - 17], hash(&name)) }
 }
 
-fn goto(chain: &str) -> Statement {
+pub(crate) fn goto(chain: &str) -> Statement {
     Statement::Verdict(Verdict::Goto(chain.to_owned()))
 }
 
@@ -629,7 +683,7 @@ fn nfproto_vmap(families: &[(Family, Verdict)]) -> Statement {
 }
 
 /// A rule with its tag: a word for people and the hash of all it does.
-fn rule(word: &str, statements: Vec<Statement>) -> Rule {
+pub(crate) fn rule(word: &str, statements: Vec<Statement>) -> Rule {
     let mut rule = Rule { statements, tag: String::new() };
     let hash = hash(&format_args!("{ENCODING} {rule}"));
     let word: String = word

@@ -118,8 +118,7 @@ pub fn check(program: &Program, marks: Marks) -> Vec<Fault> {
 pub fn check_change(old: &Program, new: &Program, marks: Marks) -> Vec<Fault> {
     let pairs = || old.table.sections.iter().zip(&new.table.sections);
     let changed = || pairs().filter(|(old, new)| !Arc::ptr_eq(old, new));
-    let same_sets = old.table.sets.len() == new.table.sets.len()
-        && old.table.sets.iter().zip(&new.table.sets).all(|(a, b)| a.0 == b.0 && Arc::ptr_eq(a.1, b.1));
+    let same_sets = old.table.sets.keys().eq(new.table.sets.keys());
     // With the names as before, nothing in an unchanged section can have come to lead nowhere.
     let same_names = old.table.sections.len() == new.table.sections.len()
         && changed().all(|(a, b)| a.chains.keys().eq(b.chains.keys()) && a.counters == b.counters);
@@ -144,6 +143,10 @@ pub fn check_change(old: &Program, new: &Program, marks: Marks) -> Vec<Fault> {
     for (chain, statement) in statements() {
         check_statement(chain, statement, &names, marks, &mut faults);
     }
+    let sets = old.table.sets.values().zip(&new.table.sets);
+    for (_, (name, set)) in sets.filter(|(old, (_, new))| !Arc::ptr_eq(old, new)) {
+        check_set(name, set, &mut faults);
+    }
     faults
 }
 
@@ -164,7 +167,9 @@ fn check_statement(
         Statement::Verdict(verdict) => vec![verdict],
         Statement::MarkVmap { elements, .. } => elements.iter().map(|(_, v)| v).collect(),
         Statement::Vmap { elements, .. } => elements.iter().map(|(_, v)| v).collect(),
-        Statement::RandomVmap { elements, .. } => elements.iter().map(|(_, _, v)| v).collect(),
+        Statement::RandomVmap { elements, .. } | Statement::HashVmap { elements, .. } => {
+            elements.iter().map(|(_, _, v)| v).collect()
+        }
         _ => Vec::new(),
     };
     for verdict in targets {
@@ -181,10 +186,15 @@ fn check_statement(
         Statement::SetMark { mask, value, .. } if *mask != marks.mask() || value & !mask != 0 => {
             faults.push(Fault::ForeignBits { chain: chain.to_owned() });
         }
-        Statement::Counter(object) | Statement::InSet { set: object, .. } if !(names.object)(object) => {
+        Statement::Counter(object)
+        | Statement::InSet { set: object, .. }
+        | Statement::Known { set: object, .. }
+        | Statement::Remember { set: object, .. }
+            if !(names.object)(object) =>
+        {
             faults.push(Fault::NoSuchObject { chain: chain.to_owned(), object: object.clone() });
         }
-        Statement::RandomVmap { modulus, elements } => {
+        Statement::RandomVmap { modulus, elements } | Statement::HashVmap { modulus, elements, .. } => {
             let mut next = 0;
             let even = elements.iter().all(|(first, last, _)| {
                 let fits = *first == next && last >= first;
@@ -200,12 +210,13 @@ fn check_statement(
 }
 
 fn check_sets(program: &Program, faults: &mut Vec<Fault>) {
-    for (name, set) in &program.table.sets {
-        let Some(elements) = &set.elements else { continue };
-        let overlap = elements.iter().zip(elements.iter().skip(1)).any(|(a, b)| b.first <= a.last);
-        if overlap {
-            faults.push(Fault::Overlap { set: name.clone() });
-        }
+    program.table.sets.iter().for_each(|(name, set)| check_set(name, set, faults));
+}
+
+fn check_set(name: &str, set: &Set, faults: &mut Vec<Fault>) {
+    let Some(elements) = &set.elements else { return };
+    if elements.iter().zip(elements.iter().skip(1)).any(|(a, b)| b.first <= a.last) {
+        faults.push(Fault::Overlap { set: name.to_owned() });
     }
 }
 

@@ -56,7 +56,7 @@ pub fn diff(old: &Program, new: &Program) -> Ops {
             continue;
         }
         let elements = set.elements.as_ref();
-        have.sets.insert(name, HaveSet { family: Some(set.family), elements, others: false });
+        have.sets.insert(name, HaveSet { kind: Some(set.kind), elements, others: false });
     }
     let wanted_sets: Vec<(&String, &Set)> = new
         .table
@@ -142,7 +142,8 @@ struct HaveChain<'a> {
 }
 
 struct HaveSet<'a> {
-    family: Option<Family>,
+    kind: Option<SetKind>,
+    /// `None`: it has some, which we do not know.
     elements: Option<&'a BTreeSet<AddressRange>>,
     others: bool,
 }
@@ -155,7 +156,7 @@ impl<'a> Have<'a> {
         });
         let sets = table.sets.iter().map(|(name, set)| {
             let elements = Some(&set.elements);
-            (name.as_str(), HaveSet { family: set.family, elements, others: set.others })
+            (name.as_str(), HaveSet { kind: set.kind, elements, others: set.others })
         });
         Have {
             chains: chains.collect(),
@@ -178,10 +179,11 @@ fn create_table(table: &Table) -> Vec<NftOp> {
 fn replace_table(table: &Table, have: &Have<'_>) -> Vec<NftOp> {
     let mut ops = vec![NftOp::DeleteTable];
     ops.extend(create_table(table));
-    for (name, set) in table.sets.iter().filter(|(_, set)| set.elements.is_none()) {
-        let family = set.family;
+    let kept = |set: &Set| set.elements.is_none() && set.kind.elements == ElementKind::Ranges;
+    for (name, set) in table.sets.iter().filter(|(_, set)| kept(set)) {
+        let family = set.kind.family;
         let there =
-            have.sets.get(name.as_str()).filter(|s| s.family == Some(family)).and_then(|s| s.elements);
+            have.sets.get(name.as_str()).filter(|s| s.kind == Some(set.kind)).and_then(|s| s.elements);
         let elements: Vec<AddressRange> = there.into_iter().flatten().copied().collect();
         if !elements.is_empty() {
             ops.push(NftOp::AddElements { set: name.clone(), family, elements });
@@ -238,15 +240,15 @@ fn table_ops(sections: &[Arc<Section>], sets: &[(&String, &Set)], have: &Have<'_
 fn set_ops(sets: &[(&String, &Set)], have: &Have<'_>, ops: &mut Vec<NftOp>) -> Option<()> {
     let nothing = BTreeSet::new();
     for (name, set) in sets {
-        let family = set.family;
+        let family = set.kind.family;
         let present = have.sets.get(name.as_str());
         match present {
-            None => ops.push(NftOp::AddSet { name: (*name).clone(), family }),
-            Some(present) if present.family != Some(family) => return None,
+            None => ops.push(NftOp::AddSet { name: (*name).clone(), kind: set.kind }),
+            Some(present) if present.kind != Some(set.kind) => return None,
             Some(_) => {}
         }
         let Some(wanted) = &set.elements else { continue };
-        let others = present.is_some_and(|p| p.others);
+        let others = present.is_some_and(|p| p.others || p.elements.is_none());
         if others {
             ops.push(NftOp::FlushSet((*name).clone()));
         }

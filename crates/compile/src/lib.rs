@@ -5,10 +5,12 @@
 mod build;
 mod check;
 mod diff;
+mod named;
 pub mod nft;
 pub mod ranges;
 pub mod routing;
 mod shape;
+mod sticky;
 pub mod text;
 
 use std::collections::BTreeSet;
@@ -19,6 +21,8 @@ use mwan_config::Family;
 pub use build::{Compiler, compile, member_chain, policy_chain, policy_is_installed, rule_chain};
 pub use check::{Fault, check, check_change};
 pub use diff::{Ops, cleanup, diff, diff_observed, removal};
+pub use named::dnsmasq;
+pub use sticky::{kind as sticky_kind, set as sticky_set};
 
 /// Desired state in the kernel's terms.
 #[derive(Clone, PartialEq, Debug, Default)]

@@ -7,11 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mwan_config::{AddressRange, Family, PortRange};
 
 /// Our table, family `inet`.
 pub const TABLE: &str = "mwan";
+
+/// Seed of every `jhash`: the same source is to meet the same member after a rule was written anew.
+pub const HASH_SEED: u32 = 0x6d77_616e;
 
 /// A whole table. Sections exist so that an unchanged one is recognised by pointer and costs nothing.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -31,13 +35,59 @@ pub struct Section {
     pub chains: BTreeMap<String, Arc<Chain>>,
 }
 
-/// A named set of addresses or prefixes (`flags interval`).
+/// A named set.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Set {
-    /// Family of its elements.
-    pub family: Family,
-    /// `Some`: exactly these, disjoint, sorted and merged. `None`: others fill it, we only create it.
+    /// What it is made of; cannot be changed in place.
+    pub kind: SetKind,
+    /// `Some`: exactly these, disjoint, sorted and merged. `None`: others fill it, or packets do; we only create it.
     pub elements: Option<BTreeSet<AddressRange>>,
+}
+
+/// Type and flags of a named set.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct SetKind {
+    /// Family of its addresses.
+    pub family: Family,
+    /// What its elements are.
+    pub elements: ElementKind,
+    /// Count packets per element.
+    pub counter: bool,
+}
+
+/// What the elements of a named set are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum ElementKind {
+    /// Addresses and prefixes (`flags interval`).
+    Ranges,
+    /// Single addresses that others enter, for so many seconds if not said otherwise; 0: for ever.
+    Learned(u32),
+    /// Source addresses that rules add and refresh (`flags dynamic,timeout`).
+    Sources,
+    /// The same, source and destination together.
+    Pairs,
+}
+
+impl SetKind {
+    /// Addresses and prefixes.
+    pub fn ranges(family: Family) -> Self {
+        SetKind { family, elements: ElementKind::Ranges, counter: false }
+    }
+
+    /// Whether packets fill it.
+    pub fn is_dynamic(self) -> bool {
+        matches!(self.elements, ElementKind::Sources | ElementKind::Pairs)
+    }
+
+    /// What of a packet is looked up in it, for sets that packets fill.
+    pub fn key(self) -> Vec<Selector> {
+        match self.elements {
+            ElementKind::Pairs => vec![Selector::Source(self.family), Selector::Destination(self.family)],
+            ElementKind::Ranges | ElementKind::Learned(_) | ElementKind::Sources => {
+                vec![Selector::Source(self.family)]
+            }
+        }
+    }
 }
 
 /// A chain; a base chain if it has a hook.
@@ -137,6 +187,32 @@ pub enum Statement {
         equal: bool,
         /// Name of the set.
         set: String,
+    },
+    /// `SELECTOR . SELECTOR @NAME`, of a set that packets fill.
+    Known {
+        /// As [`SetKind::key`] says.
+        key: Vec<Selector>,
+        /// Name of the set.
+        set: String,
+    },
+    /// `update @NAME { SELECTOR . SELECTOR timeout TIME }`: enters it, or lets its time begin anew. Evaluation of the rule
+    /// ends here if the set is full.
+    Remember {
+        /// As [`SetKind::key`] says.
+        key: Vec<Selector>,
+        /// Name of the set.
+        set: String,
+        /// How long; whole milliseconds.
+        timeout: Duration,
+    },
+    /// `jhash SELECTOR . SELECTOR mod MODULUS seed N vmap { FIRST-LAST : VERDICT, … }`.
+    HashVmap {
+        /// Address selectors.
+        key: Vec<Selector>,
+        /// Sum of all weights, ≥ 2.
+        modulus: u32,
+        /// Consecutive closed ranges that cover `0..modulus`.
+        elements: Vec<(u32, u32, Verdict)>,
     },
     /// `SELECTOR . SELECTOR vmap { KEY . KEY : VERDICT, … }`, anonymous and constant.
     Vmap {
@@ -249,12 +325,12 @@ pub enum NftOp {
     AddTable,
     /// Remove the table and all in it; an error if it does not exist.
     DeleteTable,
-    /// Create an empty set with `flags interval`.
+    /// Create an empty set.
     AddSet {
         /// Its name.
         name: String,
-        /// Family of its elements.
-        family: Family,
+        /// What it is made of.
+        kind: SetKind,
     },
     /// Remove a set.
     DeleteSet(String),
@@ -319,10 +395,10 @@ pub struct ObservedTable {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ObservedSet {
     /// `None`: its type is none of ours (somebody replaced it).
-    pub family: Option<Family>,
+    pub kind: Option<SetKind>,
     /// Its elements, as far as they are ranges.
     pub elements: BTreeSet<AddressRange>,
-    /// It has elements that are none: `*`, which matches everything.
+    /// It has elements that are none: `*`, which matches everything, or what packets entered.
     pub others: bool,
 }
 

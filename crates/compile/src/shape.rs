@@ -2,9 +2,10 @@
 //! number. First match still wins: a rule joins an earlier group only if it is disjoint from everything in
 //! between.
 
-use mwan_config::{AddressMatch, AddressRange, Family, PortRange};
+use mwan_config::{AddressMatch, AddressRange, Family, NamedSet, PortRange};
 use mwan_core::DesiredRule;
 
+use crate::named::parts;
 use crate::nft::{Selector, Value};
 use crate::ranges::{everything, merge, merge_ports};
 
@@ -21,13 +22,13 @@ pub(crate) struct Shape {
     pub(crate) dimensions: Vec<Dimension>,
     /// Addresses that must *not* match.
     pub(crate) negated: Vec<Dimension>,
-    /// Named sets: selector and name.
-    pub(crate) sets: Vec<(Selector, String)>,
+    /// Named sets: selector and the names of its parts, of which one has to match.
+    pub(crate) sets: Vec<(Selector, Vec<String>)>,
 }
 
 impl Shape {
     /// The match of `rule` in `family`; `None` if it cannot match there.
-    pub(crate) fn of(found: &DesiredRule, family: Family) -> Option<Shape> {
+    pub(crate) fn of(found: &DesiredRule, family: Family, sets: &[NamedSet]) -> Option<Shape> {
         let rule = &found.rule;
         if !rule.families.contains(family) {
             return None;
@@ -61,11 +62,16 @@ impl Shape {
                 shape.dimensions.push((selector, merged.into_iter().map(Value::Port).collect()));
             }
         }
-        let sets = [
+        let wanted = [
             (Selector::Source(family), &rule.source_set),
             (Selector::Destination(family), &rule.destination_set),
         ];
-        shape.sets = sets.into_iter().filter_map(|(s, name)| Some((s, name.clone()?))).collect();
+        for (selector, name) in wanted {
+            let Some(name) = name else { continue };
+            let named = sets.iter().find(|set| set.name == *name)?;
+            let parts = parts(named).into_iter().filter(|(_, of, _)| *of == family);
+            shape.sets.push((selector, parts.map(|(name, _, _)| name).collect()));
+        }
         Some(shape)
     }
 

@@ -33,7 +33,10 @@ pub fn table(table: &Table) -> String {
 }
 
 fn render_set(out: &mut String, name: &str, set: &Set) {
-    let _ = writeln!(out, "\tset {name} {{\n\t\ttype {}\n\t\tflags interval", set_type(set.family));
+    let _ = writeln!(out, "\tset {name} {{\n\t\ttype {}", set_type(set.kind));
+    for property in set_properties(set.kind) {
+        let _ = writeln!(out, "\t\t{property}");
+    }
     if let Some(elements) = set.elements.as_ref().filter(|e| !e.is_empty()) {
         let _ = writeln!(out, "\t\telements = {{ {} }}", list(elements.iter().map(|r| Range(*r))));
     }
@@ -50,8 +53,10 @@ impl Display for NftOp {
         match self {
             NftOp::AddTable => write!(f, "add table inet {TABLE}"),
             NftOp::DeleteTable => write!(f, "delete table inet {TABLE}"),
-            NftOp::AddSet { name, family } => {
-                write!(f, "add set inet {TABLE} {name} {{ type {}; flags interval; }}", set_type(*family))
+            NftOp::AddSet { name, kind } => {
+                write!(f, "add set inet {TABLE} {name} {{ type {};", set_type(*kind))?;
+                set_properties(*kind).iter().try_for_each(|property| write!(f, " {property};"))?;
+                f.write_str(" }")
             }
             NftOp::DeleteSet(name) => write!(f, "delete set inet {TABLE} {name}"),
             NftOp::AddElements { set, elements, .. } => {
@@ -121,6 +126,15 @@ impl Display for Statement {
                 many => write!(f, "{selector} {}{{ {} }}", operator(*equal), list(many.iter())),
             },
             Statement::InSet { selector, equal, set } => write!(f, "{selector} {}@{set}", operator(*equal)),
+            Statement::Known { key, set } => write!(f, "{} @{set}", concat(key)),
+            Statement::Remember { key, set, timeout } => {
+                write!(f, "update @{set} {{ {} timeout {} }}", concat(key), Period(*timeout))
+            }
+            Statement::HashVmap { key, modulus, elements } => {
+                let rows = elements.iter().map(|(first, last, verdict)| Row(Span(*first, *last), verdict));
+                let (key, rows) = (concat(key), list(rows));
+                write!(f, "jhash {key} mod {modulus} seed {HASH_SEED:#x} vmap {{ {rows} }}")
+            }
             Statement::Vmap { key, elements } => {
                 let rows = list(elements.iter().map(|(values, verdict)| Row(concat(values), verdict)));
                 write!(f, "{} vmap {{ {rows} }}", concat(key))
@@ -206,10 +220,35 @@ impl Display for Range {
     }
 }
 
-fn set_type(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "ipv4_addr",
-        Family::V6 => "ipv6_addr",
+fn set_type(kind: SetKind) -> &'static str {
+    match (kind.family, kind.elements) {
+        (Family::V4, ElementKind::Pairs) => "ipv4_addr . ipv4_addr",
+        (Family::V6, ElementKind::Pairs) => "ipv6_addr . ipv6_addr",
+        (Family::V4, _) => "ipv4_addr",
+        (Family::V6, _) => "ipv6_addr",
+    }
+}
+
+fn set_properties(kind: SetKind) -> Vec<String> {
+    let mut properties = match kind.elements {
+        ElementKind::Ranges => vec!["flags interval".to_owned()],
+        ElementKind::Learned(0) => vec![],
+        ElementKind::Learned(seconds) => vec!["flags timeout".to_owned(), format!("timeout {seconds}s")],
+        ElementKind::Sources | ElementKind::Pairs => vec!["flags dynamic,timeout".to_owned()],
+    };
+    properties.extend(kind.counter.then(|| "counter".to_owned()));
+    properties
+}
+
+/// A time as nft reads it.
+struct Period(std::time::Duration);
+
+impl Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.subsec_millis() {
+            0 => write!(f, "{}s", self.0.as_secs()),
+            _ => write!(f, "{}ms", self.0.as_millis()),
+        }
     }
 }
 

@@ -68,7 +68,7 @@ codes! {
 
     // 02: sections and options.
     SECTION_TYPE = "W0201", "unknown kind of section",
-        "The section is ignored. Known are globals, interface, member (route), policy (strategy), rule; in `mwan.toml` global, wan, policy, rule.";
+        "The section is ignored. Known are globals, interface, member (route), policy (strategy), rule, ipset; in `mwan.toml` global, wan, policy, rule, set.";
     OPTION = "W0202", "unknown option",
         "The option is ignored. The nearest known name is given.";
     TWICE = "W0203", "option given twice",
@@ -87,8 +87,6 @@ codes! {
     // 03: read, but not acted on by this version.
     NOT_YET = "W0301", "not acted on yet",
         "The option is known and its value is read, but this version of mwan does not act on it. What happens instead is said.";
-    NOT_YET_LEFT_OUT = "W0302", "rule left out: needs something that is not acted on yet",
-        "The rule matches by something this version of mwan cannot match. Without it the rule would match too much, so it is left out.";
 
     // 04: values.
     BOOLEAN = "E0401", "not a yes or no",
@@ -183,6 +181,16 @@ codes! {
         "icmp exists in IPv4 only and icmpv6 in IPv6 only; with this family the rule never matches.";
     RULE_KEY = "E0710", "unknown key in a rule",
         "In `mwan.toml` a rule with an unknown key is left out: if the key was meant to narrow it, it would match too much. In UCI files the option is ignored, as mwan3 does: W0202.";
+    UNKNOWN_SET = "W0711", "unknown set",
+        "The rule names a set (`ipset`, `ipset_src`) that no `config ipset` section (`[set.NAME]`) defines. Sets of the old `ipset` program cannot be seen from nftables. The rule is left out: mwan3 makes an empty set, which matches nothing either.";
+    SET_FILE = "E0712", "file of a set not usable",
+        "The file named by `loadfile` cannot be read, is larger than 16 MiB or has more than 262144 lines. Nothing of it is in the set; inline entries and what dnsmasq enters are.";
+    SET_LINE = "W0713", "bad line in the file of a set",
+        "A line is no address, prefix or range. It is skipped; the other lines count. At most five are shown per file.";
+    DOMAIN = "E0714", "not a domain name",
+        "Domain names consist of letters, digits, - _ and . and have at most 253 characters; a set has at most 10000. It is left out; the set stays with the others.";
+    NO_RESOLVER = "W0715", "domains that no resolver is told of",
+        "A set has domains, but the globals name no `dnsmasq_file`: nothing enters their addresses unless you configure dnsmasq yourself (`nftset=/DOMAIN/4#inet#mwan#learned.NAME.4,6#inet#mwan#learned.NAME.6`).";
 }
 
 #[cfg(test)]

@@ -360,6 +360,8 @@ pub(crate) fn read_globals(fields: &mut Fields<'_>) -> Globals {
             directory: fields.get("hooks_dir", values::absolute_path),
             timeout: fields.get("hook_timeout", hook_timeout),
         },
+        dnsmasq_file: fields.one("dnsmasq_file").map(|item| item.text),
+        dnsmasq_command: fields.items("dnsmasq_command").into_iter().map(|item| item.text).collect(),
     };
     let mut seen = BTreeSet::new();
     for item in fields.pieces("rt_table_lookup") {

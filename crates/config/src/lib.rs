@@ -18,6 +18,7 @@ mod options;
 mod policy;
 mod report;
 mod rule;
+mod sets;
 mod suggest;
 pub mod uci;
 mod values;
@@ -26,6 +27,7 @@ pub use codes::{CodeDoc, codes};
 pub use diagnostic::{Diagnostic, Severity};
 pub use model::*;
 pub use options::{Dialect, OptionDoc, SectionKind, options};
+pub use sets::SET_FILE_BYTES_MAX;
 
 /// What a file holds and what is wrong with it.
 #[derive(Clone, PartialEq, Debug)]
@@ -37,6 +39,17 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Adds what the files of sets (`loadfile`) hold. `read` gives the content of a file, or says why it cannot be had;
+    /// it need not read more than [`SET_FILE_BYTES_MAX`].
+    pub fn load_set_files(&mut self, read: &dyn Fn(&str) -> Result<Vec<u8>, String>) {
+        let file = self.diagnostics.first().map(|d| d.location.file.clone());
+        let file = file.or_else(|| self.config.sets.first().map(|set| set.location.file.clone()));
+        let mut report = report::Report::new(file.as_deref().unwrap_or_default());
+        sets::load_files(&mut self.config, &mut report, read);
+        self.diagnostics.extend(report.sorted());
+        self.diagnostics.sort_by_key(|d| d.location.line);
+    }
+
     /// Whether something was left out; `mwan check` fails then.
     pub fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(|d| d.severity == Severity::Error)
@@ -63,8 +76,10 @@ pub fn parse_toml(file_name: &str, bytes: &[u8]) -> Loaded {
 }
 
 /// A file in which nothing can be read and much is wrong is something else: that is said once.
-fn loaded((config, mut report): (Config, report::Report), dialect: Dialect) -> Loaded {
+fn loaded((mut config, mut report): (Config, report::Report), dialect: Dialect) -> Loaded {
     interface::check_devices(&config.interfaces, dialect, &mut report);
+    sets::check_rules(&mut config, &mut report);
+    sets::check_domains(&config, dialect, &mut report);
     if config.interfaces.is_empty() && config.policies.is_empty() && config.rules.is_empty() {
         report.give_up();
     }

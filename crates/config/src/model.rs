@@ -97,6 +97,8 @@ pub struct Config {
     pub policies: Vec<Policy>,
     /// The rules in order of evaluation; first match wins.
     pub rules: Vec<Rule>,
+    /// Named sets of addresses, in the order of the file.
+    pub sets: Arc<Vec<NamedSet>>,
 }
 
 impl Config {
@@ -130,6 +132,10 @@ pub struct Globals {
     pub rule_base: RuleBase,
     /// Scripts that hear of transitions.
     pub hooks: HookPlaces,
+    /// File that tells dnsmasq which domains fill which set.
+    pub dnsmasq_file: Option<String>,
+    /// Program and arguments to be run after that file has changed; empty = nothing.
+    pub dnsmasq_command: Vec<String>,
 }
 
 /// Where scripts are, as far as the configuration says.
@@ -154,6 +160,8 @@ impl Default for Globals {
             masquerade: Masquerade::Auto,
             rule_base: RuleBase::default(),
             hooks: HookPlaces::default(),
+            dnsmasq_file: None,
+            dnsmasq_command: Vec::new(),
         }
     }
 }
@@ -389,12 +397,51 @@ pub struct Rule {
     pub destination_set: Option<String>,
     /// Name of a set the source must be in (`ipset_src`).
     pub source_set: Option<String>,
-    /// Sticky with this timeout.
-    pub sticky: Option<Duration>,
+    /// Sticky, and how.
+    pub sticky: Option<Sticky>,
     /// Log the first packet (needs the global switch too).
     pub logging: bool,
     /// Where matching traffic goes.
     pub target: Target,
+    /// Where the section begins.
+    pub location: Location,
+}
+
+/// A source keeps its WAN.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sticky {
+    /// For so long after its last new connection.
+    pub timeout: Duration,
+    /// What keeps it.
+    pub key: StickyKey,
+}
+
+/// What keeps its WAN.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StickyKey {
+    /// A source address.
+    Source,
+    /// A source address for each destination address.
+    SourceAndDestination,
+}
+
+/// A named set of addresses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamedSet {
+    /// Unique among sets.
+    pub name: String,
+    /// Families it has addresses of.
+    pub families: Families,
+    /// What the owner lists, inline and in the file; in any order.
+    pub entries: Arc<Vec<AddressRange>>,
+    /// Path of a file that lists more.
+    pub file: Option<String>,
+    /// Domains whose addresses the resolver enters.
+    pub domains: Arc<Vec<String>>,
+    /// How long what others enter stays; `None`: for ever.
+    pub timeout: Option<Duration>,
+    /// Count packets per element.
+    pub counters: bool,
     /// Where the section begins.
     pub location: Location,
 }

@@ -17,10 +17,11 @@ use crate::fields::Fields;
 use crate::interface::{read_globals, read_interface};
 use crate::model::{Config, Globals, Interface, Member};
 use crate::names::Names;
-use crate::options::{Dialect, SectionKind, not_yet};
+use crate::options::{Dialect, SectionKind};
 use crate::policy::{finish_policy, read_member, read_use_member};
 use crate::report::{Place, Problem, Report, show};
 use crate::rule::read_rule;
+use crate::sets::{self, read_set};
 use crate::suggest::nearest;
 use crate::uci::{self, Section};
 
@@ -123,12 +124,11 @@ fn build(report: &mut Report, sections: &[Known]) -> Config {
     for known in of_kind(sections, SectionKind::Globals) {
         config.globals = read_globals(&mut fields(report, known));
     }
+    let mut sets = Names::default();
     for known in of_kind(sections, SectionKind::Ipset) {
-        if let Some(entry) = not_yet(SectionKind::Ipset, "") {
-            let place = Place { line: known.section.line, section: &known.label(), option: None };
-            let message = format!("is not acted on yet; {}", entry.instead());
-            report.add(place, Problem::new(codes::NOT_YET, message));
-        }
+        let location = report.location(known.section.line);
+        let set = read_set(&mut fields(report, known), &known.name, location);
+        set.into_iter().for_each(|set| sets::keep(report, &mut config, &mut sets, &known.label(), set));
     }
     let mut interfaces = Names::default();
     config.interfaces = read_interfaces(report, sections, &mut interfaces);
@@ -222,7 +222,8 @@ pub(crate) fn open<'a>(
     section: &Section,
 ) -> Fields<'a> {
     let mut fields = Fields::new(report, dialect, kind, label, section);
-    let strict = matches!(kind, SectionKind::Member | SectionKind::Policy | SectionKind::Rule);
+    let strict =
+        matches!(kind, SectionKind::Member | SectionKind::Policy | SectionKind::Rule | SectionKind::Ipset);
     if let Some(line) = section.damaged.filter(|_| strict) {
         let message = format!("line {line} cannot be read; the {} is left out", kind.noun());
         fields.refuse(Problem::new(codes::DAMAGED, message));

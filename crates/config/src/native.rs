@@ -20,6 +20,7 @@ use crate::options::{Dialect, SectionKind};
 use crate::policy::{WEIGHT_MAX, finish_policy, weight, weight_large};
 use crate::report::{Place, Problem, Report, show};
 use crate::rule::read_rule;
+use crate::sets::{self, read_set};
 use crate::suggest::nearest;
 use crate::uci::{Entry, NAME_BYTES_MAX, SECTIONS_MAX, Section};
 
@@ -127,6 +128,7 @@ struct Sections {
     wans: Vec<Section>,
     policies: Vec<PolicyText>,
     rules: Vec<Section>,
+    sets: Vec<Section>,
 }
 
 impl Sections {
@@ -173,6 +175,11 @@ impl Sections {
                         sections.wans.push(section(source, report, "wan", Some(name), (span, t), &[]));
                     }
                 }
+                ("set", DeValue::Table(t)) => {
+                    for (name, span, t) in named_tables(source, report, "set", t) {
+                        sections.sets.push(section(source, report, "set", Some(name), (span, t), &[]));
+                    }
+                }
                 ("policy", DeValue::Table(t)) => {
                     for (name, span, t) in named_tables(source, report, "policy", t) {
                         sections.policies.push(policy(source, report, name, span, t));
@@ -183,7 +190,7 @@ impl Sections {
                         sections.rules.extend(rule(source, report, value));
                     }
                 }
-                ("global" | "wan" | "policy" | "rule", _) => {
+                ("global" | "wan" | "policy" | "rule" | "set", _) => {
                     let how = if key == "rule" { "[[rule]]" } else { "a table" };
                     let place = Place { line, section: key, option: None };
                     report.add(
@@ -210,6 +217,7 @@ impl Sections {
     /// Leaves out tables given twice (only seen where the text is not TOML) and those beyond the limit.
     fn check_numbers(&mut self, report: &mut Report) {
         unique(report, &mut self.wans, |s| s);
+        unique(report, &mut self.sets, |s| s);
         unique(report, &mut self.policies, |p| &p.section);
         let surplus = self.rules.get(SECTIONS_MAX).map(|s| s.line);
         self.rules.truncate(SECTIONS_MAX);
@@ -420,6 +428,14 @@ fn build(report: &mut Report, sections: &Sections) -> Config {
         interfaces.keep(name, section.line);
     }
     check_mask(report, &config.globals, &mut config.interfaces, Dialect::Native, &mut interfaces);
+    let mut sets = Names::default();
+    for section in &sections.sets {
+        let name = section.name.as_deref().unwrap_or_default();
+        let (location, label) = (report.location(section.line), format!("set.{name}"));
+        let mut fields = open(report, Dialect::Native, SectionKind::Ipset, label.clone(), section);
+        let set = read_set(&mut fields, name, location);
+        set.into_iter().for_each(|set| sets::keep(report, &mut config, &mut sets, &label, set));
+    }
     let mut policies = Names::default();
     for text in &sections.policies {
         let name = text.section.name.as_deref().unwrap_or_default();

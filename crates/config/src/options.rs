@@ -14,7 +14,7 @@ pub enum SectionKind {
     Policy,
     /// `config rule`, `[[rule]]`.
     Rule,
-    /// `config ipset`; not in `mwan.toml`.
+    /// `config ipset`; `[set.NAME]`.
     Ipset,
 }
 
@@ -48,7 +48,8 @@ impl SectionKind {
             SectionKind::Interface => Some("wan"),
             SectionKind::Policy => Some("policy"),
             SectionKind::Rule => Some("rule"),
-            SectionKind::Member | SectionKind::Ipset => None,
+            SectionKind::Ipset => Some("set"),
+            SectionKind::Member => None,
         }
     }
 
@@ -133,8 +134,6 @@ pub(crate) struct NotYet {
     harmless: &'static [&'static str],
     /// What happens instead.
     instead: &'static str,
-    /// The section is left out, since without the option it would mean something else.
-    pub(crate) leave_out: bool,
 }
 
 impl NotYet {
@@ -160,7 +159,7 @@ const fn later(
     harmless: &'static [&'static str],
     instead: &'static str,
 ) -> NotYet {
-    NotYet { section, option, harmless, instead, leave_out: false }
+    NotYet { section, option, harmless, instead }
 }
 
 /// All that is read but not acted on. Whoever implements one deletes its line here; the warning, the
@@ -192,17 +191,7 @@ const NOT_YET: &[NotYet] = {
             &["never", "0", "off", "false", "no", "disabled"],
             "connection entries are kept",
         ),
-        later(Rule, "sticky", NO, "each connection is balanced on its own"),
         later(Rule, "logging", NO, "the rule is not logged"),
-        NotYet {
-            leave_out: true,
-            ..later(Rule, "ipset", &[], "the rule is left out: it would match too much")
-        },
-        NotYet {
-            leave_out: true,
-            ..later(Rule, "ipset_src", &[], "the rule is left out: it would match too much")
-        },
-        later(Ipset, "", &[], "the set is not created"),
     ]
 };
 
@@ -236,6 +225,8 @@ const OPTIONS: &[OptionDoc] = {
         row(Globals, &["masquerade"], "masquerade", "auto, 1 or 0", "auto", "Whether mwan translates the source of what leaves by a WAN. auto: where the platform has no firewall of its own that does.")
         ,
         row(Globals, &["logging"], "logging", "boolean", "0", "Global switch of rule logging."),
+        row(Globals, &["dnsmasq_file"], "dnsmasq_file", "path", "", "File that is written for dnsmasq: which domains fill which set (`nftset=` lines). dnsmasq has to read it (`conf-file`, `conf-dir`)."),
+        list(row(Globals, &["dnsmasq_command"], "dnsmasq_command", "program and its arguments, one value each", "", "What is run, without a shell, after dnsmasq_file has changed: dnsmasq reads it only when it starts.")),
         row(Globals, &["loglevel"], "loglevel", "emerg, alert, crit, error, warning, notice, info, debug", "notice", "Level of rule logging."),
         row(Globals, &["local_source"], "", "interface name, or none", "none", "Interface whose address is the source of the router's own traffic (mwan3 of OpenWrt 18.06 and cloud configurations)."),
         row(Globals, &["source_routing"], "", "boolean", "0", "Traffic that already has a WAN's source address leaves by that WAN (mwan4)."),
@@ -305,10 +296,27 @@ const OPTIONS: &[OptionDoc] = {
         row(Rule, &["ipset_src"], "source_set", "set name", "", "The source must be in this set."),
         row(Rule, &["sticky"], "sticky", "boolean", "0", "A source keeps its WAN for `timeout` after its last new connection."),
         row(Rule, &["timeout"], "sticky_timeout", "time", "600", "Time of sticky."),
+        row(Rule, &["sticky_key"], "sticky_key", "source or source+destination", "source", "What keeps its WAN with sticky: a source, or a source for each destination on its own."),
         row(Rule, &["logging"], "logging", "boolean", "0", "Log the first packet of each connection (needs the global switch, too)."),
         row(Rule, &["use_policy", "use_strategy"], "policy", "policy name, or default, unreachable, blackhole", "", "Where matching traffic goes. Required."),
         row(Rule, &["equalize"], "", "boolean", "", "Of early versions of mwan3; without effect."),
         list(row(Rule, &["comment"], "comment", "text", "", "For people.")),
+
+        row(Ipset, &["name"], "", "set name", "", "Its name; without it that of the section."),
+        row(Ipset, &["enabled"], "enabled", "boolean", "1", "Whether the set is there."),
+        list(row(Ipset, &["family"], "family", "ipv4, ipv6, any or all", "any", "Families it has addresses of.")),
+        list(row(Ipset, &["match"], "", "ip, net, src_ip, dest_ip, src_net, dest_net", "", "What it holds: addresses and prefixes alike; in rules `ipset` and `ipset_src` say of which end.")),
+        list(row(Ipset, &["entry"], "entries", "addresses", "", "Addresses, prefixes, ranges.")),
+        row(Ipset, &["loadfile"], "file", "path", "", "File with more of them, one per line, at most 262144; # and ; begin comments. Read again when it changes.")
+        ,
+        list(row(Ipset, &["domain"], "domains", "domain names", "", "dnsmasq enters their addresses and those of their subdomains, see dnsmasq_file.")),
+        row(Ipset, &["timeout"], "timeout", "time", "", "How long an address that dnsmasq entered stays; without it for ever. Whole seconds.")
+        ,
+        row(Ipset, &["counters"], "counters", "boolean", "0", "Count per element (`nft list set inet mwan set.NAME.4`)."),
+        row(Ipset, &["maxelem"], "", "number", "", "Of ipset; without effect."),
+        row(Ipset, &["hashsize"], "", "number", "", "Of ipset; without effect."),
+        row(Ipset, &["storage"], "", "string", "", "Of ipset; without effect."),
+        list(row(Ipset, &["comment"], "comment", "text", "", "For people.")),
     ]
 };
 

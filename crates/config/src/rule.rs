@@ -3,17 +3,21 @@
 
 use crate::codes;
 use crate::fields::{Fields, Item};
-use crate::model::{AddressMatch, Families, Family, LastResort, Location, PortRange, Rule, Target};
+use crate::model::{
+    AddressMatch, Families, Family, LastResort, Location, PortRange, Rule, Sticky, StickyKey, Target,
+};
 use crate::names::Names;
 use crate::report::Problem;
 use crate::values;
 
 /// mwan3's default of a sticky rule's `timeout`.
 const STICKY_DEFAULT: std::time::Duration = std::time::Duration::from_secs(600);
+const STICKY_KEYS: &[(&str, StickyKey)] =
+    &[("source", StickyKey::Source), ("source+destination", StickyKey::SourceAndDestination)];
 /// Longest name of an interface of the platform, as of a UCI section.
 const INTERFACE_NAME_BYTES_MAX: usize = crate::uci::NAME_BYTES_MAX;
 /// Longest name of a set: what ipset allows.
-const SET_NAME_BYTES_MAX: usize = 31;
+pub(crate) const SET_NAME_BYTES_MAX: usize = 31;
 const PROTOCOL_ICMP: u8 = 1;
 const PROTOCOL_TCP: u8 = 6;
 const PROTOCOL_UDP: u8 = 17;
@@ -53,6 +57,7 @@ pub(crate) fn read_rule(
     let source_set = fields.must("ipset_src", |t| values::foreign_name(t, SET_NAME_BYTES_MAX));
     let sticky = fields.bool("sticky", false);
     let timeout = fields.time("timeout", STICKY_DEFAULT);
+    let key = fields.get("sticky_key", |t| values::word(t, STICKY_KEYS)).unwrap_or(StickyKey::Source);
     let logging = fields.bool("logging", false);
     let families = read_rule_families(fields, explicit, &mut source, &mut destination);
     check_icmp(fields, &protocols, families);
@@ -71,7 +76,7 @@ pub(crate) fn read_rule(
         source_interface,
         destination_set,
         source_set,
-        sticky: sticky.then_some(timeout),
+        sticky: sticky.then_some(Sticky { timeout, key }),
         logging,
         target: target?,
         location,

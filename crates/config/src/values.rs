@@ -144,7 +144,8 @@ pub(crate) fn addresses<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Opti
     Ok((!ranges.is_empty()).then_some(AddressMatch { ranges, negated: negations > 0 }))
 }
 
-fn address_range(text: &str) -> Result<AddressRange, Problem> {
+/// An address, a prefix or a range.
+pub(crate) fn address_range(text: &str) -> Result<AddressRange, Problem> {
     if let Some((first, last)) = text.split_once('-').filter(|(a, _)| a.parse::<IpAddr>().is_ok()) {
         let (first, last) = (address(first)?, address(last)?);
         if Family::of(first) != Family::of(last) {

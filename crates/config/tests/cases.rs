@@ -19,7 +19,8 @@ fn cases() -> Vec<PathBuf> {
 fn load(case: &Path) -> (String, Loaded) {
     for name in ["input.uci", "input.toml"] {
         if let Ok(bytes) = fs::read(case.join(name)) {
-            let loaded = parse(name, &bytes);
+            let mut loaded = parse(name, &bytes);
+            loaded.load_set_files(&|file| fs::read(case.join(file)).map_err(|_| "there is none".to_owned()));
             return (name.to_owned(), loaded);
         }
     }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use mwan_config::{Family, LastResort, Rule, RuleBase};
+use mwan_config::{Family, LastResort, NamedSet, Rule, RuleBase};
 
 use crate::Marks;
 
@@ -28,6 +28,8 @@ pub struct Desired {
     pub policies: Arc<Vec<DesiredPolicy>>,
     /// Rules in order of evaluation.
     pub rules: Arc<Vec<DesiredRule>>,
+    /// Named sets, in the order of the configuration.
+    pub sets: Arc<Vec<NamedSet>>,
     /// Destinations that are never policy-routed.
     pub connected: Arc<BTreeSet<IpNet>>,
     /// The same from `rt_table_lookup`.
@@ -48,6 +50,7 @@ impl PartialEq for Desired {
             interfaces,
             policies,
             rules,
+            sets,
             connected,
             custom,
             masquerade,
@@ -57,6 +60,7 @@ impl PartialEq for Desired {
             && same(interfaces, &other.interfaces)
             && same(policies, &other.policies)
             && same(rules, &other.rules)
+            && same(sets, &other.sets)
             && same(connected, &other.connected)
             && same(custom, &other.custom)
     }

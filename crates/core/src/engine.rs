@@ -553,6 +553,7 @@ impl Core {
                 Some(last) => last.rules.clone(),
                 None => shared(self.desired_rules(net), last.map(|l| &l.rules)),
             },
+            sets: kept(&self.config.sets, last.map(|l| &l.sets)),
             connected: kept(&net.connected, last.map(|l| &l.connected)),
             custom: kept(&net.custom, last.map(|l| &l.custom)),
             masquerade,

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use common::{enter, feed, in_namespace, sh};
 use mwan_compile::nft::{
-    Base, Hook, HookKind, HookPoint, MarkKind, NftOp, ObservedTable, Rule, Selector, Statement, Value,
-    Verdict, single,
+    Base, ElementKind, Hook, HookKind, HookPoint, MarkKind, NftOp, ObservedTable, Rule, Selector, SetKind,
+    Statement, Value, Verdict, single,
 };
 use mwan_config::{AddressRange, Family, PortRange};
 use mwan_linux::nft::{CommitError, NftSocket};
@@ -45,13 +45,45 @@ fn matching(selector: Selector, equal: bool, values: Vec<Value>) -> Statement {
 const V4: Family = Family::V4;
 const V6: Family = Family::V6;
 
+fn dynamic(family: Family, elements: ElementKind) -> SetKind {
+    SetKind { family, elements, counter: false }
+}
+
+/// What sticky rules are made of.
+fn sticky() -> Vec<Vec<Statement>> {
+    let of = |family: Family| matching(Selector::NetworkProtocol, true, vec![family.into()]);
+    let spread = |key, second, last| Statement::HashVmap {
+        key,
+        modulus: last + 1,
+        elements: vec![(0, second - 1, goto("set_1")), (second, last, goto("set_2"))],
+    };
+    let sets = [
+        ("sources4", dynamic(V4, ElementKind::Sources), 600_000),
+        ("pairs4", dynamic(V4, ElementKind::Pairs), 1500),
+        ("pairs6", dynamic(V6, ElementKind::Pairs), 86_400_000),
+    ];
+    let rules = sets.into_iter().flat_map(|(name, kind, ms)| {
+        let (key, set) = (kind.key(), name.to_owned());
+        let known = Statement::Known { key: key.clone(), set: set.clone() };
+        let timeout = std::time::Duration::from_millis(ms);
+        let remember = Statement::Remember { key: key.clone(), set, timeout };
+        [
+            vec![of(kind.family), known, Statement::Verdict(goto("set_1"))],
+            vec![of(kind.family), remember],
+            vec![of(kind.family), spread(key.clone(), 1, 1)],
+            vec![of(kind.family), spread(key, 150, 299)],
+        ]
+    });
+    rules.collect()
+}
+
 /// The table without rules.
 fn skeleton() -> Vec<NftOp> {
     let hook = |kind, point, priority| Some(Hook { kind, point, priority });
     vec![
         NftOp::AddTable,
-        NftOp::AddSet { name: "connected4".into(), family: V4 },
-        NftOp::AddSet { name: "connected6".into(), family: V6 },
+        NftOp::AddSet { name: "connected4".into(), kind: SetKind::ranges(V4) },
+        NftOp::AddSet { name: "connected6".into(), kind: SetKind::ranges(V6) },
         NftOp::AddElements {
             set: "connected4".into(),
             family: V4,
@@ -65,6 +97,15 @@ fn skeleton() -> Vec<NftOp> {
                 range("2001:db8::1", "2001:db8::1"),
             ],
         },
+        NftOp::AddSet { name: "sources4".into(), kind: dynamic(V4, ElementKind::Sources) },
+        NftOp::AddSet { name: "pairs4".into(), kind: dynamic(V4, ElementKind::Pairs) },
+        NftOp::AddSet { name: "pairs6".into(), kind: dynamic(V6, ElementKind::Pairs) },
+        NftOp::AddSet { name: "learned4".into(), kind: dynamic(V4, ElementKind::Learned(0)) },
+        NftOp::AddSet {
+            name: "learned6".into(),
+            kind: SetKind { counter: true, ..dynamic(V6, ElementKind::Learned(3600)) },
+        },
+        NftOp::AddSet { name: "counted4".into(), kind: SetKind { counter: true, ..SetKind::ranges(V4) } },
         NftOp::AddCounter("wan_in".into()),
         NftOp::AddChain { name: "set_1".into(), hook: None },
         NftOp::AddChain { name: "set_2".into(), hook: None },
@@ -96,7 +137,7 @@ fn everything() -> Vec<NftOp> {
         matching(Icmpv6Type, true, vec![Value::Byte(133, 137)]),
         verdict(Verdict::Return),
     ];
-    let rules: Vec<Vec<S>> = vec![
+    let mut rules: Vec<Vec<S>> = vec![
         vec![S::Restore { mask: 0x3f00 }],
         vec![mark(MarkKind::Packet, false, 0), verdict(Verdict::Return)],
         vec![S::MarkVmap {
@@ -261,6 +302,7 @@ fn everything() -> Vec<NftOp> {
         vec![S::RandomVmap { modulus: 5, elements: vec![(0, 2, goto("set_1")), (3, 4, goto("set_2"))] }],
         vec![S::RandomVmap { modulus: 2, elements: vec![(0, 0, goto("set_1")), (1, 1, goto("set_2"))] }],
     ];
+    rules.extend(sticky());
     let mut ops = vec![
         add_rule("set_1", "set #1", vec![set(MarkKind::Packet), set(MarkKind::Connection)]),
         add_rule("set_2", "clear #2", vec![S::SetMark { mark: MarkKind::Packet, mask: 0x3f00, value: 0 }]),
@@ -347,12 +389,12 @@ fn the_table_is_observed_as_committed() {
         let hook = Hook { kind: HookKind::Nat, point: HookPoint::Postrouting, priority: 100 };
         assert_eq!(table.chains["postrouting"].base, Base::Accepting(hook));
         assert_eq!(table.chains["set_1"].base, Base::No);
-        let tags: Vec<_> = (0..29).map(|n| format!("rule #{n}")).collect();
+        let tags: Vec<_> = (0..41).map(|n| format!("rule #{n}")).collect();
         assert_eq!(table.chains["prerouting"].tags, tags);
         assert_eq!(table.chains["set_1"].tags, ["set #1", ""]);
         assert_eq!(table.counters.iter().collect::<Vec<_>>(), ["wan_in"]);
         let set = &table.sets["connected4"];
-        assert_eq!(set.family, Some(V4));
+        assert_eq!(set.kind, Some(SetKind::ranges(V4)));
         let expected = [range("10.0.0.0", "10.255.255.255"), range("192.168.0.0", "192.168.0.77")];
         assert_eq!(set.elements.iter().copied().collect::<Vec<_>>(), expected);
         assert_eq!(table.sets["connected6"].elements.len(), 2);
@@ -375,7 +417,7 @@ fn elements_come_and_go_and_the_ends_of_the_world_are_ranges() {
         let next = range("0.0.1.0", "0.0.1.0");
         let high = range("255.255.255.255", "255.255.255.255");
         let mut ops = vec![NftOp::AddTable];
-        ops.extend([V4, V6].map(|family| NftOp::AddSet { name: set(family), family }));
+        ops.extend([V4, V6].map(|family| NftOp::AddSet { name: set(family), kind: SetKind::ranges(family) }));
         ops.extend([add(V4, vec![high, next, low]), add(V6, vec![all6])]);
         socket.commit(&ops, None).expect("add");
         let (table, _) = observed(&mut socket);
@@ -396,7 +438,7 @@ fn elements_come_and_go_and_the_ends_of_the_world_are_ranges() {
             "nft 'add set inet mwan s5 { type ipv4_addr; flags interval,timeout; elements = { 1.2.3.4 timeout 1h } }'",
         );
         let (table, _) = observed(&mut socket);
-        assert_eq!((table.sets["s4"].family, table.sets["s5"].family), (None, None));
+        assert_eq!((table.sets["s4"].kind, table.sets["s5"].kind), (None, None));
         socket.commit(&["s4", "s5", "s6"].map(|s| NftOp::DeleteSet(s.into())), None).expect("delete sets");
         assert_eq!(observed(&mut socket).0.sets, BTreeMap::new());
     });
@@ -440,7 +482,7 @@ fn a_sleeping_table_a_dropping_chain_and_a_catchall_are_seen_and_mended() {
         assert_eq!(table.chains["postrouting"].base, Base::Accepting(nat));
         // A set that refuses the second element.
         sh("nft 'add set inet mwan small { type ipv4_addr; flags interval; size 1; }'");
-        assert_eq!(observed(&mut socket).0.sets["small"].family, None);
+        assert_eq!(observed(&mut socket).0.sets["small"].kind, None);
         // Even a sleeping one is removed without a trace.
         sh("nft 'add table inet mwan { flags dormant; }'");
         socket.delete_table_if_exists().expect("delete");
@@ -745,5 +787,33 @@ fn neighbour_discovery_is_never_a_new_connection() {
             count("seen") >= 3 && count("datagrams") == 1
         });
         assert_eq!(count("fresh"), 0);
+    });
+}
+
+/// A list of 100,000 prefixes is written, read back and changed by a few; figures are printed, not asserted.
+#[test]
+fn a_hundred_thousand_prefixes_fit() {
+    in_namespace("a_hundred_thousand_prefixes_fit", || {
+        let mut socket = NftSocket::open().expect("socket");
+        let prefix = |n: u32| {
+            let ip = |n: u32| IpAddr::from((0x0a00_0000 + n).to_be_bytes());
+            AddressRange { first: ip(n * 32), last: ip(n * 32 + 15) }
+        };
+        let all: Vec<AddressRange> = (0..100_000).map(prefix).collect();
+        let mut ops = skeleton();
+        ops.push(NftOp::AddSet { name: "list".into(), kind: SetKind::ranges(V4) });
+        ops.push(NftOp::AddElements { set: "list".into(), family: V4, elements: all.clone() });
+        let started = Instant::now();
+        socket.commit(&ops, None).expect("commit");
+        println!("100,000 prefixes written in {:?}", started.elapsed());
+        let started = Instant::now();
+        let (table, _) = observed(&mut socket);
+        println!("… read in {:?}", started.elapsed());
+        assert!(table.sets["list"].elements.iter().eq(&all));
+        let change = |elements| NftOp::DeleteElements { set: "list".into(), family: V4, elements };
+        let started = Instant::now();
+        socket.commit(&[change(all[..100].to_vec())], None).expect("commit");
+        println!("… 100 deleted in {:?}", started.elapsed());
+        assert_eq!(observed(&mut socket).0.sets["list"].elements.len(), 99_900);
     });
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use mwan_compile::nft::{Rule, Statement, Verdict};
+use mwan_compile::nft::{Rule, SetKind, Statement, Verdict};
 use mwan_config::Family;
 
-use crate::kernel::{KChain, KTable};
+use crate::kernel::{KChain, KSet, KTable};
 use crate::rng::Rng;
 
 fn foreign_rule() -> Rule {
@@ -36,12 +36,12 @@ pub(crate) fn table(rng: &mut Rng, table: &mut KTable) {
             table.chains.remove("prerouting");
         }
         5 => {
-            for (_, elements) in table.sets.values_mut() {
-                elements.pop_first();
+            for set in table.sets.values_mut() {
+                set.ranges.pop_first();
             }
         }
         6 => {
-            table.sets.insert("foreign_set".into(), (Family::V4, [].into()));
+            table.sets.insert("foreign_set".into(), KSet::new(SetKind::ranges(Family::V4)));
             table.counters.insert("foreign_counter".into());
         }
         7 => table.dormant = true,

@@ -13,9 +13,23 @@ use mwan_config::{AddressRange, Family};
 #[derive(Clone, Default, PartialEq, Debug)]
 pub(crate) struct KTable {
     pub(crate) dormant: bool,
-    pub(crate) sets: BTreeMap<String, (Family, BTreeSet<AddressRange>)>,
+    pub(crate) sets: BTreeMap<String, KSet>,
     pub(crate) counters: BTreeSet<String>,
     pub(crate) chains: BTreeMap<String, Arc<KChain>>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct KSet {
+    pub(crate) kind: SetKind,
+    pub(crate) ranges: BTreeSet<AddressRange>,
+    /// What packets have entered.
+    pub(crate) known: BTreeSet<Vec<IpAddr>>,
+}
+
+impl KSet {
+    pub(crate) fn new(kind: SetKind) -> Self {
+        KSet { kind, ranges: BTreeSet::new(), known: BTreeSet::new() }
+    }
 }
 
 #[derive(Clone, Default, PartialEq, Debug)]
@@ -95,8 +109,9 @@ impl Kernel {
             sets: t
                 .sets
                 .iter()
-                .map(|(n, (f, e))| {
-                    (n.clone(), ObservedSet { family: Some(*f), elements: e.clone(), others: false })
+                .map(|(n, set)| {
+                    let (elements, others) = (set.ranges.clone(), !set.known.is_empty());
+                    (n.clone(), ObservedSet { kind: Some(set.kind), elements, others })
                 })
                 .collect(),
             counters: t.counters.clone(),
@@ -139,13 +154,18 @@ fn references(rule: &Rule) -> Vec<&str> {
             Statement::Verdict(v) => verdict(v),
             Statement::MarkVmap { elements, .. } => elements.iter().for_each(|(_, v)| verdict(v)),
             Statement::Vmap { elements, .. } => elements.iter().for_each(|(_, v)| verdict(v)),
-            Statement::RandomVmap { elements, .. } => elements.iter().for_each(|(_, _, v)| verdict(v)),
+            Statement::RandomVmap { elements, .. } | Statement::HashVmap { elements, .. } => {
+                elements.iter().for_each(|(_, _, v)| verdict(v));
+            }
             _ => {}
         }
     }
     for s in &rule.statements {
         match s {
-            Statement::InSet { set: name, .. } | Statement::Counter(name) => names.push(name),
+            Statement::InSet { set: name, .. }
+            | Statement::Known { set: name, .. }
+            | Statement::Remember { set: name, .. }
+            | Statement::Counter(name) => names.push(name),
             _ => {}
         }
     }
@@ -167,19 +187,20 @@ fn execute(table: &mut Option<KTable>, op: &NftOp) -> Result<(), String> {
     }
     let t = table.as_mut().ok_or("no table")?;
     match op {
-        NftOp::AddSet { name, family } => {
-            let new = t.sets.insert(name.clone(), (*family, BTreeSet::new())).is_none();
+        NftOp::AddSet { name, kind } => {
+            let new = t.sets.insert(name.clone(), KSet::new(*kind)).is_none();
             if new { Ok(()) } else { Err("EEXIST".into()) }
         }
         NftOp::DeleteSet(name) if referenced(t, name) => Err("EBUSY".into()),
         NftOp::DeleteSet(name) => t.sets.remove(name).map(|_| ()).ok_or("ENOENT".into()),
         NftOp::AddElements { set, elements, .. } => add_elements(t, set, elements),
         NftOp::FlushSet(name) => {
-            t.sets.get_mut(name).ok_or("no such set")?.1.clear();
+            let set = t.sets.get_mut(name).ok_or("no such set")?;
+            *set = KSet::new(set.kind);
             Ok(())
         }
         NftOp::DeleteElements { set, elements, .. } => {
-            let (_, there) = t.sets.get_mut(set).ok_or("no such set")?;
+            let there = &mut t.sets.get_mut(set).ok_or("no such set")?.ranges;
             let all = elements.iter().all(|e| there.remove(e));
             if all { Ok(()) } else { Err("ENOENT".into()) }
         }
@@ -224,9 +245,12 @@ fn execute(table: &mut Option<KTable>, op: &NftOp) -> Result<(), String> {
 }
 
 fn add_elements(t: &mut KTable, set: &str, elements: &[AddressRange]) -> Result<(), String> {
-    let (family, there) = t.sets.get_mut(set).ok_or("no such set")?;
+    let KSet { kind, ranges: there, .. } = t.sets.get_mut(set).ok_or("no such set")?;
     for e in elements {
-        if Family::of(e.first) != *family || there.iter().any(|o| o.first <= e.last && e.first <= o.last) {
+        if kind.is_dynamic()
+            || Family::of(e.first) != kind.family
+            || there.iter().any(|o| o.first <= e.last && e.first <= o.last)
+        {
             return Err(format!("EEXIST or EINVAL: {e:?}"));
         }
         there.insert(*e);
@@ -245,6 +269,8 @@ pub(crate) struct Skb {
     pub(crate) bound: Option<String>,
     /// What `numgen random` says, before the modulus.
     pub(crate) random: u32,
+    /// What it enters into sets, which [`Kernel::learn`] carries out.
+    pub(crate) learned: Vec<(String, Vec<IpAddr>)>,
 }
 
 /// Where it leaves.
@@ -266,6 +292,14 @@ impl Kernel {
             walk(table, base, skb, &mut vec![]);
         }
         self.route(skb)
+    }
+
+    /// Enters what a packet has left to be remembered.
+    pub(crate) fn learn(&mut self, skb: &Skb) {
+        let Some(table) = &mut self.table else { return };
+        for (set, key) in &skb.learned {
+            table.sets.get_mut(set).expect("rules name sets that are there").known.insert(key.clone());
+        }
     }
 
     fn route(&self, skb: &Skb) -> Out {
@@ -353,7 +387,9 @@ fn evaluate(table: &KTable, statement: &Statement, skb: &mut Skb) -> Go {
             test(field(skb, *selector).is_some_and(|f| values.iter().any(|v| holds(v, &f)) == *equal))
         }
         Statement::InSet { selector, equal, set } => test(match field(skb, *selector) {
-            Some(Field::Ip(ip)) => table.sets[set].1.iter().any(|r| r.first <= ip && ip <= r.last) == *equal,
+            Some(Field::Ip(ip)) => {
+                table.sets[set].ranges.iter().any(|r| r.first <= ip && ip <= r.last) == *equal
+            }
             _ => false,
         }),
         Statement::Vmap { key, elements } => {
@@ -369,6 +405,22 @@ fn evaluate(table: &KTable, statement: &Statement, skb: &mut Skb) -> Go {
             let key = skb.random % modulus;
             lookup(elements.iter().find(|(a, b, _)| *a <= key && key <= *b).map(|(_, _, v)| v))
         }
+        Statement::Known { key, set } => {
+            let known = addresses(skb, key).is_some_and(|key| table.sets[set].known.contains(&key));
+            test(known)
+        }
+        Statement::Remember { key, set, .. } => match addresses(skb, key) {
+            Some(key) => {
+                skb.learned.push((set.clone(), key));
+                Go::Next
+            }
+            None => Go::Break,
+        },
+        Statement::HashVmap { key, modulus, elements } => {
+            let Some(key) = addresses(skb, key) else { return Go::Break };
+            let key = hash(&key) % modulus;
+            lookup(elements.iter().find(|(a, b, _)| *a <= key && key <= *b).map(|(_, _, v)| v))
+        }
         Statement::SetMark { mark, mask, value } => {
             let place = match mark {
                 MarkKind::Packet => &mut skb.mark,
@@ -380,6 +432,20 @@ fn evaluate(table: &KTable, statement: &Statement, skb: &mut Skb) -> Go {
         Statement::Counter(_) | Statement::Masquerade => Go::Next,
         Statement::Verdict(v) => Go::Verdict(v.clone()),
     }
+}
+
+fn addresses(skb: &Skb, key: &[Selector]) -> Option<Vec<IpAddr>> {
+    let one = |selector: &Selector| match field(skb, *selector) {
+        Some(Field::Ip(ip)) => Some(ip),
+        _ => None,
+    };
+    key.iter().map(one).collect()
+}
+
+/// Any function of the key and of nothing else will do.
+fn hash(key: &[IpAddr]) -> u32 {
+    let text = format!("{key:?}");
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 fn read(skb: &Skb, mark: MarkKind) -> u32 {

@@ -41,6 +41,7 @@ fn sum(a: Figures, b: Figures) -> Figures {
         moves: a.moves + b.moves,
         holds: a.holds + b.holds,
         switches: a.switches + b.switches,
+        kept: a.kept + b.kept,
     }
 }
 
@@ -89,8 +90,9 @@ fn worlds() {
     });
     println!("{seeds} worlds in {:?}: {figures:?}", started.elapsed());
     if seeds >= 100 {
-        let Figures { applies, repairs, cuts, kills, packets, flushes, moves, holds, switches, .. } = figures;
-        for count in [applies, repairs, cuts, kills, packets, flushes, moves, holds, switches] {
+        let Figures { applies, repairs, cuts, kills, packets, flushes, moves, holds, switches, kept, .. } =
+            figures;
+        for count in [applies, repairs, cuts, kills, packets, flushes, moves, holds, switches, kept] {
             assert!(count > seeds / 10, "something is hardly exercised: {figures:?}");
         }
     }

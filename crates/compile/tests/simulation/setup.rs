@@ -242,7 +242,10 @@ fn rule(rng: &mut Rng, config: &Config, number: u64) -> Rule {
         source_interface,
         destination_set: None,
         source_set: None,
-        sticky: None,
+        sticky: rng.chance(35).then(|| Sticky {
+            timeout: Duration::from_secs(600),
+            key: *rng.pick(&[StickyKey::Source, StickyKey::SourceAndDestination]),
+        }),
         logging: false,
         target,
         location: location(),

@@ -96,6 +96,8 @@ pub(crate) struct Figures {
     pub(crate) moves: u64,
     pub(crate) holds: u64,
     pub(crate) switches: u64,
+    /// Packets that went where their source was known.
+    pub(crate) kept: u64,
 }
 
 /// Every path of six interfaces reporting every probe of a round at once, and some more.
@@ -642,6 +644,7 @@ impl Sim {
             new: false,
             bound: None,
             random: 0,
+            learned: vec![],
         }
     }
 
@@ -760,7 +763,9 @@ impl Sim {
             for step in steps(&diff_observed(&Default::default(), program)) {
                 fresh.step(&step).expect("a fresh kernel takes the program");
             }
-            assert_eq!(fresh.table, self.kernel.table, "I1: another way to the same program");
+            let mut table = self.kernel.table.clone();
+            table.iter_mut().flat_map(|t| t.sets.values_mut()).for_each(|set| set.known.clear());
+            assert_eq!(fresh.table, table, "I1: another way to the same program");
             let mut kernel = self.kernel.clone();
             for step in steps(&cleanup(&observed)) {
                 kernel.step(&step).expect("I7: clean-up");
@@ -803,6 +808,7 @@ impl Sim {
             new: true,
             bound: None,
             random: self.rng.next() as u32,
+            learned: vec![],
         };
         let out = self.kernel.forward(&mut skb);
         assert_eq!(skb.mark & !mask, self.foreign_bits, "I3: foreign bits of the packet mark");
@@ -848,8 +854,39 @@ impl Sim {
                 let via = matches!(&out, Out::Via(r) if r.table == id(name)
                     && Some(&r.device) == path.device.as_ref() && r.gateway == path.gateway);
                 assert!(via || local, "{}", context());
-                self.check_weights(desired, &packet, list);
+                let Decision::Rule { rule, .. } = &said else { panic!("{}", context()) };
+                match self.config.rules.iter().find(|r| r.name == *rule).is_some_and(|r| r.sticky.is_some()) {
+                    true => self.check_sticky(desired, &packet, &skb, list),
+                    false => self.check_weights(desired, &packet, list),
+                }
             }
+        }
+    }
+
+    /// A source that is known goes where it is known; whatever the random numbers, all its first packets go alike, even if
+    /// none of them is entered before the next one is placed.
+    fn check_sticky(&mut self, desired: &Desired, packet: &Packet, first: &Skb, list: &[(String, u32)]) {
+        let [(set, key)] = first.learned.as_slice() else { panic!("remembered once: {:?}", first.learned) };
+        let table = self.kernel.table.as_ref().expect("settled");
+        let (rest, family) = set.rsplit_once('.').expect("sticky.RULE.ID.FAMILY");
+        let (rule, _) = rest.rsplit_once('.').expect("sticky.RULE.ID.FAMILY");
+        let known: Vec<&(String, u32)> = list
+            .iter()
+            .filter(|(name, _)| {
+                let set = table.sets.get(&format!("{rule}.{}.{family}", self.ids[name]));
+                set.is_some_and(|set| set.known.contains(key))
+            })
+            .collect();
+        assert!(known.len() <= 1, "{key:?} is known on {known:?}");
+        if let [(name, _)] = known.as_slice() {
+            let mask = desired.marks.mask();
+            assert_eq!(first.ct_mark & mask, desired.marks.of(self.ids[name]), "{packet:?} keeps {name}");
+            self.figures.kept += 1;
+        }
+        for random in 0..4 {
+            let mut skb = Skb { random, learned: vec![], mark: 0, ct_mark: 0, ..first.clone() };
+            self.kernel.forward(&mut skb);
+            assert_eq!(skb.learned, first.learned, "{packet:?}");
         }
     }
 
@@ -861,7 +898,15 @@ impl Sim {
         }
         let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
         for random in 0..sum {
-            let mut skb = Skb { packet: packet.clone(), mark: 0, ct_mark: 0, new: true, bound: None, random };
+            let mut skb = Skb {
+                packet: packet.clone(),
+                mark: 0,
+                ct_mark: 0,
+                new: true,
+                bound: None,
+                random,
+                learned: vec![],
+            };
             self.kernel.forward(&mut skb);
             *counts.entry(skb.ct_mark).or_default() += 1;
         }
@@ -933,6 +978,10 @@ impl Sim {
     }
 
     fn new_flow(&mut self) {
+        if let Some(table) = self.kernel.table.as_mut().filter(|_| self.rng.chance(5)) {
+            // Time has passed.
+            table.sets.values_mut().for_each(|set| drop(set.known.pop_first()));
+        }
         let packet = self.packet();
         let random = self.rng.next() as u32;
         let mut skb = Skb {
@@ -942,11 +991,13 @@ impl Sim {
             new: true,
             bound: None,
             random,
+            learned: vec![],
         };
         let out = self.kernel.forward(&mut skb);
         if matches!(out, Out::Unreachable | Out::Blackhole) || self.writer.installed.is_none() {
             return;
         }
+        self.kernel.learn(&skb);
         let marks = Marks::new(self.config.globals.mask);
         let id = self.names.keys().copied().find(|id| marks.of(*id) == skb.ct_mark & marks.mask());
         say!(self, "new flow on {id:?}: {packet:?}");

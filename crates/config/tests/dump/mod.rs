@@ -20,6 +20,17 @@ pub(crate) fn dump(loaded: &Loaded) -> String {
             writeln!(out, "  {}: {} metric {} weight {}", m.name, m.interface, m.metric, m.weight).unwrap();
         }
     }
+    for set in config.sets.iter() {
+        write!(out, "set {} (line {}), {}", set.name, set.location.line, families(set.families)).unwrap();
+        write!(out, ", {} entries", set.entries.len()).unwrap();
+        if !set.domains.is_empty() {
+            write!(out, ", domains {}", set.domains.join(" ")).unwrap();
+        }
+        if let Some(timeout) = set.timeout {
+            write!(out, ", timeout {}", s(timeout)).unwrap();
+        }
+        writeln!(out, "{}", if set.counters { ", counters" } else { "" }).unwrap();
+    }
     for r in &config.rules {
         rule(&mut out, r);
     }
@@ -114,8 +125,11 @@ fn rule(out: &mut String, r: &Rule) {
             write!(out, ", {what} {name}").unwrap();
         }
     }
-    if let Some(timeout) = r.sticky {
-        write!(out, ", sticky {}", s(timeout)).unwrap();
+    if let Some(sticky) = r.sticky {
+        write!(out, ", sticky {}", s(sticky.timeout)).unwrap();
+        if sticky.key == StickyKey::SourceAndDestination {
+            write!(out, " by source and destination").unwrap();
+        }
     }
     if r.logging {
         write!(out, ", logged").unwrap();

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
 
-use mwan_compile::nft::{Base, Hook, HookKind, HookPoint, ObservedChain, ObservedSet, ObservedTable, TABLE};
+use mwan_compile::nft::{
+    Base, ElementKind, Hook, HookKind, HookPoint, ObservedChain, ObservedSet, ObservedTable, SetKind, TABLE,
+};
 use mwan_config::{AddressRange, Family};
 
 use super::socket::ObserveError;
@@ -29,6 +32,20 @@ pub struct OwnRules {
     /// Digests of its rules.
     pub rules: BTreeSet<u64>,
 }
+
+/// A set with many elements. The kernel begins at its start for every few hundred elements it dumps (nft_rbtree_walk), so
+/// that reading 100,000 of them takes seconds; what others change in it is seen only after [`LARGE_SET_PAUSE`].
+#[derive(Debug)]
+pub(super) struct LargeSet {
+    handle: u64,
+    read: Instant,
+    elements: BTreeSet<AddressRange>,
+}
+
+/// From so many elements on.
+const LARGE_SET: usize = 5_000;
+/// Time between two readings of a large set.
+const LARGE_SET_PAUSE: Duration = Duration::from_secs(600);
 
 /// Handles of anonymous sets by name; names are used again.
 pub(super) type SetHandles = BTreeMap<String, u64>;
@@ -69,12 +86,15 @@ impl NftSocket {
         };
         let mut sets = BTreeMap::new();
         let (named, anonymous) = self.sets()?;
-        for (name, family) in named {
-            let (elements, others) = match family {
-                Some(family) => self.elements(&name, family)?,
+        for (name, kind, handle) in named {
+            let (elements, others) = match kind {
+                // Others' business: what is in it is never compared.
+                Some(SetKind { elements: ElementKind::Learned(_), .. }) => (BTreeSet::new(), false),
+                Some(kind) if kind.is_dynamic() => (BTreeSet::new(), self.has_elements(&name)?),
+                Some(kind) => self.elements_at_times(&name, handle, kind.family)?,
                 None => (BTreeSet::new(), false),
             };
-            sets.insert(name, ObservedSet { family, elements, others });
+            sets.insert(name, ObservedSet { kind, elements, others });
         }
         let mut chains = self.chains()?;
         self.rules(found.handle, &anonymous, &mut chains)?;
@@ -87,9 +107,9 @@ impl NftSocket {
         self.dump("the list", request, || None, |found, m| *found = found.take().or(parse_table(m)))
     }
 
-    /// Named sets, with the family of those that are of our type; the others' handles.
+    /// Named sets, with the kind of those that are like ours; the others' handles.
     #[allow(clippy::type_complexity)]
-    fn sets(&mut self) -> Result<(Vec<(String, Option<Family>)>, SetHandles), ObserveError> {
+    fn sets(&mut self) -> Result<(Vec<(String, Option<SetKind>, u64)>, SetHandles), ObserveError> {
         self.dump(
             "the sets",
             || Self::about_table(message::GET_SET),
@@ -101,25 +121,82 @@ impl NftSocket {
         )
     }
 
+    /// The same, read again only now and then if there are many.
+    fn elements_at_times(
+        &mut self,
+        name: &str,
+        handle: u64,
+        family: Family,
+    ) -> Result<(BTreeSet<AddressRange>, bool), ObserveError> {
+        if let Some(large) = self.large.get(name)
+            && large.handle == handle
+            && large.read.elapsed() < LARGE_SET_PAUSE
+        {
+            return Ok((large.elements.clone(), false));
+        }
+        self.large.remove(name);
+        let (elements, others) = self.elements(name, family)?;
+        if elements.len() >= LARGE_SET && !others {
+            let large = LargeSet { handle, read: Instant::now(), elements: elements.clone() };
+            self.large.insert(name.to_owned(), large);
+        }
+        Ok((elements, others))
+    }
+
     /// Ranges, and whether there is anything else.
     fn elements(
         &mut self,
         name: &str,
         family: Family,
     ) -> Result<(BTreeSet<AddressRange>, bool), ObserveError> {
-        let request = || {
-            let mut writer = Self::about_table(message::GET_ELEMENTS);
-            writer.put_str(attr::LIST_SET, name);
-            writer
-        };
-        let marks = self.dump("the elements", request, Vec::new, |marks, m| {
-            if m.kind == message::NEW_ELEMENTS {
-                let list = m.attributes(4).nested(attr::LIST_ELEMENTS);
-                marks.extend(list.map(|(_, element)| parse_element(element, family)));
-            }
-        })?;
+        let marks = self.dump(
+            "the elements",
+            || Self::elements_of(name),
+            Vec::new,
+            |marks, m| {
+                if m.kind == message::NEW_ELEMENTS {
+                    let list = m.attributes(4).nested(attr::LIST_ELEMENTS);
+                    marks.extend(list.map(|(_, element)| parse_element(element, family)));
+                }
+            },
+        )?;
         let others = marks.iter().any(Option::is_none);
         Ok((fold(marks.into_iter().flatten().collect(), family), others))
+    }
+
+    fn has_elements(&mut self, name: &str) -> Result<bool, ObserveError> {
+        self.dump(
+            "the elements",
+            || Self::elements_of(name),
+            || false,
+            |any, m| {
+                *any |= m.kind == message::NEW_ELEMENTS
+                    && m.attributes(4).nested(attr::LIST_ELEMENTS).next().is_some();
+            },
+        )
+    }
+
+    /// What packets have entered into a set of ours, soonest to expire first; empty if there is no such set.
+    pub fn known(&mut self, name: &str, kind: SetKind) -> Result<Vec<Known>, ObserveError> {
+        let mut found = self.dump(
+            "the elements",
+            || Self::elements_of(name),
+            Vec::new,
+            |found, m| {
+                if m.kind == message::NEW_ELEMENTS {
+                    let list = m.attributes(4).nested(attr::LIST_ELEMENTS);
+                    found.extend(list.filter_map(|(_, element)| parse_known(element, kind)));
+                }
+            },
+        )?;
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    fn elements_of(name: &str) -> Writer {
+        let mut writer = Self::about_table(message::GET_ELEMENTS);
+        writer.put_str(attr::LIST_SET, name);
+        writer
     }
 
     fn chains(&mut self) -> Result<BTreeMap<String, ObservedChain>, ObserveError> {
@@ -190,21 +267,68 @@ fn be32(attributes: Attributes<'_>, kind: u16) -> Option<u32> {
     attributes.find(kind).and_then(u32_be)
 }
 
-fn parse_set(m: &Message<'_>) -> Option<(String, Option<Family>)> {
+fn parse_set(m: &Message<'_>) -> Option<(String, Option<SetKind>, u64)> {
     let attributes = m.attributes(4);
     let flags = be32(attributes, attr::SET_FLAGS).unwrap_or(0);
     if !is_ours(m, message::NEW_SET) || flags & attr::SET_ANONYMOUS != 0 {
         return None;
     }
-    let family = match (flags, be32(attributes, attr::SET_KEY_TYPE), be32(attributes, attr::SET_KEY_LEN)) {
-        // nft's numbers of the types ipv4_addr and ipv6_addr.
-        (attr::SET_INTERVAL, Some(7), Some(4)) => Some(Family::V4),
-        (attr::SET_INTERVAL, Some(8), Some(16)) => Some(Family::V6),
+    let number = |kind| be32(attributes, kind).unwrap_or(0);
+    // nft's numbers of the types ipv4_addr and ipv6_addr, and of two of them together.
+    let key = match (number(attr::SET_KEY_TYPE), number(attr::SET_KEY_LEN)) {
+        (7, 4) => Some((Family::V4, false)),
+        (8, 16) => Some((Family::V6, false)),
+        (0x1c7, 8) => Some((Family::V4, true)),
+        (0x208, 32) => Some((Family::V6, true)),
         _ => None,
     };
-    // With room for so many elements only it would refuse some of ours.
-    let family = family.filter(|_| be32(attributes.nested(attr::SET_DESC), attr::SET_DESC_SIZE).is_none());
-    Some((attributes.find(attr::SET_NAME).map(text)?, family))
+    const DYNAMIC: u32 = attr::SET_TIMEOUT | attr::SET_EVAL;
+    let elements = match (flags, key) {
+        // With room for so many elements only it would refuse some of ours.
+        (attr::SET_INTERVAL, Some((_, false))) => {
+            be32(attributes.nested(attr::SET_DESC), attr::SET_DESC_SIZE)
+                .is_none()
+                .then_some(ElementKind::Ranges)
+        }
+        (0, Some((_, false))) => Some(ElementKind::Learned(0)),
+        (attr::SET_TIMEOUT, Some((_, false))) => Some(ElementKind::Learned(
+            attributes
+                .find(attr::SET_DEFAULT_TIMEOUT)
+                .and_then(u64_be)
+                .map_or(0, |ms| u32::try_from(ms / 1000).unwrap_or(u32::MAX)),
+        )),
+        (DYNAMIC, Some((_, false))) => Some(ElementKind::Sources),
+        (DYNAMIC, Some((_, true))) => Some(ElementKind::Pairs),
+        _ => None,
+    };
+    let counter =
+        attributes.nested(attr::SET_EXPRESSION).find(attr::EXPR_NAME).map(text).as_deref() == Some("counter");
+    let kind = key.zip(elements).map(|((family, _), elements)| SetKind { family, elements, counter });
+    let handle = attributes.find(attr::SET_HANDLE).and_then(u64_be).unwrap_or(0);
+    Some((attributes.find(attr::SET_NAME).map(text)?, kind, handle))
+}
+
+/// Something packets have entered into a set.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Known {
+    /// Time until it leaves, ms.
+    pub left_ms: u64,
+    /// Source address.
+    pub source: IpAddr,
+    /// Destination address, where that is part of it.
+    pub destination: Option<IpAddr>,
+}
+
+fn parse_known(element: &[u8], kind: SetKind) -> Option<Known> {
+    let attributes = Attributes(element);
+    let key = attributes.nested(attr::ELEM_KEY).find(attr::DATA_VALUE)?;
+    let width = usize::from(kind.family.bits() / 8);
+    let ip = |bytes| Some(address(number(bytes, kind.family)?, kind.family));
+    Some(Known {
+        left_ms: attributes.find(attr::ELEM_EXPIRATION).and_then(u64_be).unwrap_or(0),
+        source: ip(key.get(..width)?)?,
+        destination: key.get(width..).filter(|rest| !rest.is_empty()).and_then(ip),
+    })
 }
 
 /// An anonymous set's name and handle.

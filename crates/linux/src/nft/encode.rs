@@ -5,7 +5,10 @@
 
 use std::net::IpAddr;
 
-use mwan_compile::nft::{Hook, HookKind, MarkKind, NftOp, Rule, Selector, Statement, TABLE, Value, Verdict};
+use mwan_compile::nft::{
+    ElementKind, HASH_SEED, Hook, HookKind, MarkKind, NftOp, Rule, Selector, SetKind, Statement, TABLE,
+    Value, Verdict,
+};
 use mwan_config::{AddressRange, Family};
 
 use super::{INET, SUBSYSTEM, attr, header, message};
@@ -153,7 +156,7 @@ impl Encoder {
                 self.writer.put_be32(attr::TABLE_FLAGS, 0);
             }
             NftOp::DeleteTable => self.begin_named(message::DELETE_TABLE, 0, None),
-            NftOp::AddSet { name, family } => self.add_set(name, *family),
+            NftOp::AddSet { name, kind } => return self.add_set(name, *kind),
             NftOp::DeleteSet(name) => {
                 self.begin_named(message::DELETE_SET, 0, Some((attr::SET_NAME, name)));
             }
@@ -203,15 +206,33 @@ impl Encoder {
         }
     }
 
-    fn add_set(&mut self, name: &str, family: Family) {
+    fn add_set(&mut self, name: &str, kind: SetKind) -> Result<(), EncodeError> {
         let id = self.set_id();
+        let shape = shape(&kind.key())?;
+        // No size: the kernel gives a set that rules update room for 65,535 (nft_dynset_init), and takes memory as it is
+        // needed only if none was asked for (nft_rhash_init).
+        let (flags, seconds) = match kind.elements {
+            ElementKind::Ranges => (attr::SET_INTERVAL, 0),
+            ElementKind::Learned(0) => (0, 0),
+            ElementKind::Learned(seconds) => (attr::SET_TIMEOUT, seconds),
+            ElementKind::Sources | ElementKind::Pairs => (attr::SET_TIMEOUT | attr::SET_EVAL, 0),
+        };
         self.begin_named(message::NEW_SET, libc::NLM_F_CREATE, Some((attr::SET_NAME, name)));
-        let selector = Selector::Source(family);
-        self.writer.put_be32(attr::SET_FLAGS, attr::SET_INTERVAL);
-        self.writer.put_be32(attr::SET_KEY_TYPE, data_type(selector));
-        self.writer.put_be32(attr::SET_KEY_LEN, width(selector) as u32);
+        self.writer.put_be32(attr::SET_FLAGS, flags);
+        self.writer.put_be32(attr::SET_KEY_TYPE, shape.key_type);
+        self.writer.put_be32(attr::SET_KEY_LEN, shape.key_len as u32);
         self.writer.put_be32(attr::SET_ID, id);
-        self.writer.put(attr::SET_USERDATA, &byteorders(BIG_ENDIAN, false));
+        if seconds > 0 {
+            self.writer.put(attr::SET_DEFAULT_TIMEOUT, &(u64::from(seconds) * 1000).to_be_bytes());
+        }
+        if kind.counter {
+            self.writer.nest(attr::SET_EXPRESSION, |w| {
+                w.put_str(attr::EXPR_NAME, "counter");
+                w.nest(attr::EXPR_DATA, |_| {});
+            });
+        }
+        self.writer.put(attr::SET_USERDATA, &byteorders(shape.byteorder, false));
+        Ok(())
     }
 
     fn add_chain(&mut self, name: &str, hook: Option<Hook>) {
@@ -275,8 +296,8 @@ impl Encoder {
                 });
                 (shape, elements.collect::<Vec<_>>())
             }
-            Statement::RandomVmap { elements, .. } => {
-                // numgen writes a host-endian number; interval sets compare byte by byte.
+            Statement::RandomVmap { elements, .. } | Statement::HashVmap { elements, .. } => {
+                // numgen and hash write a host-endian number; interval sets compare byte by byte.
                 let spans = has_spans(elements);
                 let byteorder = if spans { BIG_ENDIAN } else { HOST_ENDIAN };
                 let bytes = |n: u32| if spans { n.to_be_bytes() } else { n.to_ne_bytes() }.to_vec();
@@ -682,15 +703,39 @@ impl Expressions<'_> {
                 self.lookup(set, None, false, *equal);
             }
             Statement::Vmap { key, .. } => {
-                let mut register = FIRST_REGISTER;
-                for selector in key {
-                    self.load(*selector, register);
-                    register += padded(*selector) as u32 / 4;
-                }
+                self.load_key(key);
                 self.lookup_map(set);
             }
             Statement::RandomVmap { modulus, elements } => {
                 self.random(*modulus, has_spans(elements));
+                self.lookup_map(set);
+            }
+            Statement::Known { key, set } => {
+                self.load_key(key);
+                self.lookup(set, None, false, true);
+            }
+            Statement::Remember { key, set, timeout } => {
+                self.load_key(key);
+                let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+                self.expression("dynset", |w| {
+                    w.put_str(DYNSET_SET, set);
+                    w.put_be32(DYNSET_OP, DYNSET_UPDATE);
+                    w.put_be32(DYNSET_SREG_KEY, FIRST_REGISTER);
+                    w.put(DYNSET_TIMEOUT, &ms.to_be_bytes());
+                });
+            }
+            Statement::HashVmap { key, modulus, elements } => {
+                let length = self.load_key(key);
+                self.expression("hash", |w| {
+                    w.put_be32(HASH_SREG, FIRST_REGISTER);
+                    w.put_be32(HASH_DREG, FIRST_REGISTER);
+                    w.put_be32(HASH_LEN, length);
+                    w.put_be32(HASH_MODULUS, *modulus);
+                    w.put_be32(HASH_SEED_ATTRIBUTE, HASH_SEED);
+                });
+                if has_spans(elements) {
+                    self.byteorder_big();
+                }
                 self.lookup_map(set);
             }
             Statement::SetMark { mark, mask, value } => self.set_mark(*mark, *mask, *value),
@@ -736,6 +781,16 @@ impl Expressions<'_> {
             });
         }
         Ok(())
+    }
+
+    /// Loads a concatenation; returns its bytes.
+    fn load_key(&mut self, key: &[Selector]) -> u32 {
+        let mut register = FIRST_REGISTER;
+        for selector in key {
+            self.load(*selector, register);
+            register += padded(*selector) as u32 / 4;
+        }
+        (register - FIRST_REGISTER) * 4
     }
 
     fn load(&mut self, selector: Selector, register: u32) {
@@ -829,9 +884,12 @@ impl Expressions<'_> {
             w.put_be32(NUMGEN_TYPE, NUMGEN_RANDOM);
             w.put_be32(NUMGEN_OFFSET, 0);
         });
-        if !big_endian {
-            return;
+        if big_endian {
+            self.byteorder_big();
         }
+    }
+
+    fn byteorder_big(&mut self) {
         self.expression("byteorder", |w| {
             w.put_be32(BYTEORDER_SREG, FIRST_REGISTER);
             w.put_be32(BYTEORDER_DREG, FIRST_REGISTER);
@@ -911,6 +969,17 @@ const NUMGEN_MODULUS: u16 = 2;
 const NUMGEN_TYPE: u16 = 3;
 const NUMGEN_OFFSET: u16 = 4;
 const NUMGEN_RANDOM: u32 = 1;
+const HASH_SREG: u16 = 1;
+const HASH_DREG: u16 = 2;
+const HASH_LEN: u16 = 3;
+const HASH_MODULUS: u16 = 4;
+const HASH_SEED_ATTRIBUTE: u16 = 5;
+const DYNSET_SET: u16 = 1;
+const DYNSET_OP: u16 = 3;
+const DYNSET_SREG_KEY: u16 = 4;
+const DYNSET_TIMEOUT: u16 = 6;
+/// `NFT_DYNSET_OP_UPDATE`
+const DYNSET_UPDATE: u32 = 1;
 const OBJREF_TYPE: u16 = 1;
 const OBJREF_NAME: u16 = 2;
 

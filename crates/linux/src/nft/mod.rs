@@ -4,7 +4,7 @@ mod dump;
 mod encode;
 mod socket;
 
-pub use dump::{CounterValue, OwnRules};
+pub use dump::{CounterValue, Known, OwnRules};
 pub use encode::EncodeError;
 pub use socket::{CommitError, NftSocket, ObserveError};
 
@@ -63,7 +63,10 @@ pub(crate) mod attr {
     pub(crate) const SET_DATA_LEN: u16 = 7;
     pub(crate) const SET_DESC: u16 = 9;
     pub(crate) const SET_ID: u16 = 10;
+    /// Default timeout of elements, ms.
+    pub(crate) const SET_DEFAULT_TIMEOUT: u16 = 11;
     pub(crate) const SET_USERDATA: u16 = 13;
+    pub(crate) const SET_EXPRESSION: u16 = 17;
     pub(crate) const SET_HANDLE: u16 = 16;
     pub(crate) const SET_DESC_SIZE: u16 = 1;
     pub(crate) const SET_DESC_CONCAT: u16 = 2;
@@ -72,6 +75,8 @@ pub(crate) mod attr {
     pub(crate) const SET_CONSTANT: u32 = 0x2;
     pub(crate) const SET_INTERVAL: u32 = 0x4;
     pub(crate) const SET_MAP: u32 = 0x8;
+    pub(crate) const SET_TIMEOUT: u32 = 0x10;
+    pub(crate) const SET_EVAL: u32 = 0x20;
     pub(crate) const SET_CONCAT: u32 = 0x80;
     pub(crate) const LIST_SET: u16 = 2;
     pub(crate) const LOOKUP_SET: u16 = 1;
@@ -81,6 +86,8 @@ pub(crate) mod attr {
     pub(crate) const ELEM_DATA: u16 = 2;
     pub(crate) const ELEM_FLAGS: u16 = 3;
     pub(crate) const ELEM_TIMEOUT: u16 = 4;
+    /// Time left, ms.
+    pub(crate) const ELEM_EXPIRATION: u16 = 5;
     pub(crate) const ELEM_KEY_END: u16 = 10;
     pub(crate) const ELEM_INTERVAL_END: u32 = 1;
     pub(crate) const ELEM_CATCHALL: u32 = 2;

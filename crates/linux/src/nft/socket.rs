@@ -1,10 +1,11 @@
 //! The nf_tables socket: transactions and their outcome.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use mwan_compile::nft::NftOp;
 
-use super::dump::{OwnRules, SetHandles, anonymous_set, parse_rule, parse_table};
+use super::dump::{LargeSet, OwnRules, SetHandles, anonymous_set, parse_rule, parse_table};
 use super::encode::{self, EncodeError};
 use super::{INET, attr, header, message};
 use crate::netlink::{self, KernelError, Protocol, RequestError, Socket, Writer, error_of, u32_be};
@@ -72,12 +73,14 @@ pub struct NftSocket {
     pub(super) socket: Socket,
     /// The rules known to be as we made them; `None`: nobody told, the next look takes all that carry a tag.
     pub(super) own: Option<OwnRules>,
+    /// Large sets as last read, see [`LargeSet`].
+    pub(super) large: BTreeMap<String, LargeSet>,
 }
 
 impl NftSocket {
     /// Opens it in the network namespace of the calling thread.
     pub fn open() -> io::Result<Self> {
-        Ok(NftSocket { socket: Socket::open(Protocol::Netfilter)?, own: None })
+        Ok(NftSocket { socket: Socket::open(Protocol::Netfilter)?, own: None, large: BTreeMap::new() })
     }
 
     /// The rules known to be as we made them.
@@ -110,6 +113,13 @@ impl NftSocket {
     /// Makes all changes in one transaction, or none. With `expected_generation` only if nobody committed since
     /// it was observed. Returns the generation that resulted.
     pub fn commit(&mut self, ops: &[NftOp], expected_generation: Option<u32>) -> Result<u32, CommitError> {
+        for op in ops {
+            if let NftOp::AddElements { set, .. } | NftOp::DeleteElements { set, .. } | NftOp::FlushSet(set) =
+                op
+            {
+                self.large.remove(set);
+            }
+        }
         for _ in 0..COMMIT_ATTEMPTS {
             // Always under the lock: only so the generation that results is known to be ours.
             let generation = match expected_generation {

@@ -101,7 +101,7 @@ fn part(
 
 fn check(file: &Path, json: bool) -> Result<Exit, Failure> {
     let (name, bytes) = daemon::read_config(file)?;
-    let loaded = mwan_config::parse(&name, &bytes);
+    let loaded = crate::daemon::parse_config(&name, &bytes);
     if json {
         print(&render::json(&mwan_api::CheckDocument {
             schema: mwan_api::SCHEMA_CHECK.to_owned(),

@@ -145,7 +145,23 @@ pub(super) fn rules(status: &Status) -> String {
             let _ = writeln!(text, "{}", rule_line(rule));
         }
     }
+    let sticky: String = status
+        .rules
+        .iter()
+        .flat_map(|rule| rule.sticky_entries.iter().map(move |e| (rule, e)))
+        .map(|(rule, entry)| sticky_line(rule, entry))
+        .collect();
+    // Behind everything mwan3 prints, and only if there is something to say.
+    if !sticky.is_empty() {
+        let _ = write!(text, "\nSticky sources:\n{sticky}");
+    }
     text
+}
+
+fn sticky_line(rule: &Rule, entry: &mwan_api::StickyEntry) -> String {
+    let to = entry.destination.as_ref().map(|ip| format!(" to {ip}")).unwrap_or_default();
+    let (rule, interface) = (plain(&rule.name), plain(&entry.interface));
+    format!(" {rule}: {}{to} on {interface} for {} s more\n", entry.source, entry.left_s)
 }
 
 /// The columns of `iptables -L -n -v`, which mwan3 shows: packets, bytes, sticky, target, protocol, addresses.
@@ -234,6 +250,7 @@ mod tests {
             source: String::new(),
             destination: String::new(),
             more: "multiport dports 443 ".into(),
+            sticky_entries: Vec::new(),
         };
         assert_eq!(
             rule_line(&rule),
@@ -246,5 +263,14 @@ mod tests {
             rule_line(&rule),
             "   14  1120 S https  tcp      *      *       ::/0                 ::/0                 multiport dports 443 "
         );
+        let mut entry = mwan_api::StickyEntry {
+            source: "fd00::2".into(),
+            destination: None,
+            interface: "wanb".into(),
+            left_s: 598,
+        };
+        assert_eq!(sticky_line(&rule, &entry), " https: fd00::2 on wanb for 598 s more\n");
+        entry.destination = Some("2001:db8::1".into());
+        assert_eq!(sticky_line(&rule, &entry), " https: fd00::2 to 2001:db8::1 on wanb for 598 s more\n");
     }
 }

@@ -5,6 +5,8 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use mwan_config::{Config, Loaded, SET_FILE_BYTES_MAX};
+
 use crate::cli::Failure;
 
 /// Largest configuration read, bytes. Ten thousand rules are about 2 MiB.
@@ -51,6 +53,34 @@ pub(crate) fn reread_config(file: &Path) -> Result<(String, Vec<u8>), Failure> {
     // What was looked at is what is read: the name may mean another file by now.
     let bytes = bounded(&name, opened)?;
     Ok((name, bytes))
+}
+
+/// A configuration, and what the files of its sets hold.
+pub(crate) fn parse_config(name: &str, bytes: &[u8]) -> Loaded {
+    let mut loaded = mwan_config::parse(name, bytes);
+    loaded.load_set_files(&|file| read_set_file(Path::new(file)));
+    loaded
+}
+
+/// Only a regular file will do: nothing waits for a pipe's other end.
+fn read_set_file(file: &Path) -> Result<Vec<u8>, String> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(file);
+    let opened = opened.map_err(|e| e.to_string())?;
+    if !opened.metadata().map_err(|e| e.to_string())?.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    opened.take(SET_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    if bytes.len() as u64 > SET_FILE_BYTES_MAX {
+        return Err(format!("it is larger than {SET_FILE_BYTES_MAX} bytes"));
+    }
+    Ok(bytes)
+}
+
+/// Watches the files of a configuration's sets.
+pub(super) fn watch_sets(config: &Config) -> Vec<Watch> {
+    config.sets.iter().filter_map(|set| set.file.as_ref()).map(|file| Watch::new(Path::new(file))).collect()
 }
 
 /// Notices that a file changed. A look is one `stat`; a change counts when it has been the same for two looks,

@@ -2,6 +2,7 @@
 
 mod config;
 mod control;
+mod dnsmasq;
 mod flows;
 mod hooks;
 mod lock;
@@ -31,6 +32,7 @@ use tracing::{debug, error, info, warn};
 use crate::cli::{BusArgs, DaemonArgs, Failure, LogFormat, LogLevel, LogTo};
 use crate::openwrt::Openwrt;
 use crate::platform::{self, PlatformName};
+use dnsmasq::Dnsmasq;
 use flows::{Done, Flows};
 use hooks::{Hooks, Places};
 use lock::Locks;
@@ -38,7 +40,8 @@ use state::Store;
 use status::Achieved;
 use writer::{Trouble, Writer, describe};
 
-pub(crate) use config::{Watch, read_config, reread_config};
+use config::watch_sets;
+pub(crate) use config::{Watch, parse_config, read_config, reread_config};
 pub(crate) use control::Asked;
 pub(crate) use status::diagnostics;
 
@@ -99,7 +102,7 @@ pub(crate) fn plan_without_daemon(
     platform: PlatformName,
     bus: &BusArgs,
 ) -> Result<Plan, Failure> {
-    let loaded = mwan_config::parse(name, bytes);
+    let loaded = parse_config(name, bytes);
     let tables = loaded.config.globals.rt_table_lookup.clone();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -171,6 +174,9 @@ struct Daemon {
     asked: mpsc::Receiver<Asked>,
     store: Store,
     watch: Watch,
+    /// Of the files of sets.
+    set_watches: Vec<Watch>,
+    dnsmasq: Dnsmasq,
     options: DaemonArgs,
     run_dir: PathBuf,
     _locks: Locks,
@@ -296,6 +302,8 @@ impl Daemon {
             asked,
             store,
             watch,
+            set_watches: watch_sets(&config),
+            dnsmasq: Dnsmasq::default(),
             options: options.clone(),
             run_dir: run_dir.to_owned(),
             _locks: locks,
@@ -368,6 +376,11 @@ impl Daemon {
         }
         if let Some(view) = self.openwrt.as_mut().and_then(Openwrt::changed_file) {
             self.feed(Event::Platform(view));
+        }
+        // Others that changed too are read along, and told of at the next look: then nothing is new.
+        if self.set_watches.iter_mut().any(Watch::look) {
+            info!("the file of a set changed");
+            self.reload();
         }
         let socket = self.run_dir.join(SOCKET);
         if !socket.exists() {
@@ -506,6 +519,7 @@ impl Daemon {
         let (events, failure) = match self.writer.apply(&desired) {
             Ok(applied) => {
                 self.flows.placement(self.core.placement());
+                self.dnsmasq.tell(self.core.config());
                 self.remark.take().into_iter().for_each(|remark| self.flows.remark(remark));
                 (vec![Event::Applied { generation }], applied.incomplete)
             }
@@ -663,6 +677,7 @@ impl Daemon {
                 log_diagnostics(&found);
                 self.diagnostics = found;
                 self.config_rejected = None;
+                self.set_watches = watch_sets(&config);
                 if config.globals.rt_table_lookup != self.core.config().globals.rt_table_lookup {
                     self.look_at_tables(config.globals.rt_table_lookup.clone());
                 }
@@ -689,7 +704,7 @@ impl Daemon {
     /// The configuration as it is in the file now; an unusable one is refused.
     fn load(&self) -> Result<(Config, Vec<Diagnostic>), String> {
         let (name, bytes) = reread_config(&self.options.config).map_err(|f| f.to_string())?;
-        let loaded = mwan_config::parse(&name, &bytes);
+        let loaded = parse_config(&name, &bytes);
         if let Some(why) = unusable(&loaded) {
             return Err(why);
         }
@@ -762,7 +777,7 @@ impl Daemon {
     }
 
     fn plan(&mut self, file: &str, bytes: &[u8]) -> Result<Response, Failure> {
-        let loaded = mwan_config::parse(file, bytes);
+        let loaded = parse_config(file, bytes);
         let mut core = self.core.clone();
         core.handle(clock::now(), Event::Configure(Arc::new(loaded.config)));
         plan(&core, &mut self.writer, &loaded.diagnostics).map(Response::Plan)
@@ -797,9 +812,12 @@ impl Daemon {
             policies: achieved.policies(&counters),
             connected: status::networks(net.map_or(&none, |n| &n.connected).iter()),
             custom: status::networks(net.map_or(&none, |n| &n.custom).iter()),
-            rules: achieved.rules(&counters),
+            rules: Vec::new(),
             diagnostics: diagnostics(&self.diagnostics),
         };
+        let committed = self.writer.committed().cloned();
+        let achieved = Achieved::new(&self.core, committed.as_ref(), observed.as_ref());
+        status.rules = achieved.rules(&counters, |rule, id, family| self.writer.sticky(rule, id, family));
         status.problems = status::problems(&status, !self.core.config().globals.enabled);
         status.problems.extend(achieved.differences());
         status.degraded = !status.problems.is_empty();
@@ -828,7 +846,7 @@ pub(crate) fn unusable(loaded: &Loaded) -> Option<String> {
 /// The configuration of a start. If the file is unusable and a daemon before us left a working data plane, the
 /// configuration that made it stays in force (I8, I10); else bad sections are left out and the rest runs.
 fn first_config(name: &str, bytes: &[u8], store: &Store, writer: &mut Writer) -> (Loaded, Option<String>) {
-    let loaded = mwan_config::parse(name, bytes);
+    let loaded = parse_config(name, bytes);
     let Some(why) = unusable(&loaded) else {
         store.keep_config(name, bytes);
         return (loaded, None);
@@ -837,7 +855,7 @@ fn first_config(name: &str, bytes: &[u8], store: &Store, writer: &mut Writer) ->
     match store.kept_config().filter(|_| running) {
         Some((kept, text)) => {
             error!("{why}; the configuration before stays in force, from {kept}");
-            (mwan_config::parse(&kept, &text), Some(why))
+            (parse_config(&kept, &text), Some(why))
         }
         None => (loaded, None),
     }

@@ -12,6 +12,8 @@ use mwan_core::{
 use mwan_compile::routing::ObservedRouting;
 use mwan_compile::{Observed, member_chain, policy_is_installed, rule_chain};
 
+use mwan_linux::nft::Known;
+
 use super::carrier_text;
 
 /// Packets and bytes by name of the counter.
@@ -191,15 +193,22 @@ impl<'a> Achieved<'a> {
         self.all().map(one).collect()
     }
 
-    /// Rules in order of evaluation, once per family they apply to.
-    pub(super) fn rules(&self, counters: &Counters) -> Vec<api::Rule> {
+    /// Rules in order of evaluation, once per family they apply to. `known` tells who keeps an interface by a sticky rule.
+    pub(super) fn rules(
+        &self,
+        counters: &Counters,
+        mut known: impl FnMut(&Rule, u32, Family) -> Vec<Known>,
+    ) -> Vec<api::Rule> {
         let Some(desired) = self.base else { return Vec::new() };
         let each = |family: Family| desired.rules.iter().map(move |r| (family, &r.rule));
         Family::ALL
             .into_iter()
             .flat_map(each)
             .filter(|(family, rule)| rule.families.contains(*family))
-            .map(|(family, rule)| rule_status(rule, family, counters))
+            .map(|(family, rule)| api::Rule {
+                sticky_entries: sticky_entries(desired, rule, family, &mut known),
+                ..rule_status(rule, family, counters)
+            })
             .collect()
     }
 
@@ -254,6 +263,30 @@ pub(super) fn networks<'a>(nets: impl Iterator<Item = &'a IpNet>) -> api::Networ
     api::Networks { ipv4: text(v4), ipv6: text(v6) }
 }
 
+/// Sources shown per sticky rule and interface: more than anyone reads, and the answer stays small.
+const STICKY_SHOWN_MAX: usize = 1000;
+
+fn sticky_entries(
+    desired: &Desired,
+    rule: &Rule,
+    family: Family,
+    known: &mut impl FnMut(&Rule, u32, Family) -> Vec<Known>,
+) -> Vec<api::StickyEntry> {
+    let (Some(_), Target::Policy(policy)) = (rule.sticky, &rule.target) else { return Vec::new() };
+    let members = desired.policies.iter().filter(|p| p.name == *policy).flat_map(|p| p.members.iter());
+    let mut entries = Vec::new();
+    for (id, interface) in members {
+        let of = |known: Known| api::StickyEntry {
+            source: known.source.to_string(),
+            destination: known.destination.map(|ip| ip.to_string()),
+            interface: interface.clone(),
+            left_s: known.left_ms.div_ceil(1000),
+        };
+        entries.extend(known(rule, *id, family).into_iter().take(STICKY_SHOWN_MAX).map(of));
+    }
+    entries
+}
+
 fn rule_status(rule: &Rule, family: Family, counters: &Counters) -> api::Rule {
     let (packets, bytes) = counters.get(&rule_chain(&rule.name, family)).copied().unwrap_or_default();
     let protocols: Vec<String> = rule.protocols.iter().map(|p| protocol_name(*p)).collect();
@@ -266,6 +299,11 @@ fn rule_status(rule: &Rule, family: Family, counters: &Counters) -> api::Rule {
     }
     if let Some(interface) = &rule.source_interface {
         more.push_str(&format!("in {interface} "));
+    }
+    for (set, end) in [(&rule.destination_set, "dst"), (&rule.source_set, "src")] {
+        if let Some(set) = set {
+            more.push_str(&format!("match-set {set} {end} "));
+        }
     }
     api::Rule {
         name: rule.name.clone(),
@@ -282,6 +320,7 @@ fn rule_status(rule: &Rule, family: Family, counters: &Counters) -> api::Rule {
         source: address_text(rule.source.as_ref(), family),
         destination: address_text(rule.destination.as_ref(), family),
         more,
+        sticky_entries: Vec::new(),
     }
 }
 

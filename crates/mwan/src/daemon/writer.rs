@@ -7,7 +7,7 @@ use mwan_compile::routing::RoutingOp;
 use mwan_compile::{Compiler, Observed, Ops, Program, check, check_change, cleanup, diff, diff_observed};
 use mwan_config::Family;
 use mwan_core::{Desired, PathKey};
-use mwan_linux::nft::{CommitError, NftSocket, OwnRules};
+use mwan_linux::nft::{CommitError, Known, NftSocket, OwnRules};
 use mwan_linux::routing::RouteSocket;
 use tracing::{debug, info};
 
@@ -178,6 +178,16 @@ impl Writer {
                 Default::default()
             }
         }
+    }
+
+    /// Who keeps interface `id` by a sticky rule, soonest to expire first.
+    pub(super) fn sticky(&mut self, rule: &mwan_config::Rule, id: u32, family: Family) -> Vec<Known> {
+        let Some(kind) = mwan_compile::sticky_kind(rule, family) else { return Vec::new() };
+        let name = mwan_compile::sticky_set(&rule.name, id, family);
+        self.nft.known(&name, kind).unwrap_or_else(|error| {
+            debug!("cannot read the set {name}: {error}");
+            Vec::new()
+        })
     }
 
     fn bring(&mut self, program: &Program) -> Result<Applied, Trouble> {

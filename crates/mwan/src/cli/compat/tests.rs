@@ -80,6 +80,7 @@ fn rule(
         source: String::new(),
         destination: String::new(),
         more: more.into(),
+        sticky_entries: Vec::new(),
     }
 }
 
