@@ -218,10 +218,18 @@ pub struct Hold {
 pub struct Target {
     /// Its address.
     pub ip: String,
+    /// How it is asked: `ping`, `arp`, `tcp`, `udp`, `ttl`, `dns`, `http` or `https`.
+    pub method: String,
+    /// The target as it can be written in a configuration.
+    pub target: String,
     /// `up`, `down` or `unknown`.
     pub status: String,
     /// Last round-trip time, microseconds.
     pub rtt_us: Option<u64>,
+    /// Mean round-trip time of the last probes that were answered, milliseconds.
+    pub latency_ms: Option<u32>,
+    /// Percent of the last probes that were not answered.
+    pub loss_percent: u8,
     /// Probes sent.
     pub sent: u64,
     /// Replies received.

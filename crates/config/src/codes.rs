@@ -136,6 +136,9 @@ codes! {
     SHARED_DEVICE = "W0510", "two interfaces on one device",
         "Both have this device in the same family. What a rule sends by either of them leaves by its own gateway, but what comes in from outside, and what a socket bound to the device sends, says nothing but the device: it counts as the interface that comes first by its id, and replies of the other one may leave by the wrong gateway. Give each its own device (a VLAN, a macvlan, a PPPoE session). One interface per family on a device (`wan` with IPv4, `wan6` with IPv6) is fine.";
 
+    TARGET = "E0511", "malformed target",
+        "A target is an address, or a URL with an address as its host: `ping://`, `arp://`, `tcp://ADDRESS:PORT`, `udp://ADDRESS:PORT`, `ttl://ADDRESS#hops=N`, `dns://ADDRESS/NAME`, `http://ADDRESS/PATH`, `https://ADDRESS/PATH`, with what is expected behind a `#` (configuration.md, Targets). The target is left out; the interface stays with its other targets.";
+
     // 06: members and policies.
     NO_INTERFACE = "E0601", "member without an interface",
         "A member needs `option interface`. It is left out.";

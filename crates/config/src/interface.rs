@@ -8,11 +8,12 @@ use crate::codes;
 use crate::fields::Fields;
 use crate::model::{
     Failback, Families, Family, FlushEvents, Globals, HookPlaces, InitialState, Interface, Location,
-    Masquerade, Quality, RuleBase, TrackMethod, Tracking,
+    Masquerade, Quality, RuleBase, Tracking,
 };
 use crate::mwan3::interface_label;
-use crate::options::{Dialect, SectionKind, not_yet};
+use crate::options::Dialect;
 use crate::report::{Place, Problem, Report, show};
+use crate::target::{ProbeMethod, ProbeTarget, target};
 use crate::values;
 
 /// Time of `failback drain` that names none: long enough for a call or a download to end.
@@ -31,6 +32,9 @@ const TARGETS_MAX: usize = 64;
 const LATENCY_MS_MAX: u32 = 60_000;
 /// A script that works for longer is a service.
 const HOOK_TIMEOUT_S_MAX: u32 = 3600;
+/// Fewest and most probes that are judged together.
+const QUALITY_WINDOW_MIN: u32 = 5;
+const QUALITY_WINDOW_MAX: u32 = 1000;
 /// ip rule priority of the main table; ours must come before.
 const PRIORITY_MAIN: u32 = 32_766;
 
@@ -43,13 +47,18 @@ struct Defaults {
     interval: Duration,
     up: u32,
     down: u32,
+    quality_window: u32,
 }
 
 fn defaults(dialect: Dialect) -> Defaults {
     let s = Duration::from_secs;
     match dialect {
-        Dialect::Uci => Defaults { enabled: false, timeout: s(4), interval: s(10), up: 5, down: 5 },
-        Dialect::Native => Defaults { enabled: true, timeout: s(1), interval: s(1), up: 10, down: 2 },
+        Dialect::Uci => {
+            Defaults { enabled: false, timeout: s(4), interval: s(10), up: 5, down: 5, quality_window: 0 }
+        }
+        Dialect::Native => {
+            Defaults { enabled: true, timeout: s(1), interval: s(1), up: 10, down: 2, quality_window: 20 }
+        }
     }
 }
 
@@ -63,10 +72,11 @@ pub(crate) fn read_interface(
 ) -> Interface {
     let defaults = defaults(fields.dialect);
     let enabled = read_enabled(fields, &defaults);
-    let targets = read_targets(fields);
+    let method = read_method(fields);
+    let targets = read_targets(fields, &method);
     let (gateway4, gateway6) = read_gateways(fields);
     let families = read_families(fields, &targets, gateway4.is_some(), gateway6.is_some());
-    let tracking = read_tracking(fields, &defaults, targets, families);
+    let tracking = read_tracking(fields, &defaults, method, targets, families);
     let initial_state = fields
         .get("initial_state", |t| {
             values::word(t, &[("online", InitialState::Online), ("offline", InitialState::Offline)])
@@ -98,21 +108,29 @@ fn read_enabled(fields: &mut Fields<'_>, defaults: &Defaults) -> bool {
     fields.bool("enabled", defaults.enabled)
 }
 
+/// How plain addresses are probed.
+fn read_method(fields: &mut Fields<'_>) -> ProbeMethod {
+    let tls = fields.bool("httping_ssl", false);
+    let word = fields.get("track_method", |t| values::word(t, TRACK_METHODS)).unwrap_or("ping");
+    ProbeMethod::of_mwan3(word, tls).unwrap_or(ProbeMethod::Ping)
+}
+
 /// The good targets, each once.
-fn read_targets(fields: &mut Fields<'_>) -> Vec<(IpAddr, u32)> {
-    let mut targets: Vec<(IpAddr, u32)> = Vec::new();
+fn read_targets(fields: &mut Fields<'_>, method: &ProbeMethod) -> Vec<(ProbeTarget, u32)> {
+    let mut targets: Vec<(ProbeTarget, u32)> = Vec::new();
     for item in fields.pieces("track_ip") {
         if targets.len() == TARGETS_MAX {
             let message = format!("more than {TARGETS_MAX} targets; the others are left out");
             fields.add("track_ip", item.line, Problem::new(codes::TOO_MANY_TARGETS, message));
             break;
         }
-        match values::host(&item.text) {
-            Ok(ip) if targets.iter().any(|(t, _)| *t == ip) => {
-                let message = format!("{ip} is given twice; it counts once");
+        match target(&item.text, method) {
+            Ok(target) if targets.iter().any(|(t, _)| *t == target) => {
+                let what = if item.text.contains("://") { target.to_string() } else { target.ip.to_string() };
+                let message = format!("{what} is given twice; it counts once");
                 fields.add("track_ip", item.line, Problem::new(codes::DUPLICATE_TARGET, message));
             }
-            Ok(ip) => targets.push((ip, item.line)),
+            Ok(target) => targets.push((target, item.line)),
             Err(mut problem) => {
                 problem.message.push_str("; the target is left out");
                 fields.add("track_ip", item.line, problem);
@@ -144,7 +162,7 @@ fn read_gateways(fields: &mut Fields<'_>) -> (Option<std::net::Ipv4Addr>, Option
 
 fn read_families(
     fields: &mut Fields<'_>,
-    targets: &[(IpAddr, u32)],
+    targets: &[(ProbeTarget, u32)],
     gateway4: bool,
     gateway6: bool,
 ) -> Families {
@@ -153,7 +171,7 @@ fn read_families(
     let families = given.unwrap_or_else(|| match fields.dialect {
         Dialect::Uci => V4,
         Dialect::Native => {
-            let has = |family| targets.iter().any(|(ip, _)| Family::of(*ip) == family);
+            let has = |family| targets.iter().any(|(t, _)| Family::of(t.ip) == family);
             let found = Families { v4: gateway4 || has(Family::V4), v6: gateway6 || has(Family::V6) };
             if found.v4 || found.v6 { found } else { V4 }
         }
@@ -175,26 +193,21 @@ fn other_family(family: Family) -> Problem {
 fn read_tracking(
     fields: &mut Fields<'_>,
     defaults: &Defaults,
-    targets: Vec<(IpAddr, u32)>,
+    method: ProbeMethod,
+    targets: Vec<(ProbeTarget, u32)>,
     families: Families,
 ) -> Tracking {
     let interval = fields.time("interval", defaults.interval);
-    let method = fields.get("track_method", |t| values::word(t, TRACK_METHODS)).unwrap_or(TrackMethod::Ping);
-    fields.items("httping_ssl");
     let mut kept = Vec::new();
-    for (ip, line) in targets {
-        if families.contains(Family::of(ip)) {
-            kept.push(ip);
+    for (target, line) in targets {
+        if families.contains(Family::of(target.ip)) {
+            kept.push(target);
         } else {
-            fields.add("track_ip", line, other_family(Family::of(ip)));
+            fields.add("track_ip", line, other_family(Family::of(target.ip)));
         }
     }
     let tracking = Tracking {
-        method: if not_yet(SectionKind::Interface, "track_method").is_some() {
-            TrackMethod::Ping
-        } else {
-            method
-        },
+        method,
         targets: kept,
         track_gateway: fields.bool("track_gateway", false),
         reliability: fields.number("reliability", 1, RELIABILITY_MAX, 1),
@@ -208,30 +221,44 @@ fn read_tracking(
         down: fields.number("down", 1, ROUNDS_MAX, defaults.down),
         size: fields.number("size", 0, SIZE_MAX, 56) as u16,
         max_ttl: fields.number("max_ttl", 1, 255, 60) as u8,
-        quality: read_quality(fields),
+        quality: read_quality(fields, defaults.quality_window),
     };
     check_target_numbers(fields, &tracking, families);
     tracking
 }
 
-const TRACK_METHODS: &[(&str, TrackMethod)] = &[
-    ("ping", TrackMethod::Ping),
-    ("arping", TrackMethod::Arping),
-    ("httping", TrackMethod::Httping),
-    ("nping-tcp", TrackMethod::NpingTcp),
-    ("nping-udp", TrackMethod::NpingUdp),
-    ("nping-icmp", TrackMethod::NpingIcmp),
-    ("nping-arp", TrackMethod::NpingArp),
-    ("nslookup", TrackMethod::Nslookup),
+const TRACK_METHODS: &[(&str, &str)] = &[
+    ("ping", "ping"),
+    ("arping", "arping"),
+    ("httping", "httping"),
+    ("nping-tcp", "nping-tcp"),
+    ("nping-udp", "nping-udp"),
+    ("nping-icmp", "nping-icmp"),
+    ("nping-arp", "nping-arp"),
+    ("nslookup", "nslookup"),
 ];
 
-fn read_quality(fields: &mut Fields<'_>) -> Option<Quality> {
+/// A share of fewer probes is no percentage.
+fn quality_window(text: &str) -> Result<u32, Problem> {
+    let window = values::number(text, 0, QUALITY_WINDOW_MAX)?;
+    if window != 0 && window < QUALITY_WINDOW_MIN {
+        let message = format!(
+            "{} is neither 0 nor a number from {QUALITY_WINDOW_MIN} to {QUALITY_WINDOW_MAX}",
+            show(text)
+        );
+        return Err(Problem::new(codes::NUMBER, message));
+    }
+    Ok(window)
+}
+
+fn read_quality(fields: &mut Fields<'_>, window: u32) -> Option<Quality> {
     let wanted = fields.bool("check_quality", false);
     let mut quality = Quality {
         failure_latency_ms: fields.number("failure_latency", 1, LATENCY_MS_MAX, 1000),
         recovery_latency_ms: fields.number("recovery_latency", 1, LATENCY_MS_MAX, 500),
         failure_loss_percent: fields.number("failure_loss", 1, 100, 40) as u8,
         recovery_loss_percent: fields.number("recovery_loss", 0, 100, 10) as u8,
+        window: fields.get("quality_window", quality_window).unwrap_or(window),
     };
     if !wanted {
         return None;
@@ -253,10 +280,9 @@ fn thresholds(recovery: &str, failure: &str) -> Problem {
 
 /// Families are judged alone, so `reliability` must be reachable in each.
 fn check_target_numbers(fields: &mut Fields<'_>, tracking: &Tracking, families: Families) {
-    let gateway = tracking.track_gateway && not_yet(SectionKind::Interface, "track_gateway").is_none();
     for family in families.iter() {
-        let listed = tracking.targets.iter().filter(|ip| Family::of(**ip) == family).count();
-        let targets = listed + usize::from(gateway);
+        let listed = tracking.targets.iter().filter(|t| Family::of(t.ip) == family).count();
+        let targets = listed + usize::from(tracking.track_gateway);
         if targets == 0 {
             let message =
                 format!("no target for {family}: not tracked, it counts as up while its device is up");

@@ -20,6 +20,7 @@ mod report;
 mod rule;
 mod sets;
 mod suggest;
+mod target;
 pub mod uci;
 mod values;
 
@@ -28,6 +29,7 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use model::*;
 pub use options::{Dialect, OptionDoc, SectionKind, options};
 pub use sets::SET_FILE_BYTES_MAX;
+pub use target::{DnsKind, DnsProbe, HttpProbe, ProbeMethod, ProbeTarget};
 
 /// What a file holds and what is wrong with it.
 #[derive(Clone, PartialEq, Debug)]

@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::target::{ProbeMethod, ProbeTarget};
+
 /// IPv4 or IPv6. The two never share health.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Family {
@@ -267,10 +269,10 @@ pub struct FlushEvents {
 /// Everything the tracker needs to know of one interface. Applies to each family on its own.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Tracking {
-    /// How a target is tested.
-    pub method: TrackMethod,
+    /// How plain addresses and the gateway are tested (`track_method`).
+    pub method: ProbeMethod,
     /// Targets of both families; a family without targets is not tracked and counts as up.
-    pub targets: Vec<IpAddr>,
+    pub targets: Vec<ProbeTarget>,
     /// The gateway of each path is a target too (`track_gateway`).
     pub track_gateway: bool,
     /// Targets that must answer for a good round, ≥ 1.
@@ -299,20 +301,6 @@ pub struct Tracking {
     pub quality: Option<Quality>,
 }
 
-/// How a target is tested.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum TrackMethod {
-    Ping,
-    Arping,
-    Httping,
-    NpingTcp,
-    NpingUdp,
-    NpingIcmp,
-    NpingArp,
-    Nslookup,
-}
-
 /// Thresholds of `check_quality`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Quality {
@@ -324,6 +312,8 @@ pub struct Quality {
     pub failure_loss_percent: u8,
     /// A target with at most this loss is up.
     pub recovery_loss_percent: u8,
+    /// Probes of a target that are judged together; 0: those of each round on their own, as mwan3 does.
+    pub window: u32,
 }
 
 /// A policy (mwan4: strategy).

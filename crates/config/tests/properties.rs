@@ -31,7 +31,7 @@ fn assert_consistent(loaded: &Loaded) {
             assert!((Duration::from_millis(50)..=Duration::from_secs(86_400)).contains(&time));
         }
         assert!(t.reliability >= 1 && t.count >= 1 && t.up >= 1 && t.down >= 1 && t.max_ttl >= 1);
-        assert!(t.targets.iter().all(|ip| i.families.contains(Family::of(*ip))));
+        assert!(t.targets.iter().all(|t| i.families.contains(Family::of(t.ip))));
         assert_eq!(t.targets.iter().collect::<BTreeSet<_>>().len(), t.targets.len());
     }
     for p in &config.policies {
@@ -188,6 +188,52 @@ fn a_bad_value_stays_in_its_section() {
             }
         }
     }
+}
+
+/// Every malformed value of every option of an interface is one finding, and costs nothing else: the interface is as if
+/// the option were not there.
+#[test]
+fn a_malformed_value_of_an_interface_is_one_finding() {
+    let base =
+        "config interface 'w'\n\toption enabled 1\n\tlist track_ip 8.8.8.8\n\toption check_quality 1\n";
+    let healthy = parse_uci("f", base.as_bytes());
+    assert_eq!(healthy.diagnostics, []);
+    let text_options = ["comment"];
+    let all = options().iter().filter(|o| o.section == SectionKind::Interface && o.acted_on());
+    let mut tried = 0;
+    for name in all.flat_map(|o| o.uci).filter(|name| !text_options.contains(name)) {
+        for value in [
+            "}{",
+            "-1",
+            "99999999999999999999",
+            "http://}{",
+            "\u{fc}",
+            "1;reboot",
+            "tcp://1.1.1.1:0",
+            "a=b#c",
+        ] {
+            if (*name, value) == ("device", "-1") {
+                // The kernel has no objection to this name.
+                continue;
+            }
+            let word = if ["track_ip", "gateway"].contains(name) { "list" } else { "option" };
+            // Given twice would be a finding of its own.
+            let rest: String = base
+                .lines()
+                .filter(|l| word == "list" || !l.contains(&format!("option {name} ")))
+                .fold(String::new(), |text, line| text + line + "\n");
+            let loaded = parse_uci("f", format!("{rest}\t{word} {name} {}\n", uci::quote(value)).as_bytes());
+            let found: Vec<String> = loaded.diagnostics.iter().map(ToString::to_string).collect();
+            assert_eq!(found.len(), 1, "{name} {value}: {found:#?}");
+            assert!(found[0].contains(name) && found[0].starts_with("f:"), "{found:?}");
+            assert!(
+                loaded.config.interface("w").is_some_and(|i| i.tracking.targets.len() == 1),
+                "{name} {value}"
+            );
+            tried += 1;
+        }
+    }
+    assert!(tried > 150, "{tried}");
 }
 
 /// The same for `mwan.toml`, with syntax errors: a broken table is alone in its misfortune.

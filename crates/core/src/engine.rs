@@ -368,7 +368,7 @@ impl Core {
                 wanted.insert(key);
                 let path = self.paths.entry(key).or_insert_with(|| Path::new(key, self.rounds, now));
                 if path.ready.is_some() {
-                    let targets = path.tracker.targets().iter().map(|t| t.ip).collect();
+                    let targets = path.tracker.targets().iter().map(crate::Target::probe).collect();
                     path.tracker.reconfigure(&interface.tracking, targets, now);
                 }
             }

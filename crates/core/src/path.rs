@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mwan_config::{Family, InitialState, Interface};
+use mwan_config::{Family, InitialState, Interface, ProbeTarget};
 
 use crate::reason::{Hold, Reason};
 use crate::{
@@ -127,7 +127,7 @@ impl Path {
                 if self.ready.take().is_some() {
                     self.ready_since = now;
                 }
-                let kept = self.tracker.targets().iter().map(|t| t.ip).collect();
+                let kept = self.tracker.targets().iter().map(crate::Target::probe).collect();
                 self.tracker = Tracker::disabled(kept).numbered_from(self.tracker.rounds());
                 self.reason = reason;
             }
@@ -154,7 +154,7 @@ impl Path {
     fn start(
         &mut self,
         interface: &Interface,
-        targets: Vec<IpAddr>,
+        targets: Vec<ProbeTarget>,
         resume: Option<&RememberedPath>,
         now: Time,
     ) {
@@ -181,8 +181,8 @@ impl Path {
     }
 
     /// Takes over other targets. The state stays, unless tracking as such begins or ends.
-    fn set_targets(&mut self, interface: &Interface, targets: Vec<IpAddr>, now: Time) {
-        if self.tracker.targets().iter().map(|t| t.ip).eq(targets.iter().copied()) {
+    fn set_targets(&mut self, interface: &Interface, targets: Vec<ProbeTarget>, now: Time) {
+        if self.tracker.targets().iter().map(crate::Target::probe).eq(targets.iter().cloned()) {
             return;
         }
         if targets.is_empty() {
@@ -203,9 +203,19 @@ impl Path {
         self.reason = match t.state() {
             State::Online => Reason::Answering,
             State::Disconnecting => {
-                Reason::Failing { bad_rounds: t.bad_rounds(), down: interface.tracking.down }
+                let (bad_rounds, down) = (t.bad_rounds(), interface.tracking.down);
+                match t.poor().cloned() {
+                    Some(poor) => Reason::Degrading { bad_rounds, down, poor },
+                    None => Reason::Failing { bad_rounds, down },
+                }
             }
-            State::Offline => Reason::ProbesLost { bad_rounds: t.bad_rounds(), since: self.first_bad },
+            State::Offline => {
+                let (bad_rounds, since) = (t.bad_rounds(), self.first_bad);
+                match t.poor().cloned() {
+                    Some(poor) => Reason::PoorQuality { bad_rounds, since, poor },
+                    None => Reason::ProbesLost { bad_rounds, since },
+                }
+            }
             State::Connecting if t.is_returning() => Reason::Returning,
             State::Connecting => Reason::Recovering { good_rounds: t.score(), up: interface.tracking.up },
             State::Disabled => return,
@@ -257,10 +267,12 @@ impl Path {
 }
 
 /// Targets of one family; the gateway first if it is one.
-fn targets(interface: &Interface, family: Family, ready: &Ready) -> Vec<IpAddr> {
-    let gateway = ready.next_hop.gateway.filter(|_| interface.tracking.track_gateway);
-    let own = interface.tracking.targets.iter().copied().filter(|ip| Family::of(*ip) == family);
-    gateway.into_iter().chain(own).collect()
+fn targets(interface: &Interface, family: Family, ready: &Ready) -> Vec<ProbeTarget> {
+    let settings = &interface.tracking;
+    let gateway = ready.next_hop.gateway.filter(|_| settings.track_gateway);
+    let gateway = gateway.map(|ip| ProbeTarget { ip, method: settings.method.clone() });
+    let own = settings.targets.iter().filter(|t| Family::of(t.ip) == family && Some(*t) != gateway.as_ref());
+    gateway.iter().chain(own).cloned().collect()
 }
 
 /// What `device` offers `family` now, or why it offers nothing.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mwan_config::Family;
+use mwan_config::{Family, ProbeTarget};
 
 /// A path: one family of one interface, by the interface's stable id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -21,8 +21,8 @@ pub struct ProbeRequest {
     pub path: PathKey,
     /// Number of the round; reports carry it, and reports of older rounds are ignored by the core.
     pub round: u64,
-    /// Addresses, all of the path's family.
-    pub targets: Vec<IpAddr>,
+    /// Targets, all of the path's family.
+    pub targets: Vec<ProbeTarget>,
     /// Probes per target, ≥ 1.
     pub count: u32,
     /// Time between the probes of one target.
@@ -35,9 +35,9 @@ pub struct ProbeRequest {
     pub source: Option<IpAddr>,
     /// Packet mark.
     pub mark: u32,
-    /// Payload, bytes.
+    /// Payload of a ping, bytes.
     pub size: u16,
-    /// TTL or hop limit.
+    /// TTL or hop limit of a ping.
     pub ttl: u8,
 }
 

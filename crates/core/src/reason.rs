@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::Time;
+use crate::quality::PoorTarget;
 
 /// The deciding fact behind a path's state, with its numbers.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,6 +27,24 @@ pub enum Reason {
         bad_rounds: u32,
         /// Bad rounds that take it offline.
         down: u32,
+    },
+    /// Rounds fail although targets answer: too slowly or too seldom (`check_quality`).
+    Degrading {
+        /// Bad rounds in a row.
+        bad_rounds: u32,
+        /// Bad rounds that take it offline.
+        down: u32,
+        /// The worst target of the last one.
+        poor: PoorTarget,
+    },
+    /// Enough rounds failed, the last one although targets answered.
+    PoorQuality {
+        /// Bad rounds in a row.
+        bad_rounds: u32,
+        /// When the first of them began.
+        since: Time,
+        /// The worst target of the last one.
+        poor: PoorTarget,
     },
     /// Enough rounds failed.
     ProbesLost {
@@ -78,6 +97,8 @@ impl Reason {
             Reason::Resumed => "resumed",
             Reason::Answering => "answering",
             Reason::Failing { .. } => "failing",
+            Reason::Degrading { .. } => "degrading",
+            Reason::PoorQuality { .. } => "poor_quality",
             Reason::ProbesLost { .. } => "probes_lost",
             Reason::Returning => "returning",
             Reason::Recovering { .. } => "recovering",
@@ -106,6 +127,13 @@ impl fmt::Display for Reason {
             Reason::Resumed => write!(f, "state taken over from before the restart"),
             Reason::Answering => write!(f, "targets answer"),
             Reason::Failing { bad_rounds, down } => write!(f, "{bad_rounds} of {down} rounds lost"),
+            Reason::Degrading { bad_rounds, down, poor } => {
+                write!(f, "{bad_rounds} of {down} rounds not good enough: {poor}")
+            }
+            Reason::PoorQuality { bad_rounds, poor, .. } => {
+                let plural = if *bad_rounds == 1 { "round" } else { "rounds in a row" };
+                write!(f, "{bad_rounds} {plural} not good enough: {poor}")
+            }
             Reason::ProbesLost { bad_rounds, .. } => {
                 let plural = if *bad_rounds == 1 { "round" } else { "rounds in a row" };
                 write!(f, "{bad_rounds} {plural} lost")

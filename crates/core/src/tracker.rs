@@ -8,9 +8,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mwan_config::{InitialState, Tracking};
+use mwan_config::{InitialState, ProbeMethod, ProbeTarget, Quality, Tracking};
 
 use crate::Time;
+use crate::quality::{Figures, PoorTarget, Recent, Verdict, judge};
 
 /// Most turns that the targets of a healthy path take: each is a wake-up of its own, and two already halve the time
 /// until a fault is met by a probe.
@@ -70,6 +71,8 @@ pub enum TargetState {
 pub struct Target {
     /// Its address.
     pub ip: IpAddr,
+    /// How it is asked.
+    pub method: ProbeMethod,
     /// Outcome of its last complete round.
     pub state: TargetState,
     /// Round-trip time of its last reply.
@@ -80,6 +83,58 @@ pub struct Target {
     pub sent: u64,
     /// Replies received from it.
     pub received: u64,
+    recent: Recent,
+    /// Figures of the last round, where each is judged on its own.
+    round: Option<Figures>,
+}
+
+impl Target {
+    fn new(target: ProbeTarget) -> Self {
+        Target {
+            ip: target.ip,
+            method: target.method,
+            state: TargetState::Unknown,
+            rtt: None,
+            error: None,
+            sent: 0,
+            received: 0,
+            recent: Recent::default(),
+            round: None,
+        }
+    }
+
+    /// What was configured.
+    pub fn probe(&self) -> ProbeTarget {
+        ProbeTarget { ip: self.ip, method: self.method.clone() }
+    }
+
+    /// Loss and latency: of its last probes, or of its last round if `check_quality` judges single rounds.
+    pub fn figures(&self) -> Figures {
+        self.round.unwrap_or_else(|| self.recent.figures())
+    }
+}
+
+/// What a round knows of one target.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Answers {
+    replies: u32,
+    /// Probes known to have failed.
+    failures: u32,
+    /// Sum of the round-trip times.
+    took: Duration,
+}
+
+/// What a target says of a round.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Standing {
+    /// It counts as answering.
+    Up,
+    /// It does not, and will not.
+    Down,
+    /// mwan3's "skipped": neither good enough nor bad.
+    Between,
+    /// It may still.
+    Open,
 }
 
 /// A round on the wire.
@@ -92,9 +147,11 @@ struct Round {
     asked: Vec<usize>,
     /// Only some are. It can prove the path, but never speaks against it.
     turn: bool,
-    /// Per target asked: replies, and probes known to have failed.
-    results: Vec<(u32, u32)>,
+    /// Per target asked.
+    results: Vec<Answers>,
     decided: bool,
+    /// What is missing has been counted as lost.
+    closed: bool,
 }
 
 /// The outcome of a round, for the log.
@@ -121,6 +178,8 @@ pub struct Tracker {
     patience: u32,
     /// A turn was not answered: the next round asks everybody.
     suspect: bool,
+    /// The worst target that made the last bad round bad although it answers.
+    poor: Option<PoorTarget>,
 }
 
 /// What the core does to start a round.
@@ -128,15 +187,15 @@ pub struct Tracker {
 pub struct RoundPlan {
     /// Number of the round.
     pub round: u64,
-    /// Addresses to probe.
-    pub targets: Vec<IpAddr>,
+    /// What to probe.
+    pub targets: Vec<ProbeTarget>,
     /// Time between probes of one target.
     pub spacing: Duration,
 }
 
 impl Tracker {
     /// A tracker at its start: the device can carry traffic from `now` on.
-    pub fn start(settings: &Tracking, initial: InitialState, targets: Vec<IpAddr>, now: Time) -> Self {
+    pub fn start(settings: &Tracking, initial: InitialState, targets: Vec<ProbeTarget>, now: Time) -> Self {
         let (state, score) = match initial {
             InitialState::Online => (State::Online, settings.down + settings.up),
             InitialState::Offline => (State::Offline, 0),
@@ -147,7 +206,7 @@ impl Tracker {
     /// A tracker whose device is back: the first good round proves it, and it has as many rounds for that as a path
     /// that is assumed online has until it is offline. Returning at once, as mwan3 does, moves traffic to links
     /// whose first packets get lost (address resolution, a modem that is still training).
-    pub fn returning(settings: &Tracking, targets: Vec<IpAddr>, now: Time) -> Self {
+    pub fn returning(settings: &Tracking, targets: Vec<ProbeTarget>, now: Time) -> Self {
         let tracker = Tracker::with(State::Connecting, settings.up.saturating_sub(1), targets, now);
         Tracker { patience: settings.down, ..tracker }
     }
@@ -158,7 +217,13 @@ impl Tracker {
     }
 
     /// A tracker that goes on where an earlier process stopped.
-    pub fn resume(settings: &Tracking, state: State, score: u32, targets: Vec<IpAddr>, now: Time) -> Self {
+    pub fn resume(
+        settings: &Tracking,
+        state: State,
+        score: u32,
+        targets: Vec<ProbeTarget>,
+        now: Time,
+    ) -> Self {
         let top = settings.down + settings.up;
         let score = match state {
             State::Online => top,
@@ -170,7 +235,7 @@ impl Tracker {
     }
 
     /// A tracker whose device cannot carry anything.
-    pub fn disabled(targets: Vec<IpAddr>) -> Self {
+    pub fn disabled(targets: Vec<ProbeTarget>) -> Self {
         Tracker {
             state: State::Disabled,
             next_round: None,
@@ -183,18 +248,8 @@ impl Tracker {
         Tracker { rounds, ..self }
     }
 
-    fn with(state: State, score: u32, ips: Vec<IpAddr>, now: Time) -> Self {
-        let targets: Vec<Target> = ips
-            .into_iter()
-            .map(|ip| Target {
-                ip,
-                state: TargetState::Unknown,
-                rtt: None,
-                error: None,
-                sent: 0,
-                received: 0,
-            })
-            .collect();
+    fn with(state: State, score: u32, targets: Vec<ProbeTarget>, now: Time) -> Self {
+        let targets: Vec<Target> = targets.into_iter().map(Target::new).collect();
         // Without targets there is nothing to wait for: mwan3's "tracking disabled", always up.
         let (state, next_round) = if targets.is_empty() { (State::Online, None) } else { (state, Some(now)) };
         Tracker {
@@ -208,6 +263,7 @@ impl Tracker {
             next_round,
             patience: 0,
             suspect: false,
+            poor: None,
         }
     }
 
@@ -229,6 +285,11 @@ impl Tracker {
     /// Bad rounds since the last good one.
     pub fn bad_rounds(&self) -> u32 {
         self.bad_rounds
+    }
+
+    /// The worst target that answers too slowly or too seldom, if the last bad round is its fault.
+    pub fn poor(&self) -> Option<&PoorTarget> {
+        self.poor.as_ref()
     }
 
     /// When the last round started.
@@ -259,33 +320,51 @@ impl Tracker {
         }
         self.next_round = None;
         self.rounds += 1;
-        self.note_silent_targets();
-        // All probes of a round leave within its timeout, so that `count` does not delay a verdict.
-        let spacing = (settings.timeout / settings.count).min(Duration::from_secs(1));
+        self.note_silent_targets(settings);
         let turns = self.turns(settings);
         let asked = self.whose_turn(turns);
         for target in &asked {
             self.targets[*target].sent += u64::from(settings.count);
         }
-        let patience = if turns > 1 { self.grace().min(settings.timeout) } else { settings.timeout };
-        let targets = asked.iter().map(|target| self.targets[*target].ip).collect();
+        let patience = if turns > 1 { self.grace().min(settings.timeout) } else { round_length(settings) };
+        let targets = asked.iter().map(|target| self.targets[*target].probe()).collect();
         self.round = Some(Round {
             number: self.rounds,
             started: now,
             deadline: now + patience,
-            results: vec![(0, 0); asked.len()],
+            results: vec![Answers::default(); asked.len()],
             asked,
             turn: turns > 1,
             decided: false,
+            closed: false,
         });
-        Some(RoundPlan { round: self.rounds, targets, spacing })
+        Some(RoundPlan { round: self.rounds, targets, spacing: spacing(settings) })
     }
 
     /// A target that left a good round unanswered until the next one is down, whatever the others say.
-    fn note_silent_targets(&mut self) {
-        let Some(round) = self.round.as_ref().filter(|r| r.decided && !r.turn) else { return };
-        for (target, _) in round.asked.iter().zip(&round.results).filter(|(_, (replies, _))| *replies == 0) {
-            self.targets[*target].state = TargetState::Down;
+    fn note_silent_targets(&mut self, settings: &Tracking) {
+        let Some(round) = self.round.as_ref().filter(|r| r.decided) else { return };
+        if !round.turn {
+            for (target, answers) in round.asked.iter().zip(&round.results) {
+                if answers.replies == 0 {
+                    self.targets[*target].state = TargetState::Down;
+                }
+            }
+        }
+        self.close_round(settings);
+    }
+
+    /// Counts what is missing of the round as lost, once.
+    fn close_round(&mut self, settings: &Tracking) {
+        let Some(round) = self.round.as_mut().filter(|r| !r.closed) else { return };
+        round.closed = true;
+        for (target, answers) in round.asked.iter().zip(&round.results) {
+            let target = &mut self.targets[*target];
+            for _ in answers.replies + answers.failures..settings.count {
+                target.recent.push(settings, None);
+            }
+            let per_round = settings.quality.is_some_and(|q| q.window == 0);
+            target.round = per_round.then(|| Figures::new(settings.count, answers.replies, answers.took));
         }
     }
 
@@ -300,8 +379,8 @@ impl Tracker {
         let healthy = self.state == State::Online && self.bad_rounds == 0 && !self.suspect;
         // Otherwise the missing answer would be noticed no sooner than the next whole round's.
         let worth_it = self.grace() * TURNS_MAX < settings.interval;
-        // The next turn would cut several probes of a target short.
-        if !healthy || !worth_it || settings.count > 1 {
+        // The next turn would cut several probes of a target short, and loss is measured by whole rounds.
+        if !healthy || !worth_it || settings.count > 1 || settings.quality.is_some() {
             return 1;
         }
         let up = self.targets.iter().filter(|t| t.state == TargetState::Up).count();
@@ -338,19 +417,22 @@ impl Tracker {
         now: Time,
     ) -> Option<Outcome> {
         let current = self.round.as_mut().filter(|r| r.number == round)?;
-        let result = current.results.get_mut(target)?;
-        result.0 += 1;
-        let target = &mut self.targets[current.asked[target]];
-        target.received += 1;
-        target.rtt = Some(rtt);
-        target.state = TargetState::Up;
-        target.error = None;
-        let answered = current.results.iter().filter(|(replies, _)| *replies > 0).count();
-        if current.decided || answered < settings.reliability as usize {
-            return None;
+        let answers = current.results.get_mut(target)?;
+        answers.replies += 1;
+        answers.took += rtt;
+        let asked = &mut self.targets[current.asked[target]];
+        asked.received += 1;
+        asked.rtt = Some(rtt);
+        asked.error = None;
+        if !current.closed {
+            asked.recent.push(settings, Some(rtt));
         }
-        current.decided = true;
-        self.conclude(settings, Outcome::Good, now)
+        match standing(settings, *answers, asked) {
+            Standing::Up => asked.state = TargetState::Up,
+            Standing::Down => asked.state = TargetState::Down,
+            Standing::Between | Standing::Open => {}
+        }
+        self.decide(settings, false, now)
     }
 
     /// A probe of `round` is known to have failed. Returns the outcome if the round can no longer succeed.
@@ -362,15 +444,30 @@ impl Tracker {
         error: String,
         now: Time,
     ) -> Option<Outcome> {
-        let current = self.round.as_mut().filter(|r| r.number == round && !r.decided)?;
-        current.results.get_mut(target)?.1 += 1;
-        self.targets[current.asked[target]].error = Some(error);
-        let possible = current
-            .results
-            .iter()
-            .filter(|(replies, failures)| *replies > 0 || *failures < settings.count)
-            .count();
-        if possible >= settings.reliability as usize {
+        let current = self.round.as_mut().filter(|r| r.number == round && !r.closed)?;
+        current.results.get_mut(target)?.failures += 1;
+        let asked = &mut self.targets[current.asked[target]];
+        asked.recent.push(settings, None);
+        if current.decided {
+            return None;
+        }
+        asked.error = Some(error);
+        self.decide(settings, true, now)
+    }
+
+    /// Concludes the round if its outcome is certain. An answer ends it as bad only if nothing else can come; a failure
+    /// as soon as `reliability` is out of reach.
+    fn decide(&mut self, settings: &Tracking, failed: bool, now: Time) -> Option<Outcome> {
+        let round = self.round.as_mut().filter(|r| !r.decided)?;
+        let of = |(target, answers): (&usize, &Answers)| standing(settings, *answers, &self.targets[*target]);
+        let standings: Vec<Standing> = round.asked.iter().zip(&round.results).map(of).collect();
+        let count = |wanted| standings.iter().filter(|s| **s == wanted).count();
+        let (up, open) = (count(Standing::Up), count(Standing::Open));
+        if up >= settings.reliability as usize {
+            round.decided = true;
+            return self.conclude(settings, Outcome::Good, now);
+        }
+        if up + open >= settings.reliability as usize || (open > 0 && !failed) {
             return None;
         }
         self.expire(settings, now)
@@ -390,13 +487,45 @@ impl Tracker {
             self.next_round = Some(now);
             return None;
         }
-        for (target, (replies, _)) in round.asked.iter().zip(&round.results) {
-            if *replies == 0 {
-                self.targets[*target].state = TargetState::Down;
-                self.lost += 1;
+        self.close_round(settings);
+        let outcome = self.take_stock(settings);
+        self.conclude(settings, outcome, now)
+    }
+
+    /// Judges every target of a round that is over.
+    fn take_stock(&mut self, settings: &Tracking) -> Outcome {
+        let Some(round) = &self.round else { return Outcome::Bad };
+        let (mut up, mut lost, mut poor) = (0, 0, None::<PoorTarget>);
+        for (target, answers) in round.asked.iter().zip(&round.results) {
+            let target = &mut self.targets[*target];
+            let missing = settings.count.saturating_sub(answers.replies);
+            let standing = standing(settings, Answers { failures: missing, ..*answers }, target);
+            match standing {
+                Standing::Up => {
+                    target.state = TargetState::Up;
+                    up += 1;
+                    continue;
+                }
+                Standing::Down => {
+                    target.state = TargetState::Down;
+                    lost += 1;
+                }
+                Standing::Between | Standing::Open => {}
+            }
+            if let Some(quality) = settings.quality.filter(|_| answers.replies > 0) {
+                let found = poor_target(&quality, target);
+                let worse = |p: &PoorTarget| found.figures.loss_percent > p.figures.loss_percent;
+                if poor.as_ref().is_none_or(worse) {
+                    poor = Some(found);
+                }
             }
         }
-        self.conclude(settings, Outcome::Bad, now)
+        if up >= settings.reliability {
+            return Outcome::Good;
+        }
+        self.lost += lost;
+        self.poor = poor;
+        Outcome::Bad
     }
 
     /// mwan3track's arithmetic, and when the next round starts.
@@ -410,6 +539,7 @@ impl Tracker {
             }
             Outcome::Good => {
                 self.suspect = false;
+                self.poor = None;
                 self.patience = 0;
                 self.lost = 0;
                 self.bad_rounds = 0;
@@ -449,8 +579,8 @@ impl Tracker {
 
     /// Takes over changed settings: the state stays, the score is put on the new scale. With other targets
     /// a new round starts at once; without targets it is always up.
-    pub fn reconfigure(&mut self, settings: &Tracking, targets: Vec<IpAddr>, now: Time) {
-        let same = self.targets.iter().map(|t| t.ip).eq(targets.iter().copied());
+    pub fn reconfigure(&mut self, settings: &Tracking, targets: Vec<ProbeTarget>, now: Time) {
+        let same = self.targets.iter().map(Target::probe).eq(targets.iter().cloned());
         let resumed = Tracker::resume(settings, self.state, self.score, targets, now);
         if !same || resumed.targets.is_empty() {
             let patience = if resumed.targets.is_empty() { 0 } else { self.patience };
@@ -460,22 +590,67 @@ impl Tracker {
         self.score = resumed.score;
         // A long interval or timeout that was shortened does not keep the path waiting.
         if let Some(round) = &mut self.round {
-            round.deadline = round.deadline.min(now + settings.timeout);
+            round.deadline = round.deadline.min(now + round_length(settings));
         }
         let longest = settings.interval.max(settings.failure_interval).max(settings.recovery_interval);
         self.next_round = self.next_round.map(|at| at.min(now + longest));
     }
 }
 
+/// Time between the probes of one target. All of a round leave within its timeout, so that `count` does not delay a
+/// verdict.
+fn spacing(settings: &Tracking) -> Duration {
+    (settings.timeout / settings.count.max(1)).min(Duration::from_secs(1))
+}
+
+/// How long a whole round may take. Where loss counts, the last probe has the whole timeout, too.
+fn round_length(settings: &Tracking) -> Duration {
+    match settings.quality {
+        None => settings.timeout,
+        Some(_) => settings.timeout + spacing(settings) * settings.count.saturating_sub(1),
+    }
+}
+
+/// What a target says of a round so far.
+fn standing(settings: &Tracking, answers: Answers, target: &Target) -> Standing {
+    let complete = answers.replies + answers.failures >= settings.count;
+    match settings.quality {
+        Some(quality) if quality.window == 0 => {
+            if !complete {
+                return Standing::Open;
+            }
+            match judge(&quality, Figures::new(settings.count, answers.replies, answers.took)) {
+                Verdict::Good => Standing::Up,
+                Verdict::Between => Standing::Between,
+                Verdict::Bad => Standing::Down,
+            }
+        }
+        _ if answers.replies > 0 && !target.recent.poor() => Standing::Up,
+        _ if complete => Standing::Down,
+        _ => Standing::Open,
+    }
+}
+
+fn poor_target(quality: &Quality, target: &Target) -> PoorTarget {
+    // A target in the band is as far from good as one that is bad: the recovery thresholds say what is missing.
+    PoorTarget {
+        target: target.probe(),
+        figures: target.figures(),
+        loss_percent_max: quality.recovery_loss_percent,
+        latency_ms_max: quality.recovery_latency_ms,
+    }
+}
+
 /// The longest time between the first lost packet and the verdict "offline": until a probe is sent that stays
 /// unanswered, and `down` bad rounds from there. It is that of whole rounds unless `tracker` has its targets take turns.
 pub fn worst_case_detection(s: &Tracking, tracker: &Tracker) -> Duration {
-    let step = s.failure_interval.max(s.timeout);
+    let round = round_length(s);
+    let step = s.failure_interval.max(round);
     let noticed = match tracker.turns(s) {
-        1 => s.interval.max(s.timeout),
+        1 => s.interval.max(round),
         turns => s.interval / turns + tracker.grace().min(s.timeout),
     };
-    noticed + step * s.down.saturating_sub(1) + s.timeout
+    noticed + step * s.down.saturating_sub(1) + round
 }
 
 #[cfg(test)]

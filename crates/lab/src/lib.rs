@@ -17,6 +17,7 @@ pub mod flows;
 pub mod lab;
 pub mod netns;
 pub mod report;
+pub mod responders;
 pub mod run;
 pub mod scenario;
 pub mod stats;

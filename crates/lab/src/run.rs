@@ -154,6 +154,11 @@ impl Lab {
             Step::Serve(name, protocol, node, address) => {
                 self.serve(name, *protocol, node, *address, address.port()).map(|()| String::new())
             }
+            Step::Respond(responder, node, address) => {
+                let ns = self.net.node(node).map_err(|e| chain(&e))?;
+                crate::responders::respond(ns, responder, *address).map_err(|e| chain(&e))?;
+                Ok(String::new())
+            }
             Step::Flow(spec) => self.start_flow((**spec).clone()),
             Step::Stop(name) => {
                 let flow = self.flow(name)?;

@@ -95,6 +95,8 @@ pub(crate) struct Datagram {
     pub(crate) length: usize,
     /// Where it came from.
     pub(crate) source: Option<IpAddr>,
+    /// Hop limit of an IPv6 packet, if the socket asks for it (`IPV6_RECVHOPLIMIT`).
+    pub(crate) hop_limit: Option<u8>,
     /// When the kernel received it, nanoseconds of `CLOCK_REALTIME`; `None` if it did not say.
     pub(crate) received_ns: Option<u64>,
 }
@@ -115,16 +117,20 @@ pub(crate) fn receive_datagram(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Res
         header.msg_control = control.as_mut_ptr().cast();
         header.msg_controllen = mem::size_of::<[u64; 32]>() as _;
         let length = check_size(libc::recvmsg(fd.as_raw_fd(), &mut header, libc::MSG_DONTWAIT))?;
-        let mut received_ns = None;
+        let (mut received_ns, mut hop_limit) = (None, None);
         let mut item = libc::CMSG_FIRSTHDR(&header);
         while !item.is_null() {
             if (*item).cmsg_level == libc::SOL_SOCKET && (*item).cmsg_type == libc::SCM_TIMESTAMPNS {
                 let stamp: libc::timespec = ptr::read_unaligned(libc::CMSG_DATA(item).cast());
                 received_ns = Some(nanoseconds(stamp)).filter(|ns| *ns != 0);
             }
+            if (*item).cmsg_level == libc::IPPROTO_IPV6 && (*item).cmsg_type == libc::IPV6_HOPLIMIT {
+                let hops: libc::c_int = ptr::read_unaligned(libc::CMSG_DATA(item).cast());
+                hop_limit = u8::try_from(hops).ok();
+            }
             item = libc::CMSG_NXTHDR(&header, item);
         }
-        Ok(Datagram { length, source: source_address(&name), received_ns })
+        Ok(Datagram { length, source: source_address(&name), hop_limit, received_ns })
     }
 }
 
@@ -148,6 +154,127 @@ fn source_address(name: &libc::sockaddr_storage) -> Option<IpAddr> {
             }
             _ => None,
         }
+    }
+}
+
+/// What the kernel says of a datagram that was sent (`IP_RECVERR`). It belongs to this very socket: the kernel has found
+/// the socket by the addresses and ports of the quoted packet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct SocketError {
+    /// The error as `errno`.
+    pub(crate) errno: i32,
+    /// Type and code, if it came by ICMP or ICMPv6.
+    pub(crate) icmp: Option<(u8, u8)>,
+    /// Who sent it.
+    pub(crate) offender: Option<IpAddr>,
+    v6: bool,
+}
+
+impl SocketError {
+    /// The port is closed (RFC 792, RFC 4443).
+    pub(crate) fn port_unreachable(&self) -> bool {
+        self.icmp == Some(if self.v6 { (1, 4) } else { (3, 3) })
+    }
+
+    /// It has travelled as far as its hops allowed.
+    pub(crate) fn time_exceeded(&self) -> bool {
+        self.icmp == Some(if self.v6 { (3, 0) } else { (11, 0) })
+    }
+}
+
+/// The next entry of a socket's error queue.
+pub(crate) fn receive_error(fd: BorrowedFd<'_>) -> io::Result<SocketError> {
+    // SAFETY: the header points to live, properly sized variables; control messages are walked with the C library's own
+    // macros within the length that the kernel reported, and read unaligned. The kernel always appends an address to the
+    // error (`ip_recv_error`, `ipv6_recv_error`), which is checked by the length of the message.
+    unsafe {
+        let mut control = MaybeUninit::<[u64; 64]>::uninit();
+        let mut header: libc::msghdr = mem::zeroed();
+        header.msg_control = control.as_mut_ptr().cast();
+        header.msg_controllen = mem::size_of::<[u64; 64]>() as _;
+        check_size(libc::recvmsg(fd.as_raw_fd(), &mut header, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT))?;
+        let mut item = libc::CMSG_FIRSTHDR(&header);
+        while !item.is_null() {
+            let kind = ((*item).cmsg_level, (*item).cmsg_type);
+            let v6 = kind == (libc::IPPROTO_IPV6, libc::IPV6_RECVERR);
+            let size = mem::size_of::<libc::sock_extended_err>();
+            let offender_size =
+                if v6 { mem::size_of::<libc::sockaddr_in6>() } else { mem::size_of::<libc::sockaddr_in>() };
+            let whole = libc::CMSG_LEN((size + offender_size) as u32) as usize;
+            if (v6 || kind == (libc::IPPROTO_IP, libc::IP_RECVERR)) && (*item).cmsg_len as usize >= whole {
+                let data = libc::CMSG_DATA(item);
+                let error: libc::sock_extended_err = ptr::read_unaligned(data.cast());
+                let mut name: libc::sockaddr_storage = mem::zeroed();
+                ptr::copy_nonoverlapping(data.add(size), ptr::from_mut(&mut name).cast(), offender_size);
+                let by_icmp = matches!(error.ee_origin, libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6);
+                return Ok(SocketError {
+                    errno: error.ee_errno as i32,
+                    icmp: by_icmp.then_some((error.ee_type, error.ee_code)),
+                    offender: source_address(&name),
+                    v6,
+                });
+            }
+            item = libc::CMSG_NXTHDR(&header, item);
+        }
+    }
+    Err(io::ErrorKind::InvalidData.into())
+}
+
+fn link_address(index: u32, protocol: u16) -> libc::sockaddr_ll {
+    // SAFETY: plain data.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = protocol.to_be();
+    address.sll_ifindex = index as i32;
+    address
+}
+
+/// Binds a packet socket to a device and a protocol.
+pub(crate) fn bind_link(fd: BorrowedFd<'_>, index: u32, protocol: u16) -> io::Result<()> {
+    let address = link_address(index, protocol);
+    let length = mem::size_of_val(&address) as libc::socklen_t;
+    // SAFETY: pointer and length are those of the variable.
+    check(unsafe { libc::bind(fd.as_raw_fd(), ptr::from_ref(&address).cast(), length) }).map(drop)
+}
+
+/// Sends to everybody on an Ethernet link.
+pub(crate) fn send_link_broadcast(
+    fd: BorrowedFd<'_>,
+    bytes: &[u8],
+    index: u32,
+    protocol: u16,
+) -> io::Result<usize> {
+    let mut address = link_address(index, protocol);
+    address.sll_halen = 6;
+    address.sll_addr[..6].fill(0xff);
+    // SAFETY: pointers and lengths are those of the slice and of the variable.
+    check_size(unsafe {
+        libc::sendto(
+            fd.as_raw_fd(),
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+            ptr::from_ref(&address).cast(),
+            mem::size_of_val(&address) as libc::socklen_t,
+        )
+    })
+}
+
+/// The hardware address of an Ethernet device; `None` of any other. Works on every kind of socket.
+pub(crate) fn hardware_address(fd: BorrowedFd<'_>, device: &str) -> io::Result<Option<[u8; 6]>> {
+    // SAFETY: the name is NUL-terminated within the zeroed array; the kernel fills in the member that is read.
+    unsafe {
+        let mut request: libc::ifreq = mem::zeroed();
+        if device.len() >= request.ifr_name.len() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        for (place, byte) in request.ifr_name.iter_mut().zip(device.bytes()) {
+            *place = byte as libc::c_char;
+        }
+        check(libc::ioctl(fd.as_raw_fd(), libc::SIOCGIFHWADDR as _, &mut request))?;
+        let address = request.ifr_ifru.ifru_hwaddr;
+        let bytes = std::array::from_fn(|at| address.sa_data[at] as u8);
+        Ok((address.sa_family == libc::ARPHRD_ETHER).then_some(bytes))
     }
 }
 
@@ -220,6 +347,16 @@ pub(crate) fn watch<T: AsRawFd>(inner: T) -> io::Result<tokio::io::unix::AsyncFd
     // SAFETY: `T` owns its descriptor, never replaces it, and is given away only by dropping (see above).
     let result =
         unsafe { tokio::io::unix::AsyncFd::register_with_interest(inner, tokio::io::Interest::READABLE) };
+    result.map_err(Into::into)
+}
+
+/// The same, also for errors (`IP_RECVERR`).
+pub(crate) fn watch_errors<T: AsRawFd>(inner: T) -> io::Result<tokio::io::unix::AsyncFd<T>> {
+    use tokio::io::Interest;
+    // SAFETY: as for `watch`.
+    let result = unsafe {
+        tokio::io::unix::AsyncFd::register_with_interest(inner, Interest::READABLE | Interest::ERROR)
+    };
     result.map_err(Into::into)
 }
 

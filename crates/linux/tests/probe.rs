@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Peer, in_namespace, sh};
-use mwan_config::Family;
+use mwan_config::{Family, ProbeTarget};
 use mwan_core::{PathKey, ProbeReport, ProbeRequest};
 use mwan_linux::probe::Prober;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -22,8 +22,9 @@ fn run(body: impl Future<Output = ()>) {
 
 fn request(round: u64, device: &str, targets: &[&str]) -> ProbeRequest {
     let targets: Vec<IpAddr> = targets.iter().map(|t| t.parse().expect("address")).collect();
+    let targets: Vec<ProbeTarget> = targets.into_iter().map(Into::into).collect();
     ProbeRequest {
-        path: PathKey { id: 1, family: Family::of(targets[0]) },
+        path: PathKey { id: 1, family: Family::of(targets[0].ip) },
         round,
         targets,
         count: 1,

@@ -194,12 +194,13 @@ impl Reference {
                 missed.as_ref().is_none_or(|r| r.turn),
                 "a round begins while another one is not over: {key:?}"
             );
-            let turn = request.targets != p.targets;
+            let asked: Vec<IpAddr> = request.targets.iter().map(|t| t.ip).collect();
+            let turn = asked != p.targets;
             if turn {
                 assert!(missed.is_none(), "a missed turn is made up for by asking everybody: {key:?}");
                 let top = self.config.interface(&key.0).map(|i| i.tracking.down + i.tracking.up);
                 assert!(p.state == S::Online && Some(p.score) == top, "{key:?} has some targets asked only");
-                assert!(request.targets.iter().all(|t| p.targets.contains(t)), "targets of {key:?}");
+                assert!(asked.iter().all(|ip| p.targets.contains(ip)), "targets of {key:?}");
                 assert!(request.targets.len() >= tracking.reliability as usize, "enough targets of {key:?}");
             }
             assert_eq!(Some(&request.device), p.device.as_ref(), "device of {key:?}");
@@ -310,7 +311,8 @@ impl Reference {
                         p.round = None;
                     }
                     Some(gateway) => {
-                        let own = i.tracking.targets.iter().copied().filter(|t| Family::of(*t) == family);
+                        let own =
+                            i.tracking.targets.iter().filter(|t| Family::of(t.ip) == family).map(|t| t.ip);
                         let first = gateway.filter(|_| i.tracking.track_gateway);
                         let targets: Vec<IpAddr> = first.into_iter().chain(own).collect();
                         if !same {

@@ -137,19 +137,20 @@ fn interface(rng: &mut Rng, name: &str) -> Interface {
 
 fn tracking(rng: &mut Rng, families: Families) -> Tracking {
     let per_family = rng.below(4) as usize;
-    let mut targets: Vec<IpAddr> = Vec::new();
+    let mut targets: Vec<ProbeTarget> = Vec::new();
     for family in families.iter() {
         for i in 0..per_family as u8 {
-            targets.push(match family {
+            let ip = match family {
                 Family::V4 => IpAddr::from([8, 8, 8, i + 1]),
                 Family::V6 => IpAddr::from([0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, u16::from(i) + 1]),
-            });
+            };
+            targets.push(ip.into());
         }
     }
     let interval = rng.ms(200, 5000);
     let other = |rng: &mut Rng| if rng.chance(50) { interval } else { rng.ms(200, 3000) };
     Tracking {
-        method: TrackMethod::Ping,
+        method: ProbeMethod::Ping,
         targets,
         track_gateway: rng.chance(10),
         reliability: rng.range(1, per_family.max(1) as u64) as u32,

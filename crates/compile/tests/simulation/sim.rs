@@ -401,7 +401,7 @@ impl Sim {
         let marks = Marks::new(self.config.globals.mask);
         assert_eq!(request.mark, marks.of(marks.default_id()), "I3: probes carry the default mark");
         for target in 0..request.targets.len() {
-            assert_eq!(Family::of(request.targets[target]), request.path.family);
+            assert_eq!(Family::of(request.targets[target].ip), request.path.family);
             for sequence in 0..request.count {
                 let (path, round) = (request.path, request.round);
                 let line = self.world.line(&request.device, path.family);

@@ -1,13 +1,12 @@
 //! Every step of the score machine, against mwan3track's own arithmetic written as plainly as it is there.
 
 use super::*;
-use mwan_config::TrackMethod;
 use proptest::prelude::*;
 
 fn settings(up: u32, down: u32) -> Tracking {
     let s = Duration::from_secs;
     Tracking {
-        method: TrackMethod::Ping,
+        method: ProbeMethod::Ping,
         targets: vec![],
         track_gateway: false,
         reliability: 1,
@@ -25,8 +24,8 @@ fn settings(up: u32, down: u32) -> Tracking {
     }
 }
 
-fn ips(n: u8) -> Vec<IpAddr> {
-    (1..=n).map(|i| IpAddr::from([192, 0, 2, i])).collect()
+fn ips(n: u8) -> Vec<ProbeTarget> {
+    (1..=n).map(|i| IpAddr::from([192, 0, 2, i]).into()).collect()
 }
 
 /// Plays rounds against a tracker, keeping the clock.
@@ -57,10 +56,10 @@ impl Player {
     }
 
     /// One round in which these answer. Whether it came to an outcome.
-    fn try_round(&mut self, answering: &[IpAddr]) -> bool {
+    fn try_round(&mut self, answering: &[ProbeTarget]) -> bool {
         let plan = self.t.start_round(&self.s, self.now).expect("a round starts");
         for (target, ip) in plan.targets.iter().enumerate().filter(|(_, ip)| answering.contains(ip)) {
-            assert!(self.t.targets().iter().any(|t| t.ip == *ip));
+            assert!(self.t.targets().iter().any(|t| t.probe() == *ip));
             self.now = self.now + Duration::from_millis(20);
             let rtt = Duration::from_millis(20);
             if self.t.reply(&self.s, plan.round, target, rtt, self.now).is_some() {
@@ -199,7 +198,7 @@ fn fast() -> Tracking {
 }
 
 /// Milliseconds between two round starts, and who was asked.
-fn starts(p: &mut Player, rounds: usize, answering: &[IpAddr]) -> Vec<(u64, Vec<IpAddr>)> {
+fn starts(p: &mut Player, rounds: usize, answering: &[ProbeTarget]) -> Vec<(u64, Vec<ProbeTarget>)> {
     let mut starts = vec![];
     for _ in 0..rounds {
         let at = p.t.wake_at().expect("due");
@@ -222,7 +221,7 @@ fn targets_of_a_healthy_path_take_turns_and_each_is_asked_once_in_an_interval() 
     let turns = starts(&mut p, 4, &all);
     assert!(turns.iter().all(|(ms, asked)| *ms == 100 && asked.len() == 2), "{turns:?}");
     assert_eq!(turns[0].1, turns[2].1);
-    let mut asked: Vec<IpAddr> = turns[0].1.iter().chain(&turns[1].1).copied().collect();
+    let mut asked: Vec<ProbeTarget> = turns[0].1.iter().chain(&turns[1].1).cloned().collect();
     asked.sort();
     assert_eq!(asked, all);
     // One target less than twice as many as must answer, several probes per target, long round trips: no turns.

@@ -113,6 +113,8 @@ pub enum Step {
     Mwan(Vec<String>, i32),
     /// An explicit server.
     Serve(String, u8, String, SocketAddr),
+    /// A server of an application.
+    Respond(crate::responders::Responder, String, SocketAddr),
     /// Traffic.
     Flow(Box<FlowSpec>),
     /// End of traffic.

@@ -9,6 +9,7 @@ use super::{DaemonOp, Expect, Reference, StatusIs, Step};
 use crate::capture::{TCP, UDP};
 use crate::faults::Direction;
 use crate::flows::{FlowSpec, Kind};
+use crate::responders::Responder;
 
 type Parse = fn(&mut Words<'_>, &[&str]) -> Result<Step, String>;
 
@@ -238,6 +239,27 @@ pub const STEPS: &[StepDoc] = &[
         |w, n| {
             let protocol = choice(w, &[("tcp", TCP), ("udp", UDP)])?;
             Ok(Step::Serve(name(n, 0), protocol, w.next("a node")?.into(), w.value("an address and port")?))
+        }
+    ),
+    step!(
+        "respond",
+        "respond http|https|dns NODE ADDRESS:PORT [STATUS [LOCATION]]",
+        "A server that answers every HTTP request with STATUS (200) and, if given, a redirection; or every DNS question \
+         with one record.",
+        |w, _| {
+            let what = w.next("http, https or dns")?;
+            let (node, address) = (w.next("a node")?.to_owned(), w.value("an address and port")?);
+            let responder = match what {
+                "dns" => Responder::Dns,
+                "http" | "https" => {
+                    let status = if w.peek().is_some() { w.value("a status")? } else { 200 };
+                    let location =
+                        if w.peek().is_some() { Some(w.next("a location")?.to_owned()) } else { None };
+                    Responder::Http { tls: what == "https", status, location }
+                }
+                other => return Err(format!("`{other}` is not http, https or dns")),
+            };
+            Ok(Step::Respond(responder, node, address))
         }
     ),
     step!(

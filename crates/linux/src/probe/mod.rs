@@ -1,6 +1,13 @@
-//! Ping, in this process: one raw socket and one task per path, all targets of a round sent at once.
+//! Probes, in this process: one task per path, which asks all targets of a round at once. Pings of a path share a raw
+//! socket, and so do its link probes; every other probe has a socket of its own for as long as it takes.
 
+mod dns;
+mod http;
+mod link;
+mod methods;
 mod packet;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -9,13 +16,16 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use mwan_config::Family;
+use mwan_config::{Family, ProbeMethod};
 use mwan_core::{PathKey, ProbeReport, ProbeRequest};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::link::{LinkProber, LinkSocket};
+use self::methods::Way;
 use self::packet::{COOKIE, Received};
 use crate::netlink::errno_text;
 use crate::sys;
@@ -24,6 +34,10 @@ use crate::sys;
 const REQUESTS_MAX: usize = 16;
 /// Probes of a path that may be on their way; the oldest is given up for a new one. Sequence numbers have 16 bits.
 const PENDING_MAX: usize = 4096;
+/// Probes of a path with a socket of their own at the same time: as many as there may be targets.
+const SOCKETS_MAX: usize = 64;
+/// Characters of an error that are told: some of its words come from outside.
+const ERROR_MAX: usize = 200;
 /// How long after its timeout a probe is remembered: a reply that the kernel stamped in time counts even if we are
 /// late to look.
 const GRACE: Duration = Duration::from_secs(1);
@@ -126,6 +140,9 @@ struct PathProber {
     key: RandomState,
     id: u16,
     socket: Option<PathSocket>,
+    link: LinkProber,
+    /// Probes with a socket of their own.
+    others: JoinSet<()>,
     /// Consecutive sequence numbers, the first is `oldest`.
     pending: VecDeque<Pending>,
     oldest: u16,
@@ -141,6 +158,17 @@ async fn readable(socket: Option<&PathSocket>) {
         Some(socket) => {
             if let Ok(mut ready) = socket.fd.readable().await {
                 // Cleared before reading: what arrives from now on makes it ready again.
+                ready.clear_ready();
+            }
+        }
+        None => std::future::pending().await,
+    }
+}
+
+async fn link_readable(socket: Option<&LinkSocket>) {
+    match socket {
+        Some(socket) => {
+            if let Ok(mut ready) = socket.fd.readable().await {
                 ready.clear_ready();
             }
         }
@@ -165,6 +193,8 @@ impl PathProber {
             key,
             id: u16::from_ne_bytes(id),
             socket: None,
+            link: LinkProber::default(),
+            others: JoinSet::new(),
             pending: VecDeque::new(),
             oldest: 0,
             round: None,
@@ -182,6 +212,8 @@ impl PathProber {
                     None => return,
                 },
                 () = readable(self.socket.as_ref()) => self.receive(),
+                () = link_readable(self.link.socket.as_ref()) => self.receive_link(),
+                Some(_) = self.others.join_next(), if !self.others.is_empty() => {}
                 () = due(self.round.as_ref()) => self.send_due(),
             }
         }
@@ -190,6 +222,9 @@ impl PathProber {
     fn begin(&mut self, request: ProbeRequest) {
         self.path = Some(request.path);
         self.forget_old();
+        // Their round is over, and nobody listens to them any more.
+        self.others = JoinSet::new();
+        self.link.begin(&request);
         let binding = Binding {
             device: request.device.clone(),
             source: request.source,
@@ -210,13 +245,13 @@ impl PathProber {
         let Some(mut round) = self.round.take() else { return };
         let mut retried = false;
         for target in 0..round.request.targets.len() {
-            let mut result = self.send(&round.request, target, round.sequence);
+            let mut result = self.ask(&round.request, target, round.sequence);
             if result.is_err() && !retried {
-                // A device that was made anew has another index, and the socket is bound to the old one: once per
-                // round it is worth a new socket.
+                // A device that was made anew has another index, and the sockets are bound to the old one: once per
+                // round it is worth new ones.
                 retried = true;
-                self.socket = None;
-                result = self.send(&round.request, target, round.sequence);
+                (self.socket, self.link.socket) = (None, None);
+                result = self.ask(&round.request, target, round.sequence);
             }
             if let Err(error) = result {
                 let ProbeRequest { path, round: number, .. } = round.request;
@@ -237,8 +272,52 @@ impl PathProber {
         let _ = self.reports.send(report);
     }
 
+    fn ask(&mut self, request: &ProbeRequest, target: usize, sequence: u32) -> io::Result<()> {
+        match request.targets[target].method {
+            ProbeMethod::Ping => self.send(request, target, sequence),
+            ProbeMethod::Neighbour => self.link.send(request, target, sequence),
+            _ => self.spawn(request, target, sequence),
+        }
+    }
+
+    /// Starts a probe with a socket of its own.
+    fn spawn(&mut self, request: &ProbeRequest, target: usize, sequence: u32) -> io::Result<()> {
+        // Those that are over take no place.
+        while self.others.try_join_next().is_some() {}
+        if self.others.len() >= SOCKETS_MAX {
+            return Err(io::Error::other(format!("{SOCKETS_MAX} probes are under way already")));
+        }
+        let (path, round, timeout) = (request.path, request.round, request.timeout);
+        let (way, asked) = (Way::of(request), request.targets[target].clone());
+        let reports = self.reports.clone();
+        self.others.spawn(async move {
+            let sent = Instant::now();
+            let report = match tokio::time::timeout(timeout, methods::ask(&way, &asked)).await {
+                Ok(Ok(())) => ProbeReport::Reply { path, round, target, sequence, rtt: sent.elapsed() },
+                Ok(Err(error)) => {
+                    let error = error.chars().take(ERROR_MAX).collect();
+                    ProbeReport::Failed { path, round, target, sequence, error }
+                }
+                // Silence: the core has the clock.
+                Err(_) => return,
+            };
+            // Nobody listens any more: nobody minds.
+            let _ = reports.send(report);
+        });
+        Ok(())
+    }
+
+    fn receive_link(&mut self) {
+        let Some(path) = self.path else { return };
+        let reports = self.reports.clone();
+        self.link.receive(path, |report| {
+            // Nobody listens any more: nobody minds.
+            let _ = reports.send(report);
+        });
+    }
+
     fn send(&mut self, request: &ProbeRequest, target: usize, sequence: u32) -> io::Result<()> {
-        let address = request.targets[target];
+        let address = request.targets[target].ip;
         let family = request.path.family;
         if self.socket.is_none() {
             self.socket = Some(open(request, self.id)?);
@@ -323,7 +402,7 @@ impl PathProber {
         let Pending { round, target, sequence, .. } = *pending;
         let report = match received {
             Received::Reply { payload, .. } => {
-                let rtt = round_trip(pending, datagram.received_ns);
+                let rtt = round_trip(pending.sent, pending.sent_realtime_ns, datagram.received_ns);
                 let authentic = datagram.source == Some(pending.address) && authentic(pending, payload, true);
                 if !authentic || rtt > pending.timeout {
                     return;
@@ -352,9 +431,9 @@ fn authentic(pending: &Pending, payload: &[u8], whole: bool) -> bool {
 }
 
 /// From our send to the kernel's receive, if it stamped the packet and nobody set the clock meanwhile.
-fn round_trip(pending: &Pending, received_ns: Option<u64>) -> Duration {
-    let elapsed = pending.sent.elapsed();
-    let since = |ns: u64| ns.checked_sub(pending.sent_realtime_ns).map(Duration::from_nanos);
+fn round_trip(sent: Instant, sent_realtime_ns: u64, received_ns: Option<u64>) -> Duration {
+    let elapsed = sent.elapsed();
+    let since = |ns: u64| ns.checked_sub(sent_realtime_ns).map(Duration::from_nanos);
     let Some((kernel, wall)) = received_ns.and_then(since).zip(since(sys::realtime_ns())) else {
         return elapsed;
     };

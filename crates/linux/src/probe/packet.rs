@@ -131,7 +131,7 @@ fn quoted_request(family: Family, quoted: &[u8]) -> Option<(IpAddr, &[u8])> {
 }
 
 /// RFC 792 and RFC 4443.
-fn error_text(family: Family, kind: u8, code: u8) -> Option<String> {
+pub(super) fn error_text(family: Family, kind: u8, code: u8) -> Option<String> {
     let text = match (family, kind, code) {
         (Family::V4, V4_UNREACHABLE, 0) => "network unreachable",
         (Family::V4, V4_UNREACHABLE, 1) => "host unreachable",
@@ -158,9 +158,14 @@ pub(super) fn v4_types() -> [u8; 4] {
 
 /// `ICMPV6_FILTER`: eight words of the same.
 pub(super) fn v6_types() -> [u8; 32] {
+    v6_only(&[V6_REPLY, V6_UNREACHABLE, V6_TOO_BIG, V6_TIME_EXCEEDED, V6_PARAMETER])
+}
+
+/// `ICMPV6_FILTER` that lets these types through.
+pub(super) fn v6_only(kinds: &[u8]) -> [u8; 32] {
     let mut words = [u32::MAX; 8];
-    for kind in [V6_REPLY, V6_UNREACHABLE, V6_TOO_BIG, V6_TIME_EXCEEDED, V6_PARAMETER] {
-        words[usize::from(kind) / 32] &= !(1 << (kind % 32));
+    for kind in kinds {
+        words[usize::from(*kind) / 32] &= !(1 << (kind % 32));
     }
     let mut bytes = [0; 32];
     for (place, word) in bytes.chunks_exact_mut(4).zip(words) {

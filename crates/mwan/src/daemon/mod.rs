@@ -592,7 +592,10 @@ impl Daemon {
                 let (from, to) = (t.from.name(), t.to.name());
                 let family = t.path.family.name();
                 let text = format!("{} {family} ({}): {from} -> {to}: {}", t.interface, t.device, t.reason);
-                let quiet = matches!(t.reason, Reason::Failing { .. } | Reason::Recovering { .. });
+                let quiet = matches!(
+                    t.reason,
+                    Reason::Failing { .. } | Reason::Degrading { .. } | Reason::Recovering { .. }
+                );
                 if quiet { debug!("{text}") } else { info!("{text}") }
             }
             Effect::Hook(call) => self.hooks.call(call),

@@ -106,8 +106,12 @@ fn target(target: &mwan_core::Target) -> api::Target {
     };
     api::Target {
         ip: target.ip.to_string(),
+        method: target.method.name().to_owned(),
+        target: target.probe().to_string(),
         status: status.to_owned(),
         rtt_us: target.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+        latency_ms: target.figures().latency_ms,
+        loss_percent: target.figures().loss_percent,
         sent: target.sent,
         received: target.received,
         error: target.error.clone(),
