@@ -244,7 +244,7 @@ const OPTIONS: &[OptionDoc] = {
         list(row(Interface, &["gateway"], "gateway", "address, one per family", "", "Overrides the gateway that is found by itself.")),
         list(row(Interface, &["track_ip"], "targets", "addresses or target URLs", "", "Targets that are probed: addresses, by `track_method`, or URLs as below, each with a method of its own. Without one of a family the interface always counts as up for it. Names are not accepted: DNS may need the link that is tested.")),
         row(Interface, &["track_method"], "track_method", "ping, arping, httping, nping-tcp, nping-udp, nping-icmp, nping-arp, nslookup", "ping", "How plain addresses are probed, and the gateway."),
-        row(Interface, &["httping_ssl"], "", "boolean", "0", "With httping: by TLS, port 443. Certificates are not checked, as httping does not."),
+        row(Interface, &["httping_ssl"], "httping_ssl", "boolean", "0", "With httping: by TLS, port 443. Certificates are not checked, as httping does not."),
         row(Interface, &["track_gateway"], "track_gateway", "boolean", "0", "The gateway is a target, too, whichever it is at the time; probed by `track_method`."),
         row(Interface, &["reliability"], "reliability", "number, 1 to 255", "1", "Targets of a family that must answer for a good round."),
         row(Interface, &["count"], "count", "number, 1 to 100", "1", "Probes per target and round."),

@@ -32,11 +32,12 @@ config rule 'ry'
 	option use_policy 'py'
 ";
 
-const NATIVE: [(SectionKind, &str); 4] = [
+const NATIVE: [(SectionKind, &str); 5] = [
     (SectionKind::Globals, "[global]\n"),
     (SectionKind::Interface, "[wan.x]\ntargets = \"8.8.8.8\"\n"),
     (SectionKind::Policy, "[policy.px]\n"),
     (SectionKind::Rule, "[[rule]]\n"),
+    (SectionKind::Ipset, "[set.sx]\n"),
 ];
 
 const NATIVE_OTHERS: &str = "
@@ -56,6 +57,7 @@ fn takes_anything(doc: &OptionDoc) -> bool {
     let file = doc.kind.contains("file") || doc.kind.contains("path");
     file && doc.kind != "absolute path"
         || matches!(doc.kind, "text" | "string")
+        || doc.kind.starts_with("program")
         || doc.description.to_lowercase().contains("without effect")
 }
 

@@ -35,6 +35,7 @@ fn model(file: &str, text: &[u8]) -> Config {
     config.interfaces.iter_mut().for_each(|i| i.location = nowhere.clone());
     config.policies.iter_mut().for_each(|p| p.location = nowhere.clone());
     config.rules.iter_mut().for_each(|r| r.location = nowhere.clone());
+    std::sync::Arc::make_mut(&mut config.sets).iter_mut().for_each(|s| s.location = nowhere.clone());
     config
 }
 

@@ -156,7 +156,10 @@ impl Writer<'_> {
         let damaged = || section.lines.is_empty() && self.damaged(line);
         match section.kind {
             None => self.comment_out_section(section, "unknown kind of section"),
-            Some(SectionKind::Ipset) => self.comment_out_section(section, "mwan.toml has no such section"),
+            Some(SectionKind::Ipset) => match config.sets.iter().find(|s| s.location.line == line).cloned() {
+                None => self.comment_out_section(section, "the set is left out anyway"),
+                Some(set) => self.table(section, &format!("[set.{}]", string(&set.name)), &[]),
+            },
             Some(SectionKind::Globals) => self.table(section, "[global]", &[]),
             Some(SectionKind::Interface) if config.interface(&section.name).is_none() || damaged() => {
                 self.comment_out_section(section, "the interface is left out anyway");
@@ -272,7 +275,9 @@ impl Writer<'_> {
         let Some(doc) = doc else {
             return self.comment_out(line, "unknown option");
         };
-        if kind == SectionKind::Policy && doc.key() == "use_member" {
+        // What these say is in the table's header, or its first line.
+        let said = [(SectionKind::Policy, "use_member"), (SectionKind::Ipset, "name")];
+        if said.contains(&(kind, doc.key())) {
             return line.comments.iter().for_each(|c| self.comment(c));
         }
         let Some(native) = doc.native else {
