@@ -1,6 +1,6 @@
 //! `mwan migrate`: the text written means what the text read meant, nothing is lost, and mwan4's own migrations come out
 //! as its readme shows them. `UPDATE_GOLDEN=1 cargo test -p mwan-config --test migrate` writes the golden files.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
