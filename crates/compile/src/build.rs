@@ -105,11 +105,7 @@ fn base_section(desired: &Desired) -> Section {
     }
     let shared = shared_devices(&desired.interfaces);
     for family in Family::ALL.into_iter().filter(|_| !shared.is_empty()) {
-        let rules = [
-            user_rules(family, !desired.custom.is_empty()),
-            rule("not policy-routed", vec![goto("set.default")]),
-        ];
-        add(&classify_chain(family), None, rules.into());
+        add(&classify_chain(family), None, classify(desired, &[family]));
     }
     for device in shared {
         add(&device.chain, None, vec![rule("inbound", vec![nfproto_vmap(&device.families)])]);
@@ -155,9 +151,7 @@ fn hook_rules(desired: &Desired, prerouting: bool) -> Vec<Rule> {
     if prerouting {
         rules.extend(by_device("inbound", Selector::InputDevice, inbound));
     }
-    let custom = !desired.custom.is_empty();
-    rules.extend(Family::ALL.map(|family| user_rules(family, custom)));
-    rules.push(rule("not policy-routed", vec![goto("set.default")]));
+    rules.extend(classify(desired, &Family::ALL));
     rules
 }
 
@@ -177,6 +171,14 @@ fn by_device(word: &str, selector: Selector, chains: Vec<(String, String)>) -> V
 
 pub(crate) fn family_is(family: Family) -> Statement {
     Statement::Match { selector: Selector::NetworkProtocol, equal: true, values: vec![Value::Family(family)] }
+}
+
+/// What decides about a new flow of these families.
+fn classify(desired: &Desired, families: &[Family]) -> Vec<Rule> {
+    let custom = !desired.custom.is_empty();
+    let mut rules: Vec<Rule> = families.iter().map(|family| user_rules(*family, custom)).collect();
+    rules.push(rule("not policy-routed", vec![goto("set.default")]));
+    rules
 }
 
 /// The user's rules decide unless the destination is in one of the sets. One rule, not one per set: it need not ask
