@@ -381,6 +381,7 @@ pub(crate) fn read_globals(fields: &mut Fields<'_>) -> Globals {
         rt_table_lookup: Vec::new(),
         masquerade: fields.get("masquerade", masquerade).unwrap_or(default.masquerade),
         rule_base: read_rule_base(fields),
+        table_base: default.table_base,
         hooks: HookPlaces {
             user_script: fields.get("user_script", values::absolute_path),
             directory: fields.get("hooks_dir", values::absolute_path),

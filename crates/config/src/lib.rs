@@ -9,6 +9,8 @@ mod diagnostic;
 pub mod docs;
 mod fields;
 mod interface;
+pub mod ipfire;
+pub mod link;
 pub mod migrate;
 mod model;
 mod mwan3;
@@ -70,6 +72,12 @@ pub fn parse(file_name: &str, bytes: &[u8]) -> Loaded {
 /// Reads `/etc/config/mwan3`, `mwan4` or `mwan`.
 pub fn parse_uci(file_name: &str, bytes: &[u8]) -> Loaded {
     loaded(mwan3::parse(file_name, bytes), Dialect::Uci)
+}
+
+/// Reads IPFire's files.
+pub fn parse_ipfire(files: &ipfire::Files) -> Loaded {
+    let (config, diagnostics) = ipfire::parse(files);
+    Loaded { config, diagnostics }
 }
 
 /// Reads `mwan.toml`.
