@@ -543,7 +543,7 @@ fn ip_rules(desired: &Desired) -> BTreeSet<IpRule> {
         };
         let present = |i: &&DesiredInterface| i.paths.iter().any(|p| p.family == family);
         for i in desired.interfaces.iter().filter(present) {
-            let lookup = RuleAction::Lookup(i.id);
+            let lookup = RuleAction::Lookup(i.table);
             let device = Some(i.device.clone());
             if base.iif_rules {
                 rules.insert(IpRule { iif: device.clone(), ..plain(base.iif + i.id, lookup) });
@@ -576,7 +576,7 @@ fn routes(interfaces: &[DesiredInterface]) -> BTreeSet<Route> {
         .filter_map(|(i, path)| {
             Some(Route {
                 family: path.family,
-                table: i.id,
+                table: i.table,
                 device: i.device.clone(),
                 gateway: path.route?.gateway,
             })
@@ -723,7 +723,7 @@ fn hash(text: &dyn std::fmt::Display) -> u64 {
 fn same_devices(a: &Desired, b: &Desired) -> bool {
     a.marks == b.marks
         && alike(&a.interfaces, &b.interfaces, |x, y| {
-            (x.id, &x.device) == (y.id, &y.device)
+            (x.id, x.table, &x.device) == (y.id, y.table, &y.device)
                 && x.paths.iter().map(|p| p.family).eq(y.paths.iter().map(|p| p.family))
         })
 }

@@ -599,7 +599,8 @@ impl Core {
                 addresses: addresses(family),
             })
             .collect();
-        DesiredInterface { id: wan.id, name: wan.name.clone(), device: wan.device.clone(), paths }
+        let table = self.config.globals.table_base + wan.id;
+        DesiredInterface { id: wan.id, table, name: wan.name.clone(), device: wan.device.clone(), paths }
     }
 
     fn next_hop(&self, key: PathKey) -> Option<crate::NextHop> {
