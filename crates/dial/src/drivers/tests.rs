@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 use super::*;
 use mwan_config::link::{Auth, Login};
 
@@ -121,7 +121,6 @@ fn plans_are_what_a_person_has_read() {
         })
         .collect();
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/drivers/plans.txt");
-    #[allow(clippy::disallowed_methods)]
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     if update {
         std::fs::write(&path, &all).unwrap();
