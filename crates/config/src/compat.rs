@@ -78,7 +78,7 @@ const ROWS: &[Row] = {
         row(Interface, "failure_loss", Same, "", "quality-per-round"),
         row(Interface, "recovery_loss", Same, "", "score_and_quality_are_mwan3s_on_any_trace"),
         row(Interface, "initial_state", Different, "decides at the start of the daemon; a device that comes back waits for its first answer", "carrier"),
-        row(Interface, "flush_conntrack", Same, "", READ),
+        row(Interface, "flush_conntrack", Better, "entries of that interface and family only, after the switch; at ifdown and disconnected only if there is a better path", "flush_conntrack_deletes_at_the_events_it_names_and_at_no_other"),
         row(Member, "interface", Same, "", "every_case_reads_as_expected"),
         row(Member, "metric", Better, "to 65535 (mwan3 drops members above 256)", "every_small_world_chooses_as_brute_force_does"),
         row(Member, "weight", Same, "", "balance-3-2-1"),

@@ -181,12 +181,6 @@ const NOT_YET: &[NotYet] = {
             "traffic with a WAN's source address leaves by the WAN its rule chooses",
         ),
         later(Globals, "mode", &[], "the rules alone decide which policy is used"),
-        later(
-            Interface,
-            "flush_conntrack",
-            &["never", "0", "off", "false", "no", "disabled"],
-            "connection entries are kept",
-        ),
         later(Rule, "logging", NO, "the rule is not logged"),
     ]
 };
@@ -266,7 +260,7 @@ const OPTIONS: &[OptionDoc] = {
         row(Interface, &["initial_state"], "initial_state", "online or offline", "online", "State before the first verdict."),
         row(Interface, &["failback"], "failback", "keep, drain [TIME], move-now", "keep", "What happens to the flows on this interface when a better one is back: they end where they are, have that long to end, or move at once. A metered backup says move-now."),
         row(Interface, &["failback_drain"], "failback_drain", "time", "300", "Time for `failback drain` if it names none."),
-        list(row(Interface, &["flush_conntrack"], "flush_conntrack", "ifup, ifdown, connected, disconnected; always, never", "never", "Events at which connection entries of this interface are deleted. always = ifup and ifdown.")),
+        list(row(Interface, &["flush_conntrack"], "flush_conntrack", "ifup, ifdown, connected, disconnected; always, never", "never", "Events at which the connection entries of this interface, and of no other, are deleted: at ifup and connected all of them, at ifdown and disconnected those that have somewhere else to go. always = ifup and ifdown. Flows of an interface that is down move with `never` too.")),
         list(row(Interface, &["comment"], "comment", "text", "", "For people.")),
 
         row(Member, &["interface"], "", "interface name", "", "The interface. Required."),

@@ -130,7 +130,12 @@ fn interface(rng: &mut Rng, name: &str) -> Interface {
             1 => Failback::Drain(rng.ms(100, 20_000)),
             _ => Failback::MoveNow,
         },
-        flush_conntrack: FlushEvents::default(),
+        flush_conntrack: FlushEvents {
+            ifup: rng.chance(20),
+            ifdown: rng.chance(20),
+            connected: rng.chance(20),
+            disconnected: rng.chance(20),
+        },
         location: location(),
     }
 }
