@@ -15,7 +15,7 @@ use crate::nft::*;
 use crate::ranges::{merge, of_net};
 use crate::routing::{IpRule, Route, RuleAction, TABLE_MAIN};
 use crate::shape::{Group, Shape, group};
-use crate::{named, sticky};
+use crate::{log, named, sticky};
 
 /// Right behind `mangle` (-150), so that other packages' marks are already set and kept.
 const PRIORITY_MANGLE: i32 = -149;
@@ -334,11 +334,12 @@ fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// The user's rules: one chain per rule and family (its counter, then its target), and per family the chain
-/// that finds the first match.
+/// The user's rules: one chain per rule and family (its line in the log if it has one, its counter, then its target), and
+/// per family the chain that finds the first match.
 fn rule_section(desired: &Desired) -> Section {
     let rules = desired.rules.as_slice();
     let mut section = Section::default();
+    let log_share = log::share(desired);
     for family in Family::ALL {
         let shapes: Vec<(usize, Shape)> = rules
             .iter()
@@ -354,9 +355,11 @@ fn rule_section(desired: &Desired) -> Section {
                 Target::Direct(resort) => resort_chain(*resort).to_owned(),
             };
             let statements = vec![Statement::Counter(name.clone()), goto(&target)];
-            let chain = Chain { hook: None, rules: vec![rule(&found.name, statements)] };
+            let logging = log::logging(&rules[*index], family, log_share);
+            section.counters.extend(logging.as_ref().map(|_| log::counter(&found.name, family)));
+            let rules = logging.into_iter().chain([rule(&found.name, statements)]).collect();
             section.counters.insert(name.clone());
-            section.chains.insert(name, Arc::new(chain));
+            section.chains.insert(name, Arc::new(Chain { hook: None, rules }));
         }
         let statements = group(shapes).into_iter().flat_map(|g| dispatch(&g, rules, family)).collect();
         let chain = Chain { hook: None, rules: statements };

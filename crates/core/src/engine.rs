@@ -621,16 +621,18 @@ impl Core {
             let managed = || self.view.as_ref()?.interfaces.get(name)?.device.clone();
             wan.or_else(managed).or_else(|| net.links.contains_key(name).then(|| name.to_owned()))
         };
+        let globals = &self.config.globals;
         self.config
             .rules
             .iter()
-            .filter(|_| self.config.globals.enabled)
+            .filter(|_| globals.enabled)
             .filter_map(|rule| {
                 let source_device = match &rule.source_interface {
                     None => None,
                     Some(name) => Some(device(name)?),
                 };
-                Some(DesiredRule { rule: rule.clone(), source_device })
+                let log = (rule.logging && globals.logging).then_some(globals.loglevel);
+                Some(DesiredRule { rule: rule.clone(), source_device, log })
             })
             .collect()
     }
