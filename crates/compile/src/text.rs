@@ -150,7 +150,9 @@ impl Display for Statement {
             Statement::Limit { per_minute, burst } => {
                 write!(f, "limit rate {per_minute}/minute burst {burst} packets")
             }
-            Statement::Log { prefix, level } => write!(f, "log prefix \"{prefix}\" level {}", level_word(*level)),
+            Statement::Log { prefix, level } => {
+                write!(f, "log prefix \"{prefix}\" level {}", level_word(*level))
+            }
             Statement::Masquerade => f.write_str("masquerade"),
             Statement::Verdict(verdict) => write!(f, "{verdict}"),
         }

@@ -212,7 +212,7 @@ const OPTIONS: &[OptionDoc] = {
         list(row(Globals, &["rt_table_lookup"], "tables", "table numbers, or main, local, default", "", "Further routing tables whose destinations are never policy-routed.")),
         row(Globals, &["masquerade"], "masquerade", "auto, 1 or 0", "auto", "Whether mwan translates the source of what leaves by a WAN. auto: where the platform has no firewall of its own that does.")
         ,
-        row(Globals, &["logging"], "logging", "boolean", "0", "Global switch of rule logging. At most 6000 lines a minute are written, shared evenly by the rules that log, and for each rule and family at most 600."),
+        row(Globals, &["logging"], "logging", "boolean", "0", "Global switch of rule logging. At most 6000 lines a minute are written, shared evenly by the rules that log, and for each rule and family at most 600 and at least 1."),
         row(Globals, &["dnsmasq_file"], "dnsmasq_file", "path", "", "File that is written for dnsmasq: which domains fill which set (`nftset=` lines). dnsmasq has to read it (`conf-file`, `conf-dir`)."),
         list(row(Globals, &["dnsmasq_command"], "dnsmasq_command", "program and its arguments, one value each", "", "What is run, without a shell, after dnsmasq_file has changed: dnsmasq reads it only when it starts.")),
         row(Globals, &["loglevel"], "loglevel", "emerg, alert, crit, error, warning, notice, info, debug", "notice", "Level of rule logging in the kernel log."),

@@ -1,7 +1,7 @@
 //! One seeded world: core, compiler and writer in it, and the invariants of ARCHITECTURE after every step.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;

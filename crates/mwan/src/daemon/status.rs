@@ -6,7 +6,8 @@ use ipnet::IpNet;
 use mwan_api as api;
 use mwan_config::{AddressMatch, Diagnostic, Family, LastResort, PortRange, Rule, Target};
 use mwan_core::{
-    Carrier, Core, Desired, DesiredPolicy, DesiredRule, PathKey, PathStatus, TargetState, Time, worst_case_detection,
+    Carrier, Core, Desired, DesiredPolicy, DesiredRule, PathKey, PathStatus, TargetState, Time,
+    worst_case_detection,
 };
 
 use mwan_compile::routing::ObservedRouting;
@@ -330,9 +331,10 @@ fn rule_status(rule: &Rule, family: Family, counters: &Counters) -> api::Rule {
     }
 }
 
+/// What a rule has logged; nothing if the kernel has no such counter, as one that cannot log has not.
 fn logged(found: &DesiredRule, family: Family, counters: &Counters) -> Option<api::Logged> {
     let level = mwan_config::loglevel_name(found.log?).to_owned();
-    let (packets, bytes) = counters.get(&log_counter(&found.rule.name, family)).copied().unwrap_or_default();
+    let (packets, bytes) = counters.get(&log_counter(&found.rule.name, family)).copied()?;
     Some(api::Logged { packets, bytes, level })
 }
 
