@@ -46,7 +46,7 @@ pub(crate) fn logging(found: &DesiredRule, family: Family, per_minute: u32) -> O
 /// mwan3's prefix, to the letter: the kernel writes `IN=` right behind it. What could end nft's text (`"`), be a
 /// variable in it (`$`) or be no text at all becomes `_`; names of UCI sections have nothing of the kind.
 fn prefix(rule: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-:/@+ ".contains(c) { c } else { '_' };
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-:/@+[] ".contains(c) { c } else { '_' };
     let name: String = rule.chars().map(plain).take(NAME_MAX).collect();
     format!("MWAN3({name})")
 }
@@ -63,6 +63,7 @@ mod tests {
     #[test]
     fn prefixes_are_text_for_nft_and_fit_the_kernel() {
         assert_eq!(prefix("https"), "MWAN3(https)");
+        assert_eq!(prefix("@rule[3]"), "MWAN3(@rule[3])");
         assert_eq!(prefix("a\"$b\n\u{e9}(c)"), "MWAN3(a__b___c_)");
         assert_eq!(prefix(&"x".repeat(300)).len(), 126);
     }

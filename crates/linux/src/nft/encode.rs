@@ -1080,5 +1080,8 @@ mod tests {
         let wrong =
             Statement::Match { selector: Selector::SourcePort, equal: true, values: vec![Value::Byte(1, 1)] };
         assert!(matches!(rule(wrong), Some((1, EncodeError::Kind { .. }))));
+        let log = |bytes| Statement::Log { prefix: "x".repeat(bytes), level: 5 };
+        assert_eq!(rule(log(127)), None);
+        assert!(matches!(rule(log(128)), Some((1, EncodeError::LogPrefix(_)))));
     }
 }
