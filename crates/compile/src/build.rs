@@ -15,7 +15,7 @@ use crate::nft::*;
 use crate::ranges::{merge, of_net};
 use crate::routing::{IpRule, Route, RuleAction, TABLE_MAIN};
 use crate::shape::{Group, Shape, group};
-use crate::{named, sticky};
+use crate::{log, named, sticky};
 
 /// Right behind `mangle` (-150), so that other packages' marks are already set and kept.
 const PRIORITY_MANGLE: i32 = -149;
@@ -36,12 +36,21 @@ const COMMENT_WORD_MAX: usize = 80;
 #[derive(Clone, Debug, Default)]
 pub struct Compiler {
     last: Option<(Arc<Desired>, Program)>,
+    /// Rules that log do not.
+    silent: bool,
 }
 
 impl Compiler {
+    /// From now on without rules that log: this kernel cannot. Returns what was compiled last, which is to be compiled
+    /// anew.
+    pub fn silence(&mut self) -> Option<Arc<Desired>> {
+        self.silent = true;
+        self.last.take().map(|(desired, _)| desired)
+    }
+
     /// The program of `desired`.
     pub fn compile(&mut self, desired: &Arc<Desired>) -> Program {
-        let last = self.last.take();
+        let (last, silent) = (self.last.take(), self.silent);
         let old = last.as_ref().map(|(old, program)| (old.as_ref(), program));
         let devices = old.filter(|(old, _)| same_devices(old, desired));
         let base = devices.filter(|(old, _)| old.custom.is_empty() == desired.custom.is_empty());
@@ -68,7 +77,7 @@ impl Compiler {
                     section(base, 0, &|| base_section(desired)),
                     section(members, 1, &|| member_section(desired)),
                     section(policies, 2, &|| policy_section(desired)),
-                    section(user_rules, 3, &|| rule_section(desired)),
+                    section(user_rules, 3, &|| rule_section(desired, silent)),
                     section(nat, 4, &|| nat_section(desired)),
                     section(sticky, 5, &|| sticky::section(desired)),
                 ],
@@ -334,11 +343,12 @@ fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// The user's rules: one chain per rule and family (its counter, then its target), and per family the chain
-/// that finds the first match.
-fn rule_section(desired: &Desired) -> Section {
+/// The user's rules: one chain per rule and family (its line in the log if it has one, its counter, then its target), and
+/// per family the chain that finds the first match.
+fn rule_section(desired: &Desired, silent: bool) -> Section {
     let rules = desired.rules.as_slice();
     let mut section = Section::default();
+    let log_share = (!silent).then(|| log::share(desired));
     for family in Family::ALL {
         let shapes: Vec<(usize, Shape)> = rules
             .iter()
@@ -354,9 +364,11 @@ fn rule_section(desired: &Desired) -> Section {
                 Target::Direct(resort) => resort_chain(*resort).to_owned(),
             };
             let statements = vec![Statement::Counter(name.clone()), goto(&target)];
-            let chain = Chain { hook: None, rules: vec![rule(&found.name, statements)] };
+            let logging = log_share.and_then(|share| log::logging(&rules[*index], family, share));
+            section.counters.extend(logging.as_ref().map(|_| log::counter(&found.name, family)));
+            let rules = logging.into_iter().chain([rule(&found.name, statements)]).collect();
             section.counters.insert(name.clone());
-            section.chains.insert(name, Arc::new(chain));
+            section.chains.insert(name, Arc::new(Chain { hook: None, rules }));
         }
         let statements = group(shapes).into_iter().flat_map(|g| dispatch(&g, rules, family)).collect();
         let chain = Chain { hook: None, rules: statements };

@@ -59,8 +59,9 @@ fn rule() -> impl Strategy<Value = DesiredRule> {
     let device = prop::option::weighted(0.15, select(vec!["lan0".to_owned(), "lan1".to_owned()]));
     let families =
         select(vec![Families::ALL, Families { v4: true, v6: false }, Families { v4: false, v6: true }]);
-    (protocols, addresses(), addresses(), ports(), ports(), device, families).prop_map(
-        |(protocols, source, destination, source_ports, destination_ports, source_device, families)| {
+    let log = select(vec![None, None, Some(5)]);
+    (protocols, addresses(), addresses(), ports(), ports(), device, families, log).prop_map(
+        |(protocols, source, destination, source_ports, destination_ports, source_device, families, log)| {
             let has_ports = !protocols.is_empty() && !protocols.contains(&1);
             let ports = |ports| if has_ports { ports } else { vec![] };
             let rule = Rule {
@@ -75,11 +76,11 @@ fn rule() -> impl Strategy<Value = DesiredRule> {
                 destination_set: None,
                 source_set: None,
                 sticky: None,
-                logging: false,
+                logging: log.is_some(),
                 target: Target::Direct(LastResort::Default),
                 location: location(),
             };
-            DesiredRule { rule, source_device }
+            DesiredRule { rule, source_device, log }
         },
     )
 }
@@ -151,7 +152,7 @@ fn counted(program: &Program, kernel: &Kernel, packet: &Packet) -> Option<String
     walk(kernel.table.as_ref().unwrap(), base, &mut skb, &mut chains);
     let hit = chains.into_iter().find(|chain| chain.starts_with("rule."))?;
     let chain = program.table.sections.iter().find_map(|s| s.chains.get(hit)).unwrap();
-    let counter = chain.rules[0].statements.iter().find_map(|s| match s {
+    let counter = chain.rules.last().unwrap().statements.iter().find_map(|s| match s {
         Statement::Counter(name) => Some(name.clone()),
         _ => None,
     });

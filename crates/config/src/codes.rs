@@ -194,6 +194,8 @@ codes! {
         "Domain names consist of letters, digits, - _ and . and have at most 253 characters; a set has at most 10000. It is left out; the set stays with the others.";
     NO_RESOLVER = "W0715", "domains that no resolver is told of",
         "A set has domains, but the globals name no `dnsmasq_file`: nothing enters their addresses unless you configure dnsmasq yourself (`nftset=/DOMAIN/4#inet#mwan#learned.NAME.4,6#inet#mwan#learned.NAME.6`).";
+    NOT_LOGGED = "N0719", "rule that is not logged",
+        "The rule asks for `logging`, but the global switch of the same name is off. mwan3 and mwan log only if both are on.";
 }
 
 #[cfg(test)]

@@ -290,6 +290,7 @@ const FAMILY_WORDS: &[(&str, Families)] = &[
 mod tests {
     use super::*;
     use crate::interface::{read_globals, read_interface};
+    use crate::model::Globals;
     use crate::names::Names;
     use crate::policy::{finish_policy, read_member, read_use_member};
     use crate::rule::read_rule;
@@ -314,7 +315,9 @@ mod tests {
                         f.asked.insert(read_by_native);
                     }
                 }
-                SectionKind::Rule => drop(read_rule(&mut f, "x", &Names::default(), location)),
+                SectionKind::Rule => {
+                    drop(read_rule(&mut f, "x", &Names::default(), &Globals::default(), location));
+                }
                 SectionKind::Ipset => drop(crate::sets::read_set(&mut f, "x", location)),
             }
             assert_eq!(f.never_asked(), Vec::<&str>::new(), "{kind:?}");

@@ -420,17 +420,24 @@ fn masquerade(text: &str) -> Result<Masquerade, Problem> {
     }
 }
 
+/// Levels of syslog.
+const LEVELS: &[(&str, u8)] = &[
+    ("emerg", 0),
+    ("alert", 1),
+    ("crit", 2),
+    ("error", 3),
+    ("warning", 4),
+    ("notice", 5),
+    ("info", 6),
+    ("debug", 7),
+];
+
+/// The word for a level of rule logging, 0 to 7.
+pub fn loglevel_name(level: u8) -> &'static str {
+    LEVELS.iter().find(|(_, number)| *number == level).map_or("debug", |(word, _)| *word)
+}
+
 fn loglevel(text: &str) -> Result<u8, Problem> {
-    const LEVELS: &[(&str, u8)] = &[
-        ("emerg", 0),
-        ("alert", 1),
-        ("crit", 2),
-        ("error", 3),
-        ("warning", 4),
-        ("notice", 5),
-        ("info", 6),
-        ("debug", 7),
-    ];
     let text = match text {
         "err" => "error",
         "warn" => "warning",

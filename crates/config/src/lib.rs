@@ -26,6 +26,7 @@ mod values;
 
 pub use codes::{CodeDoc, codes};
 pub use diagnostic::{Diagnostic, Severity};
+pub use interface::loglevel_name;
 pub use model::*;
 pub use options::{Dialect, OptionDoc, SectionKind, options};
 pub use sets::SET_FILE_BYTES_MAX;

@@ -167,7 +167,6 @@ const fn later(
 const NOT_YET: &[NotYet] = {
     use SectionKind::*;
     &[
-        later(Globals, "logging", NO, "no rule is logged"),
         later(
             Globals,
             "local_source",
@@ -181,13 +180,6 @@ const NOT_YET: &[NotYet] = {
             "traffic with a WAN's source address leaves by the WAN its rule chooses",
         ),
         later(Globals, "mode", &[], "the rules alone decide which policy is used"),
-        later(
-            Interface,
-            "flush_conntrack",
-            &["never", "0", "off", "false", "no", "disabled"],
-            "connection entries are kept",
-        ),
-        later(Rule, "logging", NO, "the rule is not logged"),
     ]
 };
 
@@ -220,10 +212,10 @@ const OPTIONS: &[OptionDoc] = {
         list(row(Globals, &["rt_table_lookup"], "tables", "table numbers, or main, local, default", "", "Further routing tables whose destinations are never policy-routed.")),
         row(Globals, &["masquerade"], "masquerade", "auto, 1 or 0", "auto", "Whether mwan translates the source of what leaves by a WAN. auto: where the platform has no firewall of its own that does.")
         ,
-        row(Globals, &["logging"], "logging", "boolean", "0", "Global switch of rule logging."),
+        row(Globals, &["logging"], "logging", "boolean", "0", "Global switch of rule logging. At most 6000 lines a minute are written, shared evenly by the rules that log, and for each rule and family at most 600 and at least 1."),
         row(Globals, &["dnsmasq_file"], "dnsmasq_file", "path", "", "File that is written for dnsmasq: which domains fill which set (`nftset=` lines). dnsmasq has to read it (`conf-file`, `conf-dir`)."),
         list(row(Globals, &["dnsmasq_command"], "dnsmasq_command", "program and its arguments, one value each", "", "What is run, without a shell, after dnsmasq_file has changed: dnsmasq reads it only when it starts.")),
-        row(Globals, &["loglevel"], "loglevel", "emerg, alert, crit, error, warning, notice, info, debug", "notice", "Level of rule logging."),
+        row(Globals, &["loglevel"], "loglevel", "emerg, alert, crit, error, warning, notice, info, debug", "notice", "Level of rule logging in the kernel log."),
         row(Globals, &["local_source"], "", "interface name, or none", "none", "Interface whose address is the source of the router's own traffic (mwan3 of OpenWrt 18.06 and cloud configurations)."),
         row(Globals, &["source_routing"], "", "boolean", "0", "Traffic that already has a WAN's source address leaves by that WAN (mwan4)."),
         row(Globals, &["mode"], "", "string", "", "Written by cloud configurations (`LOAD_BALANCE`, `FAIL_OVER`); the rules say the same."),
@@ -266,7 +258,7 @@ const OPTIONS: &[OptionDoc] = {
         row(Interface, &["initial_state"], "initial_state", "online or offline", "online", "State before the first verdict."),
         row(Interface, &["failback"], "failback", "keep, drain [TIME], move-now", "keep", "What happens to the flows on this interface when a better one is back: they end where they are, have that long to end, or move at once. A metered backup says move-now."),
         row(Interface, &["failback_drain"], "failback_drain", "time", "300", "Time for `failback drain` if it names none."),
-        list(row(Interface, &["flush_conntrack"], "flush_conntrack", "ifup, ifdown, connected, disconnected; always, never", "never", "Events at which connection entries of this interface are deleted. always = ifup and ifdown.")),
+        list(row(Interface, &["flush_conntrack"], "flush_conntrack", "ifup, ifdown, connected, disconnected; always, never", "never", "Events at which the connection entries of this interface, and of no other, are deleted: at ifup and connected all of them, at ifdown and disconnected those that have somewhere else to go. always = ifup and ifdown. Flows of an interface that is down move with `never` too.")),
         list(row(Interface, &["comment"], "comment", "text", "", "For people.")),
 
         row(Member, &["interface"], "", "interface name", "", "The interface. Required."),
@@ -294,7 +286,7 @@ const OPTIONS: &[OptionDoc] = {
         row(Rule, &["sticky"], "sticky", "boolean", "0", "A source keeps its WAN for `timeout` after its last new connection."),
         row(Rule, &["timeout"], "sticky_timeout", "time", "600", "Time of sticky."),
         row(Rule, &["sticky_key"], "sticky_key", "source or source+destination", "source", "What keeps its WAN with sticky: a source, or a source for each destination on its own."),
-        row(Rule, &["logging"], "logging", "boolean", "0", "Log the first packet of each connection (needs the global switch, too)."),
+        row(Rule, &["logging"], "logging", "boolean", "0", "Log the first packet of each connection with `MWAN3(RULE)` to the kernel log (needs the global switch, too); `mwan rules` counts the lines."),
         row(Rule, &["use_policy", "use_strategy"], "policy", "policy name, or default, unreachable, blackhole", "", "Where matching traffic goes. Required."),
         row(Rule, &["equalize"], "", "boolean", "", "Of early versions of mwan3; without effect."),
         list(row(Rule, &["comment"], "comment", "text", "", "For people.")),

@@ -158,4 +158,7 @@ pub struct DesiredRule {
     pub rule: Rule,
     /// Kernel device of `source_interface`; a rule that names one that cannot be resolved is not here.
     pub source_device: Option<String>,
+    /// syslog level of its line in the kernel log, 0 (emerg) to 7 (debug); `None`: the rule or the global switch does
+    /// not ask for one.
+    pub log: Option<u8>,
 }

@@ -68,8 +68,9 @@ pub enum Effect {
     Probe(ProbeRequest),
     /// This path is not probed any more: close its socket.
     StopProbes(PathKey),
-    /// Delete the connection entries of a path that is dead, all of them. Only ever asked for after a better
-    /// policy is in the kernel, and if every policy that used the path has somewhere better to go.
+    /// Delete the connection entries of a path, all of them. Only ever asked for after the policy that goes with its
+    /// state is in the kernel: of a dead path if every policy that used it has somewhere better to go, of one that
+    /// came up if `flush_conntrack` names that.
     FlushPath(PathKey),
     /// Delete those connection entries of a path that would go elsewhere if they were new
     /// ([`Core::misplaced`]): of a healthy one after failback, of a dead or removed one if only some of its
@@ -296,7 +297,7 @@ impl Core {
         self.look_at_devices(now, &mut effects);
         self.run_trackers(now, &mut effects);
         self.report_changes(&mut effects);
-        self.tell_scripts(&mut effects);
+        self.tell_scripts(now, &mut effects);
         let desired = self.decide(now, &mut effects);
         self.settle_flows(now, &mut effects);
         Output { desired, effects, wake_at: self.wake_at() }
@@ -492,8 +493,9 @@ impl Core {
         }
     }
 
-    /// Tells scripts what became of every interface. Before the network has been seen nothing became of any.
-    fn tell_scripts(&mut self, effects: &mut Vec<Effect>) {
+    /// Tells scripts what became of every interface, and heeds its `flush_conntrack`. Before the network has been seen
+    /// nothing became of any.
+    fn tell_scripts(&mut self, now: Time, effects: &mut Vec<Effect>) {
         if self.net.is_none() || !std::mem::take(&mut self.untold) {
             return;
         }
@@ -505,6 +507,12 @@ impl Core {
                 Some((family, path.tracker.state(), path.reason.clone()))
             };
             let states: Vec<_> = Family::ALL.into_iter().filter_map(state).collect();
+            let events = self.config.interfaces[wan.index].flush_conntrack;
+            for (family, to, _) in &states {
+                // What is seen for the first time did not come up: an earlier process may have left it its flows.
+                let Some(from) = self.told.state(&wan.name, *family) else { continue };
+                self.flows.heed(events, PathKey { id: wan.id, family: *family }, from, *to, now);
+            }
             effects.extend(self.told.tell(&wan.name, &wan.device, &states).into_iter().map(Effect::Hook));
         }
     }
@@ -613,16 +621,18 @@ impl Core {
             let managed = || self.view.as_ref()?.interfaces.get(name)?.device.clone();
             wan.or_else(managed).or_else(|| net.links.contains_key(name).then(|| name.to_owned()))
         };
+        let globals = &self.config.globals;
         self.config
             .rules
             .iter()
-            .filter(|_| self.config.globals.enabled)
+            .filter(|_| globals.enabled)
             .filter_map(|rule| {
                 let source_device = match &rule.source_interface {
                     None => None,
                     Some(name) => Some(device(name)?),
                 };
-                Some(DesiredRule { rule: rule.clone(), source_device })
+                let log = (rule.logging && globals.logging).then_some(globals.loglevel);
+                Some(DesiredRule { rule: rule.clone(), source_device, log })
             })
             .collect()
     }

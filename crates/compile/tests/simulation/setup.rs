@@ -21,6 +21,8 @@ pub(crate) fn config(rng: &mut Rng) -> Config {
     config.globals.mask = *rng.pick(&masks);
     config.globals.masquerade = *rng.pick(&[Masquerade::Auto, Masquerade::On, Masquerade::Off]);
     config.globals.rule_base.iif_rules = rng.chance(30);
+    config.globals.logging = rng.chance(50);
+    config.globals.loglevel = rng.below(8) as u8;
     let count = rng.range(1, 6) as usize;
     let mut names = NAMES.to_vec();
     rng.shuffle(&mut names);
@@ -130,7 +132,12 @@ fn interface(rng: &mut Rng, name: &str) -> Interface {
             1 => Failback::Drain(rng.ms(100, 20_000)),
             _ => Failback::MoveNow,
         },
-        flush_conntrack: FlushEvents::default(),
+        flush_conntrack: FlushEvents {
+            ifup: rng.chance(20),
+            ifdown: rng.chance(20),
+            connected: rng.chance(20),
+            disconnected: rng.chance(20),
+        },
         location: location(),
     }
 }
@@ -247,7 +254,7 @@ fn rule(rng: &mut Rng, config: &Config, number: u64) -> Rule {
             timeout: Duration::from_secs(600),
             key: *rng.pick(&[StickyKey::Source, StickyKey::SourceAndDestination]),
         }),
-        logging: false,
+        logging: rng.chance(30),
         target,
         location: location(),
     }
