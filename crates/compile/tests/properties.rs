@@ -99,6 +99,8 @@ fn desired(rules: Vec<DesiredRule>) -> Desired {
         sets: Arc::default(),
         connected: Arc::default(),
         custom: Arc::default(),
+        homes: None,
+        local_source: Vec::new(),
         masquerade: MasqueradePlan::Off,
     }
 }

@@ -123,6 +123,7 @@ fn interface(rng: &mut Rng, name: &str) -> Interface {
         families,
         gateway4: rng.chance(15).then_some(Ipv4Addr::new(100, 64, 99, 1)),
         gateway6: rng.chance(15).then_some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x99)),
+        routed_networks: Vec::new(),
         tracking: tracking(rng, families),
         initial_state: if rng.chance(70) { InitialState::Online } else { InitialState::Offline },
         failback: match rng.below(3) {
