@@ -283,6 +283,7 @@ const FAMILY_WORDS: &[(&str, Families)] = &[
     ("ipv4", Families { v4: true, v6: false }),
     ("ipv6", Families { v4: false, v6: true }),
     ("any", Families::ALL),
+    ("both", Families::ALL),
     ("all", Families::ALL),
 ];
 

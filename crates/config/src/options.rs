@@ -227,7 +227,7 @@ const OPTIONS: &[OptionDoc] = {
 
         ours(row(Interface, &["enabled"], "enabled", "boolean", "0", "Whether the interface takes part."), "true"),
         row(Interface, &["device"], "device", "device name", "", "Kernel device. Without it the platform tells (on OpenWrt from the network configuration), else the interface's name is the device."),
-        ours(list(row(Interface, &["family"], "families", "ipv4, ipv6, any or all", "ipv4", "Families it carries. Each family has its own health.")), "those of its targets and gateways, else ipv4"),
+        ours(list(row(Interface, &["family"], "families", "ipv4, ipv6, any, all or both", "ipv4", "Families it carries. Each family has its own health.")), "those of its targets and gateways, else ipv4"),
         list(row(Interface, &["gateway"], "gateway", "address, one per family", "", "Overrides the gateway that is found by itself.")),
         list(row(Interface, &["routed_network"], "routed_networks", "addresses", "", "Public networks that are routed to this machine by this interface, as prefixes or ranges: never translated when they leave by it, and with source_routing they do. Prefixes that OpenWrt was delegated by it are known without.")),
         list(row(Interface, &["track_ip"], "targets", "addresses or target URLs", "", "Targets that are probed: addresses, by `track_method`, or URLs as below, each with a method of its own. Without one of a family the interface always counts as up for it. Names are not accepted: DNS may need the link that is tested.")),
@@ -269,7 +269,7 @@ const OPTIONS: &[OptionDoc] = {
         list(row(Policy, &["comment"], "comment", "text", "", "For people.")),
 
         row(Rule, &[], "name", "string", "", "Name of the rule in status and diagnostics."),
-        list(row(Rule, &["family"], "family", "ipv4, ipv6, any or all", "any", "Families the rule applies to.")),
+        list(row(Rule, &["family"], "family", "ipv4, ipv6, any, all or both", "any", "Families the rule applies to.")),
         list(row(Rule, &["proto"], "proto", "names or numbers", "all", "Protocols.")),
         list(row(Rule, &["src_ip"], "from", "addresses", "", "Source addresses, prefixes, ranges; a leading ! negates.")),
         list(row(Rule, &["src_port"], "sport", "ports", "", "Source ports and ranges; tcp and udp only.")),
@@ -289,7 +289,7 @@ const OPTIONS: &[OptionDoc] = {
 
         row(Ipset, &["name"], "", "set name", "", "Its name; without it that of the section."),
         row(Ipset, &["enabled"], "enabled", "boolean", "1", "Whether the set is there."),
-        list(row(Ipset, &["family"], "family", "ipv4, ipv6, any or all", "any", "Families it has addresses of.")),
+        list(row(Ipset, &["family"], "family", "ipv4, ipv6, any, all or both", "any", "Families it has addresses of.")),
         list(row(Ipset, &["match"], "", "ip, net, src_ip, dest_ip, src_net, dest_net", "", "What it holds: addresses and prefixes alike; in rules `ipset` and `ipset_src` say of which end.")),
         list(row(Ipset, &["entry"], "entries", "addresses", "", "Addresses, prefixes, ranges.")),
         row(Ipset, &["loadfile"], "file", "path", "", "File with more of them, one per line, at most 262144; # and ; begin comments. Read again when it changes.")
