@@ -58,6 +58,7 @@ const ROWS: &[Row] = {
         row(Globals, "rtmon_interval", Same, "without effect since mwan3 2.9", "documented_examples_have_no_errors"),
         row(Interface, "enabled", Better, "an interface without it is named (N0501)", "every_case_reads_as_expected"),
         row(Interface, "family", Better, "each family has a health of its own", "v4-v6-independent"),
+        row(Interface, "routed_network", Ours, "networks of which OpenWrt knows nothing", "source-routing"),
         row(Interface, "track_ip", Better, "all targets are asked at once; names are refused: DNS may need the link that is tested", "detection_takes_the_same_time_for_any_number_of_targets"),
         row(Interface, "track_method", Same, "", "track-nping"),
         row(Interface, "httping_ssl", Same, "", "track-httping-tls"),

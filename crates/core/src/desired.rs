@@ -58,8 +58,7 @@ impl Desired {
 
     /// The WAN by which traffic with this source leaves, whatever the rules say.
     pub(crate) fn home(&self, source: IpAddr, own: bool) -> Option<u32> {
-        let homes: Vec<Home> = self.homes(Family::of(source), own).copied().collect();
-        home_of(&homes, source)
+        home_of(self.homes(Family::of(source), own), source)
     }
 }
 

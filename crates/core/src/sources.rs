@@ -53,9 +53,9 @@ pub(crate) fn disjoint(homes: &[Home]) -> Vec<Home> {
 }
 
 /// The WAN an address is at home on.
-pub(crate) fn home_of(homes: &[Home], ip: IpAddr) -> Option<u32> {
+pub(crate) fn home_of<'h>(homes: impl IntoIterator<Item = &'h Home>, ip: IpAddr) -> Option<u32> {
     let within = |r: &AddressRange| Family::of(r.first) == Family::of(ip) && r.first <= ip && ip <= r.last;
-    homes.iter().find(|home| within(&home.range)).map(|home| home.id)
+    homes.into_iter().find(|home| within(&home.range)).map(|home| home.id)
 }
 
 fn bits(ip: IpAddr) -> u128 {

@@ -21,6 +21,7 @@ pub(crate) fn config(rng: &mut Rng) -> Config {
     config.globals.mask = *rng.pick(&masks);
     config.globals.masquerade = *rng.pick(&[Masquerade::Auto, Masquerade::On, Masquerade::Off]);
     config.globals.rule_base.iif_rules = rng.chance(30);
+    config.globals.source_routing = rng.chance(30);
     let count = rng.range(1, 6) as usize;
     let mut names = NAMES.to_vec();
     rng.shuffle(&mut names);
@@ -75,6 +76,7 @@ pub(crate) fn reconfigured(rng: &mut Rng, old: &Config) -> Config {
         7 => {
             config.globals.enabled = !config.globals.enabled || rng.chance(80);
             config.globals.rule_base.fwmark ^= 0x8;
+            config.globals.source_routing = rng.chance(50);
         }
         _ => {}
     }

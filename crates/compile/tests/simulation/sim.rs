@@ -493,6 +493,9 @@ impl Sim {
                         "I10: {flow:?} taken from {name}, where it belongs"
                     );
                 }
+                Verdict::Home(to) => {
+                    assert_ne!(to, name, "I10: {flow:?} taken from {name}, where it is at home");
+                }
                 Verdict::Pinned(_) => {}
                 other => panic!("I11: {flow:?} taken from {name}, but it can only go to {other:?}"),
             }
@@ -824,6 +827,10 @@ impl Sim {
         match &wanted {
             Verdict::Pinned(name) => {
                 assert_eq!(said, Decision::Inbound(id(name)), "{}", context());
+                assert!(mark(id(name)), "{}", context());
+            }
+            Verdict::Home(name) => {
+                assert_eq!(said, Decision::Home(id(name)), "{}", context());
                 assert!(mark(id(name)), "{}", context());
             }
             Verdict::Main => {

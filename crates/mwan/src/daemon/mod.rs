@@ -823,6 +823,7 @@ impl Daemon {
         status.rules = achieved.rules(&counters, |rule, id, family| self.writer.sticky(rule, id, family));
         status.problems = status::problems(&status, !self.core.config().globals.enabled);
         status.problems.extend(achieved.differences());
+        status.problems.extend(status::local_source(&self.core));
         status.degraded = !status.problems.is_empty();
         status
     }
