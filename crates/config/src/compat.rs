@@ -48,7 +48,7 @@ const ROWS: &[Row] = {
     use Verdict::*;
     &[
         row(Globals, "enabled", Same, "", "globally_disabled_wants_nothing"),
-        row(Globals, "mmx_mask", Better, "any mask of at least 3 bits; changing it takes open connections along; other packages' bits survive", "mask-change"),
+        row(Globals, "mmx_mask", Better, "any mask of at least 3 bits, of any shape (`mask-shapes`); changing it takes open connections along; other packages' bits survive", "mask-change"),
         row(Globals, "rt_table_lookup", Better, "names of /etc/iproute2/rt_tables and rt_tables.d, too; the files are watched", "table-names"),
         row(Globals, "logging", Same, "", READ),
         row(Globals, "loglevel", Same, "", READ),
