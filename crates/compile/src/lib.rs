@@ -11,6 +11,7 @@ pub mod nft;
 pub mod ranges;
 pub mod routing;
 mod shape;
+mod sources;
 mod sticky;
 pub mod text;
 

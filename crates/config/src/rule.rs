@@ -15,7 +15,7 @@ const STICKY_DEFAULT: std::time::Duration = std::time::Duration::from_secs(600);
 const STICKY_KEYS: &[(&str, StickyKey)] =
     &[("source", StickyKey::Source), ("source+destination", StickyKey::SourceAndDestination)];
 /// Longest name of an interface of the platform, as of a UCI section.
-const INTERFACE_NAME_BYTES_MAX: usize = crate::uci::NAME_BYTES_MAX;
+pub(crate) const INTERFACE_NAME_BYTES_MAX: usize = crate::uci::NAME_BYTES_MAX;
 /// Longest name of a set: what ipset allows.
 pub(crate) const SET_NAME_BYTES_MAX: usize = 31;
 const PROTOCOL_ICMP: u8 = 1;

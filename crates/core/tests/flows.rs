@@ -574,3 +574,61 @@ fn a_refused_route_disables_its_path_only_and_is_tried_again() {
     rig.pass(Duration::from_secs(11));
     assert_ne!(code(&rig), "route_refused", "time is");
 }
+
+/// `c` is in no policy: only sources that are at home there use it.
+const SOURCE_ROUTING: &str = "
+config globals 'globals'
+ option source_routing 1
+config interface 'c'
+ option enabled 1
+ option device eth2
+ list track_ip 8.8.8.8
+ option interval 1
+ option timeout 1
+ option up 1
+ option down 1
+";
+
+#[test]
+fn flows_follow_the_home_of_their_source() {
+    let both = format!("{SOURCE_ROUTING}{FAILOVER}");
+    let mut rig = Rig::new(config(&["a", "b"], &both));
+    let [a, c] = ["a", "c"].map(|name| rig.key(name));
+    let from_c = Packet { source: "100.64.2.2".parse().unwrap(), ..packet("1.1.1.1") };
+    assert!(rig.core.misplaced(a, &from_c), "it is at home on c");
+    assert!(!rig.core.misplaced(c, &from_c));
+    assert!(!rig.core.misplaced(a, &packet("1.1.1.1")), "the rules lead to a");
+    rig.deletions();
+    rig.lose("c");
+    assert_eq!(rig.state("c"), State::Offline);
+    assert_eq!(rig.deletions(), [Effect::FlushPath(c)], "no policy has c, but sources did");
+    assert!(!rig.core.misplaced(a, &from_c), "where the rules lead");
+    // Without the option nothing has a reason to be on c.
+    let plain = SOURCE_ROUTING.replace("source_routing 1", "source_routing 0");
+    let mut rig = Rig::new(config(&["a", "b"], &format!("{plain}{FAILOVER}")));
+    let a = rig.key("a");
+    assert!(!rig.core.misplaced(a, &from_c));
+    rig.deletions();
+    rig.lose("c");
+    assert_eq!(rig.deletions(), []);
+}
+
+#[test]
+fn a_home_that_is_back_takes_its_flows_from_those_that_move_now() {
+    let text = format!("{SOURCE_ROUTING}{FAILOVER}");
+    let mut moving = (*config(&["a", "b"], &text)).clone();
+    moving.interfaces[0].failback = mwan_config::Failback::MoveNow;
+    let mut rig = Rig::new(Arc::new(moving));
+    let a = rig.key("a");
+    rig.lose("c");
+    rig.answer("a");
+    rig.answer("b");
+    rig.now = rig.now + Duration::from_secs(1);
+    rig.feed(Event::Tick);
+    rig.answer("a");
+    rig.answer("b");
+    rig.deletions();
+    rig.answer("c");
+    assert_eq!(rig.state("c"), State::Online);
+    assert!(rig.deletions().contains(&Effect::MoveMisplaced(a)), "b keeps its flows, a moves them");
+}

@@ -23,6 +23,7 @@ pub(crate) fn config(rng: &mut Rng) -> Config {
     config.globals.rule_base.iif_rules = rng.chance(30);
     config.globals.logging = rng.chance(50);
     config.globals.loglevel = rng.below(8) as u8;
+    config.globals.source_routing = rng.chance(30);
     let count = rng.range(1, 6) as usize;
     let mut names = NAMES.to_vec();
     rng.shuffle(&mut names);
@@ -77,6 +78,7 @@ pub(crate) fn reconfigured(rng: &mut Rng, old: &Config) -> Config {
         7 => {
             config.globals.enabled = !config.globals.enabled || rng.chance(80);
             config.globals.rule_base.fwmark ^= 0x8;
+            config.globals.source_routing = rng.chance(50);
         }
         _ => {}
     }
@@ -125,6 +127,7 @@ fn interface(rng: &mut Rng, name: &str) -> Interface {
         families,
         gateway4: rng.chance(15).then_some(Ipv4Addr::new(100, 64, 99, 1)),
         gateway6: rng.chance(15).then_some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x99)),
+        routed_networks: Vec::new(),
         tracking: tracking(rng, families),
         initial_state: if rng.chance(70) { InitialState::Online } else { InitialState::Offline },
         failback: match rng.below(3) {

@@ -520,6 +520,9 @@ impl Sim {
                         "I10: {flow:?} taken from {name}, where it belongs"
                     );
                 }
+                Verdict::Home(to) => {
+                    assert_ne!(to, name, "I10: {flow:?} taken from {name}, where it is at home");
+                }
                 Verdict::Pinned(_) => {}
                 other => panic!("I11: {flow:?} taken from {name}, but it can only go to {other:?}"),
             }
@@ -851,6 +854,10 @@ impl Sim {
         match &wanted {
             Verdict::Pinned(name) => {
                 assert_eq!(said, Decision::Inbound(id(name)), "{}", context());
+                assert!(mark(id(name)), "{}", context());
+            }
+            Verdict::Home(name) => {
+                assert_eq!(said, Decision::Home(id(name)), "{}", context());
                 assert!(mark(id(name)), "{}", context());
             }
             Verdict::Main => {

@@ -13,7 +13,7 @@ use crate::hooks::{Action, actions};
 use crate::path::Path;
 use crate::policy::carries;
 use crate::reason::Reason;
-use crate::{Carrier, Desired, Marks, NetView, PathKey, State, Time};
+use crate::{Carrier, Desired, Home, Marks, NetView, PathKey, State, Time};
 
 /// Time between the two passes of deleting flows.
 const SECOND_PASS: Duration = Duration::from_secs(1);
@@ -124,6 +124,16 @@ impl Core {
         now: Time,
         effects: &mut Vec<Effect>,
     ) {
+        // Sources are at home on a WAN again that were carried by others.
+        let gained = next.homes.iter().flat_map(|homes| homes.iter());
+        let gained: Vec<_> =
+            gained.filter(|home| last.home(home.range.first, false) != Some(home.id)).collect();
+        for key in self.paths.keys().copied().collect::<Vec<_>>() {
+            let back = |home: &&&Home| home.id != key.id && Family::of(home.range.first) == key.family;
+            if last.homes.is_some() && gained.iter().any(|home| back(&home)) {
+                self.plan_move(key, now);
+            }
+        }
         for policy in next.policies.iter() {
             let Some(old) = last.policies.iter().find(|p| p.name == policy.name) else { continue };
             for family in Family::ALL {
@@ -222,7 +232,9 @@ impl Core {
         let removed = !self.paths.contains_key(&key);
         let (mut some, mut all) = (false, !removed);
         for (policy, used) in desired.policies.iter().zip(&self.used) {
-            let concerned = removed || policy.members.iter().any(|(id, _)| *id == key.id);
+            // With source routing any flow may be on it.
+            let by_source = desired.homes.is_some();
+            let concerned = removed || by_source || policy.members.iter().any(|(id, _)| *id == key.id);
             if !concerned || !used.contains(&key.family) {
                 continue;
             }

@@ -359,6 +359,17 @@ fn protocol_name(protocol: u8) -> String {
     name.unwrap_or_else(|| protocol.to_string())
 }
 
+/// Says if the interface of `local_source` has no address at all: then nothing stands for the router's own source.
+pub(super) fn local_source(core: &Core) -> Option<String> {
+    let globals = &core.config().globals;
+    let name = globals.local_source.as_ref().filter(|_| globals.enabled)?;
+    let none = core.desired().is_some_and(|desired| desired.local_source.is_empty());
+    none.then(|| {
+        let name = name.escape_debug();
+        format!("local_source '{name}': no such interface, or it has no address; the router's own traffic is judged by its own source")
+    })
+}
+
 /// What is not as it should be, in words.
 pub(super) fn problems(status: &api::Status, switched_off: bool) -> Vec<String> {
     let mut problems = Vec::new();
