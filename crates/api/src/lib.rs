@@ -312,6 +312,19 @@ pub struct Rule {
     /// Who keeps which interface, soonest to expire first; at most 1000 per interface.
     #[serde(default)]
     pub sticky_entries: Vec<StickyEntry>,
+    /// What has gone to the kernel log; `None`: it does not log.
+    #[serde(default)]
+    pub logged: Option<Logged>,
+}
+
+/// How much of a rule is in the kernel log. There is a limit, so it may be less than has matched.
+pub struct Logged {
+    /// Lines: first packets of flows.
+    pub packets: u64,
+    /// Bytes of these packets.
+    pub bytes: u64,
+    /// Level of the lines: `emerg`, `alert`, `crit`, `error`, `warning`, `notice`, `info` or `debug`.
+    pub level: String,
 }
 
 /// A source that keeps its interface for connections of a sticky rule.

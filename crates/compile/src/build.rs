@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use mwan_config::{Family, LastResort, Target};
+use mwan_config::{AddressRange, Family, LastResort, Target};
 use mwan_core::{
     Carrier, Desired, DesiredInterface, DesiredPath, DesiredPolicy, DesiredRule, Marks, MasqueradePlan, Share,
 };
@@ -15,7 +15,8 @@ use crate::nft::*;
 use crate::ranges::{merge, of_net};
 use crate::routing::{IpRule, Route, RuleAction, TABLE_MAIN};
 use crate::shape::{Group, Shape, group};
-use crate::{named, sticky};
+use crate::sources::entry;
+use crate::{log, named, sources, sticky};
 
 /// Right behind `mangle` (-150), so that other packages' marks are already set and kept.
 const PRIORITY_MANGLE: i32 = -149;
@@ -36,15 +37,28 @@ const COMMENT_WORD_MAX: usize = 80;
 #[derive(Clone, Debug, Default)]
 pub struct Compiler {
     last: Option<(Arc<Desired>, Program)>,
+    /// Rules that log do not.
+    silent: bool,
 }
 
 impl Compiler {
+    /// From now on without rules that log: this kernel cannot. Returns what was compiled last, which is to be compiled
+    /// anew.
+    pub fn silence(&mut self) -> Option<Arc<Desired>> {
+        self.silent = true;
+        self.last.take().map(|(desired, _)| desired)
+    }
+
     /// The program of `desired`.
     pub fn compile(&mut self, desired: &Arc<Desired>) -> Program {
-        let last = self.last.take();
+        let (last, silent) = (self.last.take(), self.silent);
         let old = last.as_ref().map(|(old, program)| (old.as_ref(), program));
         let devices = old.filter(|(old, _)| same_devices(old, desired));
-        let base = devices.filter(|(old, _)| old.custom.is_empty() == desired.custom.is_empty());
+        let base = devices.filter(|(old, _)| {
+            old.custom.is_empty() == desired.custom.is_empty()
+                && Family::ALL.into_iter().all(|f| entry(old, f, true) == entry(desired, f, true))
+                && Family::ALL.into_iter().all(|f| entry(old, f, false) == entry(desired, f, false))
+        });
         let rules = devices.filter(|(old, _)| old.rule_base == desired.rule_base);
         let members = old.filter(|(old, _)| same_members(old, desired));
         let policies = old.filter(|(old, _)| Arc::ptr_eq(&old.policies, &desired.policies));
@@ -58,6 +72,11 @@ impl Compiler {
             let any = || desired.rules.iter().any(|found| found.rule.sticky.is_some());
             same_members(old, desired) && (Arc::ptr_eq(&old.policies, &desired.policies) || !any())
         });
+        let by_source = user_rules.filter(|(old, _)| {
+            old.homes == desired.homes
+                && old.local_source == desired.local_source
+                && old.marks == desired.marks
+        });
         let section = |same: Option<(&Desired, &Program)>, at: usize, build: &dyn Fn() -> Section| {
             same.map_or_else(|| Arc::new(build()), |(_, program)| program.table.sections[at].clone())
         };
@@ -68,9 +87,10 @@ impl Compiler {
                     section(base, 0, &|| base_section(desired)),
                     section(members, 1, &|| member_section(desired)),
                     section(policies, 2, &|| policy_section(desired)),
-                    section(user_rules, 3, &|| rule_section(desired)),
+                    section(user_rules, 3, &|| rule_section(desired, silent)),
                     section(nat, 4, &|| nat_section(desired)),
                     section(sticky, 5, &|| sticky::section(desired)),
+                    section(by_source, 6, &|| sources::section(desired)),
                 ],
             },
             rules: rules.map_or_else(|| Arc::new(ip_rules(desired)), |(_, program)| program.rules.clone()),
@@ -105,7 +125,7 @@ fn base_section(desired: &Desired) -> Section {
     }
     let shared = shared_devices(&desired.interfaces);
     for family in Family::ALL.into_iter().filter(|_| !shared.is_empty()) {
-        add(&classify_chain(family), None, classify(desired, &[family]));
+        add(&classify_chain(family), None, classify(desired, &[family], false));
     }
     for device in shared {
         add(&device.chain, None, vec![rule("inbound", vec![nfproto_vmap(&device.families)])]);
@@ -151,7 +171,7 @@ fn hook_rules(desired: &Desired, prerouting: bool) -> Vec<Rule> {
     if prerouting {
         rules.extend(by_device("inbound", Selector::InputDevice, inbound));
     }
-    rules.extend(classify(desired, &Family::ALL));
+    rules.extend(classify(desired, &Family::ALL, !prerouting));
     rules
 }
 
@@ -174,16 +194,17 @@ pub(crate) fn family_is(family: Family) -> Statement {
 }
 
 /// What decides about a new flow of these families.
-fn classify(desired: &Desired, families: &[Family]) -> Vec<Rule> {
+fn classify(desired: &Desired, families: &[Family], own: bool) -> Vec<Rule> {
     let custom = !desired.custom.is_empty();
-    let mut rules: Vec<Rule> = families.iter().map(|family| user_rules(*family, custom)).collect();
+    let mut rules: Vec<Rule> =
+        families.iter().map(|family| user_rules(*family, custom, &entry(desired, *family, own))).collect();
     rules.push(rule("not policy-routed", vec![goto("set.default")]));
     rules
 }
 
 /// The user's rules decide unless the destination is in one of the sets. One rule, not one per set: it need not ask
 /// for the family three times.
-fn user_rules(family: Family, custom: bool) -> Rule {
+fn user_rules(family: Family, custom: bool, entry: &str) -> Rule {
     let names = SET_NAMES.iter().filter(|name| custom || **name != "custom");
     let outside = names.map(|name| Statement::InSet {
         selector: Selector::Destination(family),
@@ -192,7 +213,7 @@ fn user_rules(family: Family, custom: bool) -> Rule {
     });
     let mut statements = vec![family_is(family)];
     statements.extend(outside);
-    statements.push(goto(&format!("rules.{}", digit(family))));
+    statements.push(goto(entry));
     rule(family.name(), statements)
 }
 
@@ -334,11 +355,12 @@ fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// The user's rules: one chain per rule and family (its counter, then its target), and per family the chain
-/// that finds the first match.
-fn rule_section(desired: &Desired) -> Section {
+/// The user's rules: one chain per rule and family (its line in the log if it has one, its counter, then its target), and
+/// per family the chain that finds the first match.
+fn rule_section(desired: &Desired, silent: bool) -> Section {
     let rules = desired.rules.as_slice();
     let mut section = Section::default();
+    let log_share = (!silent).then(|| log::share(desired));
     for family in Family::ALL {
         let shapes: Vec<(usize, Shape)> = rules
             .iter()
@@ -354,15 +376,21 @@ fn rule_section(desired: &Desired) -> Section {
                 Target::Direct(resort) => resort_chain(*resort).to_owned(),
             };
             let statements = vec![Statement::Counter(name.clone()), goto(&target)];
-            let chain = Chain { hook: None, rules: vec![rule(&found.name, statements)] };
+            let logging = log_share.and_then(|share| log::logging(&rules[*index], family, share));
+            section.counters.extend(logging.as_ref().map(|_| log::counter(&found.name, family)));
+            let rules = logging.into_iter().chain([rule(&found.name, statements)]).collect();
             section.counters.insert(name.clone());
-            section.chains.insert(name, Arc::new(chain));
+            section.chains.insert(name, Arc::new(Chain { hook: None, rules }));
         }
-        let statements = group(shapes).into_iter().flat_map(|g| dispatch(&g, rules, family)).collect();
-        let chain = Chain { hook: None, rules: statements };
-        section.chains.insert(format!("rules.{}", digit(family)), Arc::new(chain));
+        let chain = Chain { hook: None, rules: first_match(shapes, rules, family) };
+        section.chains.insert(rules_chain(family), Arc::new(chain));
     }
     section
+}
+
+/// What finds the first rule that matches.
+pub(crate) fn first_match(shapes: Vec<(usize, Shape)>, rules: &[DesiredRule], family: Family) -> Vec<Rule> {
+    group(shapes).into_iter().flat_map(|g| dispatch(&g, rules, family)).collect()
 }
 
 /// What decides a group of rules: one rule, except where a named set is made of two.
@@ -445,11 +473,12 @@ fn nat_section(desired: &Desired) -> Section {
 /// Which sources of one family are translated when they leave by this WAN.
 fn translate(desired: &Desired, interface: &DesiredInterface, path: &DesiredPath) -> Rule {
     let mut statements = vec![family_is(path.family)];
-    let source = |equal, nets: Vec<IpNet>| {
-        let values = merge(nets.into_iter().map(of_net)).into_iter().map(Value::Address).collect();
+    let source = |equal, ranges: Vec<AddressRange>| {
+        let values = merge(ranges).into_iter().map(Value::Address).collect();
         Statement::Match { selector: Selector::Source(path.family), equal, values }
     };
-    let own: Vec<IpNet> = path.addresses.iter().map(|a| IpNet::from(a.addr())).collect();
+    let own = path.addresses.iter().map(|a| of_net(IpNet::from(a.addr())));
+    let own: Vec<AddressRange> = own.chain(path.routed.iter().copied()).collect();
     if !own.is_empty() {
         statements.push(source(false, own));
     }
@@ -461,7 +490,7 @@ fn translate(desired: &Desired, interface: &DesiredInterface, path: &DesiredPath
 }
 
 /// IPv6 sources that cannot be valid beyond WAN `id`: unique local ones (RFC 4193) and other WANs' own.
-fn foreign_sources(interfaces: &[DesiredInterface], id: u32) -> Vec<IpNet> {
+fn foreign_sources(interfaces: &[DesiredInterface], id: u32) -> Vec<AddressRange> {
     const UNIQUE_LOCAL: IpNet =
         IpNet::V6(ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7));
     let of = |wanted: bool| {
@@ -472,7 +501,10 @@ fn foreign_sources(interfaces: &[DesiredInterface], id: u32) -> Vec<IpNet> {
             .map(IpNet::trunc)
     };
     let at_home: BTreeSet<IpNet> = of(true).collect();
-    std::iter::once(UNIQUE_LOCAL).chain(of(false).filter(|net| !at_home.contains(net))).collect()
+    let others = interfaces.iter().filter(|i| i.id != id).flat_map(|i| &i.paths);
+    let routed = others.filter(|p| p.family == Family::V6).flat_map(|p| p.routed.iter().copied());
+    let nets = std::iter::once(UNIQUE_LOCAL).chain(of(false).filter(|net| !at_home.contains(net)));
+    nets.map(of_net).chain(routed).collect()
 }
 
 /// Names of the sets of destinations that are never policy-routed.
@@ -614,11 +646,16 @@ fn set_marks(marks: Marks, id: u32) -> [Statement; 2] {
     })
 }
 
+/// The chain that finds the first rule that matches.
+pub(crate) fn rules_chain(family: Family) -> String {
+    format!("rules.{}", digit(family))
+}
+
 fn classify_chain(family: Family) -> String {
     format!("classify.{}", digit(family))
 }
 
-fn set_chain(marks: Marks, id: u32) -> String {
+pub(crate) fn set_chain(marks: Marks, id: u32) -> String {
     special(marks, id).map_or_else(|| format!("set.{id}"), |name| format!("set.{name}"))
 }
 
@@ -744,7 +781,10 @@ fn same_homes(a: &Desired, b: &Desired) -> bool {
     alike(&a.interfaces, &b.interfaces, |x, y| {
         let paths = |i: &DesiredInterface| i.paths.len();
         (x.id, &x.name, &x.device, paths(x)) == (y.id, &y.name, &y.device, paths(y))
-            && x.paths.iter().zip(&y.paths).all(|(p, q)| (p.family, &p.addresses) == (q.family, &q.addresses))
+            && x.paths
+                .iter()
+                .zip(&y.paths)
+                .all(|(p, q)| (p.family, &p.addresses, &p.routed) == (q.family, &q.addresses, &q.routed))
     })
 }
 

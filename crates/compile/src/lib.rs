@@ -5,11 +5,13 @@
 mod build;
 mod check;
 mod diff;
+mod log;
 mod named;
 pub mod nft;
 pub mod ranges;
 pub mod routing;
 mod shape;
+mod sources;
 mod sticky;
 pub mod text;
 
@@ -21,6 +23,7 @@ use mwan_config::Family;
 pub use build::{Compiler, compile, member_chain, policy_chain, policy_is_installed, rule_chain};
 pub use check::{Fault, check, check_change};
 pub use diff::{Ops, cleanup, diff, diff_observed, removal};
+pub use log::counter as log_counter;
 pub use named::dnsmasq;
 pub use sticky::{kind as sticky_kind, set as sticky_set};
 

@@ -239,6 +239,20 @@ pub enum Statement {
     },
     /// `counter name "NAME"`.
     Counter(String),
+    /// `limit rate PER_MINUTE/minute burst BURST packets`: evaluation of the rule ends here for what is beyond it.
+    Limit {
+        /// Packets per minute, ≥ 1.
+        per_minute: u32,
+        /// Packets at once before the rate counts.
+        burst: u32,
+    },
+    /// `log prefix "PREFIX" level LEVEL`: a line in the kernel log.
+    Log {
+        /// At most 127 bytes.
+        prefix: String,
+        /// syslog level, 0 (emerg) to 7 (debug).
+        level: u8,
+    },
     /// `masquerade`.
     Masquerade,
     /// A verdict.

@@ -147,6 +147,12 @@ impl Display for Statement {
                 write!(f, "{mark} set {mark} & {:#010x} | {value:#010x}", !mask)
             }
             Statement::Counter(name) => write!(f, "counter name \"{name}\""),
+            Statement::Limit { per_minute, burst } => {
+                write!(f, "limit rate {per_minute}/minute burst {burst} packets")
+            }
+            Statement::Log { prefix, level } => {
+                write!(f, "log prefix \"{prefix}\" level {}", level_word(*level))
+            }
             Statement::Masquerade => f.write_str("masquerade"),
             Statement::Verdict(verdict) => write!(f, "{verdict}"),
         }
@@ -238,6 +244,20 @@ fn set_properties(kind: SetKind) -> Vec<String> {
     };
     properties.extend(kind.counter.then(|| "counter".to_owned()));
     properties
+}
+
+/// nft's words for the levels of syslog.
+fn level_word(level: u8) -> &'static str {
+    match level {
+        0 => "emerg",
+        1 => "alert",
+        2 => "crit",
+        3 => "err",
+        4 => "warn",
+        5 => "notice",
+        6 => "info",
+        _ => "debug",
+    }
 }
 
 /// A time as nft reads it.

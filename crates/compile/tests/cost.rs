@@ -83,8 +83,8 @@ fn a_failover_shares_what_it_does_not_change() {
     let after = compiler.compile(&out.desired.unwrap());
     let same: Vec<bool> =
         before.table.sections.iter().zip(&after.table.sections).map(|(a, b)| Arc::ptr_eq(a, b)).collect();
-    let words = "base, members, policies, rules, translation, sticky (there is none)";
-    assert_eq!(same, [true, true, false, true, true, true], "{words}");
+    let words = "base, members, policies, rules, translation, sticky and sources (there are none)";
+    assert_eq!(same, [true, true, false, true, true, true, true], "{words}");
     let touched = diff(&before, &after).nft.len();
     assert!(touched <= 2 * 2 * 10, "{touched} operations for 10 policies in 2 families");
 }

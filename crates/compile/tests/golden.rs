@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use mwan_compile::{Program, check, compile, diff, diff_observed, text};
+use mwan_compile::{Compiler, Program, check, compile, diff, diff_observed, text};
 use mwan_config::Family;
 use mwan_core::*;
 
@@ -267,4 +267,20 @@ fn the_kernel_gets_from_every_program_to_the_next() {
         let differing: Vec<&String> = changed.symmetric_difference(&direct).collect();
         assert!(differing.is_empty(), "from {:?} to {:?}: {differing:#?}", cases()[*from], cases()[*to]);
     }
+}
+
+/// For a kernel that cannot log: as if nobody had asked for it.
+#[test]
+fn a_silenced_compiler_makes_the_same_program_without_logging() {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/logging");
+    let logging = core(&case).desired().unwrap().clone();
+    let quiet: Vec<_> =
+        logging.rules.iter().cloned().map(|found| DesiredRule { log: None, ..found }).collect();
+    let quiet = Desired { rules: Arc::new(quiet), ..(*logging).clone() };
+    let mut compiler = Compiler::default();
+    let loud = compiler.compile(&logging);
+    assert!(mwan_compile::text::table(&loud.table).contains("log prefix"));
+    assert_eq!(compiler.silence(), Some(logging.clone()));
+    assert_eq!(compiler.compile(&logging), compile(&quiet));
+    assert_ne!(loud, compile(&quiet));
 }

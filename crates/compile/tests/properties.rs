@@ -13,13 +13,18 @@ mod setup;
 #[path = "simulation/world.rs"]
 mod world;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use kernel::{Kernel, Skb, steps, walk};
 use mwan_compile::nft::{NftOp, Statement};
+use mwan_compile::routing::RuleAction;
 use mwan_compile::{Program, cleanup, compile, diff, diff_observed};
 use mwan_config::*;
-use mwan_core::{Core, Decision, Desired, DesiredRule, Event, Marks, MasqueradePlan, Packet, Platform, Time};
+use mwan_core::{
+    Core, Decision, Desired, DesiredInterface, DesiredPath, DesiredRule, Event, Home, LocalSource, Marks,
+    MasqueradePlan, Packet, Platform, Time,
+};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -59,8 +64,9 @@ fn rule() -> impl Strategy<Value = DesiredRule> {
     let device = prop::option::weighted(0.15, select(vec!["lan0".to_owned(), "lan1".to_owned()]));
     let families =
         select(vec![Families::ALL, Families { v4: true, v6: false }, Families { v4: false, v6: true }]);
-    (protocols, addresses(), addresses(), ports(), ports(), device, families).prop_map(
-        |(protocols, source, destination, source_ports, destination_ports, source_device, families)| {
+    let log = select(vec![None, None, Some(5)]);
+    (protocols, addresses(), addresses(), ports(), ports(), device, families, log).prop_map(
+        |(protocols, source, destination, source_ports, destination_ports, source_device, families, log)| {
             let has_ports = !protocols.is_empty() && !protocols.contains(&1);
             let ports = |ports| if has_ports { ports } else { vec![] };
             let rule = Rule {
@@ -75,11 +81,11 @@ fn rule() -> impl Strategy<Value = DesiredRule> {
                 destination_set: None,
                 source_set: None,
                 sticky: None,
-                logging: false,
+                logging: log.is_some(),
                 target: Target::Direct(LastResort::Default),
                 location: location(),
             };
-            DesiredRule { rule, source_device }
+            DesiredRule { rule, source_device, log }
         },
     )
 }
@@ -99,6 +105,8 @@ fn desired(rules: Vec<DesiredRule>) -> Desired {
         sets: Arc::default(),
         connected: Arc::default(),
         custom: Arc::default(),
+        homes: None,
+        local_source: Vec::new(),
         masquerade: MasqueradePlan::Off,
     }
 }
@@ -151,7 +159,7 @@ fn counted(program: &Program, kernel: &Kernel, packet: &Packet) -> Option<String
     walk(kernel.table.as_ref().unwrap(), base, &mut skb, &mut chains);
     let hit = chains.into_iter().find(|chain| chain.starts_with("rule."))?;
     let chain = program.table.sections.iter().find_map(|s| s.chains.get(hit)).unwrap();
-    let counter = chain.rules[0].statements.iter().find_map(|s| match s {
+    let counter = chain.rules.last().unwrap().statements.iter().find_map(|s| match s {
         Statement::Counter(name) => Some(name.clone()),
         _ => None,
     });
@@ -182,11 +190,161 @@ proptest! {
     }
 }
 
+/// Homes within 10.0.0.0/28 and fd00::/124 on two WANs, disjoint.
+fn homes() -> impl Strategy<Value = Vec<Home>> {
+    let owners = prop::collection::vec(0u32..3, 12);
+    (owners.clone(), owners).prop_map(|(v4, v6)| {
+        let of = |host: usize, id: u32, first: IpAddr| (id > 0 && host < 12).then_some((first, id));
+        let v4 = v4.into_iter().enumerate().filter_map(|(h, id)| of(h, id, [10, 0, 0, h as u8].into()));
+        let v6 = v6
+            .into_iter()
+            .enumerate()
+            .filter_map(|(h, id)| of(h, id, [0xfd00, 0, 0, 0, 0, 0, 0, h as u16].into()));
+        v4.chain(v6).map(|(ip, id)| Home { range: AddressRange { first: ip, last: ip }, id }).collect()
+    })
+}
+
+/// Two WANs that packets never come in by.
+fn wans() -> Vec<DesiredInterface> {
+    let path = |family| DesiredPath { family, route: None, addresses: vec![], routed: vec![] };
+    let wan = |id: u32| DesiredInterface {
+        id,
+        table: id,
+        name: format!("w{id}"),
+        device: format!("eth{id}"),
+        paths: Family::ALL.map(path).into(),
+    };
+    vec![wan(1), wan(2)]
+}
+
+/// The mark the program gives a packet.
+fn mark(kernel: &Kernel, packet: &Packet) -> u32 {
+    let mut skb = Skb {
+        packet: packet.clone(),
+        mark: 0,
+        ct_mark: 0,
+        new: true,
+        bound: None,
+        random: 0,
+        learned: vec![],
+    };
+    let base = if packet.input.is_some() { "prerouting" } else { "output" };
+    walk(kernel.table.as_ref().unwrap(), base, &mut skb, &mut vec![]);
+    skb.mark
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Homes come before the rules; the router's own traffic is judged by what stands for its source.
+    #[test]
+    fn sources_decide_before_rules_and_rules_see_the_local_source(
+        rules in prop::collection::vec(rule(), 0..7),
+        packets in prop::collection::vec(packet(), 1..12),
+        homes in prop::option::of(homes()),
+        local in prop::option::of((0u8..12, prop::option::of(1u32..3))),
+    ) {
+        let mut desired = desired(rules);
+        desired.interfaces = Arc::new(wans());
+        desired.homes = homes.map(Arc::new);
+        // IPv4 alone: the other family stays as it is.
+        desired.local_source = local
+            .map(|(host, unbound)| LocalSource { address: [10, 0, 0, host].into(), unbound })
+            .into_iter()
+            .collect();
+        let program = compile(&desired);
+        let kernel = created(&program);
+        prop_assert_eq!(mwan_compile::check(&program, desired.marks), vec![]);
+        for packet in packets {
+            let said = mwan_core::classify(&desired, &packet, &|_, _| false);
+            let context = format!("{packet:?} {said:?}\n{}", mwan_compile::text::table(&program.table));
+            let own = packet.input.is_none();
+            let found = desired.homes.iter().flat_map(|h| h.iter()).find(|h| h.range.first == packet.source);
+            let unbound = local.filter(|_| own && packet.source.is_ipv4()).and_then(|(_, unbound)| unbound);
+            let at_home = found.map(|home| home.id).filter(|id| Some(*id) != unbound);
+            match (&said, at_home) {
+                (Decision::Home(id), Some(home)) => {
+                    prop_assert_eq!((*id, mark(&kernel, &packet)), (home, desired.marks.of(home)), "{}", context);
+                }
+                (Decision::Home(_), None) | (_, Some(_)) => prop_assert!(false, "{context}"),
+                _ => {
+                    let mut seen = packet.clone();
+                    if let (Some((host, _)), true) = (local, own && packet.source.is_ipv4()) {
+                        seen.source = [10, 0, 0, host].into();
+                    }
+                    let plain = Desired { homes: None, local_source: vec![], ..desired.clone() };
+                    let wanted = match mwan_core::classify(&plain, &seen, &|_, _| false) {
+                        Decision::Rule { rule, .. } => Some(rule.to_owned()),
+                        _ => None,
+                    };
+                    prop_assert_eq!(counted(&program, &kernel, &packet), wanted, "{}", context);
+                }
+            }
+        }
+    }
+
+    /// Any mask of three bits or more: values spread over its bits and are read back from them, whatever others have beside
+    /// it, and the program has these constants and no others.
+    #[test]
+    fn marks_of_any_mask_agree_with_the_programs_constants(
+        bits in prop::collection::btree_set(0u32..32, 3..=32),
+        foreign in any::<u32>(),
+        seed in any::<u64>(),
+        ids in prop::collection::vec(any::<u32>(), 20),
+    ) {
+        let mask = bits.iter().fold(0u32, |mask, bit| mask | 1 << bit);
+        let marks = Marks::new(mask);
+        let places: Vec<u32> = bits.iter().copied().collect();
+        for id in ids.into_iter().map(|id| id & marks.default_id()).chain([0, 1, marks.default_id()]) {
+            // Bit by bit, by the definition.
+            let mark = places.iter().enumerate().fold(0u32, |m, (n, at)| m | ((id >> n & 1) << at));
+            prop_assert_eq!(marks.of(id), mark);
+            prop_assert_eq!(marks.id_of(mark | foreign & !mask), id);
+        }
+        let program = program_with(seed, mask);
+        prop_assert_eq!(mwan_compile::check(&program, marks), vec![]);
+        let known = |value: u32| {
+            let id = marks.id_of(value);
+            let interface = (1..=marks.max_interface_id()).contains(&id);
+            value & !mask == 0 && (interface || id >= marks.blackhole_id())
+        };
+        let mut seen = 0;
+        for rule in program.table.sections.iter().flat_map(|s| s.chains.values()).flat_map(|c| &c.rules) {
+            for statement in &rule.statements {
+                match statement {
+                    Statement::SetMark { mask: of, value, .. } => {
+                        prop_assert!(*of == mask && known(*value), "{rule}");
+                        seen += 1;
+                    }
+                    Statement::MarkMatch { mask: of, value, .. } => {
+                        prop_assert!(*of == mask && *value == 0, "{rule}");
+                    }
+                    Statement::MarkVmap { mask: of, elements, .. } => {
+                        prop_assert!(*of == mask && elements.iter().all(|(value, _)| known(*value)), "{rule}");
+                    }
+                    Statement::Restore { mask: of } => prop_assert_eq!(*of, mask),
+                    _ => {}
+                }
+            }
+        }
+        prop_assert!(seen > 0, "nothing is marked");
+        for rule in program.rules.iter() {
+            if let (Some((value, of)), RuleAction::Lookup(table)) = (rule.fwmark, rule.action) {
+                prop_assert_eq!((value, of), (marks.of(table), mask), "{}", rule);
+            }
+        }
+    }
+}
+
 /// The program of a random configuration in a random world.
 fn program(seed: u64) -> Program {
+    program_with(seed, 0x3F00)
+}
+
+fn program_with(seed: u64, mask: u32) -> Program {
     let mut rng = rng::Rng::new(seed);
     let mut config = setup::config(&mut rng);
-    config.globals.mask = 0x3F00;
+    config.globals.mask = mask;
     let world = world::World::new(&mut rng);
     let mut core = Core::new(Platform { translate: rng.chance(50) }, Arc::new(config), Default::default());
     core.handle(Time::from_ms(1), Event::Network(Arc::new(world.view())));
@@ -265,7 +423,8 @@ fn a_failover_touches_policies_only() {
         core.handle(Time::from_ms(2), Event::IfDown(config.interfaces[0].name.clone()));
         let after = compile(core.desired().unwrap());
         for op in diff(&before, &after).nft {
-            let policy = |name: &str| name.starts_with("policy.") || name.starts_with("sticky.");
+            // And, with source routing, what asks for the homes of sources.
+            let policy = |name: &str| ["policy.", "sticky.", "source."].iter().any(|p| name.starts_with(p));
             let left = |name: &str| {
                 let set = |p: &Program| p.table.sets.get(name).is_some_and(|set| set.elements.is_none());
                 set(&before) && !set(&after)

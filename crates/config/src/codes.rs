@@ -84,9 +84,9 @@ codes! {
     OBSOLETE = "N0208", "option without effect",
         "The option belongs to older versions of mwan3 and has no effect any more, there and here. It can be removed.";
 
-    // 03: read, but not acted on by this version.
-    NOT_YET = "W0301", "not acted on yet",
-        "The option is known and its value is read, but this version of mwan does not act on it. What happens instead is said.";
+    // 03: options that disagree with others.
+    MODE = "W0302", "mode and rules disagree",
+        "Cloud configurations name in `mode` what their rules do: LOAD_BALANCE or FAIL_OVER. Here the rules say the other. The rules decide.";
 
     // 04: values.
     BOOLEAN = "E0401", "not a yes or no",
@@ -110,7 +110,7 @@ codes! {
     DEVICE = "E0410", "not a device name",
         "Device names have 1 to 15 characters: letters, digits and . _ - + @ ~. The option is ignored; a rule is left out.";
     TABLE = "E0411", "not a routing table",
-        "Expected is a table number from 1 to 4294967295 or main, local, default. The entry is ignored.";
+        "Expected is a table number from 1 to 4294967295, main, local, default, or a name of `/etc/iproute2/rt_tables` or `rt_tables.d/*.conf` (these also in `/usr/share/iproute2` and `/usr/lib/iproute2`). The entry is ignored; a name that is given there later is picked up.";
     PATH = "E0420", "not an absolute path",
         "A file or directory is given by its whole name, from `/` on. The default is used.";
 
@@ -194,6 +194,8 @@ codes! {
         "Domain names consist of letters, digits, - _ and . and have at most 253 characters; a set has at most 10000. It is left out; the set stays with the others.";
     NO_RESOLVER = "W0715", "domains that no resolver is told of",
         "A set has domains, but the globals name no `dnsmasq_file`: nothing enters their addresses unless you configure dnsmasq yourself (`nftset=/DOMAIN/4#inet#mwan#learned.NAME.4,6#inet#mwan#learned.NAME.6`).";
+    NOT_LOGGED = "N0719", "rule that is not logged",
+        "The rule asks for `logging`, but the global switch of the same name is off. mwan3 and mwan log only if both are on.";
 
     // 08: IPFire's files.
     HASH_LINE = "E0801", "line not understood",

@@ -48,16 +48,17 @@ const ROWS: &[Row] = {
     use Verdict::*;
     &[
         row(Globals, "enabled", Same, "", "globally_disabled_wants_nothing"),
-        row(Globals, "mmx_mask", Better, "any mask of at least 3 bits; changing it takes open connections along; other packages' bits survive", "mask-change"),
-        row(Globals, "rt_table_lookup", Same, "", "tables_that_cannot_be_read_are_read_later"),
-        row(Globals, "logging", Same, "", READ),
-        row(Globals, "loglevel", Same, "", READ),
-        row(Globals, "local_source", Different, "the router's own traffic takes the address of the WAN it leaves by", "s12-router-own-traffic"),
-        row(Globals, "source_routing", Same, "", READ),
-        row(Globals, "mode", Same, "a note of the cloud's; the rules decide", READ),
+        row(Globals, "mmx_mask", Better, "any mask of at least 3 bits, of any shape (`mask-shapes`); changing it takes open connections along; other packages' bits survive", "mask-change"),
+        row(Globals, "rt_table_lookup", Better, "names of /etc/iproute2/rt_tables and rt_tables.d, too; the files are watched", "table-names"),
+        row(Globals, "logging", Better, "counted, and limited to 6000 lines a minute in all", "logging"),
+        row(Globals, "loglevel", Same, "", "every_statement_reads_as_its_text"),
+        row(Globals, "local_source", Different, "rules judge the router's own traffic by this address, in both families; the socket and the wire have the WAN's address, no route by `lo` is needed", "local-source"),
+        row(Globals, "source_routing", Different, "both families, sockets and routed networks; mwan3 only keeps IPv6 default routes limited to their source; a WAN that is down passes its sources on to the rules", "source-routing"),
+        row(Globals, "mode", Better, "without effect of its own; rules that say the other are named (W0302)", "a_mode_that_contradicts_the_rules_is_named"),
         row(Globals, "rtmon_interval", Same, "without effect since mwan3 2.9", "documented_examples_have_no_errors"),
         row(Interface, "enabled", Better, "an interface without it is named (N0501)", "every_case_reads_as_expected"),
         row(Interface, "family", Better, "each family has a health of its own", "v4-v6-independent"),
+        row(Interface, "routed_network", Ours, "networks of which OpenWrt knows nothing", "source-routing"),
         row(Interface, "track_ip", Better, "all targets are asked at once; names are refused: DNS may need the link that is tested", "detection_takes_the_same_time_for_any_number_of_targets"),
         row(Interface, "track_method", Same, "", "track-nping"),
         row(Interface, "httping_ssl", Same, "", "track-httping-tls"),
@@ -78,7 +79,7 @@ const ROWS: &[Row] = {
         row(Interface, "failure_loss", Same, "", "quality-per-round"),
         row(Interface, "recovery_loss", Same, "", "score_and_quality_are_mwan3s_on_any_trace"),
         row(Interface, "initial_state", Different, "decides at the start of the daemon; a device that comes back waits for its first answer", "carrier"),
-        row(Interface, "flush_conntrack", Same, "", READ),
+        row(Interface, "flush_conntrack", Better, "entries of that interface and family only, after the switch; at ifdown and disconnected only if there is a better path", "flush_conntrack_deletes_at_the_events_it_names_and_at_no_other"),
         row(Member, "interface", Same, "", "every_case_reads_as_expected"),
         row(Member, "metric", Better, "to 65535 (mwan3 drops members above 256)", "every_small_world_chooses_as_brute_force_does"),
         row(Member, "weight", Same, "", "balance-3-2-1"),
@@ -94,7 +95,7 @@ const ROWS: &[Row] = {
         row(Rule, "ipset", Same, "", "sets-dnsmasq"),
         row(Rule, "sticky", Same, "", "sticky"),
         row(Rule, "timeout", Same, "", "sticky"),
-        row(Rule, "logging", Same, "", READ),
+        row(Rule, "logging", Better, "counted, and limited to 600 lines a minute, a rule", "logging"),
         row(Rule, "use_policy", Better, "an unknown policy is named", "bad-references"),
         row(Rule, "equalize", Same, "without effect", "legacy-options"),
     ]
@@ -116,12 +117,11 @@ fn line(kind: SectionKind, doc: &OptionDoc) -> String {
     let names: Vec<String> = doc.uci.iter().map(|n| format!("`{n}`")).collect();
     let known = ROWS.iter().find(|r| r.section == kind && r.key == doc.key());
     let (verdict, note, proof) = known.map_or((Verdict::Ours, "", READ), |r| (r.verdict, r.note, r.proof));
-    let (verdict, note) = match (doc.not_yet(), verdict) {
-        (Some(instead), _) => ("not yet", instead),
-        (None, Verdict::Same) => ("same", note),
-        (None, Verdict::Better) => ("better", note),
-        (None, Verdict::Different) => ("different", note),
-        (None, Verdict::Ours) => ("ours", note),
+    let verdict = match verdict {
+        Verdict::Same => "same",
+        Verdict::Better => "better",
+        Verdict::Different => "different",
+        Verdict::Ours => "ours",
     };
     format!("| {} | {} | {verdict} | {note} | `{proof}` |", kind.uci()[0], names.join(", "))
 }

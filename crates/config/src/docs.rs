@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::codes::{codes, severity};
 use crate::ipfire::keys::{FileKind, keys};
-use crate::options::{Dialect, OptionDoc, SectionKind, not_yet, options_of};
+use crate::options::{Dialect, OptionDoc, SectionKind, options_of};
 
 /// `docs/diagnostics.md`.
 pub fn diagnostics_md() -> String {
@@ -94,7 +94,7 @@ fn about(kind: SectionKind) -> &'static str {
         }
         SectionKind::Rule => "Ordered; the first rule that matches decides. May be anonymous.",
         SectionKind::Ipset => {
-            "A named set of addresses: listed here, in a file, or learned from the resolver. Rules name it."
+            "A named set of addresses: listed here, in a file, or learned by the resolver. Rules name it."
         }
     }
 }
@@ -115,12 +115,11 @@ fn table(out: &mut String, kind: SectionKind, dialect: Dialect) {
         };
         let _ = writeln!(
             out,
-            "| {} | {}{list} | {} | {}{} |",
+            "| {} | {}{list} | {} | {} |",
             names.join(", "),
             doc.kind,
             default(doc, dialect),
-            doc.description,
-            later(doc)
+            doc.description
         );
     }
 }
@@ -131,13 +130,6 @@ fn default(doc: &OptionDoc, dialect: Dialect) -> String {
         Dialect::Uci => doc.default,
     };
     if text.is_empty() { String::new() } else { format!("`{text}`") }
-}
-
-fn later(doc: &OptionDoc) -> String {
-    match not_yet(doc.section, doc.key()) {
-        Some(entry) => format!(" **Not acted on yet**: {}.", entry.instead()),
-        None => String::new(),
-    }
 }
 
 const INTRODUCTION: &str = include_str!("configuration_intro.md");

@@ -1,14 +1,14 @@
 //! The options of one section, looked up by the names of the option table.
 //!
 //! Handles what is the same for every option: unknown and repeated names, lists and single values,
-//! defaults after an error, options that are not acted on yet.
+//! defaults after an error.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::codes;
 use crate::model::Families;
-use crate::options::{Dialect, OptionDoc, SectionKind, not_yet, options, options_of};
+use crate::options::{Dialect, OptionDoc, SectionKind, options, options_of};
 use crate::report::{Place, Problem, Report, show};
 use crate::suggest::nearest;
 use crate::uci::Section;
@@ -70,7 +70,6 @@ impl<'a> Fields<'a> {
             asked: Default::default(),
         };
         fields.collect(section);
-        fields.announce_not_yet();
         fields
     }
 
@@ -126,20 +125,6 @@ impl<'a> Fields<'a> {
             (None, None) => problem,
         };
         self.report.add(Place { line, section: &self.label, option: Some(name) }, problem);
-    }
-
-    /// Says which of the options given here this version does not act on.
-    fn announce_not_yet(&mut self) {
-        let mut found = Vec::new();
-        for (key, value) in &self.values {
-            let Some(entry) = not_yet(self.kind, key) else { continue };
-            let Some(item) = value.items.iter().find(|i| entry.applies_to(&i.text)) else { continue };
-            let message = format!("{} is not acted on yet; {}", show(&item.text), entry.instead());
-            found.push((*key, item.line, Problem::new(codes::NOT_YET, message)));
-        }
-        for (key, line, problem) in found {
-            self.add(key, line, problem);
-        }
     }
 
     /// Reports something about the section as a whole.
@@ -283,6 +268,7 @@ const FAMILY_WORDS: &[(&str, Families)] = &[
     ("ipv4", Families { v4: true, v6: false }),
     ("ipv6", Families { v4: false, v6: true }),
     ("any", Families::ALL),
+    ("both", Families::ALL),
     ("all", Families::ALL),
 ];
 
@@ -290,6 +276,7 @@ const FAMILY_WORDS: &[(&str, Families)] = &[
 mod tests {
     use super::*;
     use crate::interface::{read_globals, read_interface};
+    use crate::model::Globals;
     use crate::names::Names;
     use crate::policy::{finish_policy, read_member, read_use_member};
     use crate::rule::read_rule;
@@ -314,7 +301,9 @@ mod tests {
                         f.asked.insert(read_by_native);
                     }
                 }
-                SectionKind::Rule => drop(read_rule(&mut f, "x", &Names::default(), location)),
+                SectionKind::Rule => {
+                    drop(read_rule(&mut f, "x", &Names::default(), &Globals::default(), location));
+                }
                 SectionKind::Ipset => drop(crate::sets::read_set(&mut f, "x", location)),
             }
             assert_eq!(f.never_asked(), Vec::<&str>::new(), "{kind:?}");

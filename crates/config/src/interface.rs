@@ -7,14 +7,15 @@ use std::time::Duration;
 use crate::codes;
 use crate::fields::Fields;
 use crate::model::{
-    Failback, Families, Family, FlushEvents, Globals, HookPlaces, InitialState, Interface, Location,
-    Masquerade, Quality, RuleBase, Tracking,
+    AddressRange, Failback, Families, Family, FlushEvents, Globals, HookPlaces, InitialState, Interface,
+    Location, Masquerade, NamedTable, Quality, RuleBase, Tracking,
 };
 use crate::mwan3::interface_label;
 use crate::options::Dialect;
 use crate::report::{Place, Problem, Report, show};
+use crate::rule::INTERFACE_NAME_BYTES_MAX;
 use crate::target::{ProbeMethod, ProbeTarget, target};
-use crate::values;
+use crate::{mode, tables, values};
 
 /// Time of `failback drain` that names none: long enough for a call or a download to end.
 const DRAIN_DEFAULT: Duration = Duration::from_secs(300);
@@ -92,12 +93,32 @@ pub(crate) fn read_interface(
         families,
         gateway4: gateway4.filter(|_| families.v4),
         gateway6: gateway6.filter(|_| families.v6),
+        routed_networks: read_routed_networks(fields, families),
         tracking,
         initial_state,
         failback: fields.get("failback", |t| values::failback(t, drain)).unwrap_or(Failback::Keep),
         flush_conntrack: read_flush(fields),
         location,
     }
+}
+
+/// What is routed to us by the interface, of the families it carries.
+fn read_routed_networks(fields: &mut Fields<'_>, families: Families) -> Vec<AddressRange> {
+    let mut networks = Vec::new();
+    for item in fields.pieces("routed_network") {
+        match values::address_range(&item.text) {
+            Ok(range) if families.contains(Family::of(range.first)) => networks.push(range),
+            Ok(_) => {
+                let message = format!("{} is of a family the interface does not carry", show(&item.text));
+                fields.add("routed_network", item.line, Problem::new(codes::OTHER_FAMILY, message));
+            }
+            Err(mut problem) => {
+                problem.message.push_str("; it is left out");
+                fields.add("routed_network", item.line, problem);
+            }
+        }
+    }
+    networks
 }
 
 fn read_enabled(fields: &mut Fields<'_>, defaults: &Defaults) -> bool {
@@ -366,9 +387,6 @@ pub(crate) fn check_devices(interfaces: &[Interface], dialect: Dialect, report: 
 /// Reads the globals section.
 pub(crate) fn read_globals(fields: &mut Fields<'_>) -> Globals {
     let default = Globals::default();
-    for ignored in ["local_source", "source_routing", "mode"] {
-        fields.items(ignored);
-    }
     if let Some(item) = fields.one("rtmon_interval") {
         let problem = Problem::new(codes::OBSOLETE, "has no effect: routes are followed as they change");
         fields.add("rtmon_interval", item.line, problem);
@@ -379,6 +397,15 @@ pub(crate) fn read_globals(fields: &mut Fields<'_>) -> Globals {
         logging: fields.bool("logging", default.logging),
         loglevel: fields.get("loglevel", loglevel).unwrap_or(default.loglevel),
         rt_table_lookup: Vec::new(),
+        rt_table_names: Vec::new(),
+        local_source: fields
+            .get("local_source", |t| values::foreign_name(t, INTERFACE_NAME_BYTES_MAX))
+            .filter(|name| name != "none"),
+        mode: fields.items("mode").pop().and_then(|item| {
+            let mode = fields.get("mode", |t| values::word(t, mode::WORDS))?;
+            Some((mode, item.line))
+        }),
+        source_routing: fields.bool("source_routing", default.source_routing),
         masquerade: fields.get("masquerade", masquerade).unwrap_or(default.masquerade),
         rule_base: read_rule_base(fields),
         table_base: default.table_base,
@@ -395,6 +422,9 @@ pub(crate) fn read_globals(fields: &mut Fields<'_>) -> Globals {
         match values::table(&item.text) {
             Ok(table) if !seen.insert(table) => {}
             Ok(table) => globals.rt_table_lookup.push(table),
+            Err(_) if tables::is_name(&item.text) => {
+                globals.rt_table_names.push(NamedTable { name: item.text, line: item.line });
+            }
             Err(mut problem) => {
                 problem.message.push_str("; it is ignored");
                 fields.add("rt_table_lookup", item.line, problem);
@@ -421,17 +451,24 @@ fn masquerade(text: &str) -> Result<Masquerade, Problem> {
     }
 }
 
+/// Levels of syslog.
+const LEVELS: &[(&str, u8)] = &[
+    ("emerg", 0),
+    ("alert", 1),
+    ("crit", 2),
+    ("error", 3),
+    ("warning", 4),
+    ("notice", 5),
+    ("info", 6),
+    ("debug", 7),
+];
+
+/// The word for a level of rule logging, 0 to 7.
+pub fn loglevel_name(level: u8) -> &'static str {
+    LEVELS.iter().find(|(_, number)| *number == level).map_or("debug", |(word, _)| *word)
+}
+
 fn loglevel(text: &str) -> Result<u8, Problem> {
-    const LEVELS: &[(&str, u8)] = &[
-        ("emerg", 0),
-        ("alert", 1),
-        ("crit", 2),
-        ("error", 3),
-        ("warning", 4),
-        ("notice", 5),
-        ("info", 6),
-        ("debug", 7),
-    ];
     let text = match text {
         "err" => "error",
         "warn" => "warning",

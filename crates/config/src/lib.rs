@@ -12,6 +12,7 @@ mod interface;
 pub mod ipfire;
 pub mod link;
 pub mod migrate;
+mod mode;
 mod model;
 mod mwan3;
 mod names;
@@ -22,15 +23,18 @@ mod report;
 mod rule;
 mod sets;
 mod suggest;
+mod tables;
 mod target;
 pub mod uci;
 mod values;
 
 pub use codes::{CodeDoc, codes};
 pub use diagnostic::{Diagnostic, Severity};
+pub use interface::loglevel_name;
 pub use model::*;
 pub use options::{Dialect, OptionDoc, SectionKind, options};
 pub use sets::SET_FILE_BYTES_MAX;
+pub use tables::{TABLE_FILE_BYTES_MAX, TableNames};
 pub use target::{DnsKind, DnsProbe, HttpProbe, ProbeMethod, ProbeTarget};
 
 /// What a file holds and what is wrong with it.
@@ -62,16 +66,21 @@ impl Loaded {
 
 /// Reads a configuration: `mwan.toml`'s format if `file_name` ends in `.toml`, else UCI.
 pub fn parse(file_name: &str, bytes: &[u8]) -> Loaded {
+    parse_with(file_name, bytes, &TableNames::default)
+}
+
+/// The same on a machine where routing tables have these names; they are asked for only where the file uses names.
+pub fn parse_with(file_name: &str, bytes: &[u8], tables: &dyn Fn() -> TableNames) -> Loaded {
     if file_name.to_ascii_lowercase().ends_with(".toml") {
-        parse_toml(file_name, bytes)
+        loaded(native::parse(file_name, bytes), Dialect::Native, tables)
     } else {
-        parse_uci(file_name, bytes)
+        loaded(mwan3::parse(file_name, bytes), Dialect::Uci, tables)
     }
 }
 
 /// Reads `/etc/config/mwan3`, `mwan4` or `mwan`.
 pub fn parse_uci(file_name: &str, bytes: &[u8]) -> Loaded {
-    loaded(mwan3::parse(file_name, bytes), Dialect::Uci)
+    loaded(mwan3::parse(file_name, bytes), Dialect::Uci, &TableNames::default)
 }
 
 /// Reads IPFire's files.
@@ -82,11 +91,17 @@ pub fn parse_ipfire(files: &ipfire::Files) -> Loaded {
 
 /// Reads `mwan.toml`.
 pub fn parse_toml(file_name: &str, bytes: &[u8]) -> Loaded {
-    loaded(native::parse(file_name, bytes), Dialect::Native)
+    loaded(native::parse(file_name, bytes), Dialect::Native, &TableNames::default)
 }
 
 /// A file in which nothing can be read and much is wrong is something else: that is said once.
-fn loaded((mut config, mut report): (Config, report::Report), dialect: Dialect) -> Loaded {
+fn loaded(
+    (mut config, mut report): (Config, report::Report),
+    dialect: Dialect,
+    names: &dyn Fn() -> TableNames,
+) -> Loaded {
+    tables::resolve(&mut config, &mut report, dialect, names);
+    mode::check(&config, dialect, &mut report);
     interface::check_devices(&config.interfaces, dialect, &mut report);
     sets::check_rules(&mut config, &mut report);
     sets::check_domains(&config, dialect, &mut report);

@@ -134,6 +134,14 @@ pub struct Globals {
     pub loglevel: u8,
     /// Extra routing tables whose destinations are never policy-routed (`rt_table_lookup`).
     pub rt_table_lookup: Vec<u32>,
+    /// Those of them that were given by a name of `/etc/iproute2/rt_tables`, whether or not it is known.
+    pub rt_table_names: Vec<NamedTable>,
+    /// Interface whose address counts as the source of the router's own traffic (`local_source`).
+    pub local_source: Option<String>,
+    /// What a cloud configuration calls what its rules say, and the line where it does.
+    pub mode: Option<(Mode, u32)>,
+    /// Traffic that has a WAN's source address already leaves by that WAN.
+    pub source_routing: bool,
     /// Whether we translate the source of what leaves by a WAN.
     pub masquerade: Masquerade,
     /// First priorities of our ip rule bands.
@@ -146,6 +154,24 @@ pub struct Globals {
     pub dnsmasq_file: Option<String>,
     /// Program and arguments to be run after that file has changed; empty = nothing.
     pub dnsmasq_command: Vec<String>,
+}
+
+/// `option mode` of cloud configurations. Nothing follows from it: the rules decide.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// The rules share the traffic out.
+    LoadBalance,
+    /// The rules use one WAN at a time.
+    FailOver,
+}
+
+/// A routing table given by its name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamedTable {
+    /// The name.
+    pub name: String,
+    /// Line of the configuration.
+    pub line: u32,
 }
 
 /// Where scripts are, as far as the configuration says.
@@ -167,6 +193,10 @@ impl Default for Globals {
             logging: false,
             loglevel: 5,
             rt_table_lookup: Vec::new(),
+            rt_table_names: Vec::new(),
+            local_source: None,
+            mode: None,
+            source_routing: false,
             masquerade: Masquerade::Auto,
             rule_base: RuleBase::default(),
             table_base: 0,
@@ -229,6 +259,8 @@ pub struct Interface {
     pub gateway4: Option<Ipv4Addr>,
     /// Configured IPv6 gateway, overriding discovery.
     pub gateway6: Option<Ipv6Addr>,
+    /// Networks that are routed to us by this interface: sources that are valid beyond it and nowhere else.
+    pub routed_networks: Vec<AddressRange>,
     /// How its health is established.
     pub tracking: Tracking,
     /// State before the first verdict.

@@ -151,7 +151,7 @@ fn build(report: &mut Report, sections: &[Known]) -> Config {
     for known in of_kind(sections, SectionKind::Rule) {
         let location = report.location(known.section.line);
         let mut fields = fields(report, known);
-        config.rules.extend(read_rule(&mut fields, &known.name, &policies, location));
+        config.rules.extend(read_rule(&mut fields, &known.name, &policies, &config.globals, location));
     }
     config
 }

@@ -475,7 +475,7 @@ fn read_rules(report: &mut Report, sections: &[Section], policies: &Names, confi
             fields.say(Problem::new(codes::DUPLICATE, message).hint("rename one of them"));
         }
         let unique = if lines.contains_key(&name) { format!("@rule[{index}]") } else { name };
-        if let Some(rule) = read_rule(&mut fields, &unique, policies, location) {
+        if let Some(rule) = read_rule(&mut fields, &unique, policies, &config.globals, location) {
             lines.insert(unique, section.line);
             config.rules.push(rule);
         }

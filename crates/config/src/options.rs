@@ -103,16 +103,6 @@ impl OptionDoc {
         };
         uci.iter().copied().chain(native)
     }
-
-    /// What is said where this version does not act on it; `None` if it does.
-    pub fn not_yet(&self) -> Option<&'static str> {
-        not_yet(self.section, self.key()).map(|n| n.instead)
-    }
-
-    /// Whether this version acts on it (fully).
-    pub fn acted_on(&self) -> bool {
-        self.not_yet().is_none()
-    }
 }
 
 /// Every option of both formats, in the order of the documentation.
@@ -124,72 +114,6 @@ pub fn options() -> &'static [OptionDoc] {
 pub(crate) fn options_of(section: SectionKind) -> impl Iterator<Item = &'static OptionDoc> {
     OPTIONS.iter().filter(move |o| o.section == section)
 }
-
-/// Something that is read but not acted on by this version.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NotYet {
-    section: SectionKind,
-    option: &'static str,
-    /// Values that need nothing: with these nothing is said.
-    harmless: &'static [&'static str],
-    /// What happens instead.
-    instead: &'static str,
-}
-
-impl NotYet {
-    pub(crate) fn applies_to(&self, value: &str) -> bool {
-        !self.harmless.iter().any(|h| h.eq_ignore_ascii_case(value))
-    }
-
-    pub(crate) fn instead(&self) -> &'static str {
-        self.instead
-    }
-}
-
-/// Entry of an option in [`NOT_YET`]; `""` for the section as a whole.
-pub(crate) fn not_yet(section: SectionKind, option: &str) -> Option<&'static NotYet> {
-    NOT_YET.iter().find(|n| n.section == section && n.option == option)
-}
-
-const NO: &[&str] = &["0", "off", "false", "no", "disabled"];
-
-const fn later(
-    section: SectionKind,
-    option: &'static str,
-    harmless: &'static [&'static str],
-    instead: &'static str,
-) -> NotYet {
-    NotYet { section, option, harmless, instead }
-}
-
-/// All that is read but not acted on. Whoever implements one deletes its line here; the warning, the
-/// fallback and the note in the documentation go with it.
-const NOT_YET: &[NotYet] = {
-    use SectionKind::*;
-    &[
-        later(Globals, "logging", NO, "no rule is logged"),
-        later(
-            Globals,
-            "local_source",
-            &["none"],
-            "traffic of the router itself keeps its own source address",
-        ),
-        later(
-            Globals,
-            "source_routing",
-            NO,
-            "traffic with a WAN's source address leaves by the WAN its rule chooses",
-        ),
-        later(Globals, "mode", &[], "the rules alone decide which policy is used"),
-        later(
-            Interface,
-            "flush_conntrack",
-            &["never", "0", "off", "false", "no", "disabled"],
-            "connection entries are kept",
-        ),
-        later(Rule, "logging", NO, "the rule is not logged"),
-    ]
-};
 
 const fn row(
     section: SectionKind,
@@ -217,16 +141,16 @@ const OPTIONS: &[OptionDoc] = {
     &[
         row(Globals, &["enabled"], "enabled", "boolean", "1", "0: mwan does nothing at all."),
         row(Globals, &["mmx_mask"], "mask", "number", "0x3F00", "The bits of packet and connection marks that are ours; at least 3 bits. With b bits there is room for 2^b − 4 interfaces."),
-        list(row(Globals, &["rt_table_lookup"], "tables", "table numbers, or main, local, default", "", "Further routing tables whose destinations are never policy-routed.")),
+        list(row(Globals, &["rt_table_lookup"], "tables", "table numbers, main, local, default, or names of /etc/iproute2/rt_tables", "", "Further routing tables whose destinations are never policy-routed.")),
         row(Globals, &["masquerade"], "masquerade", "auto, 1 or 0", "auto", "Whether mwan translates the source of what leaves by a WAN. auto: where the platform has no firewall of its own that does.")
         ,
-        row(Globals, &["logging"], "logging", "boolean", "0", "Global switch of rule logging."),
+        row(Globals, &["logging"], "logging", "boolean", "0", "Global switch of rule logging. At most 6000 lines a minute are written, shared evenly by the rules that log, and for each rule and family at most 600 and at least 1."),
         row(Globals, &["dnsmasq_file"], "dnsmasq_file", "path", "", "File that is written for dnsmasq: which domains fill which set (`nftset=` lines). dnsmasq has to read it (`conf-file`, `conf-dir`)."),
         list(row(Globals, &["dnsmasq_command"], "dnsmasq_command", "program and its arguments, one value each", "", "What is run, without a shell, after dnsmasq_file has changed: dnsmasq reads it only when it starts.")),
-        row(Globals, &["loglevel"], "loglevel", "emerg, alert, crit, error, warning, notice, info, debug", "notice", "Level of rule logging."),
-        row(Globals, &["local_source"], "", "interface name, or none", "none", "Interface whose address is the source of the router's own traffic (mwan3 of OpenWrt 18.06 and cloud configurations)."),
-        row(Globals, &["source_routing"], "", "boolean", "0", "Traffic that already has a WAN's source address leaves by that WAN (mwan4)."),
-        row(Globals, &["mode"], "", "string", "", "Written by cloud configurations (`LOAD_BALANCE`, `FAIL_OVER`); the rules say the same."),
+        row(Globals, &["loglevel"], "loglevel", "emerg, alert, crit, error, warning, notice, info, debug", "notice", "Level of rule logging in the kernel log."),
+        row(Globals, &["local_source"], "local_source", "interface name, or none", "none", "Interface (as lan) by whose address rules judge the router's own traffic: one with `src_ip` of the LAN then matches it, too. It leaves with the address of the WAN it takes."),
+        row(Globals, &["source_routing"], "source_routing", "boolean", "0", "Traffic that already has a WAN's source address leaves by that WAN while it is usable, before any rule: sockets bound to the address, and networks of its `routed_network`. A socket that is not bound has the address of the main table's best default route; with local_source that one WAN's address does not count as chosen."),
+        row(Globals, &["mode"], "", "LOAD_BALANCE or FAIL_OVER", "", "What the rules do, in a word, as cloud configurations write it: `LOAD_BALANCE` or `FAIL_OVER`. The rules decide; if they say otherwise it is said (W0302)."),
         row(Globals, &["rtmon_interval"], "", "seconds", "", "Without effect since mwan3 2.9: routes are followed as they change."),
         row(Globals, &["rule_base_connected"], "rule_base_connected", "number", "990", "Priority of the ip rule `lookup main suppress_prefixlength 0`."),
         row(Globals, &["rule_base_iif"], "rule_base_iif", "number", "1000", "Base of the `iif` rules; an interface's rule is at base + id."),
@@ -240,8 +164,9 @@ const OPTIONS: &[OptionDoc] = {
 
         ours(row(Interface, &["enabled"], "enabled", "boolean", "0", "Whether the interface takes part."), "true"),
         row(Interface, &["device"], "device", "device name", "", "Kernel device. Without it the platform tells (on OpenWrt from the network configuration), else the interface's name is the device."),
-        ours(list(row(Interface, &["family"], "families", "ipv4, ipv6, any or all", "ipv4", "Families it carries. Each family has its own health.")), "those of its targets and gateways, else ipv4"),
+        ours(list(row(Interface, &["family"], "families", "ipv4, ipv6, any, all or both", "ipv4", "Families it carries. Each family has its own health.")), "those of its targets and gateways, else ipv4"),
         list(row(Interface, &["gateway"], "gateway", "address, one per family", "", "Overrides the gateway that is found by itself.")),
+        list(row(Interface, &["routed_network"], "routed_networks", "addresses", "", "Public networks that are routed to this machine by this interface, as prefixes or ranges: never translated when they leave by it, and with source_routing they do. Prefixes that OpenWrt was delegated by it are known without.")),
         list(row(Interface, &["track_ip"], "targets", "addresses or target URLs", "", "Targets that are probed: addresses, by `track_method`, or URLs as below, each with a method of its own. Without one of a family the interface always counts as up for it. Names are not accepted: DNS may need the link that is tested.")),
         row(Interface, &["track_method"], "track_method", "ping, arping, httping, nping-tcp, nping-udp, nping-icmp, nping-arp, nslookup", "ping", "How plain addresses are probed, and the gateway."),
         row(Interface, &["httping_ssl"], "httping_ssl", "boolean", "0", "With httping: by TLS, port 443. Certificates are not checked, as httping does not."),
@@ -266,7 +191,7 @@ const OPTIONS: &[OptionDoc] = {
         row(Interface, &["initial_state"], "initial_state", "online or offline", "online", "State before the first verdict."),
         row(Interface, &["failback"], "failback", "keep, drain [TIME], move-now", "keep", "What happens to the flows on this interface when a better one is back: they end where they are, have that long to end, or move at once. A metered backup says move-now."),
         row(Interface, &["failback_drain"], "failback_drain", "time", "300", "Time for `failback drain` if it names none."),
-        list(row(Interface, &["flush_conntrack"], "flush_conntrack", "ifup, ifdown, connected, disconnected; always, never", "never", "Events at which connection entries of this interface are deleted. always = ifup and ifdown.")),
+        list(row(Interface, &["flush_conntrack"], "flush_conntrack", "ifup, ifdown, connected, disconnected; always, never", "never", "Events at which the connection entries of this interface, and of no other, are deleted: at ifup and connected all of them, at ifdown and disconnected those that have somewhere else to go. always = ifup and ifdown. Flows of an interface that is down move with `never` too.")),
         list(row(Interface, &["comment"], "comment", "text", "", "For people.")),
 
         row(Member, &["interface"], "", "interface name", "", "The interface. Required."),
@@ -281,7 +206,7 @@ const OPTIONS: &[OptionDoc] = {
         list(row(Policy, &["comment"], "comment", "text", "", "For people.")),
 
         row(Rule, &[], "name", "string", "", "Name of the rule in status and diagnostics."),
-        list(row(Rule, &["family"], "family", "ipv4, ipv6, any or all", "any", "Families the rule applies to.")),
+        list(row(Rule, &["family"], "family", "ipv4, ipv6, any, all or both", "any", "Families the rule applies to.")),
         list(row(Rule, &["proto"], "proto", "names or numbers", "all", "Protocols.")),
         list(row(Rule, &["src_ip"], "from", "addresses", "", "Source addresses, prefixes, ranges; a leading ! negates.")),
         list(row(Rule, &["src_port"], "sport", "ports", "", "Source ports and ranges; tcp and udp only.")),
@@ -294,14 +219,14 @@ const OPTIONS: &[OptionDoc] = {
         row(Rule, &["sticky"], "sticky", "boolean", "0", "A source keeps its WAN for `timeout` after its last new connection."),
         row(Rule, &["timeout"], "sticky_timeout", "time", "600", "Time of sticky."),
         row(Rule, &["sticky_key"], "sticky_key", "source or source+destination", "source", "What keeps its WAN with sticky: a source, or a source for each destination on its own."),
-        row(Rule, &["logging"], "logging", "boolean", "0", "Log the first packet of each connection (needs the global switch, too)."),
+        row(Rule, &["logging"], "logging", "boolean", "0", "Log the first packet of each connection with `MWAN3(RULE)` to the kernel log (needs the global switch, too); `mwan rules` counts the lines."),
         row(Rule, &["use_policy", "use_strategy"], "policy", "policy name, or default, unreachable, blackhole", "", "Where matching traffic goes. Required."),
         row(Rule, &["equalize"], "", "boolean", "", "Of early versions of mwan3; without effect."),
         list(row(Rule, &["comment"], "comment", "text", "", "For people.")),
 
         row(Ipset, &["name"], "", "set name", "", "Its name; without it that of the section."),
         row(Ipset, &["enabled"], "enabled", "boolean", "1", "Whether the set is there."),
-        list(row(Ipset, &["family"], "family", "ipv4, ipv6, any or all", "any", "Families it has addresses of.")),
+        list(row(Ipset, &["family"], "family", "ipv4, ipv6, any, all or both", "any", "Families it has addresses of.")),
         list(row(Ipset, &["match"], "", "ip, net, src_ip, dest_ip, src_net, dest_net", "", "What it holds: addresses and prefixes alike; in rules `ipset` and `ipset_src` say of which end.")),
         list(row(Ipset, &["entry"], "entries", "addresses", "", "Addresses, prefixes, ranges.")),
         row(Ipset, &["loadfile"], "file", "path", "", "File with more of them, one per line, at most 262144; # and ; begin comments. Read again when it changes.")
@@ -330,18 +255,6 @@ mod tests {
                 let unique: BTreeSet<&str> = names.iter().copied().collect();
                 assert_eq!(names.len(), unique.len(), "{dialect:?} {section:?}");
             }
-        }
-    }
-
-    #[test]
-    fn everything_not_acted_on_is_an_option() {
-        for n in NOT_YET {
-            assert!(
-                n.option.is_empty() || options_of(n.section).any(|o| o.key() == n.option),
-                "{:?} {}",
-                n.section,
-                n.option
-            );
         }
     }
 }

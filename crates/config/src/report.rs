@@ -1,6 +1,5 @@
 //! Collects diagnostics while a file is read.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::codes;
@@ -87,18 +86,6 @@ impl Report {
         self.add(place, Problem::new(codes::GIVE_UP, message).hint("is this the right file?"));
     }
 
-    /// Of a value that cannot be read it need not be said that it is not acted on.
-    fn drop_moot(&mut self) {
-        let wrong: BTreeSet<(u32, Option<String>)> = self
-            .diagnostics
-            .iter()
-            .filter(|d| d.severity == Severity::Error)
-            .map(|d| (d.location.line, d.option.clone()))
-            .collect();
-        self.diagnostics
-            .retain(|d| d.code != codes::NOT_YET || !wrong.contains(&(d.location.line, d.option.clone())));
-    }
-
     /// All of them, sorted by line.
     pub(crate) fn sorted(mut self) -> Vec<Diagnostic> {
         self.diagnostics.sort_by_key(|d| d.location.line);
@@ -107,7 +94,6 @@ impl Report {
 
     /// Sorted by line, at most [`DIAGNOSTICS_MAX`] and one that says how many more there are.
     pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
-        self.drop_moot();
         self.diagnostics.sort_by_key(|d| d.location.line);
         if self.diagnostics.len() > DIAGNOSTICS_MAX {
             let rest = self.diagnostics.split_off(DIAGNOSTICS_MAX);

@@ -4,7 +4,7 @@
 use crate::codes;
 use crate::fields::{Fields, Item};
 use crate::model::{
-    AddressMatch, Families, Family, LastResort, Location, PortRange, Rule, Sticky, StickyKey, Target,
+    AddressMatch, Families, Family, Globals, LastResort, Location, PortRange, Rule, Sticky, StickyKey, Target,
 };
 use crate::names::Names;
 use crate::report::Problem;
@@ -15,7 +15,7 @@ const STICKY_DEFAULT: std::time::Duration = std::time::Duration::from_secs(600);
 const STICKY_KEYS: &[(&str, StickyKey)] =
     &[("source", StickyKey::Source), ("source+destination", StickyKey::SourceAndDestination)];
 /// Longest name of an interface of the platform, as of a UCI section.
-const INTERFACE_NAME_BYTES_MAX: usize = crate::uci::NAME_BYTES_MAX;
+pub(crate) const INTERFACE_NAME_BYTES_MAX: usize = crate::uci::NAME_BYTES_MAX;
 /// Longest name of a set: what ipset allows.
 pub(crate) const SET_NAME_BYTES_MAX: usize = 31;
 const PROTOCOL_ICMP: u8 = 1;
@@ -35,6 +35,7 @@ pub(crate) fn read_rule(
     fields: &mut Fields<'_>,
     name: &str,
     policies: &Names,
+    globals: &Globals,
     location: Location,
 ) -> Option<Rule> {
     if fields.damaged {
@@ -59,6 +60,10 @@ pub(crate) fn read_rule(
     let timeout = fields.time("timeout", STICKY_DEFAULT);
     let key = fields.get("sticky_key", |t| values::word(t, STICKY_KEYS)).unwrap_or(StickyKey::Source);
     let logging = fields.bool("logging", false);
+    if let (Some(item), true, false) = (fields.items("logging").last(), logging, globals.logging) {
+        let problem = Problem::new(codes::NOT_LOGGED, "the global switch is off: the rule is not logged");
+        fields.add("logging", item.line, problem.hint("set 'logging' of the globals to 1, too"));
+    }
     let families = read_rule_families(fields, explicit, &mut source, &mut destination);
     check_icmp(fields, &protocols, families);
     let target = read_target(fields, policies);

@@ -336,7 +336,7 @@ pub(crate) fn table(text: &str) -> Result<u32, Problem> {
         "local" => Ok(255),
         other => number(other, 1, u32::MAX).map_err(|_| {
             Problem::new(codes::TABLE, format!("{} is not a routing table", show(text)))
-                .hint("use its number; names of /etc/iproute2/rt_tables are not read")
+                .hint("use its number, or a name of /etc/iproute2/rt_tables")
         }),
     }
 }

@@ -87,14 +87,11 @@ fn malformed(doc: &OptionDoc) -> Vec<&'static str> {
     values.into_iter().filter(one_value).collect()
 }
 
-/// Diagnostics beyond those of the configuration without the option. "Not acted on yet" is about the option, not about
-/// its value; if that is not even looked at yet, it has to do.
-fn new<'l>(doc: &OptionDoc, loaded: &'l Loaded, before: &Loaded) -> Vec<&'l Diagnostic> {
+/// Diagnostics beyond those of the configuration without the option.
+fn new<'l>(loaded: &'l Loaded, before: &Loaded) -> Vec<&'l Diagnostic> {
     let text = |d: &Diagnostic| format!("{} {} {:?} {}", d.code, d.section, d.option, d.message);
     let known: BTreeSet<String> = before.diagnostics.iter().map(text).collect();
-    let all: Vec<&Diagnostic> = loaded.diagnostics.iter().filter(|d| !known.contains(&text(d))).collect();
-    let judged: Vec<&Diagnostic> = all.iter().filter(|d| !d.code.starts_with("W03")).copied().collect();
-    if judged.is_empty() && !doc.acted_on() { all } else { judged }
+    loaded.diagnostics.iter().filter(|d| !known.contains(&text(d))).collect()
 }
 
 /// Everything of `y`, and that `x` is there if it is an interface.
@@ -127,7 +124,7 @@ fn check(
 ) -> Result<(), String> {
     let with = text(Some(value));
     let (before, after) = (parse(file, text(None).as_bytes()), parse(file, with.as_bytes()));
-    let found = new(doc, &after, &before);
+    let found = new(&after, &before);
     let listed: String = found.iter().map(|d| format!("{d}\n")).collect();
     let what = format!("{:?} {name} = {value:?} ({}):\n{listed}", doc.section, doc.kind);
     // A rule or policy that is left out for it takes no further diagnostics with it; a member may: its policy.

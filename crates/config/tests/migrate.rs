@@ -34,13 +34,15 @@ fn model(file: &str, text: &[u8]) -> Config {
     let nowhere = Location { file: "".into(), line: 0 };
     config.interfaces.iter_mut().for_each(|i| i.location = nowhere.clone());
     config.policies.iter_mut().for_each(|p| p.location = nowhere.clone());
+    config.globals.rt_table_names.iter_mut().for_each(|t| t.line = 0);
+    config.globals.mode = config.globals.mode.map(|(mode, _)| (mode, 0));
     config.rules.iter_mut().for_each(|r| r.location = nowhere.clone());
     std::sync::Arc::make_mut(&mut config.sets).iter_mut().for_each(|s| s.location = nowhere.clone());
     config
 }
 
 /// And without what `mwan.toml` has no words for and nothing depends on: names of members and of anonymous rules, the
-/// numbers of metrics (their order is what counts), members that can never carry, and the places of sections
+/// numbers of metrics (their order is what counts), `mode`, members that can never carry, and the places of sections
 /// that are no interfaces.
 fn meaning(mut config: Config) -> Config {
     for policy in &mut config.policies {
@@ -68,6 +70,7 @@ fn meaning(mut config: Config) -> Config {
     for rule in config.rules.iter_mut().filter(|r| r.name.starts_with('@')) {
         rule.name.clear();
     }
+    config.globals.mode = None;
     for (position, interface) in (1..).zip(&mut config.interfaces) {
         interface.position = position;
     }

@@ -5,9 +5,10 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use mwan_config::{AddressMatch, AddressRange, Family, LastResort, PortRange, Target};
 
-use crate::{Carrier, Desired, DesiredRule};
+use crate::{Carrier, Desired, DesiredRule, Share};
 
 /// The first packet of a flow.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +34,8 @@ pub enum Decision<'a> {
     Inbound(u32),
     /// Its destination is never policy-routed.
     Local,
+    /// Its source is at home on a WAN: the interface's id.
+    Home(u32),
     /// This rule matched.
     Rule {
         /// Name of the rule.
@@ -65,10 +68,21 @@ pub fn classify<'a>(
     if is_local(desired, packet) {
         return Decision::Local;
     }
+    let own = packet.input.is_none();
+    if let Some(id) = desired.home(packet.source, own) {
+        return Decision::Home(id);
+    }
+    let packet = &as_rules_see_it(desired, packet, own);
     match desired.rules.iter().find(|r| matches(r, packet, family, sets)) {
         Some(found) => decide(desired, found, family),
         None => Decision::Unmatched,
     }
+}
+
+/// The router's own traffic has the source that stands for it.
+fn as_rules_see_it(desired: &Desired, packet: &Packet, own: bool) -> Packet {
+    let local = desired.local_source(Family::of(packet.destination)).filter(|_| own);
+    Packet { source: local.map_or(packet.source, |local| local.address), ..packet.clone() }
 }
 
 /// What may carry a flow of which only what conntrack knows is known: not its input device, not what is in
@@ -78,6 +92,14 @@ pub(crate) fn possible(desired: &Desired, packet: &Packet) -> Option<Vec<Carrier
     if is_local(desired, packet) {
         return None;
     }
+    let addresses = desired.interfaces.iter().flat_map(|i| &i.paths).flat_map(|path| &path.addresses);
+    let own = addresses.map(IpNet::addr).any(|ip| ip == packet.source);
+    if let Some(id) = desired.home(packet.source, own) {
+        let interface = desired.interfaces.iter().find(|i| i.id == id).map(|i| i.name.clone());
+        let share = Share { id, interface: interface.unwrap_or_default(), weight: 1 };
+        return Some(vec![Carrier::Members(vec![share])]);
+    }
+    let packet = &as_rules_see_it(desired, packet, own);
     let mut carriers = Vec::new();
     for found in desired.rules.iter() {
         // A device and sets as the rule would have them.

@@ -7,9 +7,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use mwan_config::{Family, LastResort, NamedSet, Rule, RuleBase};
+use mwan_config::{AddressRange, Family, LastResort, NamedSet, Rule, RuleBase};
 
-use crate::Marks;
+use crate::sources::home_of;
+use crate::{Home, LocalSource, Marks};
 
 /// Everything that should be in the kernel.
 ///
@@ -34,8 +35,31 @@ pub struct Desired {
     pub connected: Arc<BTreeSet<IpNet>>,
     /// The same from `rt_table_lookup`.
     pub custom: Arc<BTreeSet<IpNet>>,
+    /// Sources that leave by the WAN they are at home on, before any rule; disjoint and sorted. `None`: rules decide alone.
+    pub homes: Option<Arc<Vec<Home>>>,
+    /// How rules judge the router's own traffic, where that is other than by its source; at most one per family.
+    pub local_source: Vec<LocalSource>,
     /// Source translation of what leaves by a WAN.
     pub masquerade: MasqueradePlan,
+}
+
+impl Desired {
+    /// What stands for the source of the router's own traffic of `family`.
+    pub fn local_source(&self, family: Family) -> Option<&LocalSource> {
+        self.local_source.iter().find(|local| Family::of(local.address) == family)
+    }
+
+    /// The homes that count in `family`, for the router's `own` traffic or what is forwarded.
+    pub fn homes(&self, family: Family, own: bool) -> impl Iterator<Item = &Home> {
+        let unbound = self.local_source(family).filter(|_| own).and_then(|local| local.unbound);
+        let all = self.homes.iter().flat_map(|homes| homes.iter());
+        all.filter(move |home| Family::of(home.range.first) == family && Some(home.id) != unbound)
+    }
+
+    /// The WAN by which traffic with this source leaves, whatever the rules say.
+    pub(crate) fn home(&self, source: IpAddr, own: bool) -> Option<u32> {
+        home_of(self.homes(Family::of(source), own), source)
+    }
 }
 
 impl PartialEq for Desired {
@@ -53,6 +77,8 @@ impl PartialEq for Desired {
             sets,
             connected,
             custom,
+            homes,
+            local_source,
             masquerade,
         } = self;
         (*generation, *marks, *rule_base, *masquerade)
@@ -63,6 +89,8 @@ impl PartialEq for Desired {
             && same(sets, &other.sets)
             && same(connected, &other.connected)
             && same(custom, &other.custom)
+            && homes == &other.homes
+            && local_source == &other.local_source
     }
 }
 
@@ -101,6 +129,8 @@ pub struct DesiredPath {
     pub route: Option<NextHop>,
     /// Addresses of its device with their on-link prefixes: sources that are at home here (translation).
     pub addresses: Vec<IpNet>,
+    /// What is routed to us by it: sources that are at home here, too.
+    pub routed: Vec<AddressRange>,
 }
 
 /// Where a path's default route points.
@@ -160,4 +190,7 @@ pub struct DesiredRule {
     pub rule: Rule,
     /// Kernel device of `source_interface`; a rule that names one that cannot be resolved is not here.
     pub source_device: Option<String>,
+    /// syslog level of its line in the kernel log, 0 (emerg) to 7 (debug); `None`: the rule or the global switch does
+    /// not ask for one.
+    pub log: Option<u8>,
 }

@@ -6,16 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mwan_config::{Config, Family, Masquerade, Policy, Target};
+use ipnet::IpNet;
+use mwan_config::{AddressRange, Config, Family, Masquerade, Policy, Target};
 
 use crate::hooks::{HookCall, Told};
 use crate::ids::Ids;
 use crate::path::{Path, managed_readiness, readiness};
 use crate::policy::{Candidate, carrier};
 use crate::reason::Reason;
+use crate::sources;
 use crate::{
-    Carrier, Desired, DesiredInterface, DesiredPath, DesiredPolicy, DesiredRule, LogicalInterface, Marks,
-    MasqueradePlan, NetView, Outcome, PathKey, PlatformView, ProbeReport, ProbeRequest, State, Time,
+    Carrier, Desired, DesiredInterface, DesiredPath, DesiredPolicy, DesiredRule, Home, LocalSource,
+    LogicalInterface, Marks, MasqueradePlan, NetView, Outcome, PathKey, PlatformView, ProbeReport,
+    ProbeRequest, State, Time,
 };
 
 use flows::Flows;
@@ -24,6 +27,9 @@ pub use flows::Placement;
 /// Highest id of an interface whatever the mask: ids are routing table numbers too, and 253 to 255 are the
 /// kernel's own. mwan3's limit.
 const MAX_ID: u32 = 250;
+
+/// The kernel's main table.
+const TABLE_MAIN: u32 = 254;
 
 /// A refused route is tried again after this long: what made the kernel refuse it (a link that was down for a
 /// moment) may be over without leaving a trace in what is seen of the network.
@@ -68,8 +74,9 @@ pub enum Effect {
     Probe(ProbeRequest),
     /// This path is not probed any more: close its socket.
     StopProbes(PathKey),
-    /// Delete the connection entries of a path that is dead, all of them. Only ever asked for after a better
-    /// policy is in the kernel, and if every policy that used the path has somewhere better to go.
+    /// Delete the connection entries of a path, all of them. Only ever asked for after the policy that goes with its
+    /// state is in the kernel: of a dead path if every policy that used it has somewhere better to go, of one that
+    /// came up if `flush_conntrack` names that.
     FlushPath(PathKey),
     /// Delete those connection entries of a path that would go elsewhere if they were new
     /// ([`Core::misplaced`]): of a healthy one after failback, of a dead or removed one if only some of its
@@ -296,7 +303,7 @@ impl Core {
         self.look_at_devices(now, &mut effects);
         self.run_trackers(now, &mut effects);
         self.report_changes(&mut effects);
-        self.tell_scripts(&mut effects);
+        self.tell_scripts(now, &mut effects);
         let desired = self.decide(now, &mut effects);
         self.settle_flows(now, &mut effects);
         Output { desired, effects, wake_at: self.wake_at() }
@@ -492,8 +499,9 @@ impl Core {
         }
     }
 
-    /// Tells scripts what became of every interface. Before the network has been seen nothing became of any.
-    fn tell_scripts(&mut self, effects: &mut Vec<Effect>) {
+    /// Tells scripts what became of every interface, and heeds its `flush_conntrack`. Before the network has been seen
+    /// nothing became of any.
+    fn tell_scripts(&mut self, now: Time, effects: &mut Vec<Effect>) {
         if self.net.is_none() || !std::mem::take(&mut self.untold) {
             return;
         }
@@ -505,6 +513,12 @@ impl Core {
                 Some((family, path.tracker.state(), path.reason.clone()))
             };
             let states: Vec<_> = Family::ALL.into_iter().filter_map(state).collect();
+            let events = self.config.interfaces[wan.index].flush_conntrack;
+            for (family, to, _) in &states {
+                // What is seen for the first time did not come up: an earlier process may have left it its flows.
+                let Some(from) = self.told.state(&wan.name, *family) else { continue };
+                self.flows.heed(events, PathKey { id: wan.id, family: *family }, from, *to, now);
+            }
             effects.extend(self.told.tell(&wan.name, &wan.device, &states).into_iter().map(Effect::Hook));
         }
     }
@@ -537,17 +551,21 @@ impl Core {
             Masquerade::Auto if self.platform.translate => MasqueradePlan::Auto,
             Masquerade::Auto | Masquerade::Off => MasqueradePlan::Off,
         };
+        let interfaces = match last.filter(|_| !self.dirty.interfaces) {
+            Some(last) => last.interfaces.clone(),
+            None => {
+                let interfaces = self.wans.iter().map(|wan| self.desired_interface(net, wan)).collect();
+                shared(interfaces, last.map(|l| &l.interfaces))
+            }
+        };
+        let homes = globals
+            .source_routing
+            .then(|| shared(self.homes(&interfaces), last.and_then(|l| l.homes.as_ref())));
         Desired {
             generation: last.map_or(0, |l| l.generation),
             marks: Marks::new(globals.mask),
             rule_base: globals.rule_base,
-            interfaces: match last.filter(|_| !self.dirty.interfaces) {
-                Some(last) => last.interfaces.clone(),
-                None => {
-                    let interfaces = self.wans.iter().map(|wan| self.desired_interface(net, wan)).collect();
-                    shared(interfaces, last.map(|l| &l.interfaces))
-                }
-            },
+            interfaces,
             policies: shared(self.desired_policies(), last.map(|l| &l.policies)),
             rules: match last.filter(|_| !self.dirty.rules) {
                 Some(last) => last.rules.clone(),
@@ -556,6 +574,8 @@ impl Core {
             sets: kept(&self.config.sets, last.map(|l| &l.sets)),
             connected: kept(&net.connected, last.map(|l| &l.connected)),
             custom: kept(&net.custom, last.map(|l| &l.custom)),
+            homes: homes.filter(|_| globals.enabled),
+            local_source: self.local_sources(net),
             masquerade,
         }
     }
@@ -597,10 +617,69 @@ impl Core {
                 family,
                 route: self.next_hop(PathKey { id: wan.id, family }),
                 addresses: addresses(family),
+                routed: self.routed(wan, family),
             })
             .collect();
         let table = self.config.globals.table_base + wan.id;
         DesiredInterface { id: wan.id, table, name: wan.name.clone(), device: wan.device.clone(), paths }
+    }
+
+    /// What is routed to us by an interface: as the configuration says, and prefixes that were delegated by it.
+    fn routed(&self, wan: &Wan, family: Family) -> Vec<AddressRange> {
+        let configured = self.config.interfaces[wan.index].routed_networks.iter().copied();
+        let manager = self.view.as_ref().and_then(|view| view.serving(&wan.name, family));
+        let delegated = manager.iter().flat_map(|(_, logical)| &logical.prefixes);
+        let delegated = delegated.map(|net| AddressRange { first: net.network(), last: net.broadcast() });
+        let mut all: Vec<_> =
+            configured.chain(delegated).filter(|range| Family::of(range.first) == family).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// Sources at home on a usable WAN: its addresses, what is routed by it, and IPv6 networks on its link (a LAN may share
+    /// them by a neighbour discovery proxy, RFC 4389). Those of one that is not usable go where the rules say.
+    fn homes(&self, interfaces: &[DesiredInterface]) -> Vec<Home> {
+        let of = |family: Family| {
+            let mut homes = Vec::new();
+            for interface in interfaces {
+                let id = interface.id;
+                let usable = self.paths.get(&PathKey { id, family }).is_some_and(Path::usable);
+                for path in interface.paths.iter().filter(|path| usable && path.family == family) {
+                    let hosts = path.addresses.iter().map(|net| IpNet::from(net.addr()));
+                    let links = path.addresses.iter().filter(|_| family == Family::V6).copied();
+                    let nets = hosts.chain(links);
+                    let ranges = nets.map(|net| AddressRange { first: net.network(), last: net.broadcast() });
+                    homes.extend(ranges.chain(path.routed.iter().copied()).map(|range| Home { range, id }));
+                }
+            }
+            sources::disjoint(&homes)
+        };
+        Family::ALL.into_iter().flat_map(of).collect()
+    }
+
+    /// The addresses that stand for the router's own. An interface without one of a family (or that is not there) leaves
+    /// that family as it is.
+    fn local_sources(&self, net: &NetView) -> Vec<LocalSource> {
+        let globals = &self.config.globals;
+        let name = globals.local_source.as_ref().filter(|_| globals.enabled);
+        let device = name.and_then(|name| self.device_of(net, name));
+        let link = device.and_then(|device| net.links.get(&device));
+        let of = |family| {
+            let address = link?.source(family)?;
+            let main = net.defaults.iter().filter(|d| d.family == family && d.table == TABLE_MAIN);
+            let first = main.min_by_key(|d| d.metric).map(|d| d.device.as_str());
+            let unbound = self.wans.iter().find(|wan| Some(wan.device.as_str()) == first).map(|wan| wan.id);
+            Some(LocalSource { address, unbound })
+        };
+        Family::ALL.into_iter().filter_map(of).collect()
+    }
+
+    /// The kernel device of a logical interface, also of one that is no WAN.
+    fn device_of(&self, net: &NetView, name: &str) -> Option<String> {
+        let wan = self.wans.iter().find(|w| w.name == name).map(|w| w.device.clone());
+        let managed = || self.view.as_ref()?.interfaces.get(name)?.device.clone();
+        wan.or_else(managed).or_else(|| net.links.contains_key(name).then(|| name.to_owned()))
     }
 
     fn next_hop(&self, key: PathKey) -> Option<crate::NextHop> {
@@ -609,21 +688,18 @@ impl Core {
 
     /// Rules whose names can be resolved now; the others wait (mwan3 does the same).
     fn desired_rules(&self, net: &NetView) -> Vec<DesiredRule> {
-        let device = |name: &str| {
-            let wan = self.wans.iter().find(|w| w.name == name).map(|w| w.device.clone());
-            let managed = || self.view.as_ref()?.interfaces.get(name)?.device.clone();
-            wan.or_else(managed).or_else(|| net.links.contains_key(name).then(|| name.to_owned()))
-        };
+        let globals = &self.config.globals;
         self.config
             .rules
             .iter()
-            .filter(|_| self.config.globals.enabled)
+            .filter(|_| globals.enabled)
             .filter_map(|rule| {
                 let source_device = match &rule.source_interface {
                     None => None,
-                    Some(name) => Some(device(name)?),
+                    Some(name) => Some(self.device_of(net, name)?),
                 };
-                Some(DesiredRule { rule: rule.clone(), source_device })
+                let log = (rule.logging && globals.logging).then_some(globals.loglevel);
+                Some(DesiredRule { rule: rule.clone(), source_device, log })
             })
             .collect()
     }

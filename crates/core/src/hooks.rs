@@ -133,6 +133,11 @@ impl Told {
         told
     }
 
+    /// What was told last of one family of an interface.
+    pub(crate) fn state(&self, interface: &str, family: Family) -> Option<State> {
+        self.0.get(interface)?.get(&family).copied()
+    }
+
     /// Forgets interfaces that do not take part (any more): what comes back is new.
     pub(crate) fn retain(&mut self, present: impl Fn(&str) -> bool) {
         self.0.retain(|name, _| present(name));

@@ -15,6 +15,7 @@ mod policy;
 mod probe;
 mod quality;
 mod reason;
+mod sources;
 mod time;
 mod tracker;
 
@@ -31,5 +32,6 @@ pub use platform::{LogicalInterface, PlatformView};
 pub use probe::{PathKey, ProbeReport, ProbeRequest};
 pub use quality::{Figures, PoorTarget};
 pub use reason::{Hold, Reason};
+pub use sources::{Home, LocalSource};
 pub use time::Time;
 pub use tracker::{Outcome, RoundPlan, State, Target, TargetState, Tracker, worst_case_detection};

@@ -222,6 +222,96 @@ config rule 'all'
     assert_eq!(rig.core.wan("b").unwrap().0, 2, "I10: b keeps its id");
 }
 
+/// How often each event of `a`'s way down and up again deletes `a`'s entries, at once and within the next 1.5 s:
+/// lost, taken down by its owner, let up again, proven.
+fn flushes(option: &str) -> [(usize, usize); 4] {
+    let mut rig = Rig::new(config(&["a", "b"], &format!("{FAILOVER}config interface 'a'\n{option}")));
+    assert_eq!(rig.deletions(), [], "what is seen for the first time did not come up");
+    let flush = Effect::FlushPath(rig.key("a"));
+    let steps: [fn(&mut Rig); 4] = [
+        |rig| rig.lose("a"),
+        |rig| rig.feed(Event::IfDown("a".into())),
+        |rig| rig.feed(Event::IfUp("a".into())),
+        |rig| rig.answer("a"),
+    ];
+    steps.map(|step| {
+        step(&mut rig);
+        let at_once = rig.deletions();
+        for _ in 0..3 {
+            rig.pass(Duration::from_millis(500));
+            rig.answer("b");
+            if rig.state("a") == State::Online {
+                rig.answer("a");
+            }
+        }
+        let later = rig.deletions();
+        let others = at_once.iter().chain(&later).filter(|e| **e != flush).count();
+        assert_eq!(others, 0, "no other path's entries: {at_once:?} {later:?}");
+        (at_once.len(), later.len())
+    })
+}
+
+#[test]
+fn flush_conntrack_deletes_at_the_events_it_names_and_at_no_other() {
+    const DIED: (usize, usize) = (1, 1);
+    const NEVER: [(usize, usize); 4] = [DIED, (0, 0), (0, 0), (0, 0)];
+    const ALWAYS: [(usize, usize); 4] = [DIED, (1, 1), (1, 0), (0, 0)];
+    for (option, wanted) in [
+        ("", NEVER),
+        (" option flush_conntrack 'never'", NEVER),
+        (" option flush_conntrack '0'", NEVER),
+        (" option flush_conntrack 'always'", ALWAYS),
+        (" option flush_conntrack '1'", ALWAYS),
+        (" list flush_conntrack 'ifup'\n list flush_conntrack 'ifdown'", ALWAYS),
+        (" option flush_conntrack 'ifdown'", [DIED, (1, 1), (0, 0), (0, 0)]),
+        (" list flush_conntrack 'ifup'", [DIED, (0, 0), (1, 0), (0, 0)]),
+        (" list flush_conntrack 'connected'", [DIED, (0, 0), (0, 0), (1, 0)]),
+        // A path that is lost is left by its flows anyway.
+        (" list flush_conntrack 'disconnected'", NEVER),
+        (" option flush_conntrack 'connected disconnected'", [DIED, (0, 0), (0, 0), (1, 0)]),
+    ] {
+        assert_eq!(flushes(option), wanted, "{option}");
+    }
+}
+
+#[test]
+fn flush_conntrack_waits_for_the_policy_and_for_somewhere_better_to_go() {
+    let all = "config interface 'a'\n list flush_conntrack 'always'\n list flush_conntrack 'connected'\n";
+    let mut rig = Rig::new(config(&["a", "b"], &format!("{FAILOVER}{all}")));
+    rig.lose("b");
+    rig.lose("a");
+    rig.deletions();
+    let key = rig.key("a");
+    rig.feed(Event::IfDown("a".into()));
+    rig.pass(Duration::from_secs(2));
+    assert_eq!(rig.deletions(), [], "I11: nothing carries");
+    rig.feed(Event::IfUp("a".into()));
+    rig.deletions();
+    rig.writing = false;
+    rig.round("a");
+    rig.answer("a");
+    assert_eq!(rig.state("a"), State::Online);
+    assert_eq!(rig.deletions(), [], "I5: the kernel does not have it yet");
+    rig.applied();
+    assert!(rig.deletions().contains(&Effect::FlushPath(key)));
+    rig.applied();
+    assert_eq!(rig.deletions(), [], "once");
+}
+
+#[test]
+fn a_restart_and_a_reload_are_no_event_of_flush_conntrack() {
+    let all = "config interface 'a'\n option flush_conntrack 'ifup ifdown connected disconnected'\n";
+    let config = || config(&["a", "b"], &format!("{FAILOVER}{all}"));
+    let mut rig = Rig::new(config());
+    rig.answer("a");
+    let memory = rig.core.memory();
+    let mut rig = Rig::resumed(config(), memory);
+    rig.answer("a");
+    rig.feed(Event::Configure(common::config(&["a", "b"], FAILOVER)));
+    rig.feed(Event::Configure(config()));
+    assert_eq!(rig.deletions(), [], "I10");
+}
+
 /// Failback of `a` while `b` carries, with `option failback` of `b`.
 fn failback(option: &str) -> (Rig, Vec<Effect>) {
     let text =
@@ -483,4 +573,62 @@ fn a_refused_route_disables_its_path_only_and_is_tried_again() {
     assert_eq!(code(&rig), "route_refused", "the same network is no reason to try again");
     rig.pass(Duration::from_secs(11));
     assert_ne!(code(&rig), "route_refused", "time is");
+}
+
+/// `c` is in no policy: only sources that are at home there use it.
+const SOURCE_ROUTING: &str = "
+config globals 'globals'
+ option source_routing 1
+config interface 'c'
+ option enabled 1
+ option device eth2
+ list track_ip 8.8.8.8
+ option interval 1
+ option timeout 1
+ option up 1
+ option down 1
+";
+
+#[test]
+fn flows_follow_the_home_of_their_source() {
+    let both = format!("{SOURCE_ROUTING}{FAILOVER}");
+    let mut rig = Rig::new(config(&["a", "b"], &both));
+    let [a, c] = ["a", "c"].map(|name| rig.key(name));
+    let from_c = Packet { source: "100.64.2.2".parse().unwrap(), ..packet("1.1.1.1") };
+    assert!(rig.core.misplaced(a, &from_c), "it is at home on c");
+    assert!(!rig.core.misplaced(c, &from_c));
+    assert!(!rig.core.misplaced(a, &packet("1.1.1.1")), "the rules lead to a");
+    rig.deletions();
+    rig.lose("c");
+    assert_eq!(rig.state("c"), State::Offline);
+    assert_eq!(rig.deletions(), [Effect::FlushPath(c)], "no policy has c, but sources did");
+    assert!(!rig.core.misplaced(a, &from_c), "where the rules lead");
+    // Without the option nothing has a reason to be on c.
+    let plain = SOURCE_ROUTING.replace("source_routing 1", "source_routing 0");
+    let mut rig = Rig::new(config(&["a", "b"], &format!("{plain}{FAILOVER}")));
+    let a = rig.key("a");
+    assert!(!rig.core.misplaced(a, &from_c));
+    rig.deletions();
+    rig.lose("c");
+    assert_eq!(rig.deletions(), []);
+}
+
+#[test]
+fn a_home_that_is_back_takes_its_flows_from_those_that_move_now() {
+    let text = format!("{SOURCE_ROUTING}{FAILOVER}");
+    let mut moving = (*config(&["a", "b"], &text)).clone();
+    moving.interfaces[0].failback = mwan_config::Failback::MoveNow;
+    let mut rig = Rig::new(Arc::new(moving));
+    let a = rig.key("a");
+    rig.lose("c");
+    rig.answer("a");
+    rig.answer("b");
+    rig.now = rig.now + Duration::from_secs(1);
+    rig.feed(Event::Tick);
+    rig.answer("a");
+    rig.answer("b");
+    rig.deletions();
+    rig.answer("c");
+    assert_eq!(rig.state("c"), State::Online);
+    assert!(rig.deletions().contains(&Effect::MoveMisplaced(a)), "b keeps its flows, a moves them");
 }

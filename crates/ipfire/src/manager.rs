@@ -13,6 +13,8 @@ use crate::batch::{self, Batch, Kind, RedFiles};
 
 /// Time before a batch that failed is tried again.
 const RETRY: Duration = Duration::from_secs(30);
+/// Time a backup that is not needed any more stays up for the flows it carries.
+const LINGER: Duration = Duration::from_secs(300);
 /// The device of IPFire's own session.
 const OWN_SESSION: &str = "ppp0";
 
@@ -117,6 +119,8 @@ pub struct Left {
 struct Managed {
     link: Link,
     dialler: Dialler,
+    /// Until then flows on it may end.
+    lingers: Option<Duration>,
 }
 
 /// See the module.
@@ -145,7 +149,7 @@ impl Manager {
     pub fn new(site: Arc<Site>, links: &[Link], left: &Left, seed: u64) -> Self {
         let managed = |(index, link): (usize, &Link)| {
             let dialler = Dialler::new(seed.wrapping_add(index as u64), left.refused.contains(&link.name));
-            (link.name.clone(), Managed { link: link.clone(), dialler })
+            (link.name.clone(), Managed { link: link.clone(), dialler, lingers: None })
         };
         let mut manager = Manager {
             site,
@@ -205,7 +209,8 @@ impl Manager {
 
     /// When [`Event::Tick`] is due.
     pub fn wake_at(&self) -> Option<Duration> {
-        self.links.values().filter_map(|m| m.dialler.wake_at()).chain(self.retry_at).min()
+        let links = self.links.values();
+        links.flat_map(|m| m.dialler.wake_at().into_iter().chain(m.lingers)).chain(self.retry_at).min()
     }
 
     /// Takes an event at `now`.
@@ -223,8 +228,9 @@ impl Manager {
                 }
             }
         }
-        self.want_links(now, &mut wishes);
+        // Whose RED is decides what the primary's link is wanted for.
         self.want_red(now, &mut wishes);
+        self.want_links(now, &mut wishes);
         wishes
     }
 
@@ -291,10 +297,25 @@ impl Manager {
         }
         let names: Vec<String> = self.links.keys().cloned().collect();
         for name in names {
+            if self.lingers(now, &name) {
+                wanted.entry(name.clone()).or_insert(Role::Carry);
+            }
             let event =
                 wanted.get(&name).map_or(mwan_dial::Event::Drop, |role| mwan_dial::Event::Want(*role));
             self.tell(now, &name, event, wishes);
         }
+    }
+
+    /// Whether a backup may have flows that have not ended: it carries, or did until a moment ago.
+    fn lingers(&mut self, now: Duration, name: &str) -> bool {
+        let carries = self.path(name).carries && name != self.site.primary;
+        let Some(managed) = self.links.get_mut(name) else { return false };
+        let up = matches!(managed.dialler.phase(), Phase::Up { .. });
+        if carries {
+            managed.lingers = Some(now + LINGER);
+        }
+        managed.lingers = managed.lingers.filter(|until| up && now < *until);
+        managed.lingers.is_some()
     }
 
     /// On demand: the best one, and behind one that does not come up the next, until one does.
@@ -356,6 +377,8 @@ impl Manager {
         self.retry_at = None;
         let batch = match (self.first.take(), self.state.clone()) {
             (Some(batch), _) => Some(batch),
+            // RED was given back a moment ago, and the engine has not followed yet.
+            (None, State::Primary) if self.primary_is_back() => None,
             (None, State::Primary) => self.carrier().map(|name| self.take_over(&name)),
             (None, State::Backup(_)) if self.primary_is_back() => self.begin_to_give_back(),
             (None, State::Backup(now)) => {

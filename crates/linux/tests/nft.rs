@@ -303,6 +303,11 @@ fn everything() -> Vec<NftOp> {
         vec![S::RandomVmap { modulus: 2, elements: vec![(0, 0, goto("set_1")), (1, 1, goto("set_2"))] }],
     ];
     rules.extend(sticky());
+    rules.extend((0..8).map(|level| {
+        let prefix = format!("MWAN3(level {level})");
+        vec![S::Limit { per_minute: 600, burst: 20 }, S::Log { prefix, level }, S::Counter("wan_in".into())]
+    }));
+    rules.push(vec![S::Limit { per_minute: 1, burst: 5 }, S::Log { prefix: "x".repeat(127), level: 5 }]);
     let mut ops = vec![
         add_rule("set_1", "set #1", vec![set(MarkKind::Packet), set(MarkKind::Connection)]),
         add_rule("set_2", "clear #2", vec![S::SetMark { mark: MarkKind::Packet, mask: 0x3f00, value: 0 }]),
@@ -389,7 +394,7 @@ fn the_table_is_observed_as_committed() {
         let hook = Hook { kind: HookKind::Nat, point: HookPoint::Postrouting, priority: 100 };
         assert_eq!(table.chains["postrouting"].base, Base::Accepting(hook));
         assert_eq!(table.chains["set_1"].base, Base::No);
-        let tags: Vec<_> = (0..41).map(|n| format!("rule #{n}")).collect();
+        let tags: Vec<_> = (0..50).map(|n| format!("rule #{n}")).collect();
         assert_eq!(table.chains["prerouting"].tags, tags);
         assert_eq!(table.chains["set_1"].tags, ["set #1", ""]);
         assert_eq!(table.counters.iter().collect::<Vec<_>>(), ["wan_in"]);

@@ -429,7 +429,9 @@ fn evaluate(table: &KTable, statement: &Statement, skb: &mut Skb) -> Go {
             *place = *place & !mask | value;
             Go::Next
         }
-        Statement::Counter(_) | Statement::Masquerade => Go::Next,
+        // Whatever the limit says, it must not matter to where the packet goes.
+        Statement::Limit { .. } => test(skb.random.is_multiple_of(2)),
+        Statement::Counter(_) | Statement::Log { .. } | Statement::Masquerade => Go::Next,
         Statement::Verdict(v) => Go::Verdict(v.clone()),
     }
 }

@@ -38,6 +38,7 @@ fn sum(a: Figures, b: Figures) -> Figures {
         kills: a.kills + b.kills,
         packets: a.packets + b.packets,
         flushes: a.flushes + b.flushes,
+        wishes: a.wishes + b.wishes,
         moves: a.moves + b.moves,
         holds: a.holds + b.holds,
         switches: a.switches + b.switches,
@@ -90,9 +91,9 @@ fn worlds() {
     });
     println!("{seeds} worlds in {:?}: {figures:?}", started.elapsed());
     if seeds >= 100 {
-        let Figures { applies, repairs, cuts, kills, packets, flushes, moves, holds, switches, kept, .. } =
-            figures;
-        for count in [applies, repairs, cuts, kills, packets, flushes, moves, holds, switches, kept] {
+        let Figures { applies, repairs, cuts, kills, packets, flushes, wishes, .. } = figures;
+        let Figures { moves, holds, switches, kept, .. } = figures;
+        for count in [applies, repairs, cuts, kills, packets, flushes, wishes, moves, holds, switches, kept] {
             assert!(count > seeds / 10, "something is hardly exercised: {figures:?}");
         }
     }

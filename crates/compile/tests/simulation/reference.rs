@@ -389,6 +389,9 @@ impl Reference {
         if view.connected.iter().chain(view.custom.iter()).any(|n| n.contains(&packet.destination)) {
             return Verdict::Main;
         }
+        if let Some(name) = self.home(packet.source, view) {
+            return Verdict::Home(name);
+        }
         let rules = self.config.rules.iter().filter(|_| self.config.globals.enabled);
         for rule in rules {
             if !self.rule_matches(rule, packet, family, view) {
@@ -406,6 +409,32 @@ impl Reference {
             };
         }
         Verdict::Main
+    }
+
+    /// The usable interface that has this source, with source routing; none if several have it.
+    fn home(&self, source: IpAddr, view: &NetView) -> Option<String> {
+        if !self.config.globals.source_routing || !self.config.globals.enabled {
+            return None;
+        }
+        let family = Family::of(source);
+        let usable = |i: &&Interface| {
+            self.paths.get(&(i.name.clone(), family)).is_some_and(|path| path.state.usable())
+        };
+        let usable: Vec<&Interface> = self.enabled().filter(usable).collect();
+        let having = |here: &dyn Fn(&mwan_core::Address) -> bool| -> Vec<String> {
+            let has = |i: &&&Interface| {
+                let link = i.device.as_ref().and_then(|device| view.links.get(device));
+                link.is_some_and(|link| link.addresses.iter().any(here))
+            };
+            usable.iter().filter(has).map(|i| i.name.clone()).collect()
+        };
+        let exact = having(&|a| a.ip == source);
+        let near = having(&|a| {
+            let net = ipnet::IpNet::new(a.ip, a.prefix_len).expect("a network");
+            family == Family::V6 && net.contains(&source)
+        });
+        let found = if exact.is_empty() { near } else { exact };
+        if let [only] = found.as_slice() { Some(only.clone()) } else { None }
     }
 
     fn rule_matches(&self, rule: &Rule, p: &Packet, family: Family, view: &NetView) -> bool {
@@ -444,6 +473,8 @@ impl Reference {
 /// What becomes of a new flow.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Verdict {
+    /// Its source is at home on this interface.
+    Home(String),
     Pinned(String),
     Main,
     /// And the policy that has nothing better, if one is responsible.

@@ -21,6 +21,9 @@ pub(crate) fn config(rng: &mut Rng) -> Config {
     config.globals.mask = *rng.pick(&masks);
     config.globals.masquerade = *rng.pick(&[Masquerade::Auto, Masquerade::On, Masquerade::Off]);
     config.globals.rule_base.iif_rules = rng.chance(30);
+    config.globals.logging = rng.chance(50);
+    config.globals.loglevel = rng.below(8) as u8;
+    config.globals.source_routing = rng.chance(30);
     let count = rng.range(1, 6) as usize;
     let mut names = NAMES.to_vec();
     rng.shuffle(&mut names);
@@ -75,6 +78,7 @@ pub(crate) fn reconfigured(rng: &mut Rng, old: &Config) -> Config {
         7 => {
             config.globals.enabled = !config.globals.enabled || rng.chance(80);
             config.globals.rule_base.fwmark ^= 0x8;
+            config.globals.source_routing = rng.chance(50);
         }
         _ => {}
     }
@@ -123,6 +127,7 @@ fn interface(rng: &mut Rng, name: &str) -> Interface {
         families,
         gateway4: rng.chance(15).then_some(Ipv4Addr::new(100, 64, 99, 1)),
         gateway6: rng.chance(15).then_some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x99)),
+        routed_networks: Vec::new(),
         tracking: tracking(rng, families),
         initial_state: if rng.chance(70) { InitialState::Online } else { InitialState::Offline },
         failback: match rng.below(3) {
@@ -130,7 +135,12 @@ fn interface(rng: &mut Rng, name: &str) -> Interface {
             1 => Failback::Drain(rng.ms(100, 20_000)),
             _ => Failback::MoveNow,
         },
-        flush_conntrack: FlushEvents::default(),
+        flush_conntrack: FlushEvents {
+            ifup: rng.chance(20),
+            ifdown: rng.chance(20),
+            connected: rng.chance(20),
+            disconnected: rng.chance(20),
+        },
         location: location(),
     }
 }
@@ -247,7 +257,7 @@ fn rule(rng: &mut Rng, config: &Config, number: u64) -> Rule {
             timeout: Duration::from_secs(600),
             key: *rng.pick(&[StickyKey::Source, StickyKey::SourceAndDestination]),
         }),
-        logging: false,
+        logging: rng.chance(30),
         target,
         location: location(),
     }

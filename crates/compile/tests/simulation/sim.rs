@@ -1,14 +1,14 @@
 //! One seeded world: core, compiler and writer in it, and the invariants of ARCHITECTURE after every step.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mwan_compile::routing::RoutingOp;
 use mwan_compile::{Compiler, Ops, Program, check, cleanup, diff, diff_observed};
-use mwan_config::{Config, Failback, Family};
+use mwan_config::{Config, Failback, Family, FlushEvents};
 use mwan_core::*;
 
 use crate::kernel::{Kernel, Out, Skb, Step, steps};
@@ -76,6 +76,8 @@ pub(crate) struct Sim {
     flows: Vec<Flow>,
     ids: BTreeMap<String, u32>,
     names: BTreeMap<u32, String>,
+    /// Paths that came up, and by `flush_conntrack` may lose their flows once for it.
+    wished: BTreeSet<PathKey>,
     foreign_bits: u32,
     calm: bool,
     jitter: bool,
@@ -93,6 +95,8 @@ pub(crate) struct Figures {
     pub(crate) kills: u64,
     pub(crate) packets: u64,
     pub(crate) flushes: u64,
+    /// Those of them that only `flush_conntrack` asked for.
+    pub(crate) wishes: u64,
     pub(crate) moves: u64,
     pub(crate) holds: u64,
     pub(crate) switches: u64,
@@ -138,6 +142,7 @@ impl Sim {
             flows: vec![],
             ids: BTreeMap::new(),
             names: BTreeMap::new(),
+            wished: BTreeSet::new(),
             foreign_bits,
             calm: false,
             jitter: rng.chance(30),
@@ -310,6 +315,7 @@ impl Sim {
         self.reference.restart();
         self.writer = Writer::default();
         self.wake = None;
+        self.wished.clear();
         self.learn_ids();
         let delay = self.rng.ms(0, 100);
         self.after(delay, Ev::Network);
@@ -385,10 +391,19 @@ impl Sim {
                 assert_ne!(call.from, Some(call.to));
                 let connected = call.action == mwan_core::Action::Connected;
                 assert!(!connected || call.to.usable(), "nothing is called connected that is not");
+                if let (true, mwan_core::Scope::Path(family)) = (connected, call.scope) {
+                    self.wish(&call.interface, family, |events| events.connected);
+                }
             }
             Effect::Transition(t) => {
                 say!(self, "{} {}: {:?} -> {:?}: {}", t.interface, t.path.family, t.from, t.to, t.reason);
                 assert_ne!(t.from, t.to);
+                if t.to == State::Disabled || t.from.usable() && !t.to.usable() {
+                    self.wished.remove(&t.path);
+                }
+                if t.from == State::Disabled {
+                    self.wish(&t.interface, t.path.family, |events| events.ifup);
+                }
             }
             Effect::Switched(s) => {
                 say!(self, "policy {} {}: {:?} -> {:?}", s.policy, s.family, s.from, s.to);
@@ -434,11 +449,23 @@ impl Sim {
         assert!(applied, "I5: flows of {key:?} deleted before generation {wanted} is applied");
     }
 
+    /// What `flush_conntrack` allows for a path that came up.
+    fn wish(&mut self, interface: &str, family: Family, named: fn(&FlushEvents) -> bool) {
+        let wanted = self.config.interface(interface).is_some_and(|i| named(&i.flush_conntrack));
+        self.wished.extend(wanted.then(|| PathKey { id: self.ids[interface], family }));
+    }
+
     /// I11: all flows of a dead path are deleted only if they have somewhere better to go.
     fn flush(&mut self, key: PathKey) {
         self.figures.flushes += 1;
         say!(self, "flush {key:?}");
         self.check_order(key);
+        if self.wished.remove(&key) {
+            // The owner's word is an exception from I11: whatever is on the path that came up, healthy or not.
+            self.figures.wishes += 1;
+            self.flows.retain(|f| !on(f, key));
+            return;
+        }
         let name = self.names[&key.id].clone();
         let path = self.reference.paths.get(&(name.clone(), key.family));
         assert!(
@@ -492,6 +519,9 @@ impl Sim {
                         to.iter().all(|(n, _)| *n != name),
                         "I10: {flow:?} taken from {name}, where it belongs"
                     );
+                }
+                Verdict::Home(to) => {
+                    assert_ne!(to, name, "I10: {flow:?} taken from {name}, where it is at home");
                 }
                 Verdict::Pinned(_) => {}
                 other => panic!("I11: {flow:?} taken from {name}, but it can only go to {other:?}"),
@@ -824,6 +854,10 @@ impl Sim {
         match &wanted {
             Verdict::Pinned(name) => {
                 assert_eq!(said, Decision::Inbound(id(name)), "{}", context());
+                assert!(mark(id(name)), "{}", context());
+            }
+            Verdict::Home(name) => {
+                assert_eq!(said, Decision::Home(id(name)), "{}", context());
                 assert!(mark(id(name)), "{}", context());
             }
             Verdict::Main => {

@@ -76,10 +76,18 @@ pub(super) fn read(files: &Files, settings: &mut Hash, found: &mut Vec<Diagnosti
     }
     policies(files, &reds, &mut config, &mut names, found);
     rules::read(files, &names, &mut config, found);
-    let site = Site { dialect: Dialect::Extension, primary: "red0".to_owned(), backups: Vec::new() };
+    let site = Site { dialect: Dialect::Extension, primary: ipfires_own(files, &reds), backups: Vec::new() };
     config.links = Arc::new(reds.into_iter().map(|red| red.link).collect());
     config.site = Some(Arc::new(site));
     config
+}
+
+/// The RED that IPFire's own scripts bring up: the one on its device.
+fn ipfires_own(files: &Files, reds: &[Red]) -> String {
+    let (_, values) = Hash::raw(files, "ethernet/settings");
+    let device = values.get("RED_DEV").map(|v| v.text.as_str());
+    let own = reds.iter().find(|red| Some(red.link.device.as_str()) == device);
+    own.map(|red| red.link.name.clone()).unwrap_or_default()
 }
 
 fn red(

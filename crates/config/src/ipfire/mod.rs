@@ -131,6 +131,7 @@ fn interface(hash: &mut Hash, link: &Link, position: usize, checks: Checks, loca
         initial_state: InitialState::Online,
         failback: Failback::Keep,
         flush_conntrack: FlushEvents::default(),
+        routed_networks: Vec::new(),
         location,
     }
 }

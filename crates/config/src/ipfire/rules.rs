@@ -14,6 +14,7 @@ use crate::uci::{Entry, Section};
 const REST: &str = "red";
 
 pub(super) fn read(files: &Files, policies: &Names, config: &mut Config, found: &mut Vec<Diagnostic>) {
+    let globals = config.globals.clone();
     let mut names = files.of_folder("mwan/rules");
     names.sort_by(|a, b| order::versions(a, b));
     for name in names {
@@ -34,7 +35,7 @@ pub(super) fn read(files: &Files, policies: &Names, config: &mut Config, found: 
         let location = hash.location();
         let label = format!("mwan/rules/{name}");
         let mut fields = Fields::new(hash.report(), Dialect::Uci, SectionKind::Rule, label, &section);
-        config.rules.extend(read_rule(&mut fields, name, policies, location));
+        config.rules.extend(read_rule(&mut fields, name, policies, &globals, location));
         found.extend(hash.finish());
     }
     if policies.contains(REST) && !config.rules.iter().any(|r| r.name == REST) {

@@ -229,7 +229,7 @@ fn families(value: &str) -> Option<Vec<&'static str>> {
     let mut found = Vec::new();
     for piece in values::pieces(value) {
         match piece.to_ascii_lowercase().as_str() {
-            "any" | "all" => found.extend(["ipv4", "ipv6"]),
+            "any" | "all" | "both" => found.extend(["ipv4", "ipv6"]),
             "ipv4" => found.push("ipv4"),
             "ipv6" => found.push("ipv6"),
             _ => return None,

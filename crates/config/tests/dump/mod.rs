@@ -59,6 +59,19 @@ fn globals(out: &mut String, g: &Globals) {
     if !g.rt_table_lookup.is_empty() {
         write!(out, ", tables {:?}", g.rt_table_lookup).unwrap();
     }
+    if !g.rt_table_names.is_empty() {
+        let names: Vec<&str> = g.rt_table_names.iter().map(|t| t.name.as_str()).collect();
+        write!(out, ", named tables {}", names.join(" ")).unwrap();
+    }
+    if let Some(name) = &g.local_source {
+        write!(out, ", local source {name}").unwrap();
+    }
+    if let Some((mode, _)) = g.mode {
+        write!(out, ", {mode:?}").unwrap();
+    }
+    if g.source_routing {
+        write!(out, ", source routing").unwrap();
+    }
     if g.masquerade != d.masquerade {
         write!(out, ", masquerade {:?}", g.masquerade).unwrap();
     }
@@ -86,6 +99,9 @@ fn interface(out: &mut String, i: &Interface) {
         [i.gateway4.map(|g| g.to_string()), i.gateway6.map(|g| g.to_string())].into_iter().flatten()
     {
         write!(out, ", gateway {gateway}").unwrap();
+    }
+    if !i.routed_networks.is_empty() {
+        write!(out, ", routed {:?}", i.routed_networks).unwrap();
     }
     write!(out, ", starts {:?}", i.initial_state).unwrap();
     if i.failback != Failback::Keep {

@@ -1,18 +1,19 @@
 //! When established flows are to be moved: never before what replaces them is in the kernel (I5), never
 //! without somewhere better to go, never because of an event of another path (I11).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mwan_config::{Failback, Family};
+use mwan_config::{Failback, Family, FlushEvents};
 
 use super::{Core, Effect, Switch};
 use crate::classify::{Packet, possible};
+use crate::hooks::{Action, actions};
 use crate::path::Path;
 use crate::policy::carries;
 use crate::reason::Reason;
-use crate::{Carrier, Desired, Marks, NetView, PathKey, Time};
+use crate::{Carrier, Desired, Home, Marks, NetView, PathKey, State, Time};
 
 /// Time between the two passes of deleting flows.
 const SECOND_PASS: Duration = Duration::from_secs(1);
@@ -48,6 +49,9 @@ pub(super) struct Flows {
     owed: BTreeMap<PathKey, Passes>,
     /// Healthy paths that a policy left for a better one, and when to move what is misplaced on them.
     moves: BTreeMap<PathKey, Passes>,
+    /// Paths that came up and whose owner wants their entries deleted then. Once only: a second pass would take what
+    /// was opened since.
+    wished: BTreeSet<PathKey>,
 }
 
 impl Flows {
@@ -55,6 +59,36 @@ impl Flows {
     pub(super) fn owe(&mut self, key: PathKey, now: Time) {
         self.owed.entry(key).or_insert(Passes::two(now));
         self.moves.remove(&key);
+    }
+
+    /// `flush_conntrack`: what a path's change of state asks for. What fell leaves as flows of any dead path do, but
+    /// anew at each event that is named; what rose is deleted whether or not there is another path.
+    pub(super) fn heed(&mut self, events: FlushEvents, key: PathKey, from: State, to: State, now: Time) {
+        for action in actions(Some(from), to) {
+            match action {
+                Action::IfDown | Action::Disconnected => {
+                    self.wished.remove(&key);
+                    if named(events, action) {
+                        self.owed.insert(key, Passes::two(now));
+                    }
+                }
+                Action::IfUp | Action::Connected if named(events, action) => {
+                    self.wished.insert(key);
+                }
+                Action::IfUp | Action::Connected | Action::Connecting | Action::Disconnecting => {}
+            }
+        }
+    }
+}
+
+/// Whether `flush_conntrack` names this action.
+fn named(events: FlushEvents, action: Action) -> bool {
+    match action {
+        Action::IfUp => events.ifup,
+        Action::IfDown => events.ifdown,
+        Action::Connected => events.connected,
+        Action::Disconnected => events.disconnected,
+        Action::Connecting | Action::Disconnecting => false,
     }
 }
 
@@ -90,6 +124,16 @@ impl Core {
         now: Time,
         effects: &mut Vec<Effect>,
     ) {
+        // Sources are at home on a WAN again that were carried by others.
+        let gained = next.homes.iter().flat_map(|homes| homes.iter());
+        let gained: Vec<_> =
+            gained.filter(|home| last.home(home.range.first, false) != Some(home.id)).collect();
+        for key in self.paths.keys().copied().collect::<Vec<_>>() {
+            let back = |home: &&&Home| home.id != key.id && Family::of(home.range.first) == key.family;
+            if last.homes.is_some() && gained.iter().any(|home| back(&home)) {
+                self.plan_move(key, now);
+            }
+        }
         for policy in next.policies.iter() {
             let Some(old) = last.policies.iter().find(|p| p.name == policy.name) else { continue };
             for family in Family::ALL {
@@ -125,12 +169,15 @@ impl Core {
         self.flows.moves.insert(key, Passes::two(at));
     }
 
-    /// Asks for connection entries to be deleted, once what replaces them is in the kernel and only if there
-    /// is somewhere better to go.
+    /// Asks for connection entries to be deleted, once what replaces them is in the kernel and, except by the owner's
+    /// wish, only if there is somewhere better to go.
     pub(super) fn settle_flows(&mut self, now: Time, effects: &mut Vec<Effect>) {
         if !self.settled() {
             return;
         }
+        let wished = std::mem::take(&mut self.flows.wished);
+        let present = wished.into_iter().filter(|key| self.paths.contains_key(key));
+        effects.extend(present.map(Effect::FlushPath));
         let due = |passes: &BTreeMap<PathKey, Passes>| -> Vec<PathKey> {
             passes.iter().filter(|(_, p)| p.due(now)).map(|(key, _)| *key).collect()
         };
@@ -185,7 +232,9 @@ impl Core {
         let removed = !self.paths.contains_key(&key);
         let (mut some, mut all) = (false, !removed);
         for (policy, used) in desired.policies.iter().zip(&self.used) {
-            let concerned = removed || policy.members.iter().any(|(id, _)| *id == key.id);
+            // With source routing any flow may be on it.
+            let by_source = desired.homes.is_some();
+            let concerned = removed || by_source || policy.members.iter().any(|(id, _)| *id == key.id);
             if !concerned || !used.contains(&key.family) {
                 continue;
             }

@@ -42,6 +42,9 @@ pub enum EncodeError {
     /// A match without values or selectors.
     #[error("nothing to compare with")]
     Empty,
+    /// NF_LOG_PREFIXLEN.
+    #[error("the log prefix `{0}` is longer than 127 bytes")]
+    LogPrefix(String),
     /// NFT_USERDATA_MAXLEN and the one-byte length of a comment.
     #[error("the comment is longer than 128 bytes")]
     Comment,
@@ -743,6 +746,21 @@ impl Expressions<'_> {
                 w.put_be32(OBJREF_TYPE, attr::OBJECT_COUNTER);
                 w.put_str(OBJREF_NAME, name);
             }),
+            Statement::Limit { per_minute, burst } => self.expression("limit", |w| {
+                w.put(LIMIT_RATE, &u64::from(*per_minute).to_be_bytes());
+                w.put(LIMIT_UNIT, &60u64.to_be_bytes());
+                w.put_be32(LIMIT_BURST, *burst);
+                w.put_be32(LIMIT_TYPE, LIMIT_PACKETS);
+            }),
+            Statement::Log { prefix, level } => {
+                if prefix.len() > LOG_PREFIX_BYTES_MAX {
+                    return Err(EncodeError::LogPrefix(prefix.clone()));
+                }
+                self.expression("log", |w| {
+                    w.put_str(LOG_PREFIX, prefix);
+                    w.put_be32(LOG_LEVEL, u32::from(*level));
+                });
+            }
             Statement::Masquerade => self.expression("masq", |_| {}),
             Statement::Verdict(verdict) => self.expression("immediate", |w| {
                 w.put_be32(IMMEDIATE_DREG, VERDICT_REGISTER);
@@ -980,6 +998,17 @@ const DYNSET_SREG_KEY: u16 = 4;
 const DYNSET_TIMEOUT: u16 = 6;
 /// `NFT_DYNSET_OP_UPDATE`
 const DYNSET_UPDATE: u32 = 1;
+const LIMIT_RATE: u16 = 1;
+/// Seconds that the rate is about.
+const LIMIT_UNIT: u16 = 2;
+const LIMIT_BURST: u16 = 3;
+const LIMIT_TYPE: u16 = 4;
+/// `NFT_LIMIT_PKTS`
+const LIMIT_PACKETS: u32 = 0;
+const LOG_PREFIX: u16 = 2;
+const LOG_LEVEL: u16 = 5;
+/// `NF_LOG_PREFIXLEN` without the final NUL.
+const LOG_PREFIX_BYTES_MAX: usize = 127;
 const OBJREF_TYPE: u16 = 1;
 const OBJREF_NAME: u16 = 2;
 
@@ -1051,5 +1080,8 @@ mod tests {
         let wrong =
             Statement::Match { selector: Selector::SourcePort, equal: true, values: vec![Value::Byte(1, 1)] };
         assert!(matches!(rule(wrong), Some((1, EncodeError::Kind { .. }))));
+        let log = |bytes| Statement::Log { prefix: "x".repeat(bytes), level: 5 };
+        assert_eq!(rule(log(127)), None);
+        assert!(matches!(rule(log(128)), Some((1, EncodeError::LogPrefix(_)))));
     }
 }

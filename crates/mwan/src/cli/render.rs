@@ -142,6 +142,7 @@ pub(super) fn rules(status: &Status) -> String {
     for family in ["ipv4", "ipv6"] {
         let _ = writeln!(text, "{}Active {family} user rules:", if family == "ipv4" { "" } else { "\n" });
         for rule in status.rules.iter().filter(|r| r.family == family) {
+            text.extend(rule.logged.iter().map(|logged| log_line(rule, logged)));
             let _ = writeln!(text, "{}", rule_line(rule));
         }
     }
@@ -164,17 +165,25 @@ fn sticky_line(rule: &Rule, entry: &mwan_api::StickyEntry) -> String {
     format!(" {rule}: {}{to} on {interface} for {} s more\n", entry.source, entry.left_s)
 }
 
-/// The columns of `iptables -L -n -v`, which mwan3 shows: packets, bytes, sticky, target, protocol, addresses.
+/// What has gone to the kernel log has a line of its own before the rule's, as in mwan3.
+fn log_line(rule: &Rule, logged: &mwan_api::Logged) -> String {
+    format!("{}\n", columns(rule, logged.packets, logged.bytes, "LOG      "))
+}
+
 fn rule_line(rule: &Rule) -> String {
+    let name = plain(if rule.sticky { &rule.name } else { &rule.target });
+    columns(rule, rule.packets, rule.bytes, &format!("{} {name}", if rule.sticky { "S" } else { "-" }))
+}
+
+/// The columns of `iptables -L -n -v`, which mwan3 shows: packets, bytes, target, protocol, addresses.
+fn columns(rule: &Rule, packets: u64, bytes: u64, target: &str) -> String {
     let v4 = rule.family == "ipv4";
     let any = if v4 { "0.0.0.0/0" } else { "::/0" };
     let or_any = |text: &str| if text.is_empty() { any.to_owned() } else { text.to_owned() };
     format!(
-        "{:>5} {:>5} {} {}  {}  {}  *      *       {:<20} {:<20} {}",
-        amount(rule.packets),
-        amount(rule.bytes),
-        if rule.sticky { "S" } else { "-" },
-        plain(if rule.sticky { &rule.name } else { &rule.target }),
+        "{:>5} {:>5} {target}  {}  {}  *      *       {:<20} {:<20} {}",
+        amount(packets),
+        amount(bytes),
         rule.protocol,
         if v4 { "--" } else { "  " },
         or_any(&rule.source),
@@ -251,6 +260,7 @@ mod tests {
             destination: String::new(),
             more: "multiport dports 443 ".into(),
             sticky_entries: Vec::new(),
+            logged: None,
         };
         assert_eq!(
             rule_line(&rule),
@@ -262,6 +272,12 @@ mod tests {
         assert_eq!(
             rule_line(&rule),
             "   14  1120 S https  tcp      *      *       ::/0                 ::/0                 multiport dports 443 "
+        );
+        rule.family = "ipv4".into();
+        let logged = mwan_api::Logged { packets: 3, bytes: 180, level: "notice".into() };
+        assert_eq!(
+            log_line(&rule, &logged),
+            "    3   180 LOG        tcp  --  *      *       0.0.0.0/0            0.0.0.0/0            multiport dports 443 \n"
         );
         let mut entry = mwan_api::StickyEntry {
             source: "fd00::2".into(),

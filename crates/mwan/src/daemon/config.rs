@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use mwan_config::{Config, Loaded, SET_FILE_BYTES_MAX};
+use mwan_config::{Config, Loaded, SET_FILE_BYTES_MAX, TABLE_FILE_BYTES_MAX, TableNames};
 
 use crate::cli::Failure;
 
@@ -57,13 +57,47 @@ pub(crate) fn reread_config(file: &Path) -> Result<(String, Vec<u8>), Failure> {
 
 /// A configuration, and what the files of its sets hold.
 pub(crate) fn parse_config(name: &str, bytes: &[u8]) -> Loaded {
-    let mut loaded = mwan_config::parse(name, bytes);
-    loaded.load_set_files(&|file| read_set_file(Path::new(file)));
+    let mut loaded = mwan_config::parse_with(name, bytes, &|| table_names(Path::new("/")));
+    loaded.load_set_files(&|file| read_file(Path::new(file), SET_FILE_BYTES_MAX));
     loaded
 }
 
+/// Where routing tables get their names, first come first served: the administrator's file before those of the distribution,
+/// which are there since iproute2 6.5 (`CONF_USR_DIR`).
+const TABLE_NAME_DIRS: [&str; 3] = ["etc/iproute2", "usr/share/iproute2", "usr/lib/iproute2"];
+/// Files of a directory `rt_tables.d` that are read.
+const TABLE_FILES_MAX: usize = 64;
+
+/// The names of routing tables under `root`. A file that cannot be read has none.
+fn table_names(root: &Path) -> TableNames {
+    let mut names = TableNames::default();
+    for file in table_name_files(root) {
+        if let Ok(bytes) = read_file(&file, TABLE_FILE_BYTES_MAX) {
+            names.add_file(&bytes);
+        }
+    }
+    names
+}
+
+/// The files that may have names of routing tables, whether or not they are there, in the order in which they count.
+fn table_name_files(root: &Path) -> Vec<PathBuf> {
+    let dirs = TABLE_NAME_DIRS.map(|dir| root.join(dir));
+    let mut files: Vec<PathBuf> = dirs.iter().map(|dir| dir.join("rt_tables")).collect();
+    for dir in dirs {
+        let entries = std::fs::read_dir(dir.join("rt_tables.d")).into_iter().flatten().flatten();
+        let mut found: Vec<PathBuf> = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|e| e == "conf"))
+            .take(TABLE_FILES_MAX)
+            .collect();
+        found.sort();
+        files.extend(found);
+    }
+    files
+}
+
 /// Only a regular file will do: nothing waits for a pipe's other end.
-fn read_set_file(file: &Path) -> Result<Vec<u8>, String> {
+fn read_file(file: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
     use std::os::unix::fs::OpenOptionsExt;
     let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(file);
     let opened = opened.map_err(|e| e.to_string())?;
@@ -71,16 +105,24 @@ fn read_set_file(file: &Path) -> Result<Vec<u8>, String> {
         return Err("it is not a regular file".to_owned());
     }
     let mut bytes = Vec::new();
-    opened.take(SET_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-    if bytes.len() as u64 > SET_FILE_BYTES_MAX {
-        return Err(format!("it is larger than {SET_FILE_BYTES_MAX} bytes"));
+    opened.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(format!("it is larger than {bytes_max} bytes"));
     }
     Ok(bytes)
 }
 
-/// Watches the files of a configuration's sets.
-pub(super) fn watch_sets(config: &Config) -> Vec<Watch> {
-    config.sets.iter().filter_map(|set| set.file.as_ref()).map(|file| Watch::new(Path::new(file))).collect()
+/// Watches the files a configuration depends on: those of its sets and, where it uses names of routing tables, those that
+/// define them (and their directories: a new file is a change, too).
+pub(super) fn watch_files(config: &Config) -> Vec<Watch> {
+    let mut files: Vec<PathBuf> =
+        config.sets.iter().filter_map(|set| set.file.as_ref()).map(PathBuf::from).collect();
+    if !config.globals.rt_table_names.is_empty() {
+        let root = Path::new("/");
+        files.extend(table_name_files(root));
+        files.extend(TABLE_NAME_DIRS.map(|dir| root.join(dir).join("rt_tables.d")));
+    }
+    files.iter().map(|file| Watch::new(file)).collect()
 }
 
 /// Notices that a file changed. A look is one `stat`; a change counts when it has been the same for two looks,
@@ -146,6 +188,27 @@ mod tests {
         std::fs::write(&file, "bb").unwrap();
         assert!(!watch.look());
         assert!(watch.look());
+    }
+
+    #[test]
+    fn names_of_tables_come_from_all_files_and_the_administrators_count_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| {
+            let file = dir.path().join(file);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        };
+        assert_eq!(table_names(dir.path()), TableNames::default());
+        write("usr/share/iproute2/rt_tables", "254 main\n100 theirs\n101 both\n");
+        write("etc/iproute2/rt_tables", "102 both\n");
+        write("etc/iproute2/rt_tables.d/b.conf", "103 b\n104 a\n");
+        write("etc/iproute2/rt_tables.d/a.conf", "105 a\n");
+        write("etc/iproute2/rt_tables.d/README", "106 readme\n");
+        write("usr/lib/iproute2/rt_tables", &"107 huge\n".repeat(200_000));
+        write("usr/lib/iproute2/rt_tables.d/x.conf", "108 x\n");
+        let names = table_names(dir.path());
+        let found = ["theirs", "both", "a", "b", "x", "readme", "huge"].map(|name| names.get(name));
+        assert_eq!(found, [Some(100), Some(102), Some(105), Some(103), Some(108), None, None]);
     }
 
     #[test]

@@ -262,9 +262,9 @@ impl Actor {
 
     fn flush(&mut self, path: PathKey, marks: Marks) {
         match self.conntrack.delete_by_mark(path.family, marks.of(path.id), marks.mask()) {
-            Ok(()) => debug!(id = path.id, family = path.family.name(), "flows of a dead path deleted"),
+            Ok(()) => debug!(id = path.id, family = path.family.name(), "flows of a path deleted"),
             Err(error) => {
-                warn!("connection entries: {}", Failure::new("those of a dead path stay", &error));
+                warn!("connection entries: {}", Failure::new("those of a path stay", &error));
             }
         }
     }

@@ -40,7 +40,7 @@ use state::Store;
 use status::Achieved;
 use writer::{Trouble, Writer, describe};
 
-use config::watch_sets;
+use config::watch_files;
 pub(crate) use config::{Watch, parse_config, read_config, reread_config};
 pub(crate) use control::Asked;
 pub(crate) use status::diagnostics;
@@ -174,8 +174,8 @@ struct Daemon {
     asked: mpsc::Receiver<Asked>,
     store: Store,
     watch: Watch,
-    /// Of the files of sets.
-    set_watches: Vec<Watch>,
+    /// Of the files the configuration depends on.
+    file_watches: Vec<Watch>,
     dnsmasq: Dnsmasq,
     options: DaemonArgs,
     run_dir: PathBuf,
@@ -302,7 +302,7 @@ impl Daemon {
             asked,
             store,
             watch,
-            set_watches: watch_sets(&config),
+            file_watches: watch_files(&config),
             dnsmasq: Dnsmasq::default(),
             options: options.clone(),
             run_dir: run_dir.to_owned(),
@@ -378,7 +378,7 @@ impl Daemon {
             self.feed(Event::Platform(view));
         }
         // Others that changed too are read along, and told of at the next look: then nothing is new.
-        if self.set_watches.iter_mut().any(Watch::look) {
+        if self.file_watches.iter_mut().any(Watch::look) {
             info!("the file of a set changed");
             self.reload();
         }
@@ -680,7 +680,7 @@ impl Daemon {
                 log_diagnostics(&found);
                 self.diagnostics = found;
                 self.config_rejected = None;
-                self.set_watches = watch_sets(&config);
+                self.file_watches = watch_files(&config);
                 if config.globals.rt_table_lookup != self.core.config().globals.rt_table_lookup {
                     self.look_at_tables(config.globals.rt_table_lookup.clone());
                 }
@@ -823,6 +823,7 @@ impl Daemon {
         status.rules = achieved.rules(&counters, |rule, id, family| self.writer.sticky(rule, id, family));
         status.problems = status::problems(&status, !self.core.config().globals.enabled);
         status.problems.extend(achieved.differences());
+        status.problems.extend(status::local_source(&self.core));
         status.degraded = !status.problems.is_empty();
         status
     }

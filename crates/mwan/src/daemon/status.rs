@@ -6,11 +6,12 @@ use ipnet::IpNet;
 use mwan_api as api;
 use mwan_config::{AddressMatch, Diagnostic, Family, LastResort, PortRange, Rule, Target};
 use mwan_core::{
-    Carrier, Core, Desired, DesiredPolicy, PathKey, PathStatus, TargetState, Time, worst_case_detection,
+    Carrier, Core, Desired, DesiredPolicy, DesiredRule, PathKey, PathStatus, TargetState, Time,
+    worst_case_detection,
 };
 
 use mwan_compile::routing::ObservedRouting;
-use mwan_compile::{Observed, member_chain, policy_is_installed, rule_chain};
+use mwan_compile::{Observed, log_counter, member_chain, policy_is_installed, rule_chain};
 
 use mwan_linux::nft::Known;
 
@@ -206,14 +207,15 @@ impl<'a> Achieved<'a> {
         mut known: impl FnMut(&Rule, u32, Family) -> Vec<Known>,
     ) -> Vec<api::Rule> {
         let Some(desired) = self.base else { return Vec::new() };
-        let each = |family: Family| desired.rules.iter().map(move |r| (family, &r.rule));
+        let each = |family: Family| desired.rules.iter().map(move |r| (family, r));
         Family::ALL
             .into_iter()
             .flat_map(each)
-            .filter(|(family, rule)| rule.families.contains(*family))
-            .map(|(family, rule)| api::Rule {
-                sticky_entries: sticky_entries(desired, rule, family, &mut known),
-                ..rule_status(rule, family, counters)
+            .filter(|(family, found)| found.rule.families.contains(*family))
+            .map(|(family, found)| api::Rule {
+                sticky_entries: sticky_entries(desired, &found.rule, family, &mut known),
+                logged: logged(found, family, counters),
+                ..rule_status(&found.rule, family, counters)
             })
             .collect()
     }
@@ -327,7 +329,15 @@ fn rule_status(rule: &Rule, family: Family, counters: &Counters) -> api::Rule {
         destination: address_text(rule.destination.as_ref(), family),
         more,
         sticky_entries: Vec::new(),
+        logged: None,
     }
+}
+
+/// What a rule has logged; nothing if the kernel has no such counter, as one that cannot log has not.
+fn logged(found: &DesiredRule, family: Family, counters: &Counters) -> Option<api::Logged> {
+    let level = mwan_config::loglevel_name(found.log?).to_owned();
+    let (packets, bytes) = counters.get(&log_counter(&found.rule.name, family)).copied()?;
+    Some(api::Logged { packets, bytes, level })
 }
 
 fn port_text(range: &PortRange) -> String {
@@ -349,6 +359,17 @@ fn protocol_name(protocol: u8) -> String {
     let known = [(1, "icmp"), (6, "tcp"), (17, "udp"), (47, "gre"), (50, "esp"), (51, "ah"), (58, "icmpv6")];
     let name = known.iter().find(|(number, _)| *number == protocol).map(|(_, name)| (*name).to_owned());
     name.unwrap_or_else(|| protocol.to_string())
+}
+
+/// Says if the interface of `local_source` has no address at all: then nothing stands for the router's own source.
+pub(super) fn local_source(core: &Core) -> Option<String> {
+    let globals = &core.config().globals;
+    let name = globals.local_source.as_ref().filter(|_| globals.enabled)?;
+    let none = core.desired().is_some_and(|desired| desired.local_source.is_empty());
+    none.then(|| {
+        let name = name.escape_debug();
+        format!("local_source '{name}': no such interface, or it has no address; the router's own traffic is judged by its own source")
+    })
 }
 
 /// What is not as it should be, in words.

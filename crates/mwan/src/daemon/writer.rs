@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mwan_compile::nft::{NftOp, Statement};
 use mwan_compile::routing::RoutingOp;
 use mwan_compile::{Compiler, Observed, Ops, Program, check, check_change, cleanup, diff, diff_observed};
 use mwan_config::Family;
 use mwan_core::{Desired, PathKey};
 use mwan_linux::nft::{CommitError, Known, NftSocket, OwnRules};
 use mwan_linux::routing::RouteSocket;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::cli::Failure;
 
@@ -77,8 +78,7 @@ impl Writer {
                 Failure::says(text).hint("this is a bug of mwan; the state in the kernel stays as it was"),
             ));
         }
-        self.program = Some(program.clone());
-        let applied = self.bring(&program)?;
+        let (applied, program) = self.reach(program)?;
         self.committed = Some(desired.clone());
         self.installed = applied.incomplete.is_none().then_some(program);
         self.last_apply = started.elapsed();
@@ -105,7 +105,7 @@ impl Writer {
     pub(super) fn verify(&mut self) -> Result<Vec<String>, Trouble> {
         let Some(program) = self.program.clone() else { return Ok(Vec::new()) };
         self.installed = None;
-        let Applied { ops, incomplete } = self.bring(&program)?;
+        let (Applied { ops, incomplete }, program) = self.reach(program)?;
         if let Some(failure) = incomplete {
             return Err(Trouble::Failed(failure));
         }
@@ -162,7 +162,9 @@ impl Writer {
             }
             match self.execute(&ops) {
                 Ok(None) | Err(Trouble::Stale) => {}
-                Ok(Some(failure)) | Err(Trouble::Failed(failure)) => return Err(failure),
+                Ok(Some(failure)) | Err(Trouble::CannotLog(failure) | Trouble::Failed(failure)) => {
+                    return Err(failure);
+                }
                 Err(Trouble::Refused(routes)) => debug!("cleaning: {routes:?}"),
             }
         }
@@ -188,6 +190,24 @@ impl Writer {
             debug!("cannot read the set {name}: {error}");
             Vec::new()
         })
+    }
+
+    /// Brings the kernel to `program`, or to the same without rules that log if it cannot do that: a missing module must
+    /// not cost the ruleset. Returns the program that it was brought to.
+    fn reach(&mut self, mut program: Program) -> Result<(Applied, Program), Trouble> {
+        self.program = Some(program.clone());
+        let mut result = self.bring(&program);
+        if let Err(Trouble::CannotLog(failure)) = &result
+            && let Some(desired) = self.compiler.silence()
+        {
+            warn!(
+                "rules are not logged: {failure}; load nft_log and nf_log_syslog (OpenWrt: kmod-nf-log), restart mwan"
+            );
+            program = self.compile(&desired);
+            self.program = Some(program.clone());
+            result = self.bring(&program);
+        }
+        result.map(|applied| (applied, program))
     }
 
     fn bring(&mut self, program: &Program) -> Result<Applied, Trouble> {
@@ -220,7 +240,8 @@ impl Writer {
                     })?;
                     self.generation = generation;
                 }
-                Err(Trouble::Failed(_)) if known.is_some() => known = None,
+                // What we took for known may be the reason.
+                Err(Trouble::Failed(_) | Trouble::CannotLog(_)) if known.is_some() => known = None,
                 Err(trouble) => return Err(trouble),
             }
         }
@@ -251,6 +272,9 @@ impl Writer {
             match self.nft.commit(&ops.nft, Some(self.generation)) {
                 Ok(generation) => self.generation = generation,
                 Err(CommitError::Stale) => return Err(Trouble::Stale),
+                Err(error) if logging_is_unknown(&error, &ops.nft) => {
+                    return Err(Trouble::CannotLog(Failure::new("this kernel cannot", &error)));
+                }
                 Err(error) => {
                     return Err(Trouble::Failed(Failure::new("cannot change the nftables ruleset", &error)));
                 }
@@ -263,6 +287,17 @@ impl Writer {
         }
         Ok(first)
     }
+}
+
+/// Whether what was refused is a rule that logs, because the kernel has no such expression (nft_log) or nobody who writes
+/// the lines (nf_logger_find_get: nf_log_syslog); both are ENOENT.
+fn logging_is_unknown(error: &CommitError, ops: &[NftOp]) -> bool {
+    let CommitError::Refused { index, source, .. } = error else { return false };
+    let logs = |op: &NftOp| match op {
+        NftOp::AddRule { rule, .. } => rule.statements.iter().any(|s| matches!(s, Statement::Log { .. })),
+        _ => false,
+    };
+    source.errno == libc::ENOENT && ops.get(*index).is_some_and(logs)
 }
 
 /// What came of bringing the kernel to a program.
@@ -281,6 +316,8 @@ pub(super) enum Trouble {
     Stale,
     /// The kernel does not take the routes of these paths: what is wanted has to be decided anew without them.
     Refused(Vec<(PathKey, String)>),
+    /// It does not take rules that log.
+    CannotLog(Failure),
     /// Anything else.
     Failed(Failure),
 }
@@ -293,7 +330,7 @@ impl std::fmt::Display for Trouble {
                 let texts: Vec<&str> = paths.iter().map(|(_, text)| text.as_str()).collect();
                 f.write_str(&texts.join("; "))
             }
-            Trouble::Failed(failure) => write!(f, "{failure}"),
+            Trouble::CannotLog(failure) | Trouble::Failed(failure) => write!(f, "{failure}"),
         }
     }
 }

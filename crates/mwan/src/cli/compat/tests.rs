@@ -81,6 +81,7 @@ fn rule(
         destination: String::new(),
         more: more.into(),
         sticky_entries: Vec::new(),
+        logged: None,
     }
 }
 
