@@ -115,6 +115,23 @@ impl Dialler {
         }
     }
 
+    /// The link means something else from now on: what runs is ended and, if it is still wanted, begun anew; what was
+    /// refused may be tried again.
+    pub fn restart(&mut self) -> Option<Action> {
+        self.failures = 0;
+        match self.phase {
+            Phase::Dialling { .. } | Phase::Up { .. } => {
+                self.phase = Phase::Stopping;
+                Some(Action::Stop)
+            }
+            Phase::Stopping => None,
+            Phase::Idle | Phase::Waiting { .. } | Phase::Refused(_) => {
+                self.phase = Phase::Idle;
+                None
+            }
+        }
+    }
+
     /// Takes an event at `now`; what is to be done for it.
     pub fn handle(&mut self, now: Duration, event: Event) -> Option<Action> {
         match event {

@@ -38,6 +38,16 @@ pub enum Kind {
     Tidy,
 }
 
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Kind::TakeOver(name) => write!(f, "take-over by {name}"),
+            Kind::GiveBack => f.write_str("giving back"),
+            Kind::Tidy => f.write_str("tidying up after a boot"),
+        }
+    }
+}
+
 /// One step. Repeating it does no harm.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {

@@ -77,6 +77,17 @@ pub enum State {
     GivingBack,
 }
 
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            State::Primary => f.write_str("the primary's"),
+            State::TakingOver(name) => write!(f, "is being taken over by {name}"),
+            State::Backup(name) => write!(f, "{name}'s"),
+            State::GivingBack => f.write_str("is being given back to the primary"),
+        }
+    }
+}
+
 /// What is to be done.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Wish {
@@ -114,6 +125,8 @@ pub struct Left {
     pub booted: bool,
     /// Links whose PIN was refused.
     pub refused: BTreeSet<String>,
+    /// Links whose sessions still live.
+    pub sessions: BTreeSet<String>,
 }
 
 struct Managed {
@@ -142,6 +155,9 @@ pub struct Manager {
     own_primary: bool,
     /// A batch to be done first.
     first: Option<Batch>,
+    /// Links that are not configured any more and still end.
+    gone: BTreeSet<String>,
+    seed: u64,
 }
 
 impl Manager {
@@ -163,9 +179,49 @@ impl Manager {
             retry_at: None,
             own_primary: false,
             first: None,
+            gone: BTreeSet::new(),
+            seed: seed.wrapping_add(links.len() as u64),
         };
+        manager.own_primary = left.sessions.contains(&manager.site.primary);
         manager.recover(left);
         manager
+    }
+
+    /// Other links, or another site. Those that are the same go on as they are.
+    pub fn configure(&mut self, now: Duration, site: Arc<Site>, links: &[Link]) -> Vec<Wish> {
+        let mut wishes = Vec::new();
+        self.site = site;
+        for (name, managed) in &mut self.links {
+            let link = links.iter().find(|l| l.name == *name);
+            let action = match link {
+                Some(link) if *link == managed.link => None,
+                Some(link) => {
+                    managed.link = link.clone();
+                    managed.dialler.restart()
+                }
+                None => managed.dialler.handle(now, mwan_dial::Event::Drop),
+            };
+            wishes.extend(action.map(|action| Wish::Link(name.clone(), action)));
+        }
+        // One that still runs is forgotten when it has ended.
+        self.links.retain(|name, managed| {
+            *managed.dialler.phase() == Phase::Stopping || links.iter().any(|l| l.name == *name)
+        });
+        for link in links {
+            self.seed = self.seed.wrapping_add(1);
+            let managed =
+                || Managed { link: link.clone(), dialler: Dialler::new(self.seed, false), lingers: None };
+            self.links.entry(link.name.clone()).or_insert_with(managed);
+        }
+        self.gone =
+            self.links.keys().filter(|name| !links.iter().any(|l| l.name == **name)).cloned().collect();
+        if let State::Backup(name) | State::TakingOver(name) = &self.state
+            && !self.links.contains_key(name)
+        {
+            self.first = Some(batch::give_back(None));
+        }
+        wishes.extend(self.handle(now, Event::Tick));
+        wishes
     }
 
     /// Where the process before this one stopped.
@@ -239,6 +295,10 @@ impl Manager {
         if let Some(action) = managed.dialler.handle(now, event) {
             wishes.push(Wish::Link(name.to_owned(), action));
         }
+        if self.gone.contains(name) && *managed.dialler.phase() == Phase::Idle {
+            self.gone.remove(name);
+            self.links.remove(name);
+        }
     }
 
     fn command(&mut self, command: Command) {
@@ -288,7 +348,9 @@ impl Manager {
     fn want_links(&mut self, now: Duration, wishes: &mut Vec<Wish>) {
         let mut wanted: BTreeMap<String, Role> = BTreeMap::new();
         let primary = self.site.primary.clone();
-        for managed in self.links.values().filter(|m| !m.link.on_demand && m.link.name != primary) {
+        let stays =
+            |m: &&Managed| !m.link.on_demand && m.link.name != primary && !self.gone.contains(&m.link.name);
+        for managed in self.links.values().filter(stays) {
             wanted.insert(managed.link.name.clone(), Role::Carry);
         }
         if self.site.dialect == Dialect::Universal {

@@ -2,6 +2,8 @@
 
 mod cli;
 mod daemon;
+mod dial;
+mod ipfire;
 mod openwrt;
 mod platform;
 

@@ -121,7 +121,8 @@ fn interface(hash: &mut Hash, link: &Link, position: usize, checks: Checks, loca
         name: link.name.clone(),
         enabled: true,
         position: u16::try_from(position).unwrap_or(u16::MAX),
-        device: Some(link.session_device.clone()),
+        // Which device serves it changes with its sessions; who dials them says it.
+        device: None,
         families,
         gateway4: gateway(Family::V4).and_then(|ip| if let IpAddr::V4(ip) = ip { Some(ip) } else { None }),
         gateway6: gateway(Family::V6).and_then(|ip| if let IpAddr::V6(ip) = ip { Some(ip) } else { None }),

@@ -57,6 +57,9 @@ pub(crate) fn reread_config(file: &Path) -> Result<(String, Vec<u8>), Failure> {
 
 /// A configuration, and what the files of its sets hold.
 pub(crate) fn parse_config(name: &str, bytes: &[u8]) -> Loaded {
+    if let Some(root) = crate::ipfire::root_of(Path::new(name)) {
+        return mwan_config::parse_ipfire(&crate::ipfire::read_files(root, bytes));
+    }
     let mut loaded = mwan_config::parse_with(name, bytes, &|| table_names(Path::new("/")));
     loaded.load_set_files(&|file| read_file(Path::new(file), SET_FILE_BYTES_MAX));
     loaded
@@ -113,8 +116,11 @@ fn read_file(file: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
 }
 
 /// Watches the files a configuration depends on: those of its sets and, where it uses names of routing tables, those that
-/// define them (and their directories: a new file is a change, too).
-pub(super) fn watch_files(config: &Config) -> Vec<Watch> {
+/// define them (and their directories: a new file is a change, too); of IPFire's all.
+pub(super) fn watch_files(config: &Config, file: &Path) -> Vec<Watch> {
+    if let Some(root) = crate::ipfire::root_of(file) {
+        return crate::ipfire::watched(root).iter().map(|file| Watch::new(file)).collect();
+    }
     let mut files: Vec<PathBuf> =
         config.sets.iter().filter_map(|set| set.file.as_ref()).map(PathBuf::from).collect();
     if !config.globals.rt_table_names.is_empty() {

@@ -21,7 +21,9 @@ use std::time::Duration;
 use mwan_api::{Plan, Request, Response};
 use mwan_compile::diff_observed;
 use mwan_config::{Config, Diagnostic, Loaded, Severity};
-use mwan_core::{Core, Desired, Effect, Event, Marks, Memory, PathKey, ProbeReport, Reason, Remark, Time};
+use mwan_core::{
+    Core, Desired, Effect, Event, Marks, Memory, PathKey, PlatformView, ProbeReport, Reason, Remark, Time,
+};
 use mwan_linux::clock;
 use mwan_linux::monitor::{Change, Monitor, MonitorError};
 use mwan_linux::probe::Prober;
@@ -30,6 +32,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
 use crate::cli::{BusArgs, DaemonArgs, Failure, LogFormat, LogLevel, LogTo};
+use crate::ipfire::{self, Ipfire};
 use crate::openwrt::Openwrt;
 use crate::platform::{self, PlatformName};
 use dnsmasq::Dnsmasq;
@@ -114,7 +117,7 @@ pub(crate) fn plan_without_daemon(
         net.map(|net| (net, view)).map_err(|e| Failure::new("cannot read the network", &e))
     })?;
     let mut core = Core::new(platform.core(), Arc::new(loaded.config), Memory::default());
-    if let Some(view) = view {
+    if let Some(view) = view.or_else(|| ipfire::plan_view(core.config())) {
         core.handle(clock::now(), Event::Platform(view));
     }
     core.handle(clock::now(), Event::Network(net));
@@ -168,6 +171,8 @@ struct Daemon {
     monitor: Monitor,
     /// OpenWrt's network manager.
     openwrt: Option<Openwrt>,
+    /// IPFire's RED, and the links that are dialled.
+    ipfire: Option<Ipfire>,
     prober: Prober,
     reports: mpsc::UnboundedReceiver<ProbeReport>,
     ask: mpsc::Sender<Asked>,
@@ -278,6 +283,9 @@ impl Daemon {
             Some(openwrt) => openwrt.first().await,
             None => None,
         };
+        let mut ipfire = Ipfire::start(&loaded.config, &options.config, run_dir)
+            .map_err(|e| Failure::new("cannot start what dials links", &e))?;
+        let view = view.or_else(|| ipfire.as_mut().map(Ipfire::first));
         let now = clock::now();
         let memory = store.load();
         let config = Arc::new(loaded.config);
@@ -296,13 +304,14 @@ impl Daemon {
             hooks,
             monitor,
             openwrt,
+            ipfire,
             prober: Prober::new(report),
             reports,
             ask,
             asked,
             store,
             watch,
-            file_watches: watch_files(&config),
+            file_watches: watch_files(&config, &options.config),
             dnsmasq: Dnsmasq::default(),
             options: options.clone(),
             run_dir: run_dir.to_owned(),
@@ -347,6 +356,7 @@ impl Daemon {
                 biased;
                 change = self.monitor.next() => self.changed(change),
                 view = next_view(&mut self.openwrt) => { self.feed(Event::Platform(view)); Next::Go }
+                view = next_link(&mut self.ipfire) => { self.links_changed(view); Next::Go }
                 Some(report) = self.reports.recv() => self.reported(report),
                 Some(done) = self.flows_done.recv() => self.flows_changed(done),
                 () = tokio::time::sleep(pause) => self.woken(),
@@ -365,6 +375,13 @@ impl Daemon {
                 Next::End => return self.end().await,
                 Next::Fail(failure) => return Err(failure),
             }
+        }
+    }
+
+    /// A link came up, went down, or means something else now.
+    fn links_changed(&mut self, view: Option<Arc<PlatformView>>) {
+        if let Some(view) = view {
+            self.feed(Event::Platform(view));
         }
     }
 
@@ -496,6 +513,11 @@ impl Daemon {
         }
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
+            let links = match (&event, &mut self.ipfire) {
+                (Event::Configure(config), Some(ipfire)) => ipfire.configure(config),
+                _ => None,
+            };
+            events.extend(links.map(Event::Platform));
             let output = self.core.handle(clock::now(), event);
             self.wake_at = output.wake_at;
             if let Some(desired) = output.desired {
@@ -506,6 +528,8 @@ impl Daemon {
                 save |= matches!(effect, Effect::Transition(_));
                 self.perform(effect);
             }
+            let links = self.ipfire.as_mut().and_then(|ipfire| ipfire.look(&self.core));
+            events.extend(links.map(Event::Platform));
         }
         if save {
             self.store.save(self.core.memory());
@@ -680,7 +704,7 @@ impl Daemon {
                 log_diagnostics(&found);
                 self.diagnostics = found;
                 self.config_rejected = None;
-                self.file_watches = watch_files(&config);
+                self.file_watches = watch_files(&config, &self.options.config);
                 if config.globals.rt_table_lookup != self.core.config().globals.rt_table_lookup {
                     self.look_at_tables(config.globals.rt_table_lookup.clone());
                 }
@@ -829,8 +853,16 @@ impl Daemon {
     }
 }
 
+/// How the links look next; never, where there are none.
+async fn next_link(ipfire: &mut Option<Ipfire>) -> Option<Arc<PlatformView>> {
+    match ipfire {
+        Some(ipfire) => ipfire.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What netifd says next; never, where there is none.
-async fn next_view(openwrt: &mut Option<Openwrt>) -> Arc<mwan_core::PlatformView> {
+async fn next_view(openwrt: &mut Option<Openwrt>) -> Arc<PlatformView> {
     match openwrt {
         Some(openwrt) => openwrt.next().await,
         None => std::future::pending().await,
