@@ -273,7 +273,10 @@ impl Manager {
     pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Wish> {
         let mut wishes = Vec::new();
         match event {
-            Event::Paths(paths) => self.paths = paths,
+            Event::Paths(paths) => {
+                self.paths = paths;
+                self.test &= !self.path(&self.site.primary).online;
+            }
             Event::Link(name, event) => self.tell(now, &name, event, &mut wishes),
             Event::Done { kind, error } => self.done(now, &kind, error),
             Event::Command(command) => self.command(command),
@@ -291,6 +294,10 @@ impl Manager {
     }
 
     fn tell(&mut self, now: Duration, name: &str, event: mwan_dial::Event, wishes: &mut Vec<Wish>) {
+        if matches!(event, mwan_dial::Event::Ended(_)) && name == self.site.primary {
+            // The trial that was asked for has its answer.
+            self.test = false;
+        }
         let Some(managed) = self.links.get_mut(name) else { return };
         if let Some(action) = managed.dialler.handle(now, event) {
             wishes.push(Wish::Link(name.to_owned(), action));
@@ -533,7 +540,8 @@ impl Manager {
         Some(View {
             device,
             up: connection.is_some() || !ours || !link.method.makes_a_device(),
-            on_trial: is_primary && self.state != State::Primary,
+            on_trial: is_primary && (self.state != State::Primary || self.is_tried())
+                || self.is_set_aside(name),
             gateways: connection.map(|c| c.gateways.clone()).unwrap_or_default(),
             dns: connection
                 .map(|c| c.dns.clone())
@@ -541,6 +549,28 @@ impl Manager {
                 .unwrap_or_else(|| configured.to_vec()),
             proto: link.method.word(),
         })
+    }
+
+    /// Whether the owner's choice keeps it from carrying: only once what was chosen works.
+    fn is_set_aside(&self, name: &str) -> bool {
+        let Some(forced) = &self.forced else { return false };
+        let chosen = |backup: &String| forced.is_empty() || backup == forced;
+        let works = self.site.backups.iter().any(|b| chosen(b) && self.path(b).online);
+        works && !self.site.backups.iter().any(|b| b == name && chosen(b))
+    }
+
+    /// Whether the primary's link is up for a trial, and not for RED.
+    fn is_tried(&self) -> bool {
+        let tried = matches!(
+            self.phase(&self.site.primary),
+            Some(Phase::Dialling { role: Role::Trial, .. } | Phase::Up { role: Role::Trial, .. })
+        );
+        tried && !self.own_primary
+    }
+
+    /// What the owner chose: a profile, or `""` for the best.
+    pub fn forced(&self) -> Option<&str> {
+        self.forced.as_deref()
     }
 
     /// Names of all links.

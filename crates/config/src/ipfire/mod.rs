@@ -26,6 +26,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use files::Files;
+pub use readhash::{set_value, shown};
 
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Severity};

@@ -107,6 +107,36 @@ fn value(text: &str) -> Result<String, Problem> {
     }
 }
 
+/// `text` with `key` set to `value`, which needs no quotes; everything else stays as it is, comments too.
+pub fn set_value(text: &str, key: &str, value: &str) -> String {
+    let is_it = |line: &str| line.trim_start().split_once('=').is_some_and(|(k, _)| k == key);
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    // The last one counts.
+    match lines.iter_mut().rev().find(|line| is_it(line)) {
+        Some(line) => {
+            let comment = line.find(" #").map_or("", |at| &line[at..]).to_owned();
+            *line = format!("{key}={value}{comment}");
+        }
+        None => lines.push(format!("{key}={value}")),
+    }
+    lines.join("\n") + "\n"
+}
+
+/// A file as it may be shown: what must not be seen is replaced, and a line that cannot be read is left out.
+pub fn shown(bytes: &[u8]) -> String {
+    let secret = |key: &str| ["PASSWORD", "PIN"].iter().any(|word| key.ends_with(word));
+    let lines = bytes.split(|b| *b == b'\n').filter_map(|line| read_line(line).ok()?);
+    lines
+        .map(|(key, value)| {
+            if secret(&key) && !value.is_empty() {
+                format!("{key}=…\n")
+            } else {
+                format!("{key}={value}\n")
+            }
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -165,6 +195,23 @@ mod tests {
         assert_eq!(found.len(), 6, "{found:?}");
         assert!(!found.iter().any(|f| f.contains("secret")), "{found:?}");
         assert!(found.iter().filter(|f| f.contains("E0801")).count() == 5, "{found:?}");
+    }
+
+    #[test]
+    fn a_value_is_set_and_nothing_else_is_touched() {
+        assert_eq!(
+            set_value("# c\nENABLED=off   # why\nX=1\n", "ENABLED", "on"),
+            "# c\nENABLED=on   # why\nX=1\n"
+        );
+        assert_eq!(set_value("", "ENABLED", "on"), "ENABLED=on\n");
+        assert_eq!(set_value("MWAN_ENABLED=on\n", "ENABLED", "off"), "MWAN_ENABLED=on\nENABLED=off\n");
+        assert_eq!(set_value("A=1\nA=2", "A", "3"), "A=1\nA=3\n");
+    }
+
+    #[test]
+    fn a_file_is_shown_without_its_secrets() {
+        let text = shown(b"TYPE=GSM\nBACKUP_PIN=\"4711\"\nPASSWORD='x y'\nbroken secret\nUSERNAME=u\n");
+        assert_eq!(text, "TYPE=GSM\nBACKUP_PIN=…\nPASSWORD=…\nUSERNAME=u\n");
     }
 
     proptest::proptest! {

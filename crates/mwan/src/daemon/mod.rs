@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mwan_api::{Plan, Request, Response};
+use mwan_api::{Plan, RedCommand, Request, Response};
 use mwan_compile::diff_observed;
 use mwan_config::{Config, Diagnostic, Loaded, Severity};
 use mwan_core::{
@@ -747,6 +747,7 @@ impl Daemon {
             Request::IfUp { interface } => self.command(interface, Event::IfUp),
             Request::IfDown { interface } => self.command(interface, Event::IfDown),
             Request::Use { interface } => self.binding(&interface),
+            Request::Red { command } => self.red(command),
             Request::Reload => {
                 self.reload();
                 match &self.config_rejected {
@@ -765,6 +766,35 @@ impl Daemon {
             },
         };
         (response.unwrap_or_else(error_response), Next::Go)
+    }
+
+    fn red(&mut self, command: RedCommand) -> Result<Response, Failure> {
+        let Some(ipfire) = &mut self.ipfire else {
+            return Err(Failure::says("there is no RED here")
+                .hint("this is for IPFire: mwan daemon --config /var/ipfire/mwan/settings"));
+        };
+        let command = match command {
+            RedCommand::Switch { profile } if !ipfire.backups().contains(&profile) => {
+                let known = ipfire.backups().join(", ");
+                return Err(Failure::says(format!(
+                    "there is no usable profile '{}'",
+                    profile.escape_debug()
+                ))
+                .hint(format!("the configuration has: {known}")));
+            }
+            RedCommand::Failover if ipfire.backups().is_empty() => {
+                return Err(
+                    Failure::says("there is no usable profile").hint("make one in /var/ipfire/mwan/profiles")
+                );
+            }
+            RedCommand::Switch { profile } => ipfire::Command::Switch(profile),
+            RedCommand::Failover => ipfire::Command::Failover,
+            RedCommand::Failback => ipfire::Command::Failback,
+            RedCommand::TestPrimary => ipfire::Command::TestPrimary,
+        };
+        let view = ipfire.command(command);
+        self.links_changed(view);
+        Ok(Response::Done)
     }
 
     fn command(&mut self, interface: String, event: fn(String) -> Event) -> Result<Response, Failure> {
@@ -832,6 +862,7 @@ impl Daemon {
         };
         let mut status = mwan_api::Status {
             schema: mwan_api::SCHEMA_STATUS.to_owned(),
+            red: self.ipfire.as_ref().map(Ipfire::red),
             daemon,
             degraded: false,
             problems: Vec::new(),
@@ -848,6 +879,9 @@ impl Daemon {
         status.problems = status::problems(&status, !self.core.config().globals.enabled);
         status.problems.extend(achieved.differences());
         status.problems.extend(status::local_source(&self.core));
+        status
+            .problems
+            .extend(status.red.as_ref().and_then(|red| Some(format!("RED: {}", red.problem.as_ref()?))));
         status.degraded = !status.problems.is_empty();
         status
     }

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use mwan_api::{Red, RedLink};
 use mwan_config::Config;
 use mwan_config::ipfire::Site;
 use mwan_config::link::Link;
 use mwan_core::{Carrier, Core, LogicalInterface, PathKey, PlatformView, Time};
-use mwan_dial::{Action, Failure};
-use mwan_ipfire::{Batch, Command, Event, Kind, Left, Manager, PathView, STATE, State, Wish};
+use mwan_dial::{Action, Failure, Phase};
+pub(crate) use mwan_ipfire::Command;
+use mwan_ipfire::{Batch, Event, Kind, Left, Manager, PathView, STATE, State, Wish};
 use mwan_linux::clock;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{info, warn};
@@ -142,9 +144,60 @@ impl Ipfire {
         self.handle(Event::Command(command))
     }
 
-    /// Whose RED is, and what is wrong with that.
-    pub(crate) fn state(&self) -> (&State, Option<&str>) {
-        (self.manager.state(), self.manager.trouble())
+    /// Whether there is such a backup.
+    pub(crate) fn backups(&self) -> &[String] {
+        &self.site.backups
+    }
+
+    /// For the status.
+    pub(crate) fn red(&self) -> Red {
+        let (profile, state) = match self.manager.state() {
+            State::Primary => ("primary", "settled"),
+            State::Backup(name) => (name.as_str(), "settled"),
+            State::TakingOver(name) => (name.as_str(), "taking_over"),
+            State::GivingBack => ("primary", "giving_back"),
+        };
+        Red {
+            profile: profile.to_owned(),
+            state: state.to_owned(),
+            forced: self.manager.forced().map(str::to_owned),
+            problem: self.manager.trouble().map(str::to_owned),
+            links: self.links.iter().filter_map(|link| self.red_link(link)).collect(),
+        }
+    }
+
+    fn red_link(&self, link: &Link) -> Option<RedLink> {
+        let view = self.manager.view(&link.name)?;
+        let phase = self.manager.phase(&link.name)?;
+        let primary = link.name == self.site.primary;
+        let (word, attempt) = match phase {
+            // IPFire's own scripts keep it.
+            Phase::Idle if primary && *self.manager.state() == State::Primary => ("kept", 0),
+            Phase::Idle => ("idle", 0),
+            Phase::Dialling { attempt, .. } => ("dialling", *attempt),
+            Phase::Up { .. } => ("up", 0),
+            Phase::Stopping => ("stopping", 0),
+            Phase::Waiting { .. } => ("waiting", 0),
+            Phase::Refused(_) => ("refused", 0),
+        };
+        let (reason, retry_s) = match phase {
+            Phase::Waiting { until, why, .. } => {
+                (Some(why.to_string()), Some(until.saturating_sub(now()).as_secs()))
+            }
+            Phase::Refused(why) => (Some(why.to_string()), None),
+            _ => (None, None),
+        };
+        Some(RedLink {
+            name: link.name.clone(),
+            method: link.method.word().to_owned(),
+            primary,
+            phase: word.to_owned(),
+            on_trial: view.on_trial,
+            device: view.device,
+            attempt,
+            reason,
+            retry_s,
+        })
     }
 
     fn handle(&mut self, event: Event) -> Option<Arc<PlatformView>> {
