@@ -1,8 +1,7 @@
-//! The configuration file: read whole, bounded, noticed when it changes.
+//! The configuration file: read whole, bounded, with the files it depends on.
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use mwan_config::{Config, Loaded, SET_FILE_BYTES_MAX, TABLE_FILE_BYTES_MAX, TableNames};
@@ -115,11 +114,11 @@ fn read_file(file: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// Watches the files a configuration depends on: those of its sets and, where it uses names of routing tables, those that
+/// The files a configuration depends on: those of its sets and, where it uses names of routing tables, those that
 /// define them (and their directories: a new file is a change, too); of IPFire's all.
-pub(super) fn watch_files(config: &Config, file: &Path) -> Vec<Watch> {
+pub(super) fn files_of(config: &Config, file: &Path) -> Vec<PathBuf> {
     if let Some(root) = crate::ipfire::root_of(file) {
-        return crate::ipfire::watched(root).iter().map(|file| Watch::new(file)).collect();
+        return crate::ipfire::watched(root);
     }
     let mut files: Vec<PathBuf> =
         config.sets.iter().filter_map(|set| set.file.as_ref()).map(PathBuf::from).collect();
@@ -128,73 +127,13 @@ pub(super) fn watch_files(config: &Config, file: &Path) -> Vec<Watch> {
         files.extend(table_name_files(root));
         files.extend(TABLE_NAME_DIRS.map(|dir| root.join(dir).join("rt_tables.d")));
     }
-    files.iter().map(|file| Watch::new(file)).collect()
-}
-
-/// Notices that a file changed. A look is one `stat`; a change counts when it has been the same for two looks,
-/// so that a file is not read while it is written.
-#[derive(Debug)]
-pub(crate) struct Watch {
-    path: PathBuf,
-    read: Option<Stamp>,
-    seen: Option<Stamp>,
-}
-
-/// What changes when a file does: inode, size, modification time.
-type Stamp = (u64, u64, i64, i64);
-
-impl Watch {
-    pub(crate) fn new(path: &Path) -> Self {
-        let stamp = stamp(path);
-        Watch { path: path.to_owned(), read: stamp, seen: stamp }
-    }
-
-    /// Whether the file is to be read again. A file that is not there is not a change: it is about to be written.
-    pub(crate) fn look(&mut self) -> bool {
-        let now = stamp(&self.path);
-        let settled = now == self.seen;
-        self.seen = now;
-        if settled && now.is_some() && now != self.read {
-            self.read = now;
-            return true;
-        }
-        false
-    }
-
-    /// The file has been read for another reason.
-    pub(super) fn reset(&mut self) {
-        *self = Watch::new(&self.path);
-    }
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let meta = std::fs::metadata(path).ok()?;
-    Some((meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
+    files
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn a_change_counts_once_and_when_it_has_settled() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("config");
-        std::fs::write(&file, "a").unwrap();
-        let mut watch = Watch::new(&file);
-        assert!(!watch.look());
-        std::fs::write(&file, "bb").unwrap();
-        assert!(!watch.look(), "just changed");
-        assert!(watch.look());
-        assert!(!watch.look());
-        std::fs::remove_file(&file).unwrap();
-        assert!(!watch.look());
-        assert!(!watch.look(), "a vanished file is no configuration");
-        std::fs::write(&file, "bb").unwrap();
-        assert!(!watch.look());
-        assert!(watch.look());
-    }
 
     #[test]
     fn names_of_tables_come_from_all_files_and_the_administrators_count_first() {

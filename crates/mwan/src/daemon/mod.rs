@@ -7,9 +7,11 @@ mod flows;
 mod hooks;
 mod lock;
 mod notify;
+mod start;
 mod state;
 mod status;
 mod syslog;
+mod watch;
 mod writer;
 
 use std::collections::VecDeque;
@@ -27,24 +29,25 @@ use mwan_core::{
 use mwan_linux::clock;
 use mwan_linux::monitor::{Change, Monitor, MonitorError};
 use mwan_linux::probe::Prober;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
-use crate::cli::{BusArgs, DaemonArgs, Failure, LogFormat, LogLevel, LogTo};
+use crate::cli::{BusArgs, DaemonArgs, Failure};
 use crate::ipfire::{self, Ipfire};
 use crate::openwrt::Openwrt;
-use crate::platform::{self, PlatformName};
+use crate::platform::PlatformName;
 use dnsmasq::Dnsmasq;
 use flows::{Done, Flows};
 use hooks::{Hooks, Places};
 use lock::Locks;
+use start::{Signals, start_log};
 use state::Store;
 use status::Achieved;
+use watch::Watches;
 use writer::{Trouble, Writer, describe};
 
-use config::watch_files;
-pub(crate) use config::{Watch, parse_config, read_config, reread_config};
+use config::files_of;
+pub(crate) use config::{parse_config, read_config, reread_config};
 pub(crate) use control::Asked;
 pub(crate) use status::diagnostics;
 
@@ -139,29 +142,6 @@ fn plan(core: &Core, writer: &mut Writer, found: &[Diagnostic]) -> Result<Plan, 
     })
 }
 
-fn start_log(options: &DaemonArgs) {
-    let level = match options.log_level {
-        LogLevel::Error => tracing::Level::ERROR,
-        LogLevel::Warn => tracing::Level::WARN,
-        LogLevel::Info => tracing::Level::INFO,
-        LogLevel::Debug => tracing::Level::DEBUG,
-        LogLevel::Trace => tracing::Level::TRACE,
-    };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false);
-    if let (LogTo::Syslog, Some(syslog)) = (options.log_to, syslog::Syslog::open()) {
-        // The system's log has its own times, and the level is in its priority.
-        let log = log.with_writer(syslog).log_internal_errors(false).with_ansi(false);
-        return log.without_time().with_level(false).init();
-    }
-    let log = log.with_writer(std::io::stderr);
-    // A log nobody takes is lost; it must not end the daemon, which tracing's own complaint to the same stream would.
-    let log = log.log_internal_errors(false);
-    match options.log_format {
-        LogFormat::Text => log.with_ansi(false).init(),
-        LogFormat::Json => log.json().init(),
-    }
-}
-
 struct Daemon {
     core: Core,
     writer: Writer,
@@ -178,9 +158,7 @@ struct Daemon {
     ask: mpsc::Sender<Asked>,
     asked: mpsc::Receiver<Asked>,
     store: Store,
-    watch: Watch,
-    /// Of the files the configuration depends on.
-    file_watches: Vec<Watch>,
+    watches: Watches,
     dnsmasq: Dnsmasq,
     options: DaemonArgs,
     run_dir: PathBuf,
@@ -210,28 +188,6 @@ struct Daemon {
     late_rounds: u64,
 }
 
-/// Signals that mean something to us. Caught before anything else is done: SIGHUP would end us by default.
-struct Signals {
-    hangup: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn catch() -> std::io::Result<Self> {
-        // These mean nothing to us, but would end us: many daemons take them, so people send them. Once asked for, a
-        // signal stays caught.
-        for kind in [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm()] {
-            drop(signal(kind)?);
-        }
-        Ok(Signals {
-            hangup: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-}
-
 /// Whether the loop goes on.
 enum Next {
     Go,
@@ -240,112 +196,6 @@ enum Next {
 }
 
 impl Daemon {
-    async fn start(run_dir: &Path, options: &DaemonArgs) -> Result<Self, Failure> {
-        let signals = Signals::catch().map_err(|e| Failure::new("cannot watch for signals", &e))?;
-        // Before the file is read: what is written from now on is a change.
-        let watch = Watch::new(&options.config);
-        let (name, bytes) = read_config(&options.config)?;
-        for dir in [run_dir, options.state_dir.as_path()] {
-            fs::create_dir_all(dir)
-                .map_err(|e| Failure::new(format!("cannot make the directory {}", dir.display()), &e))?;
-        }
-        let locks = Locks::take(run_dir)?;
-        let mut writer = Writer::open()?;
-        let mut store = Store::new(&options.state_dir, run_dir);
-        if let Some(own) = store.load_rules() {
-            writer.remember(own);
-        }
-        let (loaded, config_rejected) = first_config(&name, &bytes, &store, &mut writer);
-        log_diagnostics(&loaded.diagnostics);
-        let mut monitor = Monitor::open(loaded.config.globals.rt_table_lookup.clone())
-            .map_err(|e| Failure::new("cannot watch the network", &e))?;
-        for port in writer.ports() {
-            monitor.own_port(port);
-        }
-        if !writer.ipv6 {
-            warn!("this kernel runs without IPv6: IPv4 is managed alone");
-        }
-        if !platform::forwards_ipv4() {
-            warn!("net.ipv4.ip_forward is 0: only this machine's own IPv4 connections use the WANs");
-        }
-        let (done, flows_done) = mpsc::unbounded_channel();
-        let flows = Flows::start(done)?;
-        let hooks = Hooks::start(Places::new(options, &loaded.config.globals.hooks))
-            .map_err(|e| Failure::new("cannot start the thread that runs hooks", &e))?;
-        // Not bounded by the channel but by the prober: it reports once for each probe it was asked to send.
-        let (report, reports) = mpsc::unbounded_channel();
-        let (ask, asked) = mpsc::channel(REQUESTS_MAX);
-        control::listen(&run_dir.join(SOCKET), &ask)
-            .map_err(|e| Failure::new(format!("cannot listen in {}", run_dir.display()), &e))?;
-        let mut openwrt =
-            options.platform.has_netifd().then(|| Openwrt::start(&options.bus, Some(ask.clone())));
-        let view = match &mut openwrt {
-            Some(openwrt) => openwrt.first().await,
-            None => None,
-        };
-        let mut ipfire = Ipfire::start(&loaded.config, &options.config, run_dir)
-            .map_err(|e| Failure::new("cannot start what dials links", &e))?;
-        let view = view.or_else(|| ipfire.as_mut().map(Ipfire::first));
-        let now = clock::now();
-        let memory = store.load();
-        let config = Arc::new(loaded.config);
-        // Connection entries still have the marks of the daemon before us: its mask first, then as with a reload.
-        let marked = store.marked_with(config.globals.mask);
-        let mut first = config.clone();
-        if marked != config.globals.mask {
-            Arc::make_mut(&mut first).globals.mask = marked;
-        }
-        let core = Core::new(options.platform.core(), first, memory);
-        let mut daemon = Daemon {
-            core,
-            writer,
-            flows,
-            flows_done,
-            hooks,
-            monitor,
-            openwrt,
-            ipfire,
-            prober: Prober::new(report),
-            reports,
-            ask,
-            asked,
-            store,
-            watch,
-            file_watches: watch_files(&config, &options.config),
-            dnsmasq: Dnsmasq::default(),
-            options: options.clone(),
-            run_dir: run_dir.to_owned(),
-            _locks: locks,
-            signals,
-            started: now,
-            wake_at: None,
-            pending: None,
-            staged: None,
-            remark: None,
-            reload_again: false,
-            verify_at: now + VERIFY_INTERVAL,
-            verified: now,
-            network_at: None,
-            network_seen: now,
-            diagnostics: loaded.diagnostics,
-            config_rejected,
-            apply_error: None,
-            unreadable: false,
-            late_rounds: 0,
-        };
-        if let Some(view) = view {
-            daemon.feed(Event::Platform(view));
-        }
-        let net = daemon.monitor.view();
-        daemon.feed(Event::Network(net));
-        if marked != config.globals.mask {
-            daemon.configure(config);
-        }
-        notify::notify("READY=1");
-        info!(version = env!("CARGO_PKG_VERSION"), config = name, "started");
-        Ok(daemon)
-    }
-
     async fn run(&mut self) -> Result<(), Failure> {
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -383,34 +233,6 @@ impl Daemon {
         if let Some(view) = view {
             self.feed(Event::Platform(view));
         }
-    }
-
-    /// Once a second: files that others change or remove.
-    fn look_around(&mut self) -> Next {
-        if self.watch.look() {
-            info!("the configuration file changed");
-            self.reload();
-        }
-        if let Some(view) = self.openwrt.as_mut().and_then(Openwrt::changed_file) {
-            self.feed(Event::Platform(view));
-        }
-        // Others that changed too are read along, and told of at the next look: then nothing is new.
-        if self.file_watches.iter_mut().any(Watch::look) {
-            info!("the file of a set changed");
-            self.reload();
-        }
-        let socket = self.run_dir.join(SOCKET);
-        if !socket.exists() {
-            // Somebody tidied the run directory up.
-            let listening =
-                fs::create_dir_all(&self.run_dir).and_then(|()| control::listen(&socket, &self.ask));
-            match listening {
-                Ok(()) => warn!("{} was gone and is there again", socket.display()),
-                Err(error) => debug!("cannot listen at {}: {error}", socket.display()),
-            }
-        }
-        self.store.save(self.core.memory());
-        Next::Go
     }
 
     /// Leaves the data plane as it is.
@@ -698,13 +520,13 @@ impl Daemon {
             return;
         }
         notify::notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", clock::now().0));
-        self.watch.reset();
+        self.watches.configuration_read();
         match self.load() {
             Ok((config, found)) => {
                 log_diagnostics(&found);
                 self.diagnostics = found;
                 self.config_rejected = None;
-                self.file_watches = watch_files(&config, &self.options.config);
+                self.watches.depend_on(&files_of(&config, &self.options.config));
                 if config.globals.rt_table_lookup != self.core.config().globals.rt_table_lookup {
                     self.look_at_tables(config.globals.rt_table_lookup.clone());
                 }
@@ -911,24 +733,6 @@ pub(crate) fn unusable(loaded: &Loaded) -> Option<String> {
     }
     (loaded.config.interfaces.is_empty() && loaded.config.globals.enabled)
         .then(|| "it has no interface section".to_owned())
-}
-
-/// The configuration of a start. If the file is unusable and a daemon before us left a working data plane, the
-/// configuration that made it stays in force (I8, I10); else bad sections are left out and the rest runs.
-fn first_config(name: &str, bytes: &[u8], store: &Store, writer: &mut Writer) -> (Loaded, Option<String>) {
-    let loaded = parse_config(name, bytes);
-    let Some(why) = unusable(&loaded) else {
-        store.keep_config(name, bytes);
-        return (loaded, None);
-    };
-    let running = writer.observe().is_ok_and(|observed| observed.table.is_some());
-    match store.kept_config().filter(|_| running) {
-        Some((kept, text)) => {
-            error!("{why}; the configuration before stays in force, from {kept}");
-            (parse_config(&kept, &text), Some(why))
-        }
-        None => (loaded, None),
-    }
 }
 
 fn error_response(failure: Failure) -> Response {
