@@ -15,6 +15,10 @@ use crate::batch::{self, Batch, Kind, RedFiles};
 const RETRY: Duration = Duration::from_secs(30);
 /// Time a backup that is not needed any more stays up for the flows it carries.
 const LINGER: Duration = Duration::from_secs(300);
+/// A primary that is being brought up while we start is given this long before RED is another's.
+const START: Duration = Duration::from_secs(15);
+/// How long a trial that was asked for may take.
+const TEST_MAX: Duration = Duration::from_secs(120);
 /// The device of IPFire's own session.
 const OWN_SESSION: &str = "ppp0";
 
@@ -144,8 +148,8 @@ pub struct Manager {
     state: State,
     /// The owner wants this backup, or the best (`""`).
     forced: Option<String>,
-    /// The owner wants a trial now.
-    test: bool,
+    /// The owner wants a trial, until then at most.
+    test: Option<Duration>,
     /// A batch is being carried out.
     busy: bool,
     /// What went wrong last, for the status.
@@ -153,6 +157,8 @@ pub struct Manager {
     retry_at: Option<Duration>,
     /// The primary's session is one of ours: we bring it up again.
     own_primary: bool,
+    /// RED is not taken over before; `None`: the primary has been seen working.
+    patience: Option<Duration>,
     /// A batch to be done first.
     first: Option<Batch>,
     /// Links that are not configured any more and still end.
@@ -161,8 +167,8 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// For the links and the site of a configuration. `seed` spreads attempts.
-    pub fn new(site: Arc<Site>, links: &[Link], left: &Left, seed: u64) -> Self {
+    /// For the links and the site of a configuration, at `now`. `seed` spreads attempts.
+    pub fn new(now: Duration, site: Arc<Site>, links: &[Link], left: &Left, seed: u64) -> Self {
         let managed = |(index, link): (usize, &Link)| {
             let dialler = Dialler::new(seed.wrapping_add(index as u64), left.refused.contains(&link.name));
             (link.name.clone(), Managed { link: link.clone(), dialler, lingers: None })
@@ -173,11 +179,12 @@ impl Manager {
             paths: BTreeMap::new(),
             state: State::Primary,
             forced: None,
-            test: false,
+            test: None,
             busy: false,
             trouble: None,
             retry_at: None,
             own_primary: false,
+            patience: Some(now + START),
             first: None,
             gone: BTreeSet::new(),
             seed: seed.wrapping_add(links.len() as u64),
@@ -266,20 +273,23 @@ impl Manager {
     /// When [`Event::Tick`] is due.
     pub fn wake_at(&self) -> Option<Duration> {
         let links = self.links.values();
-        links.flat_map(|m| m.dialler.wake_at().into_iter().chain(m.lingers)).chain(self.retry_at).min()
+        let own = self.retry_at.into_iter().chain(self.test).chain(self.patience);
+        links.flat_map(|m| m.dialler.wake_at().into_iter().chain(m.lingers)).chain(own).min()
     }
 
     /// Takes an event at `now`.
     pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Wish> {
         let mut wishes = Vec::new();
+        self.test = self.test.filter(|until| now < *until);
+        self.patience = self.patience.filter(|until| now < *until && !self.path(&self.site.primary).online);
         match event {
             Event::Paths(paths) => {
                 self.paths = paths;
-                self.test &= !self.path(&self.site.primary).online;
+                self.test = self.test.filter(|_| !self.path(&self.site.primary).online);
             }
             Event::Link(name, event) => self.tell(now, &name, event, &mut wishes),
             Event::Done { kind, error } => self.done(now, &kind, error),
-            Event::Command(command) => self.command(command),
+            Event::Command(command) => self.command(now, command),
             Event::Tick => {
                 let names: Vec<String> = self.links.keys().cloned().collect();
                 for name in names {
@@ -296,7 +306,7 @@ impl Manager {
     fn tell(&mut self, now: Duration, name: &str, event: mwan_dial::Event, wishes: &mut Vec<Wish>) {
         if matches!(event, mwan_dial::Event::Ended(_)) && name == self.site.primary {
             // The trial that was asked for has its answer.
-            self.test = false;
+            self.test = None;
         }
         let Some(managed) = self.links.get_mut(name) else { return };
         if let Some(action) = managed.dialler.handle(now, event) {
@@ -308,12 +318,12 @@ impl Manager {
         }
     }
 
-    fn command(&mut self, command: Command) {
+    fn command(&mut self, now: Duration, command: Command) {
         match command {
             Command::Switch(name) => self.forced = Some(name),
             Command::Failover => self.forced = Some(String::new()),
             Command::Failback => self.forced = None,
-            Command::TestPrimary => self.test = true,
+            Command::TestPrimary => self.test = Some(now + TEST_MAX),
         }
     }
 
@@ -434,7 +444,7 @@ impl Manager {
             // IPFire's own address or lease is still there: it is probed as it is.
             State::Backup(_) if role.is_none() && path.address.is_some() => None,
             State::Backup(_) => Some(Role::Trial),
-            State::Primary if self.test && path.address.is_none() => Some(Role::Trial),
+            State::Primary if self.test.is_some() && path.address.is_none() => Some(Role::Trial),
             _ => None,
         }
     }
@@ -448,6 +458,7 @@ impl Manager {
             (Some(batch), _) => Some(batch),
             // RED was given back a moment ago, and the engine has not followed yet.
             (None, State::Primary) if self.primary_is_back() => None,
+            (None, State::Primary) if self.patience.is_some() && self.forced.is_none() => None,
             (None, State::Primary) => self.carrier().map(|name| self.take_over(&name)),
             (None, State::Backup(_)) if self.primary_is_back() => self.begin_to_give_back(),
             (None, State::Backup(now)) => {
@@ -474,7 +485,7 @@ impl Manager {
 
     fn take_over(&mut self, name: &str) -> Batch {
         self.own_primary = false;
-        self.test = false;
+        self.test = None;
         batch::take_over(name, self.dials_primary(), &self.red_files(name))
     }
 

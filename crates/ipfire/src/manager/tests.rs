@@ -64,7 +64,7 @@ struct World {
 
 impl World {
     fn new(method: Method, backups: &[&str], left: &Left) -> Self {
-        let manager = Manager::new(site(backups), &links(method), left, 1);
+        let manager = Manager::new(S(0), site(backups), &links(method), left, 1);
         let mut world = World {
             manager,
             now: S(0),
@@ -231,6 +231,24 @@ fn a_backup_that_is_up_and_dead_is_followed_by_the_next() {
 }
 
 #[test]
+fn a_primary_that_comes_up_with_the_machine_is_waited_for() {
+    let late = || Left { profile: Some("primary".into()), ..Left::default() };
+    let mut w = World::new(pppoe(), &["cable"], &late());
+    w.path("red", false, false);
+    w.path("cable", true, true);
+    w.wait(10);
+    assert_eq!(w.done, Vec::<String>::new(), "the cable carries, and RED is still IPFire's");
+    w.path("red", true, true);
+    w.wait(60);
+    assert_eq!(w.done, Vec::<String>::new());
+    let mut w = World::new(pppoe(), &["cable"], &late());
+    w.path("red", false, false);
+    w.path("cable", true, true);
+    w.wait(16);
+    assert_eq!(w.done, ["take-over cable"]);
+}
+
+#[test]
 fn a_batch_that_fails_is_tried_again_later_and_said() {
     let mut w = World::new(pppoe(), &["gsm"], &Left::default());
     w.fail_batches = true;
@@ -271,6 +289,7 @@ fn a_crash_at_any_step_is_mended_at_the_next_start() {
     };
     let start = |left: &Left| {
         let mut w = World::new(pppoe(), &["gsm"], left);
+        w.wait(20);
         w.path("red", false, false);
         w.path("gsm", true, true);
         (w.manager.state().clone(), w.done)

@@ -89,7 +89,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<RedCommand>,
         /// Where IPFire's files are.
-        #[arg(long, env = "MWAN_IPFIRE_ROOT", default_value = "/var/ipfire", value_name = "DIR")]
+        #[arg(
+            long,
+            global = true,
+            env = "MWAN_IPFIRE_ROOT",
+            default_value = "/var/ipfire",
+            value_name = "DIR"
+        )]
         root: PathBuf,
     },
     /// Bring IPFire's primary up beside what carries, probe it, and print each step.

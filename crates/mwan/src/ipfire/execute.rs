@@ -124,6 +124,8 @@ impl Place {
             match manifest.get(*name).map(String::as_str) {
                 None => {}
                 Some("-") => none_is_well(fs::remove_file(&target))?,
+                // What has not changed is not touched: others watch these files.
+                Some(sum) if same(&target, sum, &folder.join(flat(name))) => {}
                 Some(_) => {
                     let new = beside(&target);
                     copy(&folder.join(flat(name)), &new)?;
@@ -194,6 +196,12 @@ fn flat(name: &str) -> String {
 fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.mwan"))
+}
+
+/// Whether a file has the content, mode and owner of its copy.
+fn same(file: &Path, sum: &str, copy: &Path) -> bool {
+    let marks = |path: &Path| fs::metadata(path).map(|m| (m.mode(), m.uid(), m.gid())).ok();
+    fs::read(file).is_ok_and(|bytes| checksum(&bytes) == sum) && marks(file) == marks(copy)
 }
 
 fn none_is_well(result: io::Result<()>) -> io::Result<()> {

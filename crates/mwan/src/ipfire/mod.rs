@@ -55,7 +55,7 @@ impl Ipfire {
         let work = move || carry_out(&place, &waiting, &tell_done);
         std::thread::Builder::new().name("ipfire".into()).spawn(work)?;
         let left = left(root, &runner, &config.links);
-        let manager = Manager::new(site.clone(), &config.links, &left, seed());
+        let manager = Manager::new(now(), site.clone(), &config.links, &left, seed());
         let mut ipfire = Ipfire {
             manager,
             runner,
@@ -250,7 +250,7 @@ impl Ipfire {
 
 /// How the links of a configuration look before anything was dialled, for a plan.
 pub(crate) fn plan_view(config: &Config) -> Option<Arc<PlatformView>> {
-    let manager = Manager::new(config.site.clone()?, &config.links, &Left::default(), 1);
+    let manager = Manager::new(now(), config.site.clone()?, &config.links, &Left::default(), 1);
     Some(Arc::new(view(&manager)))
 }
 
