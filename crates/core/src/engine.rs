@@ -499,6 +499,11 @@ impl Core {
         }
     }
 
+    /// What scripts are to be told when the data plane has been removed for good.
+    pub fn stopped(&self) -> Vec<HookCall> {
+        self.wans.iter().flat_map(|wan| self.told.stopped(&wan.name, &wan.device)).collect()
+    }
+
     /// Tells scripts what became of every interface, and heeds its `flush_conntrack`. Before the network has been seen
     /// nothing became of any.
     fn tell_scripts(&mut self, now: Time, effects: &mut Vec<Effect>) {

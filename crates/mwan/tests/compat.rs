@@ -25,10 +25,10 @@ config rule 'https'
 	option use_policy 'only'
 ";
 
-/// Ends the daemon whatever happens; `$1` is the folder. Without an address of its own, IPv6 adds no routes while
+/// Ends the daemon whatever happens; `$1` is the folder. Without addresses of its own, IPv6 adds no routes while
 /// the test looks.
 const BEGIN: &str = "set -e; cd \"$1\"; trap './mwan3 stop >/dev/null 2>&1' EXIT
-ip link set lo up; ip link add wan0 type veth peer name isp0; ip link set isp0 up
+ip link set lo up; ip link add wan0 type veth peer name isp0; ip link set isp0 addrgenmode none; ip link set isp0 up
 ip link set wan0 addrgenmode none; ip link set wan0 up
 ip address add 192.0.2.2/24 dev wan0; nft list ruleset >before; ip rule >>before; ip route show table all >>before
 ";
@@ -48,6 +48,7 @@ fn day(commands: &str) -> (tempfile::TempDir, Output) {
         .env("MWAN_STATE_DIR", dir.path().join("state"))
         .env("MWAN_CONFIG", dir.path().join("config"))
         .env("MWAN_PLATFORM", "linux")
+        .env("MWAN_USER_SCRIPT", dir.path().join("user"))
         .env("MWAN_HOOKS_DIR", dir.path().join("hooks.d"))
         .stdin(Stdio::null())
         .output()
@@ -90,6 +91,35 @@ nft list ruleset >after; ip rule >>after; ip route show table all >>after
     );
     assert!(!status.contains("Problems"), "{status}");
     assert!(read(dir.path(), "status4").contains(" interface wan (ipv4) is online"));
+    assert_eq!(read(dir.path(), "before"), read(dir.path(), "after"));
+}
+
+/// As `mwan3_interface_hotplug_shutdown` does; and when `stop` has returned, the script has run.
+#[test]
+fn scripts_hear_of_a_stop_and_a_hanging_one_does_not_prevent_it() {
+    let (dir, output) = day("echo 'echo $ACTION $INTERFACE $DEVICE >>${0%/*}/heard' >user
+./mwan3 start
+./mwan3 stop
+cp heard once
+./mwan3 start
+./mwan3 ifdown wan
+./mwan3 stop
+mv heard twice
+export MWAN_HOOK_TIMEOUT=1
+echo 'echo $ACTION $INTERFACE $DEVICE >>${0%/*}/heard; [ $ACTION = ifup ] || exec sleep 1000' >user
+./mwan3 start
+./mwan3 stop
+nft list ruleset >after; ip rule >>after; ip route show table all >>after
+");
+    ok(&output);
+    let once = "ifup wan wan0\ndisconnected wan wan0\n";
+    assert_eq!(read(dir.path(), "once"), once);
+    assert_eq!(
+        read(dir.path(), "twice"),
+        format!("{once}ifup wan wan0\ndisconnected wan wan0\nifdown wan\n"),
+        "what is down is not disconnected again"
+    );
+    assert_eq!(read(dir.path(), "heard"), once);
     assert_eq!(read(dir.path(), "before"), read(dir.path(), "after"));
 }
 

@@ -1068,6 +1068,7 @@ fn check_reason(path: &PathStatus<'_>, seen: bool, key: &Key) {
                 | R::NoIpv6
                 | R::RouteRefused(_)
                 | R::TakenDown
+                | R::Stopped
         ),
     };
     assert!(fits, "I9: {key:?} is {:?} because {:?}", path.state, path.reason);

@@ -7,6 +7,7 @@ use mwan_core::{Event, Marks, PathKey};
 use mwan_linux::clock;
 
 use super::config::parse_config;
+use super::hooks::STOP_MAX;
 use super::plan::plan;
 use super::status::{self, Achieved, diagnostics};
 use super::writer::describe;
@@ -34,7 +35,8 @@ impl Daemon {
             Request::Stop => match self.writer.clean() {
                 Ok(()) => {
                     self.store.forget_health();
-                    return (Response::Done, Next::End);
+                    self.core.stopped().into_iter().for_each(|call| self.hooks.call(call));
+                    return (Response::Done, Next::End(STOP_MAX));
                 }
                 Err(failure) => Err(failure),
             },

@@ -48,7 +48,7 @@ use crate::cli::{DaemonArgs, Failure};
 use crate::openwrt::Openwrt;
 use dnsmasq::Dnsmasq;
 use flows::{Done, Flows};
-use hooks::{Hooks, Places};
+use hooks::{END_MAX, Hooks, Places};
 use lock::Locks;
 use start::Signals;
 use state::Store;
@@ -148,7 +148,8 @@ struct Daemon {
 /// Whether the loop goes on.
 enum Next {
     Go,
-    End,
+    /// It does not, and hooks that wait may take so long at most.
+    End(Duration),
     Fail(Failure),
 }
 
@@ -173,12 +174,12 @@ impl Daemon {
                 }
                 _ = watch.tick() => self.look_around(),
                 _ = self.signals.hangup.recv() => { self.reload(); Next::Go }
-                _ = self.signals.terminate.recv() => Next::End,
-                _ = self.signals.interrupt.recv() => Next::End,
+                _ = self.signals.terminate.recv() => Next::End(END_MAX),
+                _ = self.signals.interrupt.recv() => Next::End(END_MAX),
             };
             match next {
                 Next::Go => {}
-                Next::End => return self.end().await,
+                Next::End(within) => return self.end(within).await,
                 Next::Fail(failure) => return Err(failure),
             }
         }
@@ -214,12 +215,13 @@ impl Daemon {
         }
     }
 
-    /// Leaves the data plane as it is.
-    async fn end(&mut self) -> Result<(), Failure> {
+    /// Leaves the data plane as it is. Hooks that wait are run, as far as there is time.
+    async fn end(&mut self, hooks_max: Duration) -> Result<(), Failure> {
         notify::notify("STOPPING=1");
         let _ = fs::remove_file(self.run_dir.join(SOCKET));
         // Let the answer to the request that ended us be written.
         tokio::time::sleep(Duration::from_millis(20)).await;
+        self.hooks.finish(hooks_max).await;
         info!("ended; the data plane stays as it is");
         Ok(())
     }
