@@ -3,27 +3,13 @@
 //! Needs root or user namespaces; without either it fails, it does not skip.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-const CONFIG: &str = "
-config interface 'wan'
-	option enabled '1'
-	option device 'wan0'
-	option gateway '192.0.2.1'
-
-config member 'wan_m1_w1'
-	option interface 'wan'
-
-config policy 'only'
-	list use_member 'wan_m1_w1'
-
-config rule 'https'
-	option proto 'tcp'
-	option dest_port '443'
-	option use_policy 'only'
-";
+use common::{CONFIG, MWAN, unshare};
 
 /// Ends the daemon whatever happens; `$1` is the folder. `show` is the state of the kernel without what IPv6 does in its
 /// own time: addresses of its own are made and checked, routes to multicast follow the carrier.
@@ -39,11 +25,10 @@ fn day(commands: &str) -> (tempfile::TempDir, Output) {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("config"), CONFIG).unwrap();
     for name in ["mwan3", "mwan4"] {
-        symlink(env!("CARGO_BIN_EXE_mwan"), dir.path().join(name)).unwrap();
+        symlink(MWAN, dir.path().join(name)).unwrap();
     }
-    let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
-    let output = Command::new("unshare")
-        .args([if root { "-n" } else { "-rn" }, "sh", "-c", &format!("{BEGIN}{commands}"), "sh"])
+    let output = unshare()
+        .args(["sh", "-c", &format!("{BEGIN}{commands}"), "sh"])
         .arg(dir.path())
         .env("MWAN_RUN_DIR", dir.path().join("run"))
         .env("MWAN_STATE_DIR", dir.path().join("state"))
@@ -201,8 +186,7 @@ fn a_daemon_that_cannot_start_says_why() {
 #[test]
 fn anything_else_is_the_help() {
     for words in [&[][..], &["help"], &["no-such-word"], &["use", "wan"], &["internal", "ipv5"]] {
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_mwan")).args(["compat", "mwan3"]).args(words).output().unwrap();
+        let output = Command::new(MWAN).args(["compat", "mwan3"]).args(words).output().unwrap();
         let text = ok(&output);
         assert!(
             text.starts_with("Syntax: mwan3 [command]\n\nAvailable commands:\nstart     "),
@@ -216,9 +200,7 @@ fn migrate_prints_the_file_and_tells_what_differs() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("mwan3");
     std::fs::write(&file, CONFIG).unwrap();
-    let mwan = |args: &[&str]| {
-        Command::new(env!("CARGO_BIN_EXE_mwan")).arg("migrate").arg(&file).args(args).output().unwrap()
-    };
+    let mwan = |args: &[&str]| Command::new(MWAN).arg("migrate").arg(&file).args(args).output().unwrap();
     let mwan4 = mwan(&[]);
     assert!(ok(&mwan4).contains("config strategy 'only'\n\tlist use_route 'wan_m1_w1'\n"));
     let told = String::from_utf8_lossy(&mwan4.stderr).into_owned();
