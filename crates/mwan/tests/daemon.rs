@@ -29,7 +29,7 @@ impl Daemon {
         let log = if log.is_empty() { dir.path().join("log") } else { log.into() };
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
         Daemon::spawn(dir, NETWORK, log, |command| {
-            command.args(["--platform", "linux", "--log-format", "json"]);
+            command.args(["--platform", "linux", "--log-format", "json", "--log-level", "debug"]);
         })
     }
 
@@ -480,7 +480,7 @@ fn moving_many_flows_keeps_nobody_waiting() {
     daemon.inside(&["sh", "-c", SECOND]);
     daemon.wait("the second carries", |d| carries(d, "wanb"));
     // The second pass over the dead WAN's flows, one second after the switch, would take those that are made here.
-    std::thread::sleep(Duration::from_millis(1500));
+    daemon.wait("both passes are over", |d| d.passes() == 2);
     daemon.feed("conntrack -R - >/dev/null 2>&1", &(connections(0x200, FLOWS) + &connections(0x100, 3)));
     assert_eq!(daemon.marks().get("0x200"), Some(&(FLOWS as usize)));
     daemon.inside(&["ip", "link", "set", "wan0", "up"]);
@@ -496,11 +496,14 @@ fn moving_many_flows_keeps_nobody_waiting() {
 
     // The better one goes again in the middle: what is left of the pass stays where it is wanted now.
     daemon.inside(&["ip", "link", "set", "wan0", "down"]);
-    daemon.wait("the second carries again", |d| carries(d, "wanb"));
+    daemon.wait("the second carries again, for long", |d| carries(d, "wanb") && d.passes() == 4);
     daemon.feed("conntrack -R - >/dev/null 2>&1", &connections(0x200, FLOWS));
-    daemon.inside(&["sh", "-c", "ip link set wan0 up; sleep 0.02; ip link set wan0 down"]);
-    daemon.wait("and once more", |d| carries(d, "wanb"));
-    std::thread::sleep(Duration::from_millis(1500));
+    let switches = "grep -c 'wanb -> wan\\b' $DIR/log";
+    daemon.shell(&format!(
+        "before=$({switches}); ip link set wan0 up; until [ $({switches}) != $before ]; do :; done; \
+         ip link set wan0 down"
+    ));
+    daemon.wait("and once more, for long", |d| carries(d, "wanb") && d.passes() == 6);
     let left = daemon.marks().get("0x200").copied().unwrap_or(0);
     println!("{left} of {FLOWS} were left");
     assert!(left > 0, "{}", daemon.log());
@@ -558,6 +561,12 @@ impl Daemon {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{command}: {errors}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// How often the flows of a dead first WAN were deleted: two passes each time, the second a second later.
+    fn passes(&self) -> usize {
+        let ours = r#""message":"flows of a path deleted","id":1,"family":"ipv4""#;
+        self.log().matches(ours).count()
     }
 
     /// Connections by mark.
