@@ -53,7 +53,7 @@ pub enum Effect {
     /// came up if `flush_conntrack` names that.
     FlushPath(PathKey),
     /// Delete those connection entries of a path that would go elsewhere if they were new
-    /// ([`Core::misplaced`]): of a healthy one after failback, of a dead or removed one if only some of its
+    /// ([`crate::Core::misplaced`]): of a healthy one after failback, of a dead or removed one if only some of its
     /// flows have somewhere better to go.
     MoveMisplaced(PathKey),
     /// A path changed its state.
