@@ -145,15 +145,7 @@ fn created(program: &Program) -> Kernel {
 
 /// The name of the rule whose counter a packet passes.
 fn counted(program: &Program, kernel: &Kernel, packet: &Packet) -> Option<String> {
-    let mut skb = Skb {
-        packet: packet.clone(),
-        mark: 0,
-        ct_mark: 0,
-        new: true,
-        bound: None,
-        random: 0,
-        learned: vec![],
-    };
+    let mut skb = Skb::first(packet);
     let base = if packet.input.is_some() { "prerouting" } else { "output" };
     let mut chains = vec![];
     walk(kernel.table.as_ref().unwrap(), base, &mut skb, &mut chains);
@@ -218,15 +210,7 @@ fn wans() -> Vec<DesiredInterface> {
 
 /// The mark the program gives a packet.
 fn mark(kernel: &Kernel, packet: &Packet) -> u32 {
-    let mut skb = Skb {
-        packet: packet.clone(),
-        mark: 0,
-        ct_mark: 0,
-        new: true,
-        bound: None,
-        random: 0,
-        learned: vec![],
-    };
+    let mut skb = Skb::first(packet);
     let base = if packet.input.is_some() { "prerouting" } else { "output" };
     walk(kernel.table.as_ref().unwrap(), base, &mut skb, &mut vec![]);
     skb.mark

@@ -84,6 +84,8 @@ pub enum Reason {
     RouteRefused(String),
     /// `mwan ifdown` was said.
     TakenDown,
+    /// All of mwan was stopped; scripts are told, nobody else is left to be.
+    Stopped,
 }
 
 impl Reason {
@@ -113,6 +115,7 @@ impl Reason {
             Reason::NoIpv6 => "no_ipv6",
             Reason::RouteRefused(_) => "route_refused",
             Reason::TakenDown => "taken_down",
+            Reason::Stopped => "stopped",
         }
     }
 }
@@ -160,6 +163,7 @@ impl fmt::Display for Reason {
                 write!(f, "the kernel does not take its route: {}", why.escape_debug())
             }
             Reason::TakenDown => write!(f, "taken down by ifdown"),
+            Reason::Stopped => write!(f, "mwan was stopped"),
         }
     }
 }

@@ -143,6 +143,11 @@ impl Watch {
         Watch { path: path.to_owned(), read: stamp, seen: stamp }
     }
 
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether the file is to be read again. A file that is not there is not a change: it is about to be written.
     pub(crate) fn look(&mut self) -> bool {
         let now = stamp(&self.path);

@@ -15,8 +15,6 @@ use mwan_compile::{Observed, log_counter, member_chain, policy_is_installed, rul
 
 use mwan_linux::nft::Known;
 
-use super::carrier_text;
-
 /// Packets and bytes by name of the counter.
 pub(super) type Counters = BTreeMap<String, (u64, u64)>;
 
@@ -403,4 +401,15 @@ pub(super) fn problems(status: &api::Status, switched_off: bool) -> Vec<String> 
         }
     }
     problems
+}
+
+/// Who carries, in the words of the log and of `status`.
+pub(super) fn carrier_text(carrier: &mwan_core::Carrier) -> String {
+    match carrier {
+        mwan_core::Carrier::LastResort(resort) => resort.name().to_owned(),
+        mwan_core::Carrier::Members(shares) => {
+            let names: Vec<&str> = shares.iter().map(|s| s.interface.as_str()).collect();
+            names.join("+")
+        }
+    }
 }

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::cli::BusArgs;
-use crate::daemon::{Asked, Watch, reread_config};
+use crate::daemon::{Asked, reread_config};
 
 /// A start waits so long for netifd's first word if ubusd does not say that it is not there: a daemon that was restarted must
 /// not take its WANs for lost (I10), and the kernel goes on meanwhile.
@@ -39,7 +39,6 @@ pub(crate) struct Openwrt {
     netifd: watch::Receiver<Netifd>,
     /// netifd's configuration, which stands in for it.
     file: PathBuf,
-    watch: Watch,
 }
 
 impl Openwrt {
@@ -48,7 +47,7 @@ impl Openwrt {
     pub(crate) fn start(args: &BusArgs, ask: Option<mpsc::Sender<Asked>>) -> Self {
         let (tell, netifd) = watch::channel(Netifd::Unknown);
         tokio::spawn(bus::run(args.ubus_socket.clone(), tell, ask));
-        Openwrt { netifd, file: args.network_config.clone(), watch: Watch::new(&args.network_config) }
+        Openwrt { netifd, file: args.network_config.clone() }
     }
 
     /// The interfaces as far as they are known at a start: netifd's, else its configuration's.
@@ -76,10 +75,10 @@ impl Openwrt {
         }
     }
 
-    /// The interfaces of netifd's configuration if it changed and netifd is not there to say what it makes of it.
-    pub(crate) fn changed_file(&mut self) -> Option<Arc<PlatformView>> {
+    /// The interfaces of netifd's configuration, which changed, if netifd is not there to say what it makes of it.
+    pub(crate) fn file_changed(&self) -> Option<Arc<PlatformView>> {
         let absent = !matches!(*self.netifd.borrow(), Netifd::View(_));
-        (self.watch.look() && absent).then(|| self.read_file()).flatten()
+        absent.then(|| self.read_file()).flatten()
     }
 
     fn read_file(&self) -> Option<Arc<PlatformView>> {

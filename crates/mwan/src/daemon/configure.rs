@@ -1,0 +1,123 @@
+//! Another configuration comes into force: read, judged, and with another mask not before the connection entries know it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mwan_config::{Config, Diagnostic, Loaded, Severity};
+use mwan_core::{Event, Marks, Remark};
+use mwan_linux::clock;
+use tracing::{error, info, warn};
+
+use super::config::{parse_config, reread_config};
+use super::flows::Done;
+use super::log::log_diagnostics;
+use super::{Daemon, Next, notify};
+use crate::cli::Failure;
+
+/// Other marks wait this long for the connection entries; only a table that keeps growing takes longer.
+const PREPARE_MAX: Duration = Duration::from_secs(10);
+
+impl Daemon {
+    /// Takes over a configuration. Another mask has to wait: established flows keep their WAN only if their entries have
+    /// the new marks when the program that reads them comes into force (I10). Meanwhile all goes on as before.
+    pub(super) fn configure(&mut self, config: Arc<Config>) {
+        let (old, new) = (Marks::new(self.core.config().globals.mask), Marks::new(config.globals.mask));
+        if old == new {
+            return self.feed(Event::Configure(config));
+        }
+        let now = clock::now();
+        let mut next = self.core.clone();
+        next.handle(now, Event::Configure(config.clone()));
+        let names = config.interfaces.iter().map(|i| i.name.as_str());
+        let ids = names.filter_map(|name| Some((self.core.wan(name)?.0, next.wan(name)?.0)));
+        let remark = Remark::new(old, new, ids);
+        if !remark.lossless() {
+            warn!(
+                "mmx_mask {:#x} and {:#x} share bits with another meaning: connections being set up just now may lose \
+                 their path",
+                old.mask(),
+                new.mask()
+            );
+        }
+        self.flows.prepare(remark.clone());
+        self.staged = Some((config, remark, now + PREPARE_MAX));
+    }
+
+    pub(super) fn flows_changed(&mut self, done: Done) -> Next {
+        match done {
+            Done::Prepared => self.unstage(),
+            Done::Remarked => {
+                self.store.set_marked_with(self.core.config().globals.mask);
+                self.store.save(self.core.memory());
+                info!("connections have the marks of the new mask");
+            }
+        }
+        Next::Go
+    }
+
+    pub(super) fn unstage(&mut self) {
+        let Some((config, remark, _)) = self.staged.take() else { return };
+        self.remark = Some(remark);
+        self.feed(Event::Configure(config));
+        if std::mem::take(&mut self.reload_again) {
+            self.reload();
+        }
+    }
+
+    pub(super) fn reload(&mut self) {
+        if self.staged.is_some() {
+            self.reload_again = true;
+            return;
+        }
+        notify::notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", clock::now().0));
+        self.files.reset_config();
+        match self.load() {
+            Ok((config, found)) => {
+                log_diagnostics(&found);
+                self.diagnostics = found;
+                self.config_rejected = None;
+                self.files.follow(&config);
+                if config.globals.rt_table_lookup != self.core.config().globals.rt_table_lookup {
+                    self.look_at_tables(config.globals.rt_table_lookup.clone());
+                }
+                self.configure(Arc::new(config));
+                info!("configuration read");
+            }
+            Err(why) => {
+                error!("the configuration is not taken over, the one before stays in force: {why}");
+                self.config_rejected = Some(why);
+            }
+        }
+        notify::notify("READY=1");
+    }
+
+    fn look_at_tables(&mut self, tables: Vec<u32>) {
+        match self.monitor.set_custom_tables(tables) {
+            Ok(()) => self.note_unreadable(None),
+            Err(error) => self.note_unreadable(Some(&Failure::new("the tables of rt_table_lookup", &error))),
+        }
+        let net = self.monitor.view();
+        self.feed(Event::Network(net));
+    }
+
+    /// The configuration as it is in the file now; an unusable one is refused.
+    fn load(&self) -> Result<(Config, Vec<Diagnostic>), String> {
+        let (name, bytes) = reread_config(&self.options.config).map_err(|f| f.to_string())?;
+        let loaded = parse_config(&name, &bytes);
+        if let Some(why) = unusable(&loaded) {
+            return Err(why);
+        }
+        self.store.keep_config(&name, &bytes);
+        Ok((loaded.config, loaded.diagnostics))
+    }
+}
+
+/// Why a running data plane must not be given up for this configuration. One without a single interface is a file that
+/// was cut short or emptied; who wants mwan to do nothing says `option enabled '0'`, or stops it.
+pub(crate) fn unusable(loaded: &Loaded) -> Option<String> {
+    if let Some(error) = loaded.diagnostics.iter().find(|d| d.severity == Severity::Error) {
+        return Some(error.to_string());
+    }
+    (loaded.config.interfaces.is_empty() && loaded.config.globals.enabled)
+        .then(|| "it has no interface section".to_owned())
+}

@@ -1,0 +1,218 @@
+//! The start: what a daemon before us left is taken over, and every part is opened in the order in which it is needed.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use mwan_config::{Config, Loaded};
+use mwan_core::{Core, Event, PlatformView};
+use mwan_linux::clock;
+use mwan_linux::monitor::Monitor;
+use mwan_linux::probe::Prober;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use super::apply::VERIFY_INTERVAL;
+use super::config::{parse_config, read_config};
+use super::configure::unusable;
+use super::dnsmasq::Dnsmasq;
+use super::flows::Flows;
+use super::hooks::{Hooks, Places};
+use super::lock::Locks;
+use super::log::log_diagnostics;
+use super::state::Store;
+use super::watched::WatchedFiles;
+use super::writer::Writer;
+use super::{Daemon, SOCKET, control, notify};
+use crate::cli::{DaemonArgs, Failure};
+use crate::openwrt::Openwrt;
+use crate::platform;
+
+/// Requests waiting to be answered.
+const REQUESTS_MAX: usize = 32;
+
+/// Signals that mean something to us. Caught before anything else is done: SIGHUP would end us by default.
+pub(super) struct Signals {
+    pub(super) hangup: Signal,
+    pub(super) terminate: Signal,
+    pub(super) interrupt: Signal,
+}
+
+impl Signals {
+    pub(super) fn catch() -> std::io::Result<Self> {
+        // These mean nothing to us, but would end us: many daemons take them, so people send them. Once asked for, a
+        // signal stays caught.
+        for kind in [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm()] {
+            drop(signal(kind)?);
+        }
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+/// What is there when a daemon starts.
+struct Found {
+    /// Name of the configuration.
+    name: String,
+    loaded: Loaded,
+    /// Why the file is not what is loaded.
+    config_rejected: Option<String>,
+    locks: Locks,
+    writer: Writer,
+    store: Store,
+}
+
+impl Found {
+    /// Takes the locks, and reads the configuration and what the daemon before us knew of the kernel.
+    fn take(run_dir: &Path, options: &DaemonArgs) -> Result<Self, Failure> {
+        let (name, bytes) = read_config(&options.config)?;
+        for dir in [run_dir, options.state_dir.as_path()] {
+            fs::create_dir_all(dir)
+                .map_err(|e| Failure::new(format!("cannot make the directory {}", dir.display()), &e))?;
+        }
+        let locks = Locks::take(run_dir)?;
+        let mut writer = Writer::open()?;
+        let mut store = Store::new(&options.state_dir, run_dir);
+        if let Some(own) = store.load_rules() {
+            writer.remember(own);
+        }
+        let (loaded, config_rejected) = first_config(&name, &bytes, &store, &mut writer);
+        log_diagnostics(&loaded.diagnostics);
+        Ok(Found { name, loaded, config_rejected, locks, writer, store })
+    }
+
+    fn monitor(&self) -> Result<Monitor, Failure> {
+        let mut monitor = Monitor::open(self.loaded.config.globals.rt_table_lookup.clone())
+            .map_err(|e| Failure::new("cannot watch the network", &e))?;
+        for port in self.writer.ports() {
+            monitor.own_port(port);
+        }
+        Ok(monitor)
+    }
+
+    /// What the owner may not expect of this machine.
+    fn warn_of_limits(&self) {
+        if !self.writer.ipv6 {
+            warn!("this kernel runs without IPv6: IPv4 is managed alone");
+        }
+        if !platform::forwards_ipv4() {
+            warn!("net.ipv4.ip_forward is 0: only this machine's own IPv4 connections use the WANs");
+        }
+    }
+}
+
+impl Daemon {
+    /// Opens everything and brings the kernel to a first desired state.
+    pub(super) async fn start(run_dir: &Path, options: &DaemonArgs) -> Result<Self, Failure> {
+        let signals = Signals::catch().map_err(|e| Failure::new("cannot watch for signals", &e))?;
+        let mut files = WatchedFiles::new(options);
+        let found = Found::take(run_dir, options)?;
+        files.follow(&found.loaded.config);
+        let monitor = found.monitor()?;
+        found.warn_of_limits();
+        let (done, flows_done) = mpsc::unbounded_channel();
+        let flows = Flows::start(done)?;
+        let hooks = Hooks::start(Places::new(options, &found.loaded.config.globals.hooks))
+            .map_err(|e| Failure::new("cannot start the thread that runs hooks", &e))?;
+        // Not bounded by the channel but by the prober: it reports once for each probe it was asked to send.
+        let (report, reports) = mpsc::unbounded_channel();
+        let (ask, asked) = mpsc::channel(REQUESTS_MAX);
+        control::listen(&run_dir.join(SOCKET), &ask)
+            .map_err(|e| Failure::new(format!("cannot listen in {}", run_dir.display()), &e))?;
+        let mut openwrt =
+            options.platform.has_netifd().then(|| Openwrt::start(&options.bus, Some(ask.clone())));
+        let view = match &mut openwrt {
+            Some(openwrt) => openwrt.first().await,
+            None => None,
+        };
+        let now = clock::now();
+        let Found { name, loaded, config_rejected, locks, writer, mut store } = found;
+        let config = Arc::new(loaded.config);
+        let core = first_core(options, &config, &mut store);
+        let mut daemon = Daemon {
+            core,
+            writer,
+            flows,
+            flows_done,
+            hooks,
+            monitor,
+            openwrt,
+            prober: Prober::new(report),
+            reports,
+            ask,
+            asked,
+            store,
+            files,
+            dnsmasq: Dnsmasq::default(),
+            options: options.clone(),
+            run_dir: run_dir.to_owned(),
+            _locks: locks,
+            signals,
+            started: now,
+            wake_at: None,
+            pending: None,
+            staged: None,
+            remark: None,
+            reload_again: false,
+            verify_at: now + VERIFY_INTERVAL,
+            verified: now,
+            network_at: None,
+            network_seen: now,
+            diagnostics: loaded.diagnostics,
+            config_rejected,
+            apply_error: None,
+            unreadable: false,
+            late_rounds: 0,
+        };
+        daemon.begin(view, config);
+        notify::notify("READY=1");
+        info!(version = env!("CARGO_PKG_VERSION"), config = name, "started");
+        Ok(daemon)
+    }
+
+    /// The first events.
+    fn begin(&mut self, view: Option<Arc<PlatformView>>, config: Arc<Config>) {
+        if let Some(view) = view {
+            self.feed(Event::Platform(view));
+        }
+        let net = self.monitor.view();
+        self.feed(Event::Network(net));
+        if self.core.config().globals.mask != config.globals.mask {
+            self.configure(config);
+        }
+    }
+}
+
+/// The core as it starts. Connection entries still have the marks of the daemon before us: its mask first, then as with
+/// a reload.
+fn first_core(options: &DaemonArgs, config: &Arc<Config>, store: &mut Store) -> Core {
+    let memory = store.load();
+    let marked = store.marked_with(config.globals.mask);
+    let mut first = config.clone();
+    if marked != config.globals.mask {
+        Arc::make_mut(&mut first).globals.mask = marked;
+    }
+    Core::new(options.platform.core(), first, memory)
+}
+
+/// The configuration of a start. If the file is unusable and a daemon before us left a working data plane, the
+/// configuration that made it stays in force (I8, I10); else bad sections are left out and the rest runs.
+fn first_config(name: &str, bytes: &[u8], store: &Store, writer: &mut Writer) -> (Loaded, Option<String>) {
+    let loaded = parse_config(name, bytes);
+    let Some(why) = unusable(&loaded) else {
+        store.keep_config(name, bytes);
+        return (loaded, None);
+    };
+    let running = writer.observe().is_ok_and(|observed| observed.table.is_some());
+    match store.kept_config().filter(|_| running) {
+        Some((kept, text)) => {
+            error!("{why}; the configuration before stays in force, from {kept}");
+            (parse_config(&kept, &text), Some(why))
+        }
+        None => (loaded, None),
+    }
+}
