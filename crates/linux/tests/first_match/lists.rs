@@ -41,9 +41,9 @@ impl Case {
             learned.extend((0..rng.range(1, 12)).map(|_| one(rng)));
         }
         // Templates: what many rules of a real list have in common, and what makes maps of them.
-        let templates: Vec<Rule> = (0..rng.range(1, 4)).map(|_| rule(rng, &sets)).collect();
+        let templates: Vec<Rule> = (0..rng.range(1, 4)).map(|_| template(rng, &sets)).collect();
         let count = if rng.chance(50) { rng.range(1, 12) } else { rng.range(13, 90) };
-        let alike = rng.range(0, 90);
+        let alike = rng.range(30, 98);
         let rules = (0..count).map(|n| {
             let mut rule = if rng.chance(alike) { similar(rng, &templates) } else { rule(rng, &sets) };
             rule.name = format!("r{n}");
@@ -101,7 +101,7 @@ impl Case {
             (_, other) => other,
         };
         let input = match (&near.source_interface, rng.below(10)) {
-            (Some(device), 0..6) => Some(device.clone()),
+            (Some(device), 0..8) => Some(device.clone()),
             (_, 0..6) => Some((*rng.pick(&LANS)).to_owned()),
             (_, 6) => Some(WAN.to_owned()),
             _ => None,
@@ -130,20 +130,24 @@ impl Case {
             let named = self.desired.sets.iter().find(|set| set.name == *name).expect("a set of the list");
             ranges.extend(named.entries.iter());
             let learned = self.learned.iter().filter(|(set, _)| set == name);
-            ranges.extend(learned.map(|(_, ip)| AddressRange { first: *ip, last: *ip }));
+            ranges.extend(learned.map(|(_, ip)| single(*ip)));
         }
         ranges.retain(|range| of_family(range, family));
-        if ranges.is_empty() || rng.chance(10) {
+        if ranges.is_empty() || rng.chance(3) {
             return address(rng, family);
         }
         let range = *rng.pick(&ranges);
-        match rng.below(6) {
+        match rng.below(20) {
             0 => step(range.first, -1),
             1 => step(range.last, 1),
-            2 | 3 => range.first,
+            2..11 => range.first,
             _ => range.last,
         }
     }
+}
+
+fn single(ip: IpAddr) -> AddressRange {
+    AddressRange { first: ip, last: ip }
 }
 
 fn of_family(range: &AddressRange, family: Family) -> bool {
@@ -156,14 +160,14 @@ fn pick_family(rng: &mut Rng, families: Families) -> Family {
 }
 
 fn near_port(rng: &mut Rng, wanted: &[PortRange]) -> u16 {
-    if wanted.is_empty() || rng.chance(10) {
+    if wanted.is_empty() || rng.chance(3) {
         return *rng.pick(&PORTS);
     }
     let range = rng.pick(wanted);
-    match rng.below(6) {
+    match rng.below(20) {
         0 => range.first.saturating_sub(1),
         1 => range.last.saturating_add(1),
-        2 | 3 => range.first,
+        2..11 => range.first,
         _ => range.last,
     }
 }
@@ -261,12 +265,25 @@ fn rule(rng: &mut Rng, sets: &[NamedSet]) -> Rule {
     }
 }
 
+/// Mostly one that can be merged with others like it.
+fn template(rng: &mut Rng, sets: &[NamedSet]) -> Rule {
+    let mut rule = rule(rng, sets);
+    if rng.chance(75) {
+        (rule.source_interface, rule.source_set, rule.destination_set) = (None, None, None);
+        rule.source.iter_mut().chain(&mut rule.destination).for_each(|wanted| wanted.negated = false);
+    }
+    rule
+}
+
 /// A rule of the same shape with other values, most of them narrow.
 fn similar(rng: &mut Rng, templates: &[Rule]) -> Rule {
     let mut rule = rng.pick(templates).clone();
     let families = rule.families;
     for wanted in [&mut rule.source, &mut rule.destination].into_iter().flatten() {
         wanted.ranges = ranges(rng, families);
+        if rng.chance(80) {
+            wanted.ranges = families.iter().map(|family| single(address(rng, family))).collect();
+        }
     }
     for wanted in [&mut rule.source_ports, &mut rule.destination_ports] {
         if !wanted.is_empty() {

@@ -30,9 +30,9 @@ use rng::Rng;
 use wire::{ROUTER_MAC, Raw};
 
 /// Rule lists, unless the environment says otherwise.
-const CONFIGURATIONS: u64 = 150;
+const CONFIGURATIONS: u64 = 200;
 /// Packets through each.
-const PACKETS: u64 = 40;
+const PACKETS: u64 = 50;
 /// Counts what has come out of the program.
 const WITNESS: &str = "witness";
 /// Behind the program (-149) and the witness (-100) nothing gets on.
