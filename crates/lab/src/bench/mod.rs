@@ -8,6 +8,7 @@ mod failover;
 mod forward;
 mod inject;
 mod resources;
+mod scale;
 mod start;
 mod sys;
 mod table;
@@ -44,6 +45,14 @@ const MEASUREMENTS: &[Measurement] = &[
     Measurement { name: "probes", about: "60 interfaces, 20 s", run: resources::probes },
     Measurement { name: "established", about: "packets of known flows", run: forward::established },
     Measurement { name: "new", about: "first packets of flows", run: forward::new_connections },
+    Measurement { name: "rules-apply", about: "1,000 rules, sets of 50,000", run: scale::apply },
+    Measurement {
+        name: "rules-new",
+        about: "first packets through 10 and 1,000 rules",
+        run: scale::through_rules,
+    },
+    Measurement { name: "set-load", about: "100,000 prefixes", run: scale::load },
+    Measurement { name: "set-lookup", about: "sets of 10 and 100,000", run: scale::lookup },
     Measurement {
         name: "silent-shipped",
         about: "defaults of mwan3, a minute",
