@@ -112,6 +112,14 @@ pub fn diff_observed(observed: &Observed, new: &Program) -> Ops {
     ops
 }
 
+/// Empties the sets that packets fill and that are to be empty: since the transaction that said so, a packet that was
+/// under way may have entered something.
+pub fn flush_strays(program: &Program) -> Ops {
+    let stray = |set: &Set| set.kind.is_dynamic() && set.elements.as_ref().is_some_and(BTreeSet::is_empty);
+    let empty = program.table.sets.iter().filter(|(_, set)| stray(set));
+    Ops { nft: empty.map(|(name, _)| NftOp::FlushSet(name.clone())).collect(), ..Ops::default() }
+}
+
 /// Removes everything of ours; needs no configuration (I7).
 pub fn cleanup(observed: &Observed) -> Ops {
     Ops {

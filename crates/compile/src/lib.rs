@@ -22,7 +22,7 @@ use mwan_config::Family;
 
 pub use build::{Compiler, compile, member_chain, policy_chain, policy_is_installed, rule_chain};
 pub use check::{Fault, check, check_change};
-pub use diff::{Ops, cleanup, diff, diff_observed, removal};
+pub use diff::{Ops, cleanup, diff, diff_observed, flush_strays, removal};
 pub use log::counter as log_counter;
 pub use named::dnsmasq;
 pub use sticky::{kind as sticky_kind, set as sticky_set};

@@ -250,6 +250,38 @@ fn callers_get_what_mwan3_would_have_told_them() {
     assert_eq!(client.call("mwan5", "status", Table::new()), Err(4), "not found");
 }
 
+/// A script that reads the answer sees what `check_quality` sees, and zeros without it.
+#[test]
+fn latency_and_loss_are_those_that_decide() {
+    let (mut daemon, bus) = Daemon::on_bus(online());
+    daemon.wait("published", |_| bus.has_method("mwan3", "status"));
+    let silent = "\tlist track_ip '192.0.2.99'\n\toption interval";
+    let figures = |d: &Daemon| {
+        let mut client = Client::connect(&d.path("ubus.sock"));
+        let answer = json(&client.call("mwan3", "status", Table::new()).map(Value::Table).unwrap());
+        let targets = answer["interfaces"]["wan"]["track_ip"].as_array().unwrap().clone();
+        let figure = |ip: &str| {
+            let target = targets.iter().find(|t| t["ip"] == ip)?;
+            Some((target["status"].clone(), target["latency"].as_u64()?, target["packetloss"].as_u64()?))
+        };
+        (figure("192.0.2.1"), figure("192.0.2.99"))
+    };
+    let config = CONFIG.replace("\toption interval", silent);
+    std::fs::write(daemon.path("mwan3"), &config).unwrap();
+    assert!(daemon.mwan(&["reload"]).status.success());
+    let without = (Some(("up".into(), 0, 0)), Some(("down".into(), 0, 0)));
+    daemon.wait("both are known", |d| figures(d) == without);
+
+    let quality = "\toption check_quality '1'\n\toption interval";
+    std::fs::write(daemon.path("mwan3"), config.replace("\toption interval", quality)).unwrap();
+    assert!(daemon.mwan(&["reload"]).status.success());
+    daemon.wait("they are judged", |d| {
+        let (near, silent) = figures(d);
+        silent == Some(("down".into(), 999_999, 100))
+            && near.is_some_and(|(s, _, loss)| s == "up" && loss == 0)
+    });
+}
+
 #[test]
 fn many_callers_and_many_hints_do_not_disturb_the_daemon() {
     let (mut daemon, bus) = Daemon::on_bus(online());

@@ -385,7 +385,7 @@ impl Sim {
             Effect::Probe(request) => self.probe(&request),
             Effect::FlushPath(key) => self.flush(key),
             Effect::MoveMisplaced(key) => self.move_misplaced(key),
-            Effect::StopProbes(_) => {}
+            Effect::StopProbes(_) | Effect::FlushStrays => {}
             Effect::Hook(call) => {
                 say!(self, "hook {} {} {:?}", call.action.name(), call.interface, call.scope);
                 assert_ne!(call.from, Some(call.to));

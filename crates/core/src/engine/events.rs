@@ -56,6 +56,9 @@ pub enum Effect {
     /// ([`crate::Core::misplaced`]): of a healthy one after failback, of a dead or removed one if only some of its
     /// flows have somewhere better to go.
     MoveMisplaced(PathKey),
+    /// Empty the sets of sticky rules that are to be empty once more: packets that crossed a switch may have entered
+    /// their source for a member that does not carry any more.
+    FlushStrays,
     /// A path changed its state.
     Transition(Transition),
     /// A policy is carried by others now.

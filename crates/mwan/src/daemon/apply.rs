@@ -95,6 +95,7 @@ impl Daemon {
             Effect::StopProbes(path) => self.prober.forget(path),
             Effect::FlushPath(path) => self.flush(path),
             Effect::MoveMisplaced(path) => self.move_misplaced(path),
+            Effect::FlushStrays => self.writer.flush_strays(),
             Effect::Transition(t) => {
                 let (from, to) = (t.from.name(), t.to.name());
                 let family = t.path.family.name();

@@ -80,7 +80,9 @@ fn path(
         hold: status.hold.map(|h| api::Hold { remaining_s: h.until.since(now).as_secs(), losses: h.losses }),
         source: status.source.map(|ip| ip.to_string()),
         gateway: status.next_hop.and_then(|n| n.gateway).map(|ip| ip.to_string()),
-        worst_case_detection_ms: millis(worst_case_detection(&interface.tracking, t)),
+        worst_case_detection_ms: (!t.targets().is_empty())
+            .then(|| millis(worst_case_detection(&interface.tracking, t))),
+        check_quality: interface.tracking.quality.is_some(),
         missing: achieved.observed.map_or(0, |o| missing(core, &o.routing, o, key)),
         targets: t.targets().iter().map(target).collect(),
         network: core.logical(&interface.name, key.family).map(network),
