@@ -118,7 +118,8 @@ impl Writer {
 
     /// Empties the sets of sticky rules that are to be empty. What cannot be done now is found by the next comparison.
     pub(super) fn flush_strays(&mut self) {
-        let Some(program) = &self.installed else { return };
+        // Also if others have changed the kernel since: what is asked for is harmless to anything they may have done.
+        let Some(program) = &self.program else { return };
         let ops = flush_strays(program);
         for _ in 0..STALE_RETRIES {
             match self.execute(&ops) {
