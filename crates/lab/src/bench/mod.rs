@@ -7,6 +7,7 @@ mod daemon;
 mod failover;
 mod forward;
 mod inject;
+mod methods;
 mod resources;
 mod scale;
 mod start;
@@ -43,6 +44,7 @@ const MEASUREMENTS: &[Measurement] = &[
     Measurement { name: "silent-fast", about: "silent blackhole, 0.2 s", run: failover::silent_fast },
     Measurement { name: "idle", about: "2 interfaces, 10 s", run: resources::idle },
     Measurement { name: "probes", about: "60 interfaces, 20 s", run: resources::probes },
+    Measurement { name: "methods", about: "60 interfaces, each method for 10 s", run: methods::methods },
     Measurement { name: "established", about: "packets of known flows", run: forward::established },
     Measurement { name: "new", about: "first packets of flows", run: forward::new_connections },
     Measurement { name: "rules-apply", about: "1,000 rules, sets of 50,000", run: scale::apply },
