@@ -15,7 +15,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 const WANS: usize = 60;
 /// Shares of a core, percent: TLS has to calculate, the others ask the kernel only.
 const SHARE_MAX: f64 = 2.0;
-const SHARE_MAX_TLS: f64 = 4.0;
+const SHARE_MAX_TLS: f64 = 5.0;
 
 /// A method as mwan3 names it, and its options.
 struct Method {
