@@ -7,6 +7,7 @@ mod flows;
 mod hooks;
 mod lock;
 mod notify;
+mod reload;
 mod state;
 mod status;
 mod syslog;
@@ -36,6 +37,7 @@ use dnsmasq::Dnsmasq;
 use flows::{Done, Flows};
 use hooks::{Hooks, Places};
 use lock::Locks;
+use reload::{Outcome, Reload, Reply};
 use state::Store;
 use status::Achieved;
 use writer::{Trouble, Writer, describe};
@@ -192,8 +194,7 @@ struct Daemon {
     staged: Option<(Arc<Config>, Remark, Time)>,
     /// To be finished once the new mask is in the kernel.
     remark: Option<Remark>,
-    /// Asked for while a configuration was staged.
-    reload_again: bool,
+    reload: Reload,
     /// A view of the network that waits for its time.
     network_at: Option<Time>,
     network_seen: Time,
@@ -313,7 +314,7 @@ impl Daemon {
             pending: None,
             staged: None,
             remark: None,
-            reload_again: false,
+            reload: Reload::new(),
             verify_at: now + VERIFY_INTERVAL,
             verified: now,
             network_at: None,
@@ -350,13 +351,10 @@ impl Daemon {
                 Some(report) = self.reports.recv() => self.reported(report),
                 Some(done) = self.flows_done.recv() => self.flows_changed(done),
                 () = tokio::time::sleep(pause) => self.woken(),
-                Some((request, reply)) = self.asked.recv() => {
-                    let (response, next) = self.answer(request);
-                    let _ = reply.send(response);
-                    next
-                }
+                Some((request, reply)) = self.asked.recv() => self.answer(request, reply),
+                read = self.reload.next() => { self.was_read(read); Next::Go }
                 _ = watch.tick() => self.look_around(),
-                _ = self.signals.hangup.recv() => { self.reload(); Next::Go }
+                _ = self.signals.hangup.recv() => { self.reload(None); Next::Go }
                 _ = self.signals.terminate.recv() => Next::End,
                 _ = self.signals.interrupt.recv() => Next::End,
             };
@@ -372,7 +370,7 @@ impl Daemon {
     fn look_around(&mut self) -> Next {
         if self.watch.look() {
             info!("the configuration file changed");
-            self.reload();
+            self.reload(None);
         }
         if let Some(view) = self.openwrt.as_mut().and_then(Openwrt::changed_file) {
             self.feed(Event::Platform(view));
@@ -380,7 +378,7 @@ impl Daemon {
         // Others that changed too are read along, and told of at the next look: then nothing is new.
         if self.file_watches.iter_mut().any(Watch::look) {
             info!("the file of a set changed");
-            self.reload();
+            self.reload(None);
         }
         let socket = self.run_dir.join(SOCKET);
         if !socket.exists() {
@@ -409,7 +407,9 @@ impl Daemon {
     fn next_wake(&self) -> Time {
         let pending = self.pending.as_ref().map(|(_, at)| *at);
         let staged = self.staged.as_ref().map(|(_, _, at)| *at);
-        let own = [self.wake_at, pending, staged, self.network_at];
+        // The next step at once, but behind everything that has happened meanwhile.
+        let step = self.reload.staged.is_some().then_some(Time(0));
+        let own = [self.wake_at, pending, staged, self.network_at, step];
         own.into_iter().flatten().min().unwrap_or(self.verify_at).min(self.verify_at)
     }
 
@@ -430,6 +430,9 @@ impl Daemon {
         }
         if self.verify_at <= now {
             self.verify(now);
+        }
+        if self.reload.staged.is_some() {
+            self.step();
         }
         Next::Go
     }
@@ -663,36 +666,69 @@ impl Daemon {
         let Some((config, remark, _)) = self.staged.take() else { return };
         self.remark = Some(remark);
         self.feed(Event::Configure(config));
-        if std::mem::take(&mut self.reload_again) {
-            self.reload();
-        }
+        self.reload_if_asked();
     }
 
-    fn reload(&mut self) {
-        if self.staged.is_some() {
-            self.reload_again = true;
+    /// Begins to read the configuration anew; `reply` hears when it is taken over, or why not.
+    fn reload(&mut self, reply: Option<Reply>) {
+        if !self.reload.begin(self.staged.is_none(), reply) {
             return;
         }
         notify::notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", clock::now().0));
         self.watch.reset();
-        match self.load() {
-            Ok((config, found)) => {
-                log_diagnostics(&found);
-                self.diagnostics = found;
-                self.config_rejected = None;
-                self.file_watches = watch_files(&config);
-                if config.globals.rt_table_lookup != self.core.config().globals.rt_table_lookup {
-                    self.look_at_tables(config.globals.rt_table_lookup.clone());
-                }
-                self.configure(Arc::new(config));
-                info!("configuration read");
+        self.reload.read(self.options.config.clone(), self.core.config().sets.clone());
+    }
+
+    fn reload_if_asked(&mut self) {
+        if self.staged.is_none() && self.reload.take_again() {
+            self.reload(None);
+        }
+    }
+
+    fn was_read(&mut self, outcome: Outcome) {
+        match outcome {
+            Ok(read) => {
+                self.reload.staged = Some(read);
+                self.step();
             }
             Err(why) => {
                 error!("the configuration is not taken over, the one before stays in force: {why}");
                 self.config_rejected = Some(why);
+                self.reloaded();
             }
         }
+    }
+
+    /// Goes one step towards what was read: sets that change much first, by themselves.
+    fn step(&mut self) {
+        if let Some(sets) = self.reload.step() {
+            let config = Config { sets, ..Config::clone(self.core.config()) };
+            return self.feed(Event::Configure(Arc::new(config)));
+        }
+        let Some(read) = self.reload.staged.take() else { return };
+        self.store.keep_config(&read.name, &read.bytes);
+        log_diagnostics(&read.diagnostics);
+        self.diagnostics = read.diagnostics;
+        self.config_rejected = None;
+        self.file_watches = read.watches;
+        if read.config.globals.rt_table_lookup != self.core.config().globals.rt_table_lookup {
+            self.look_at_tables(read.config.globals.rt_table_lookup.clone());
+        }
+        self.configure(Arc::new(read.config));
+        info!("configuration read");
+        self.reloaded();
+    }
+
+    fn reloaded(&mut self) {
         notify::notify("READY=1");
+        let rejected = self.config_rejected.as_ref();
+        self.reload.end(|| match rejected {
+            None => Response::Done,
+            Some(why) => {
+                error_response(Failure::says(format!("the configuration before stays in force: {why}")))
+            }
+        });
+        self.reload_if_asked();
     }
 
     fn look_at_tables(&mut self, tables: Vec<u32>) {
@@ -704,43 +740,33 @@ impl Daemon {
         self.feed(Event::Network(net));
     }
 
-    /// The configuration as it is in the file now; an unusable one is refused.
-    fn load(&self) -> Result<(Config, Vec<Diagnostic>), String> {
-        let (name, bytes) = reread_config(&self.options.config).map_err(|f| f.to_string())?;
-        let loaded = parse_config(&name, &bytes);
-        if let Some(why) = unusable(&loaded) {
-            return Err(why);
-        }
-        self.store.keep_config(&name, &bytes);
-        Ok((loaded.config, loaded.diagnostics))
-    }
-
-    fn answer(&mut self, request: Request) -> (Response, Next) {
+    /// Answers at once, except what takes a while: that is done elsewhere.
+    fn answer(&mut self, request: Request, reply: Reply) -> Next {
         let response = match request {
             Request::Status => Ok(Response::Status(Box::new(self.status()))),
             Request::Diff => self.difference(),
-            Request::Plan { file, text } => self.plan(&file, text.as_bytes()),
             Request::IfUp { interface } => self.command(interface, Event::IfUp),
             Request::IfDown { interface } => self.command(interface, Event::IfDown),
             Request::Use { interface } => self.binding(&interface),
             Request::Reload => {
-                self.reload();
-                match &self.config_rejected {
-                    None => Ok(Response::Done),
-                    Some(why) => {
-                        Err(Failure::says(format!("the configuration before stays in force: {why}")))
-                    }
-                }
+                self.reload(Some(reply));
+                return Next::Go;
+            }
+            Request::Plan { file, text } => {
+                self.plan(file, text, reply);
+                return Next::Go;
             }
             Request::Stop => match self.writer.clean() {
                 Ok(()) => {
                     self.store.forget_health();
-                    return (Response::Done, Next::End);
+                    let _ = reply.send(Response::Done);
+                    return Next::End;
                 }
                 Err(failure) => Err(failure),
             },
         };
-        (response.unwrap_or_else(error_response), Next::Go)
+        let _ = reply.send(response.unwrap_or_else(error_response));
+        Next::Go
     }
 
     fn command(&mut self, interface: String, event: fn(String) -> Event) -> Result<Response, Failure> {
@@ -779,11 +805,23 @@ impl Daemon {
         Ok(Response::Plan(plan))
     }
 
-    fn plan(&mut self, file: &str, bytes: &[u8]) -> Result<Response, Failure> {
-        let loaded = parse_config(file, bytes);
-        let mut core = self.core.clone();
-        core.handle(clock::now(), Event::Configure(Arc::new(loaded.config)));
-        plan(&core, &mut self.writer, &loaded.diagnostics).map(Response::Plan)
+    /// Plans in a thread, with a copy of the core and a look of its own at the kernel: ten thousand rules take longer than
+    /// probes can wait.
+    fn plan(&mut self, file: String, text: String, reply: Reply) {
+        let (mut core, own) = (self.core.clone(), self.writer.own_rules().cloned());
+        let work = move || {
+            let planned = Writer::open().and_then(|mut writer| {
+                own.into_iter().for_each(|own| writer.remember(own));
+                let loaded = parse_config(&file, text.as_bytes());
+                core.handle(clock::now(), Event::Configure(Arc::new(loaded.config)));
+                plan(&core, &mut writer, &loaded.diagnostics).map(Response::Plan)
+            });
+            let _ = reply.send(planned.unwrap_or_else(error_response));
+        };
+        // Without a thread the reply is dropped, and the client told so.
+        if let Err(error) = std::thread::Builder::new().name("plan".to_owned()).spawn(work) {
+            warn!("cannot start the thread that plans: {error}");
+        }
     }
 
     fn status(&mut self) -> mwan_api::Status {
