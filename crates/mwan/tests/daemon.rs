@@ -719,3 +719,55 @@ fn enter(pid: &str) -> Command {
     }
     command
 }
+
+const LISTED: usize = 100_000;
+
+/// So many prefixes, none beside another.
+fn prefixes(first: u8) -> String {
+    let line = |n: usize| {
+        let ip = std::net::Ipv4Addr::from((u32::from(first) << 24) + n as u32 * 32);
+        format!("{ip}/28\n")
+    };
+    (0..LISTED).map(line).collect()
+}
+
+/// A carrier that is lost while a large set is loaded, or exchanged for another, is acted on in the middle of it.
+#[test]
+fn a_failover_does_not_wait_for_a_large_set() {
+    let mut daemon = Daemon::start(&two_wans(""));
+    daemon.inside(&["sh", "-c", &format!("{SECOND}; ip link set wan0 up")]);
+    let list = daemon.path("list");
+    let file = list.display();
+    let sets = format!(
+        "config ipset big\n list family ipv4\n option loadfile {file}\n\
+         config rule listed\n option ipset big\n option use_policy only\n"
+    );
+    std::fs::write(daemon.path("mwan3"), two_wans(&sets)).unwrap();
+    for first in [10, 20] {
+        std::fs::write(&list, prefixes(first)).unwrap();
+        daemon.wait("the first carries", |d| {
+            String::from_utf8(d.mwan(&["policies"]).stdout).unwrap().contains(" wan (100%)")
+        });
+        let before = daemon.log().len();
+        let news = |d: &Daemon| d.log()[before..].to_owned();
+        let mut reload = Command::new(env!("CARGO_BIN_EXE_mwan"));
+        reload.arg("--run-dir").arg(daemon.dir.path()).arg("reload");
+        let mut reload = reload.stdin(Stdio::null()).spawn().unwrap();
+        daemon.wait("the set begins to fill", |d| news(d).matches("\"applied\"").count() >= 2);
+        daemon.inside(&["ip", "link", "set", "wan0", "down"]);
+        let mut slowest = Duration::ZERO;
+        while reload.try_wait().unwrap().is_none() {
+            let asked = Instant::now();
+            assert!(daemon.raw(b"{\"method\":\"use\",\"interface\":\"wanb\"}\n").contains("wan1"));
+            slowest = slowest.max(asked.elapsed());
+        }
+        assert!(reload.wait().unwrap().success());
+        println!("slowest answer while {LISTED} prefixes were loaded: {slowest:?}");
+        let log = news(&daemon);
+        let place = |text: &str| log.find(text).unwrap_or_else(|| panic!("no {text}: {log}"));
+        assert!(place("policy only ipv4: wan -> wanb") < place("configuration read"), "{log}");
+        let count = "nft -j list set inet mwan set.big.4 | grep -o '\"prefix\"' | wc -l";
+        assert_eq!(daemon.inside_output(count).trim(), LISTED.to_string());
+        daemon.inside(&["ip", "link", "set", "wan0", "up"]);
+    }
+}
