@@ -771,3 +771,33 @@ fn a_failover_does_not_wait_for_a_large_set() {
         daemon.inside(&["ip", "link", "set", "wan0", "up"]);
     }
 }
+
+/// Another option of a set makes that set and its rules anew, and nothing else.
+#[test]
+fn another_option_of_a_set_costs_the_others_nothing() {
+    let sets = |options: &str| {
+        let sets = format!(
+            "config ipset a\n list entry 203.0.113.0/24\n {options}\nconfig ipset b\n option family ipv4\n \
+             list domain example.org\nconfig rule one\n option ipset a\n option use_policy only\n\
+             config rule two\n option ipset b\n option use_policy only\n"
+        );
+        two_wans(&sets)
+    };
+    let mut daemon = Daemon::start(&sets(""));
+    daemon.inside(&["sh", "-c", "ip link set wan0 up"]);
+    daemon.wait("the rules are there", |d| d.inside_output("nft list table inet mwan").contains("@set.a.4"));
+    daemon.inside(&["nft", "add", "element", "inet", "mwan", "learned.b.4", "{ 198.51.100.7 }"]);
+    let handle = |d: &Daemon| d.inside_output("nft -a list table inet mwan | grep '^table'");
+    let before = handle(&daemon);
+    for options in ["option counters 1", "option counters 0", ""] {
+        std::fs::write(daemon.path("mwan3"), sets(options)).unwrap();
+        assert!(daemon.mwan(&["reload"]).status.success());
+        let set = daemon.inside_output("nft list set inet mwan set.a.4");
+        assert_eq!(set.contains("counter"), options.ends_with('1'), "{set}");
+        assert!(set.contains("203.0.113.0/24"), "{set}");
+        assert!(daemon.inside_output("nft list set inet mwan learned.b.4").contains("198.51.100.7"));
+        assert!(daemon.inside_output("nft list table inet mwan").contains("ip daddr @set.a.4"));
+        assert_eq!(handle(&daemon), before);
+        assert!(!daemon.log().contains("the kernel is not as wanted"), "{}", daemon.log());
+    }
+}
