@@ -12,6 +12,7 @@ pub mod ranges;
 pub mod routing;
 mod shape;
 mod sources;
+mod stages;
 mod sticky;
 pub mod text;
 
@@ -25,6 +26,7 @@ pub use check::{Fault, check, check_change};
 pub use diff::{Ops, cleanup, diff, diff_observed, flush_strays, removal};
 pub use log::counter as log_counter;
 pub use named::dnsmasq;
+pub use stages::{STEP, Stages};
 pub use sticky::{kind as sticky_kind, set as sticky_set};
 
 /// Desired state in the kernel's terms.

@@ -616,3 +616,86 @@ impl Daemon {
         self.pid().to_string()
     }
 }
+const LISTED: usize = 100_000;
+
+/// So many prefixes, none beside another.
+fn prefixes(first: u8) -> String {
+    let line = |n: usize| {
+        let ip = std::net::Ipv4Addr::from((u32::from(first) << 24) + n as u32 * 32);
+        format!("{ip}/28\n")
+    };
+    (0..LISTED).map(line).collect()
+}
+
+/// A carrier that is lost while a large set is loaded, or exchanged for another, is acted on in the middle of it.
+#[test]
+fn a_failover_does_not_wait_for_a_large_set() {
+    let mut daemon = Daemon::start(&two_wans(""));
+    daemon.inside(&["sh", "-c", &format!("{SECOND}; ip link set wan0 up")]);
+    let list = daemon.path("list");
+    let file = list.display();
+    let sets = format!(
+        "config ipset big\n list family ipv4\n option loadfile {file}\n\
+         config rule listed\n option ipset big\n option use_policy only\n"
+    );
+    std::fs::write(daemon.path("mwan3"), two_wans(&sets)).unwrap();
+    for first in [10, 20] {
+        std::fs::write(&list, prefixes(first)).unwrap();
+        daemon.wait("the first carries", |d| {
+            String::from_utf8(d.mwan(&["policies"]).stdout).unwrap().contains(" wan (100%)")
+        });
+        let before = daemon.log().len();
+        let news = |d: &Daemon| d.log()[before..].to_owned();
+        let mut reload = Command::new(env!("CARGO_BIN_EXE_mwan"));
+        reload.arg("--run-dir").arg(daemon.dir.path()).arg("reload");
+        let mut reload = reload.stdin(Stdio::null()).spawn().unwrap();
+        daemon.wait("the set begins to fill", |d| news(d).matches("\"applied\"").count() >= 2);
+        daemon.inside(&["ip", "link", "set", "wan0", "down"]);
+        let mut slowest = Duration::ZERO;
+        while reload.try_wait().unwrap().is_none() {
+            let asked = Instant::now();
+            assert!(daemon.raw(b"{\"method\":\"use\",\"interface\":\"wanb\"}\n").contains("wan1"));
+            slowest = slowest.max(asked.elapsed());
+        }
+        assert!(reload.wait().unwrap().success());
+        println!("slowest answer while {LISTED} prefixes were loaded: {slowest:?}");
+        let log = news(&daemon);
+        let place = |text: &str| log.find(text).unwrap_or_else(|| panic!("no {text}: {log}"));
+        assert!(place("policy only ipv4: wan -> wanb") < place("configuration read"), "{log}");
+        let count = "nft -j list set inet mwan set.big.4 | grep -o '\"prefix\"' | wc -l";
+        assert_eq!(daemon.inside(&["sh", "-c", count]).trim(), LISTED.to_string());
+        daemon.inside(&["ip", "link", "set", "wan0", "up"]);
+    }
+}
+
+/// Another option of a set makes that set and its rules anew, and nothing else.
+#[test]
+fn another_option_of_a_set_costs_the_others_nothing() {
+    let sets = |options: &str| {
+        let sets = format!(
+            "config ipset a\n list entry 203.0.113.0/24\n {options}\nconfig ipset b\n option family ipv4\n \
+             list domain example.org\nconfig rule one\n option ipset a\n option use_policy only\n\
+             config rule two\n option ipset b\n option use_policy only\n"
+        );
+        two_wans(&sets)
+    };
+    let mut daemon = Daemon::start(&sets(""));
+    daemon.inside(&["sh", "-c", "ip link set wan0 up"]);
+    daemon.wait("the rules are there", |d| {
+        d.inside(&["sh", "-c", "nft list table inet mwan"]).contains("@set.a.4")
+    });
+    daemon.inside(&["nft", "add", "element", "inet", "mwan", "learned.b.4", "{ 198.51.100.7 }"]);
+    let handle = |d: &Daemon| d.inside(&["sh", "-c", "nft -a list table inet mwan | grep '^table'"]);
+    let before = handle(&daemon);
+    for options in ["option counters 1", "option counters 0", ""] {
+        std::fs::write(daemon.path("mwan3"), sets(options)).unwrap();
+        assert!(daemon.mwan(&["reload"]).status.success());
+        let set = daemon.inside(&["sh", "-c", "nft list set inet mwan set.a.4"]);
+        assert_eq!(set.contains("counter"), options.ends_with('1'), "{set}");
+        assert!(set.contains("203.0.113.0/24"), "{set}");
+        assert!(daemon.inside(&["sh", "-c", "nft list set inet mwan learned.b.4"]).contains("198.51.100.7"));
+        assert!(daemon.inside(&["sh", "-c", "nft list table inet mwan"]).contains("ip daddr @set.a.4"));
+        assert_eq!(handle(&daemon), before);
+        assert!(!daemon.log().contains("the kernel is not as wanted"), "{}", daemon.log());
+    }
+}

@@ -25,7 +25,9 @@ pub(super) fn sets(desired: &Desired, old: Option<(&Desired, &Program)>) -> BTre
     let same_sets = old.filter(|(old, _)| Arc::ptr_eq(&old.sets, &desired.sets));
     for named in desired.sets.iter() {
         for (name, family, part) in named::parts(named) {
-            let same = same_sets.and_then(|_| before(&name).cloned());
+            let unchanged =
+                same_sets.is_some() || old.is_some_and(|(old, _)| named::unchanged(named, &old.sets));
+            let same = before(&name).filter(|_| unchanged).cloned();
             sets.insert(name, same.unwrap_or_else(|| Arc::new(named::set(named, family, part))));
         }
     }

@@ -5,43 +5,46 @@ use std::sync::Arc;
 use mwan_api::{Request, Response};
 use mwan_core::{Event, Marks, PathKey};
 use mwan_linux::clock;
+use tracing::warn;
 
 use super::config::parse_config;
 use super::hooks::STOP_MAX;
 use super::plan::plan;
+use super::reload::Reply;
 use super::status::{self, Achieved, diagnostics};
-use super::writer::describe;
+use super::writer::{Writer, describe};
 use super::{Daemon, Next};
 use crate::cli::Failure;
 
 impl Daemon {
-    pub(super) fn answer(&mut self, request: Request) -> (Response, Next) {
+    /// Answers at once, except what takes a while: that is done elsewhere.
+    pub(super) fn answer(&mut self, request: Request, reply: Reply) -> Next {
         let response = match request {
             Request::Status => Ok(Response::Status(Box::new(self.status()))),
             Request::Diff => self.difference(),
-            Request::Plan { file, text } => self.plan(&file, text.as_bytes()),
             Request::IfUp { interface } => self.command(interface, Event::IfUp),
             Request::IfDown { interface } => self.command(interface, Event::IfDown),
             Request::Use { interface } => self.binding(&interface),
             Request::Reload => {
-                self.reload();
-                match &self.config_rejected {
-                    None => Ok(Response::Done),
-                    Some(why) => {
-                        Err(Failure::says(format!("the configuration before stays in force: {why}")))
-                    }
-                }
+                self.reload(Some(reply));
+                return Next::Go;
+            }
+            Request::Plan { file, text } => {
+                self.plan(file, text, reply);
+                return Next::Go;
             }
             Request::Stop => match self.writer.clean() {
                 Ok(()) => {
                     self.store.forget_health();
                     self.core.stopped().into_iter().for_each(|call| self.hooks.call(call));
-                    return (Response::Done, Next::End(STOP_MAX));
+                    let _ = reply.send(Response::Done);
+                    return Next::End(STOP_MAX);
                 }
                 Err(failure) => Err(failure),
             },
         };
-        (response.unwrap_or_else(error_response), Next::Go)
+        let _ = reply.send(response.unwrap_or_else(error_response));
+        Next::Go
     }
 
     fn command(&mut self, interface: String, event: fn(String) -> Event) -> Result<Response, Failure> {
@@ -80,11 +83,23 @@ impl Daemon {
         Ok(Response::Plan(plan))
     }
 
-    fn plan(&mut self, file: &str, bytes: &[u8]) -> Result<Response, Failure> {
-        let loaded = parse_config(file, bytes);
-        let mut core = self.core.clone();
-        core.handle(clock::now(), Event::Configure(Arc::new(loaded.config)));
-        plan(&core, &mut self.writer, &loaded.diagnostics).map(Response::Plan)
+    /// Plans in a thread, with a copy of the core and a look of its own at the kernel: ten thousand rules take longer than
+    /// probes can wait.
+    fn plan(&mut self, file: String, text: String, reply: Reply) {
+        let (mut core, own) = (self.core.clone(), self.writer.own_rules().cloned());
+        let work = move || {
+            let planned = Writer::open().and_then(|mut writer| {
+                own.into_iter().for_each(|own| writer.remember(own));
+                let loaded = parse_config(&file, text.as_bytes());
+                core.handle(clock::now(), Event::Configure(Arc::new(loaded.config)));
+                plan(&core, &mut writer, &loaded.diagnostics).map(Response::Plan)
+            });
+            let _ = reply.send(planned.unwrap_or_else(error_response));
+        };
+        // Without a thread the reply is dropped, and the client told so.
+        if let Err(error) = std::thread::Builder::new().name("plan".to_owned()).spawn(work) {
+            warn!("cannot start the thread that plans: {error}");
+        }
     }
 
     fn status(&mut self) -> mwan_api::Status {
@@ -130,6 +145,6 @@ impl Daemon {
     }
 }
 
-fn error_response(failure: Failure) -> Response {
+pub(super) fn error_response(failure: Failure) -> Response {
     Response::Error { message: failure.to_string(), hint: failure.hint_text() }
 }

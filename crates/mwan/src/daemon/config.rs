@@ -57,9 +57,15 @@ pub(crate) fn reread_config(file: &Path) -> Result<(String, Vec<u8>), Failure> {
 
 /// A configuration, and what the files of its sets hold.
 pub(crate) fn parse_config(name: &str, bytes: &[u8]) -> Loaded {
+    parse_watched(name, bytes).0
+}
+
+/// The same, and watches of the files it depends on: begun before they are read, so that nothing written is missed.
+pub(super) fn parse_watched(name: &str, bytes: &[u8]) -> (Loaded, Vec<Watch>) {
     let mut loaded = mwan_config::parse_with(name, bytes, &|| table_names(Path::new("/")));
+    let watches = watch_files(&loaded.config);
     loaded.load_set_files(&|file| read_file(Path::new(file), SET_FILE_BYTES_MAX));
-    loaded
+    (loaded, watches)
 }
 
 /// Where routing tables get their names, first come first served: the administrator's file before those of the distribution,

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mwan_config::{Config, Diagnostic, Loaded, Severity};
+use mwan_api::Response;
+use mwan_config::{Config, Loaded, Severity};
 use mwan_core::{Event, Marks, Remark};
 use mwan_linux::clock;
 use tracing::{error, info, warn};
 
-use super::config::{parse_config, reread_config};
+use super::answer::error_response;
 use super::flows::Done;
 use super::log::log_diagnostics;
+use super::reload::{Outcome, Reply};
 use super::{Daemon, Next, notify};
 use crate::cli::Failure;
 
@@ -59,36 +61,69 @@ impl Daemon {
         let Some((config, remark, _)) = self.staged.take() else { return };
         self.remark = Some(remark);
         self.feed(Event::Configure(config));
-        if std::mem::take(&mut self.reload_again) {
-            self.reload();
-        }
+        self.reload_if_asked();
     }
 
-    pub(super) fn reload(&mut self) {
-        if self.staged.is_some() {
-            self.reload_again = true;
+    /// Begins to read the configuration anew; `reply` hears when it is taken over, or why not.
+    pub(super) fn reload(&mut self, reply: Option<Reply>) {
+        if !self.reload.begin(self.staged.is_none(), reply) {
             return;
         }
         notify::notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", clock::now().0));
         self.files.reset_config();
-        match self.load() {
-            Ok((config, found)) => {
-                log_diagnostics(&found);
-                self.diagnostics = found;
-                self.config_rejected = None;
-                self.files.follow(&config);
-                if config.globals.rt_table_lookup != self.core.config().globals.rt_table_lookup {
-                    self.look_at_tables(config.globals.rt_table_lookup.clone());
-                }
-                self.configure(Arc::new(config));
-                info!("configuration read");
+        self.reload.read(self.options.config.clone(), self.core.config().sets.clone());
+    }
+
+    fn reload_if_asked(&mut self) {
+        if self.staged.is_none() && self.reload.take_again() {
+            self.reload(None);
+        }
+    }
+
+    pub(super) fn was_read(&mut self, outcome: Outcome) {
+        match outcome {
+            Ok(read) => {
+                self.reload.staged = Some(read);
+                self.step();
             }
             Err(why) => {
                 error!("the configuration is not taken over, the one before stays in force: {why}");
                 self.config_rejected = Some(why);
+                self.reloaded();
             }
         }
+    }
+
+    /// Goes one step towards what was read: sets that change much first, by themselves.
+    pub(super) fn step(&mut self) {
+        if let Some(sets) = self.reload.step() {
+            let config = Config { sets, ..Config::clone(self.core.config()) };
+            return self.feed(Event::Configure(Arc::new(config)));
+        }
+        let Some(read) = self.reload.staged.take() else { return };
+        self.store.keep_config(&read.name, &read.bytes);
+        log_diagnostics(&read.diagnostics);
+        self.diagnostics = read.diagnostics;
+        self.config_rejected = None;
+        self.files.follow(read.watches);
+        if read.config.globals.rt_table_lookup != self.core.config().globals.rt_table_lookup {
+            self.look_at_tables(read.config.globals.rt_table_lookup.clone());
+        }
+        self.configure(Arc::new(read.config));
+        info!("configuration read");
+        self.reloaded();
+    }
+
+    fn reloaded(&mut self) {
         notify::notify("READY=1");
+        let rejected = self.config_rejected.as_ref();
+        self.reload.end(|| match rejected {
+            None => Response::Done,
+            Some(why) => {
+                error_response(Failure::says(format!("the configuration before stays in force: {why}")))
+            }
+        });
+        self.reload_if_asked();
     }
 
     fn look_at_tables(&mut self, tables: Vec<u32>) {
@@ -98,17 +133,6 @@ impl Daemon {
         }
         let net = self.monitor.view();
         self.feed(Event::Network(net));
-    }
-
-    /// The configuration as it is in the file now; an unusable one is refused.
-    fn load(&self) -> Result<(Config, Vec<Diagnostic>), String> {
-        let (name, bytes) = reread_config(&self.options.config).map_err(|f| f.to_string())?;
-        let loaded = parse_config(&name, &bytes);
-        if let Some(why) = unusable(&loaded) {
-            return Err(why);
-        }
-        self.store.keep_config(&name, &bytes);
-        Ok((loaded.config, loaded.diagnostics))
     }
 }
 

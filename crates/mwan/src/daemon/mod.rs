@@ -23,6 +23,7 @@ mod lock;
 mod log;
 mod notify;
 mod plan;
+mod reload;
 mod start;
 mod state;
 mod status;
@@ -50,6 +51,7 @@ use dnsmasq::Dnsmasq;
 use flows::{Done, Flows};
 use hooks::{END_MAX, Hooks, Places};
 use lock::Locks;
+use reload::Reload;
 use start::Signals;
 use state::Store;
 use watched::{Kind, WatchedFiles};
@@ -132,8 +134,7 @@ struct Daemon {
     staged: Option<(Arc<Config>, Remark, Time)>,
     /// To be finished once the new mask is in the kernel.
     remark: Option<Remark>,
-    /// Asked for while a configuration was staged.
-    reload_again: bool,
+    reload: Reload,
     /// A view of the network that waits for its time.
     network_at: Option<Time>,
     network_seen: Time,
@@ -167,13 +168,10 @@ impl Daemon {
                 Some(report) = self.reports.recv() => self.reported(report),
                 Some(done) = self.flows_done.recv() => self.flows_changed(done),
                 () = tokio::time::sleep(pause) => self.woken(),
-                Some((request, reply)) = self.asked.recv() => {
-                    let (response, next) = self.answer(request);
-                    let _ = reply.send(response);
-                    next
-                }
+                Some((request, reply)) = self.asked.recv() => self.answer(request, reply),
+                read = self.reload.next() => { self.was_read(read); Next::Go }
                 _ = watch.tick() => self.look_around(),
-                _ = self.signals.hangup.recv() => { self.reload(); Next::Go }
+                _ = self.signals.hangup.recv() => { self.reload(None); Next::Go }
                 _ = self.signals.terminate.recv() => Next::End(END_MAX),
                 _ = self.signals.interrupt.recv() => Next::End(END_MAX),
             };
@@ -189,7 +187,7 @@ impl Daemon {
     fn look_around(&mut self) -> Next {
         for changed in self.files.look() {
             match changed {
-                Kind::Configuration => self.reload(),
+                Kind::Configuration => self.reload(None),
                 Kind::Network => {
                     if let Some(view) = self.openwrt.as_ref().and_then(Openwrt::file_changed) {
                         self.feed(Event::Platform(view));
@@ -229,7 +227,9 @@ impl Daemon {
     fn next_wake(&self) -> Time {
         let pending = self.pending.as_ref().map(|(_, at)| *at);
         let staged = self.staged.as_ref().map(|(_, _, at)| *at);
-        let own = [self.wake_at, pending, staged, self.network_at];
+        // The next step at once, but behind everything that has happened meanwhile.
+        let step = self.reload.staged.is_some().then_some(Time(0));
+        let own = [self.wake_at, pending, staged, self.network_at, step];
         own.into_iter().flatten().min().unwrap_or(self.verify_at).min(self.verify_at)
     }
 
@@ -250,6 +250,9 @@ impl Daemon {
         }
         if self.verify_at <= now {
             self.verify(now);
+        }
+        if self.reload.staged.is_some() {
+            self.step();
         }
         Next::Go
     }

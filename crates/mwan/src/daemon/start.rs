@@ -14,13 +14,14 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use super::apply::VERIFY_INTERVAL;
-use super::config::{parse_config, read_config};
+use super::config::{parse_config, read_config, watch_files};
 use super::configure::unusable;
 use super::dnsmasq::Dnsmasq;
 use super::flows::Flows;
 use super::hooks::{Hooks, Places};
 use super::lock::Locks;
 use super::log::log_diagnostics;
+use super::reload::Reload;
 use super::state::Store;
 use super::watched::WatchedFiles;
 use super::writer::Writer;
@@ -111,7 +112,7 @@ impl Daemon {
         let signals = Signals::catch().map_err(|e| Failure::new("cannot watch for signals", &e))?;
         let mut files = WatchedFiles::new(options);
         let found = Found::take(run_dir, options)?;
-        files.follow(&found.loaded.config);
+        files.follow(watch_files(&found.loaded.config));
         let monitor = found.monitor()?;
         found.warn_of_limits();
         let (done, flows_done) = mpsc::unbounded_channel();
@@ -157,7 +158,7 @@ impl Daemon {
             pending: None,
             staged: None,
             remark: None,
-            reload_again: false,
+            reload: Reload::new(),
             verify_at: now + VERIFY_INTERVAL,
             verified: now,
             network_at: None,

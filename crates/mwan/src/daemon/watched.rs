@@ -1,9 +1,8 @@
 //! The files that are looked at once a second: one list, whatever is to be done when one of them changes.
 
-use mwan_config::Config;
 use tracing::info;
 
-use super::config::{Watch, watch_files};
+use super::config::Watch;
 use crate::cli::DaemonArgs;
 
 /// What a file is to us.
@@ -33,10 +32,10 @@ impl WatchedFiles {
         WatchedFiles { given: files.len(), files }
     }
 
-    /// From now on those `config` depends on, and no others beside the given ones.
-    pub(super) fn follow(&mut self, config: &Config) {
+    /// From now on those a configuration depends on, and no others beside the given ones.
+    pub(super) fn follow(&mut self, watches: Vec<Watch>) {
         self.files.truncate(self.given);
-        self.files.extend(watch_files(config).into_iter().map(|watch| (Kind::Configuration, watch)));
+        self.files.extend(watches.into_iter().map(|watch| (Kind::Configuration, watch)));
     }
 
     /// The configuration is about to be read for another reason.
