@@ -16,6 +16,8 @@ use super::reload::{Outcome, Reply};
 use super::{Daemon, Next, notify};
 use crate::cli::Failure;
 
+/// The file of a set is missing, too large, or none.
+const SET_FILE: &str = "E0712";
 /// Other marks wait this long for the connection entries; only a table that keeps growing takes longer.
 const PREPARE_MAX: Duration = Duration::from_secs(10);
 
@@ -137,9 +139,11 @@ impl Daemon {
 }
 
 /// Why a running data plane must not be given up for this configuration. One without a single interface is a file that
-/// was cut short or emptied; who wants mwan to do nothing says `option enabled '0'`, or stops it.
+/// was cut short or emptied; who wants mwan to do nothing says `option enabled '0'`, or stops it. A list that others write
+/// and that cannot be had costs its set alone.
 pub(crate) fn unusable(loaded: &Loaded) -> Option<String> {
-    if let Some(error) = loaded.diagnostics.iter().find(|d| d.severity == Severity::Error) {
+    let of_file = |d: &&mwan_config::Diagnostic| d.severity == Severity::Error && d.code != SET_FILE;
+    if let Some(error) = loaded.diagnostics.iter().find(of_file) {
         return Some(error.to_string());
     }
     (loaded.config.interfaces.is_empty() && loaded.config.globals.enabled)
