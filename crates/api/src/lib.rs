@@ -232,8 +232,11 @@ pub struct Path {
     pub source: Option<String>,
     /// Next hop of its routing table.
     pub gateway: Option<String>,
-    /// Longest time between the first lost packet and the verdict, milliseconds.
-    pub worst_case_detection_ms: u64,
+    /// Longest time between the first lost packet and the verdict, milliseconds; null where nothing is probed.
+    pub worst_case_detection_ms: Option<u64>,
+    /// Whether loss and latency of its targets decide (`check_quality`).
+    #[serde(default)]
+    pub check_quality: bool,
     /// mwan3's sum of what is missing in the kernel: 1 iif rule, 2 fwmark rule, 4 unreachable rule, 8 inbound
     /// chain, 16 default route.
     pub missing: u32,

@@ -1,37 +1,36 @@
 //! Desired state → program. The shape of the tables and why it is so: DESIGN §4 and ARCHITECTURE "Data plane".
 
+mod names;
+mod nat;
+mod routing;
+mod sets;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::sync::Arc;
 
-use ipnet::IpNet;
-use mwan_config::{AddressRange, Family, LastResort, Target};
-use mwan_core::{
-    Carrier, Desired, DesiredInterface, DesiredPath, DesiredPolicy, DesiredRule, Marks, MasqueradePlan, Share,
-};
+use mwan_config::{Family, Target};
+use mwan_core::{Carrier, Desired, DesiredInterface, DesiredPolicy, DesiredRule, Share};
 
 use crate::Program;
 use crate::nft::*;
-use crate::ranges::{merge, of_net};
-use crate::routing::{IpRule, Route, RuleAction, TABLE_MAIN};
 use crate::shape::{Group, Shape, group};
 use crate::sources::entry;
-use crate::{log, named, sources, sticky};
+use crate::{log, sources, sticky};
+use names::{classify_chain, get_chain, mark_ids, nfproto_vmap, set_marks};
+use nat::nat_section;
+use routing::{ip_rules, routes};
+use sets::{SET_NAMES, set_name, sets};
+
+pub(crate) use names::{bounded, digit, goto, identifier, resort_chain, rule, rules_chain, set_chain};
+pub use names::{member_chain, policy_chain, rule_chain};
 
 /// Right behind `mangle` (-150), so that other packages' marks are already set and kept.
 const PRIORITY_MANGLE: i32 = -149;
-/// `srcnat`.
-const PRIORITY_SRCNAT: i32 = 100;
-/// Longest name of a chain, counter or set; the kernel's NFT_NAME_MAXLEN is 256 with the final NUL.
-const NAME_MAX: usize = 200;
 /// Up to so many devices are compared one after another, which costs less than hashing a name of 16 bytes.
 const DEVICES_COMPARED_MAX: usize = 4;
 /// Up to so many numbers are listed one by one for a random choice: the kernel finds them by one hash, ranges by a
 /// binary search with an indirect call per step (nft_set_rbtree).
 const RANDOM_SINGLES_MAX: u32 = 128;
-/// Longest word in a rule's comment; the kernel's limit for all of it is 256, nft's 128.
-const COMMENT_WORD_MAX: usize = 80;
-
 /// Compiles and remembers, so that an unchanged part of the desired state costs nothing and is recognised by
 /// its pointer further down.
 #[derive(Clone, Debug, Default)]
@@ -408,17 +407,34 @@ fn dispatch(group: &Group, rules: &[DesiredRule], family: Family) -> Vec<Rule> {
             linear(shape).into_iter().map(one).collect()
         }
         (key, many) => {
-            let key = key.clone().unwrap_or_default();
             let elements = many
                 .iter()
                 .flat_map(|(index, shape)| shape.keys().into_iter().map(|k| (k, target(*index))))
                 .collect();
-            let mut statements = vec![Statement::Vmap { key, elements }];
+            let mut statements = vec![most_telling_first(key.as_deref().unwrap_or_default(), elements)];
             if statements.iter().any(is_address) {
                 statements.insert(0, family_is(family));
             }
             vec![rule(&format!("{} rules", many.len()), statements)]
         }
+    }
+}
+
+/// The map with its selectors in the order in which fewer elements share a value. The kernel compares one after another
+/// and, for each, goes through all elements that still match (`pipapo_refill`, nft_set_pipapo.c): were the source of a
+/// thousand rules asked for first that is the same network in all of them, every new connection would pay for a thousand.
+fn most_telling_first(key: &[Selector], elements: Vec<(Vec<Value>, Verdict)>) -> Statement {
+    let shared = |at: usize| {
+        let mut counts: BTreeMap<Option<&Value>, usize> = BTreeMap::new();
+        elements.iter().for_each(|(values, _)| *counts.entry(values.get(at)).or_default() += 1);
+        counts.into_values().max()
+    };
+    let mut order: Vec<usize> = (0..key.len()).collect();
+    order.sort_by_cached_key(|at| shared(*at));
+    let arrange = |values: &[Value]| order.iter().filter_map(|at| values.get(*at).cloned()).collect();
+    Statement::Vmap {
+        key: order.iter().filter_map(|at| key.get(*at).copied()).collect(),
+        elements: elements.iter().map(|(values, to)| (arrange(values), to.clone())).collect(),
     }
 }
 
@@ -446,314 +462,6 @@ fn linear(shape: &Shape) -> Vec<Vec<Statement>> {
         };
         variants.iter().flat_map(|v| parts.iter().map(move |set| with(v, set))).collect()
     })
-}
-
-/// Translation of sources that are not at home on the WAN they leave by: one lookup of the device, then its chain.
-fn nat_section(desired: &Desired) -> Section {
-    let mut section = Section::default();
-    if desired.masquerade == MasqueradePlan::Off {
-        return section;
-    }
-    let mut chains = Vec::new();
-    for device in devices(&desired.interfaces) {
-        let here: Vec<&DesiredInterface> = desired.interfaces.iter().filter(|i| i.device == device).collect();
-        let Some(first) = here.first() else { continue };
-        let name = format!("nat.{}", first.id);
-        let rules =
-            here.iter().flat_map(|i| i.paths.iter().map(|path| translate(desired, i, path))).collect();
-        section.chains.insert(name.clone(), Arc::new(Chain { hook: None, rules }));
-        chains.push((device.to_owned(), name));
-    }
-    let hook = Hook { kind: HookKind::Nat, point: HookPoint::Postrouting, priority: PRIORITY_SRCNAT };
-    let rules = by_device("by device", Selector::OutputDevice, chains);
-    section.chains.insert("postrouting".to_owned(), Arc::new(Chain { hook: Some(hook), rules }));
-    section
-}
-
-/// Which sources of one family are translated when they leave by this WAN.
-fn translate(desired: &Desired, interface: &DesiredInterface, path: &DesiredPath) -> Rule {
-    let mut statements = vec![family_is(path.family)];
-    let source = |equal, ranges: Vec<AddressRange>| {
-        let values = merge(ranges).into_iter().map(Value::Address).collect();
-        Statement::Match { selector: Selector::Source(path.family), equal, values }
-    };
-    let own = path.addresses.iter().map(|a| of_net(IpNet::from(a.addr())));
-    let own: Vec<AddressRange> = own.chain(path.routed.iter().copied()).collect();
-    if !own.is_empty() {
-        statements.push(source(false, own));
-    }
-    if path.family == Family::V6 && desired.masquerade == MasqueradePlan::Auto {
-        statements.push(source(true, foreign_sources(&desired.interfaces, interface.id)));
-    }
-    statements.push(Statement::Masquerade);
-    rule(&interface.name, statements)
-}
-
-/// IPv6 sources that cannot be valid beyond WAN `id`: unique local ones (RFC 4193) and other WANs' own.
-fn foreign_sources(interfaces: &[DesiredInterface], id: u32) -> Vec<AddressRange> {
-    const UNIQUE_LOCAL: IpNet =
-        IpNet::V6(ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7));
-    let of = |wanted: bool| {
-        interfaces
-            .iter()
-            .filter(move |i| (i.id == id) == wanted)
-            .flat_map(|i| i.paths.iter().filter(|p| p.family == Family::V6).flat_map(|p| &p.addresses))
-            .map(IpNet::trunc)
-    };
-    let at_home: BTreeSet<IpNet> = of(true).collect();
-    let others = interfaces.iter().filter(|i| i.id != id).flat_map(|i| &i.paths);
-    let routed = others.filter(|p| p.family == Family::V6).flat_map(|p| p.routed.iter().copied());
-    let nets = std::iter::once(UNIQUE_LOCAL).chain(of(false).filter(|net| !at_home.contains(net)));
-    nets.map(of_net).chain(routed).collect()
-}
-
-/// Names of the sets of destinations that are never policy-routed.
-const SET_NAMES: [&str; 3] = ["connected", "custom", "dynamic"];
-
-fn set_name(name: &str, family: Family) -> String {
-    format!("{name}.{}", digit(family))
-}
-
-/// All named sets, those that did not change shared with the program before.
-fn sets(desired: &Desired, old: Option<(&Desired, &Program)>) -> BTreeMap<String, Arc<Set>> {
-    let before = |name: &str| old.and_then(|(_, program)| program.table.sets.get(name));
-    let mut sets = networks(desired, old);
-    let same_sets = old.filter(|(old, _)| Arc::ptr_eq(&old.sets, &desired.sets));
-    for named in desired.sets.iter() {
-        for (name, family, part) in named::parts(named) {
-            let same = same_sets.and_then(|_| before(&name).cloned());
-            sets.insert(name, same.unwrap_or_else(|| Arc::new(named::set(named, family, part))));
-        }
-    }
-    for (name, set) in sticky::sets(desired) {
-        let same = before(&name).filter(|before| ***before == set).cloned();
-        sets.insert(name, same.unwrap_or_else(|| Arc::new(set)));
-    }
-    sets
-}
-
-/// The sets of destinations that are never policy-routed.
-fn networks(desired: &Desired, old: Option<(&Desired, &Program)>) -> BTreeMap<String, Arc<Set>> {
-    let same = |(old, _): &(&Desired, &Program)| {
-        Arc::ptr_eq(&old.connected, &desired.connected) && Arc::ptr_eq(&old.custom, &desired.custom)
-    };
-    let old = old.filter(same);
-    let mut sets = BTreeMap::new();
-    for family in Family::ALL {
-        for name in SET_NAMES {
-            if let Some(before) = old.and_then(|(_, program)| program.table.sets.get(&set_name(name, family)))
-            {
-                sets.insert(set_name(name, family), before.clone());
-                continue;
-            }
-            let nets = match name {
-                "connected" => Some(&desired.connected),
-                "custom" => Some(&desired.custom),
-                _ => None,
-            };
-            let elements = nets.map(|nets| {
-                let ranges = nets.iter().map(|net| of_net(*net));
-                merge(ranges.filter(|r| Family::of(r.first) == family)).into_iter().collect()
-            });
-            let kind = SetKind::ranges(family);
-            sets.insert(set_name(name, family), Arc::new(Set { kind, elements }));
-        }
-    }
-    sets
-}
-
-fn ip_rules(desired: &Desired) -> BTreeSet<IpRule> {
-    let base = desired.rule_base;
-    let marks = desired.marks;
-    let mut rules = BTreeSet::new();
-    for family in Family::ALL {
-        let plain =
-            |priority, action| IpRule { family, priority, fwmark: None, iif: None, oif: None, action };
-        let marked = |priority, id, action| IpRule {
-            fwmark: Some((marks.of(id), marks.mask())),
-            ..plain(priority, action)
-        };
-        let present = |i: &&DesiredInterface| i.paths.iter().any(|p| p.family == family);
-        for i in desired.interfaces.iter().filter(present) {
-            let lookup = RuleAction::Lookup(i.table);
-            let device = Some(i.device.clone());
-            if base.iif_rules {
-                rules.insert(IpRule { iif: device.clone(), ..plain(base.iif + i.id, lookup) });
-            }
-            rules.insert(marked(base.fwmark + i.id, i.id, lookup));
-            // Behind the marks, so that it costs marked packets nothing: a socket bound to a device never finds a
-            // route in another WAN's table (fib_lookup_good_nhc compares the device) and arrives here.
-            rules.insert(IpRule { oif: device, ..plain(base.oif + i.id, lookup) });
-            rules.insert(marked(base.unreachable + i.id, i.id, RuleAction::Unreachable));
-        }
-        if desired.interfaces.iter().any(|i| present(&i)) {
-            rules.insert(plain(base.connected, RuleAction::LookupSpecific(TABLE_MAIN)));
-        }
-        for (id, action) in
-            [(marks.blackhole_id(), RuleAction::Blackhole), (marks.unreachable_id(), RuleAction::Unreachable)]
-        {
-            rules.insert(marked(base.fwmark + id.min(LAST_RESORT_OFFSET_MAX), id, action));
-        }
-    }
-    rules
-}
-
-/// Wide masks have huge values for unreachable and blackhole; their rules must stay in the band, of which the
-/// configuration guarantees no more than this. Both may share the priority: they match different marks.
-const LAST_RESORT_OFFSET_MAX: u32 = 254;
-
-fn routes(interfaces: &[DesiredInterface]) -> BTreeSet<Route> {
-    let paths = interfaces.iter().flat_map(|i| i.paths.iter().map(move |p| (i, p)));
-    paths
-        .filter_map(|(i, path)| {
-            Some(Route {
-                family: path.family,
-                table: i.table,
-                device: i.device.clone(),
-                gateway: path.route?.gateway,
-            })
-        })
-        .collect()
-}
-
-/// Every id that can be in a mark, and the interface's name or the last resort's.
-fn mark_ids(desired: &Desired) -> Vec<(u32, &str)> {
-    let marks = desired.marks;
-    let mut ids: Vec<(u32, &str)> = desired.interfaces.iter().map(|i| (i.id, i.name.as_str())).collect();
-    ids.extend([
-        (marks.default_id(), "default"),
-        (marks.unreachable_id(), "unreachable"),
-        (marks.blackhole_id(), "blackhole"),
-    ]);
-    ids
-}
-
-fn special(marks: Marks, id: u32) -> Option<&'static str> {
-    match id {
-        _ if id == marks.default_id() => Some("default"),
-        _ if id == marks.unreachable_id() => Some("unreachable"),
-        _ if id == marks.blackhole_id() => Some("blackhole"),
-        _ => None,
-    }
-}
-
-/// Packet mark and connection mark of an id.
-fn set_marks(marks: Marks, id: u32) -> [Statement; 2] {
-    [MarkKind::Packet, MarkKind::Connection].map(|mark| Statement::SetMark {
-        mark,
-        mask: marks.mask(),
-        value: marks.of(id),
-    })
-}
-
-/// The chain that finds the first rule that matches.
-pub(crate) fn rules_chain(family: Family) -> String {
-    format!("rules.{}", digit(family))
-}
-
-fn classify_chain(family: Family) -> String {
-    format!("classify.{}", digit(family))
-}
-
-pub(crate) fn set_chain(marks: Marks, id: u32) -> String {
-    special(marks, id).map_or_else(|| format!("set.{id}"), |name| format!("set.{name}"))
-}
-
-fn get_chain(marks: Marks, id: u32) -> String {
-    special(marks, id).map_or_else(|| format!("get.{id}"), |name| format!("get.{name}"))
-}
-
-pub(crate) fn resort_chain(resort: LastResort) -> &'static str {
-    match resort {
-        LastResort::Default => "set.default",
-        LastResort::Unreachable => "set.unreachable",
-        LastResort::Blackhole => "set.blackhole",
-    }
-}
-
-/// Name of a rule's chain and counter.
-pub fn rule_chain(rule: &str, family: Family) -> String {
-    bounded(format!("rule.{}.{}", identifier(rule), digit(family)))
-}
-
-/// Name of a policy's chain.
-pub fn policy_chain(policy: &str, family: Family) -> String {
-    bounded(format!("policy.{}.{}", identifier(policy), digit(family)))
-}
-
-/// Name of a member's chain and counter.
-pub fn member_chain(policy: &str, interface: &str, family: Family) -> String {
-    bounded(format!("member.{}.{}.{}", identifier(policy), identifier(interface), digit(family)))
-}
-
-pub(crate) fn digit(family: Family) -> u8 {
-    match family {
-        Family::V4 => 4,
-        Family::V6 => 6,
-    }
-}
-
-/// A name as part of an nft identifier: letters, digits, `_`; everything else as `-HEX-`, so that different
-/// names stay different.
-pub(crate) fn identifier(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for c in name.chars() {
-        if c.is_ascii_alphanumeric() || c == '_' {
-            out.push(c);
-        } else {
-            out.push_str(&format!("-{:x}-", u32::from(c)));
-        }
-    }
-    out
-}
-
-/// A name the kernel accepts, whatever its length; the hash keeps long ones apart.
-pub(crate) fn bounded(name: String) -> String {
-    if name.len() <= NAME_MAX { name } else { format!("{}.{:016x}", &name[..NAME_MAX - 17], hash(&name)) }
-}
-
-pub(crate) fn goto(chain: &str) -> Statement {
-    Statement::Verdict(Verdict::Goto(chain.to_owned()))
-}
-
-fn nfproto_vmap(families: &[(Family, Verdict)]) -> Statement {
-    let elements = families.iter().map(|(f, verdict)| (vec![Value::Family(*f)], verdict.clone())).collect();
-    Statement::Vmap { key: vec![Selector::NetworkProtocol], elements }
-}
-
-/// A rule with its tag: a word for people and the hash of all it does.
-pub(crate) fn rule(word: &str, statements: Vec<Statement>) -> Rule {
-    let mut rule = Rule { statements, tag: String::new() };
-    let hash = hash(&format_args!("{ENCODING} {rule}"));
-    let word: String = word
-        .chars()
-        .filter(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '#') || *c == ' ')
-        .take(COMMENT_WORD_MAX)
-        .collect();
-    rule.tag = format!("{word} #{hash:016x}");
-    rule
-}
-
-/// Counts up when the same text is encoded differently for the kernel, so that an upgrade rewrites it.
-const ENCODING: u32 = 1;
-
-/// FNV-1a, 64 bits: stable between versions and machines, which the standard library's hash is not.
-struct Fnv1a(u64);
-
-impl std::fmt::Write for Fnv1a {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        for byte in text.bytes() {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        Ok(())
-    }
-}
-
-fn hash(text: &dyn std::fmt::Display) -> u64 {
-    let mut hash = Fnv1a(0xcbf2_9ce4_8422_2325);
-    // Writing to a hash does not fail.
-    let _ = write!(hash, "{text}");
-    hash.0
 }
 
 /// Whether marks, and interfaces with their devices and families, are the same.

@@ -34,8 +34,12 @@ impl Ops {
 
 /// From one program to the next. Sections that are the same value are not looked into.
 pub fn diff(old: &Program, new: &Program) -> Ops {
+    // A set of another kind is made anew, and so are the rules that use it, wherever they are.
+    let kinds = new.table.sets.iter().any(|(name, set)| {
+        old.table.sets.get(name).is_some_and(|o| !Arc::ptr_eq(o, set) && o.kind != set.kind)
+    });
     let same = |at: usize| match (old.table.sections.get(at), new.table.sections.get(at)) {
-        (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+        (Some(old), Some(new)) => !kinds && Arc::ptr_eq(old, new),
         _ => false,
     };
     let changed = |table: &'_ Table| -> Vec<Arc<Section>> {
@@ -110,6 +114,14 @@ pub fn diff_observed(observed: &Observed, new: &Program) -> Ops {
     rule_ops(observed.routing.rules.iter(), new, &mut ops);
     ops.remove.extend(stale);
     ops
+}
+
+/// Empties the sets that packets fill and that are to be empty: since the transaction that said so, a packet that was
+/// under way may have entered something.
+pub fn flush_strays(program: &Program) -> Ops {
+    let stray = |set: &Set| set.kind.is_dynamic() && set.elements.as_ref().is_some_and(BTreeSet::is_empty);
+    let empty = program.table.sets.iter().filter(|(_, set)| stray(set));
+    Ops { nft: empty.map(|(name, _)| NftOp::FlushSet(name.clone())).collect(), ..Ops::default() }
 }
 
 /// Removes everything of ours; needs no configuration (I7).
@@ -192,6 +204,24 @@ fn replace_table(table: &Table, have: &Have<'_>) -> Vec<NftOp> {
     ops
 }
 
+/// Whether a rule refers to one of these sets.
+fn uses(rule: &Rule, sets: &BTreeSet<&str>) -> bool {
+    rule.statements.iter().any(|statement| match statement {
+        Statement::InSet { set, .. } | Statement::Known { set, .. } | Statement::Remember { set, .. } => {
+            sets.contains(set.as_str())
+        }
+        _ => false,
+    })
+}
+
+/// Sets whose kind is one of ours, but another than wanted: they are removed and made anew in the same transaction.
+fn sets_anew<'a>(sets: &[(&'a String, &Set)], have: &Have<'_>) -> BTreeSet<&'a str> {
+    let other = |name: &str, set: &Set| {
+        have.sets.get(name).is_some_and(|s| s.kind.is_some_and(|kind| kind != set.kind))
+    };
+    sets.iter().filter(|(name, set)| other(name, set)).map(|(name, _)| name.as_str()).collect()
+}
+
 /// `None`: an object of our name has another nature, which cannot be changed in place.
 fn table_ops(sections: &[Arc<Section>], sets: &[(&String, &Set)], have: &Have<'_>) -> Option<Vec<NftOp>> {
     let wanted: BTreeMap<&str, &Chain> =
@@ -200,7 +230,12 @@ fn table_ops(sections: &[Arc<Section>], sets: &[(&String, &Set)], have: &Have<'_
         sections.iter().flat_map(|s| s.counters.iter().map(String::as_str)).collect();
     let mut ops = Vec::new();
     ops.extend(counters.difference(&have.counters).map(|n| NftOp::AddCounter((*n).to_owned())));
-    set_ops(sets, have, &mut ops)?;
+    let anew = sets_anew(sets, have);
+    let mut set_changes = Vec::new();
+    set_ops(sets, have, &mut set_changes)?;
+    if anew.is_empty() {
+        ops.append(&mut set_changes);
+    }
     let mut flush = Vec::new();
     let mut rules = Vec::new();
     for (name, chain) in &wanted {
@@ -214,7 +249,10 @@ fn table_ops(sections: &[Arc<Section>], sets: &[(&String, &Set)], have: &Have<'_
         }
         match present {
             None => {}
-            Some(present) if present.tags.iter().copied().eq(chain.rules.iter().map(|r| r.tag.as_str())) => {
+            Some(present)
+                if present.tags.iter().copied().eq(chain.rules.iter().map(|r| r.tag.as_str()))
+                    && !chain.rules.iter().any(|rule| uses(rule, &anew)) =>
+            {
                 continue;
             }
             Some(present) if present.tags.is_empty() => {}
@@ -227,6 +265,8 @@ fn table_ops(sections: &[Arc<Section>], sets: &[(&String, &Set)], have: &Have<'_
         have.chains.keys().filter(|n| !wanted.contains_key(*n)).map(|n| (*n).to_owned()).collect();
     flush.extend(stale.iter().cloned().map(NftOp::FlushChain));
     ops.extend(flush);
+    // No set goes while a rule refers to it.
+    ops.append(&mut set_changes);
     ops.extend(rules);
     // Sets before chains: somebody's verdict map may still lead to one of them.
     let wanted_sets: BTreeSet<&str> = sets.iter().map(|(name, _)| name.as_str()).collect();
@@ -242,11 +282,15 @@ fn set_ops(sets: &[(&String, &Set)], have: &Have<'_>, ops: &mut Vec<NftOp>) -> O
     for (name, set) in sets {
         let family = set.kind.family;
         let present = have.sets.get(name.as_str());
-        match present {
-            None => ops.push(NftOp::AddSet { name: (*name).clone(), kind: set.kind }),
-            Some(present) if present.kind != Some(set.kind) => return None,
-            Some(_) => {}
+        let anew = present.is_some_and(|p| p.kind != Some(set.kind));
+        if anew {
+            present.and_then(|p| p.kind)?;
+            ops.push(NftOp::DeleteSet((*name).clone()));
         }
+        if anew || present.is_none() {
+            ops.push(NftOp::AddSet { name: (*name).clone(), kind: set.kind });
+        }
+        let present = present.filter(|_| !anew);
         let Some(wanted) = &set.elements else { continue };
         let others = present.is_some_and(|p| p.others || p.elements.is_none());
         if others {

@@ -12,6 +12,7 @@ pub mod ranges;
 pub mod routing;
 mod shape;
 mod sources;
+mod stages;
 mod sticky;
 pub mod text;
 
@@ -22,9 +23,10 @@ use mwan_config::Family;
 
 pub use build::{Compiler, compile, member_chain, policy_chain, policy_is_installed, rule_chain};
 pub use check::{Fault, check, check_change};
-pub use diff::{Ops, cleanup, diff, diff_observed, removal};
+pub use diff::{Ops, cleanup, diff, diff_observed, flush_strays, removal};
 pub use log::counter as log_counter;
 pub use named::dnsmasq;
+pub use stages::{STEP, Stages};
 pub use sticky::{kind as sticky_kind, set as sticky_set};
 
 /// Desired state in the kernel's terms.

@@ -3,6 +3,7 @@
 //! that names a set with both parts asks for one after the other.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use mwan_config::{Family, NamedSet};
 
@@ -52,6 +53,18 @@ pub(crate) fn set(named: &NamedSet, family: Family, part: Part) -> Set {
         kind: SetKind { family, elements, counter: named.counters },
         elements: (part == Part::Listed).then(listed),
     }
+}
+
+/// Whether a set is like the one of its name among `old`, told by the pointer to its list.
+pub(crate) fn unchanged(named: &NamedSet, old: &[NamedSet]) -> bool {
+    let like = |o: &NamedSet| {
+        o.counters == named.counters
+            && o.timeout == named.timeout
+            && o.families == named.families
+            && o.file == named.file
+            && Arc::ptr_eq(&o.entries, &named.entries)
+    };
+    old.iter().find(|o| o.name == named.name).is_some_and(like)
 }
 
 /// The file for dnsmasq: a line per domain, since it reads no line of more than 1,024 bytes.

@@ -122,7 +122,7 @@ codes! {
     HOST_NAME = "E0503", "host name as a target or address",
         "Names are not looked up: DNS may go through the very link that is down. Write the address. The target is left out; the interface stays with its other targets.";
     UNTRACKED = "N0504", "no target for a family",
-        "Without a target of a family the interface is not tracked for it and counts as up as long as its device is up.";
+        "Without a target of a family the interface is not tracked for it and counts as up as long as its device is up. So does an interface all of whose targets are mistaken: each of them is an error of its own, for which a running daemon keeps the configuration before; where there is none before, a typing error in a section must not take a WAN down that is most likely healthy. Its device, address and gateway are watched all the same.";
     OTHER_FAMILY = "W0505", "target or gateway of a family the interface does not carry",
         "It is not used. Add the family to the interface (`list family`).";
     DUPLICATE_TARGET = "W0506", "target given twice",

@@ -21,7 +21,8 @@ const BODY_MAX: usize = 256;
 const NPING_UDP_PORT: u16 = 40_125;
 /// traceroute's first port: nobody listens there.
 const TTL_PORT: u16 = 33_434;
-/// The name that mwan3 looks up.
+/// The name that mwan3 and mwan4 look up, written into mwan3track (since 2.11.17: openwrt/packages pull request 25676,
+/// `nslookup www.google.com $track_ip`) and into mwan4track.
 const NSLOOKUP_NAME: &str = "www.google.com";
 
 /// A target of probes.

@@ -35,6 +35,12 @@ fn every_method_of_mwan3_can_be_written_as_a_target() {
 }
 
 #[test]
+fn nslookup_asks_for_the_name_that_mwan3_asks_for() {
+    let method = ProbeMethod::of_mwan3("nslookup", false).unwrap();
+    assert_eq!(target("192.0.2.53", &method).unwrap().to_string(), "dns://192.0.2.53/www.google.com");
+}
+
+#[test]
 fn urls_are_read_and_written() {
     for (text, same) in [
         ("ping://192.0.2.1", "192.0.2.1"),

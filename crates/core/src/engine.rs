@@ -1,163 +1,35 @@
 //! The core: events in, desired state and effects out.
 
+mod desired;
+mod events;
 mod flows;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
-use mwan_config::{AddressRange, Config, Family, Masquerade, Policy, Target};
+use mwan_config::{Config, Family, Policy, Target};
 
 use crate::hooks::{HookCall, Told};
 use crate::ids::Ids;
 use crate::path::{Path, managed_readiness, readiness};
-use crate::policy::{Candidate, carrier};
 use crate::reason::Reason;
-use crate::sources;
-use crate::{
-    Carrier, Desired, DesiredInterface, DesiredPath, DesiredPolicy, DesiredRule, Home, LocalSource,
-    LogicalInterface, Marks, MasqueradePlan, NetView, Outcome, PathKey, PlatformView, ProbeReport,
-    ProbeRequest, State, Time,
-};
+use crate::{Desired, Marks, NetView, Outcome, PathKey, PlatformView, ProbeReport, ProbeRequest, Time};
 
 use flows::Flows;
+
+pub use events::{Effect, Event, Memory, Output, RememberedPath, Switch, Transition};
 pub use flows::Placement;
+pub use view::PathStatus;
 
 /// Highest id of an interface whatever the mask: ids are routing table numbers too, and 253 to 255 are the
 /// kernel's own. mwan3's limit.
 const MAX_ID: u32 = 250;
 
-/// The kernel's main table.
-const TABLE_MAIN: u32 = 254;
-
 /// A refused route is tried again after this long: what made the kernel refuse it (a link that was down for a
 /// moment) may be over without leaving a trace in what is seen of the network.
 const REFUSED_RETRY: Duration = Duration::from_secs(10);
-
-/// Something that happened.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Event {
-    /// The kernel's network looks like this now.
-    Network(Arc<NetView>),
-    /// The network manager's interfaces look like this now.
-    Platform(Arc<PlatformView>),
-    /// From the prober.
-    Probe(ProbeReport),
-    /// A new valid configuration.
-    Configure(Arc<Config>),
-    /// The writer has brought the kernel to this generation (or a later one that contains it).
-    Applied {
-        /// `Desired::generation`.
-        generation: u64,
-    },
-    /// The kernel refused the route of a path: it cannot carry, whatever its link says, until the network
-    /// changes or some time has passed.
-    Refused {
-        /// The path.
-        path: PathKey,
-        /// What the kernel said.
-        error: String,
-    },
-    /// `mwan ifup NAME`.
-    IfUp(String),
-    /// `mwan ifdown NAME`.
-    IfDown(String),
-    /// Nothing but the passing of time.
-    Tick,
-}
-
-/// Something to be done, besides the desired state.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Effect {
-    /// Send probes.
-    Probe(ProbeRequest),
-    /// This path is not probed any more: close its socket.
-    StopProbes(PathKey),
-    /// Delete the connection entries of a path, all of them. Only ever asked for after the policy that goes with its
-    /// state is in the kernel: of a dead path if every policy that used it has somewhere better to go, of one that
-    /// came up if `flush_conntrack` names that.
-    FlushPath(PathKey),
-    /// Delete those connection entries of a path that would go elsewhere if they were new
-    /// ([`Core::misplaced`]): of a healthy one after failback, of a dead or removed one if only some of its
-    /// flows have somewhere better to go.
-    MoveMisplaced(PathKey),
-    /// A path changed its state.
-    Transition(Transition),
-    /// A policy is carried by others now.
-    Switched(Switch),
-    /// Scripts are to be told.
-    Hook(HookCall),
-}
-
-/// A path changed its state.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Transition {
-    /// Name of the interface.
-    pub interface: String,
-    /// Its device.
-    pub device: String,
-    /// The path.
-    pub path: PathKey,
-    /// Before.
-    pub from: State,
-    /// After.
-    pub to: State,
-    /// Why.
-    pub reason: Reason,
-}
-
-/// A policy is carried by others now.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Switch {
-    /// Name of the policy.
-    pub policy: String,
-    /// Family.
-    pub family: Family,
-    /// Before.
-    pub from: Carrier,
-    /// After.
-    pub to: Carrier,
-}
-
-/// What an event leads to.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct Output {
-    /// The new desired state, if it differs from the last one.
-    pub desired: Option<Arc<Desired>>,
-    /// In this order.
-    pub effects: Vec<Effect>,
-    /// When the core must be called again at the latest.
-    pub wake_at: Option<Time>,
-}
-
-/// What survives a restart.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct Memory {
-    /// Ids ever given.
-    pub ids: Vec<(String, u32)>,
-    /// State and score of each path, by interface name.
-    pub paths: Vec<RememberedPath>,
-    /// Interfaces that were taken down by command.
-    pub taken_down: BTreeSet<String>,
-}
-
-/// A path as the process before this one left it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RememberedPath {
-    /// Name of the interface.
-    pub interface: String,
-    /// Family.
-    pub family: Family,
-    /// State.
-    pub state: State,
-    /// Score.
-    pub score: u32,
-    /// When it was lost lately, and the weight of each loss (I6).
-    pub losses: Vec<(Time, u32)>,
-    /// It is held back as flapping.
-    pub hold: Option<crate::Hold>,
-}
 
 /// An enabled interface at run time.
 #[derive(Clone, PartialEq, Debug)]
@@ -502,6 +374,11 @@ impl Core {
         }
     }
 
+    /// What scripts are to be told when the data plane has been removed for good.
+    pub fn stopped(&self) -> Vec<HookCall> {
+        self.wans.iter().flat_map(|wan| self.told.stopped(&wan.name, &wan.device)).collect()
+    }
+
     /// Tells scripts what became of every interface, and heeds its `flush_conntrack`. Before the network has been seen
     /// nothing became of any.
     fn tell_scripts(&mut self, now: Time, effects: &mut Vec<Effect>) {
@@ -545,280 +422,11 @@ impl Core {
         Some(next)
     }
 
-    /// Everything that should be in the kernel now, sharing with `last` what did not change.
-    fn wanted(&self, net: &NetView, last: Option<&Desired>) -> Desired {
-        let globals = &self.config.globals;
-        let masquerade = match globals.masquerade {
-            _ if !globals.enabled => MasqueradePlan::Off,
-            Masquerade::On => MasqueradePlan::Everything,
-            Masquerade::Auto if self.platform.translate => MasqueradePlan::Auto,
-            Masquerade::Auto | Masquerade::Off => MasqueradePlan::Off,
-        };
-        let interfaces = match last.filter(|_| !self.dirty.interfaces) {
-            Some(last) => last.interfaces.clone(),
-            None => {
-                let interfaces = self.wans.iter().map(|wan| self.desired_interface(net, wan)).collect();
-                shared(interfaces, last.map(|l| &l.interfaces))
-            }
-        };
-        let homes = globals
-            .source_routing
-            .then(|| shared(self.homes(&interfaces), last.and_then(|l| l.homes.as_ref())));
-        Desired {
-            generation: last.map_or(0, |l| l.generation),
-            marks: Marks::new(globals.mask),
-            rule_base: globals.rule_base,
-            interfaces,
-            policies: shared(self.desired_policies(), last.map(|l| &l.policies)),
-            rules: match last.filter(|_| !self.dirty.rules) {
-                Some(last) => last.rules.clone(),
-                None => shared(self.desired_rules(net), last.map(|l| &l.rules)),
-            },
-            sets: kept(&self.config.sets, last.map(|l| &l.sets)),
-            connected: kept(&net.connected, last.map(|l| &l.connected)),
-            custom: kept(&net.custom, last.map(|l| &l.custom)),
-            homes: homes.filter(|_| globals.enabled),
-            local_source: self.local_sources(net),
-            masquerade,
-        }
-    }
-
-    /// The policies and what carries them. `enabled 0` in the globals: none, or they would lead all
-    /// traffic to their last resort.
-    fn desired_policies(&self) -> Vec<DesiredPolicy> {
-        let candidate = |id, family| {
-            let path = self.paths.get(&PathKey { id, family })?;
-            Some(Candidate { id, usable: path.usable(), preferred: path.preferred() })
-        };
-        let policies = self.config.policies.iter().filter(|_| self.config.globals.enabled);
-        policies
-            .zip(&self.members)
-            .map(|(policy, members)| {
-                let of = |family| carrier(policy, |at| candidate((*members.ids.get(at)?)?, family));
-                DesiredPolicy {
-                    name: policy.name.clone(),
-                    members: members.interfaces.clone(),
-                    v4: of(Family::V4),
-                    v6: of(Family::V6),
-                }
-            })
-            .collect()
-    }
-
-    fn desired_interface(&self, net: &NetView, wan: &Wan) -> DesiredInterface {
-        let interface = &self.config.interfaces[wan.index];
-        let addresses = |family| {
-            let link = net.links.get(&wan.device);
-            let all = link.map(|l| l.addresses.as_slice()).unwrap_or_default();
-            let own = all.iter().filter(|a| Family::of(a.ip) == family && a.global);
-            own.filter_map(|a| ipnet::IpNet::new(a.ip, a.prefix_len).ok()).collect()
-        };
-        let paths = interface
-            .families
-            .iter()
-            .map(|family| DesiredPath {
-                family,
-                route: self.next_hop(PathKey { id: wan.id, family }),
-                addresses: addresses(family),
-                routed: self.routed(wan, family),
-            })
-            .collect();
-        let table = self.config.globals.table_base + wan.id;
-        DesiredInterface { id: wan.id, table, name: wan.name.clone(), device: wan.device.clone(), paths }
-    }
-
-    /// What is routed to us by an interface: as the configuration says, and prefixes that were delegated by it.
-    fn routed(&self, wan: &Wan, family: Family) -> Vec<AddressRange> {
-        let configured = self.config.interfaces[wan.index].routed_networks.iter().copied();
-        let manager = self.view.as_ref().and_then(|view| view.serving(&wan.name, family));
-        let delegated = manager.iter().flat_map(|(_, logical)| &logical.prefixes);
-        let delegated = delegated.map(|net| AddressRange { first: net.network(), last: net.broadcast() });
-        let mut all: Vec<_> =
-            configured.chain(delegated).filter(|range| Family::of(range.first) == family).collect();
-        all.sort_unstable();
-        all.dedup();
-        all
-    }
-
-    /// Sources at home on a usable WAN: its addresses, what is routed by it, and IPv6 networks on its link (a LAN may share
-    /// them by a neighbour discovery proxy, RFC 4389). Those of one that is not usable go where the rules say.
-    fn homes(&self, interfaces: &[DesiredInterface]) -> Vec<Home> {
-        let of = |family: Family| {
-            let mut homes = Vec::new();
-            for interface in interfaces {
-                let id = interface.id;
-                let usable = self.paths.get(&PathKey { id, family }).is_some_and(Path::usable);
-                for path in interface.paths.iter().filter(|path| usable && path.family == family) {
-                    let hosts = path.addresses.iter().map(|net| IpNet::from(net.addr()));
-                    let links = path.addresses.iter().filter(|_| family == Family::V6).copied();
-                    let nets = hosts.chain(links);
-                    let ranges = nets.map(|net| AddressRange { first: net.network(), last: net.broadcast() });
-                    homes.extend(ranges.chain(path.routed.iter().copied()).map(|range| Home { range, id }));
-                }
-            }
-            sources::disjoint(&homes)
-        };
-        Family::ALL.into_iter().flat_map(of).collect()
-    }
-
-    /// The addresses that stand for the router's own. An interface without one of a family (or that is not there) leaves
-    /// that family as it is.
-    fn local_sources(&self, net: &NetView) -> Vec<LocalSource> {
-        let globals = &self.config.globals;
-        let name = globals.local_source.as_ref().filter(|_| globals.enabled);
-        let device = name.and_then(|name| self.device_of(net, name));
-        let link = device.and_then(|device| net.links.get(&device));
-        let of = |family| {
-            let address = link?.source(family)?;
-            let main = net.defaults.iter().filter(|d| d.family == family && d.table == TABLE_MAIN);
-            let first = main.min_by_key(|d| d.metric).map(|d| d.device.as_str());
-            let unbound = self.wans.iter().find(|wan| Some(wan.device.as_str()) == first).map(|wan| wan.id);
-            Some(LocalSource { address, unbound })
-        };
-        Family::ALL.into_iter().filter_map(of).collect()
-    }
-
-    /// The kernel device of a logical interface, also of one that is no WAN.
-    fn device_of(&self, net: &NetView, name: &str) -> Option<String> {
-        let wan = self.wans.iter().find(|w| w.name == name).map(|w| w.device.clone());
-        let managed = || self.view.as_ref()?.interfaces.get(name)?.device.clone();
-        wan.or_else(managed).or_else(|| net.links.contains_key(name).then(|| name.to_owned()))
-    }
-
-    fn next_hop(&self, key: PathKey) -> Option<crate::NextHop> {
-        self.paths.get(&key)?.ready.as_ref().map(|r| r.next_hop)
-    }
-
-    /// Rules whose names can be resolved now; the others wait (mwan3 does the same).
-    fn desired_rules(&self, net: &NetView) -> Vec<DesiredRule> {
-        let globals = &self.config.globals;
-        self.config
-            .rules
-            .iter()
-            .filter(|_| globals.enabled)
-            .filter_map(|rule| {
-                let source_device = match &rule.source_interface {
-                    None => None,
-                    Some(name) => Some(self.device_of(net, name)?),
-                };
-                let log = (rule.logging && globals.logging).then_some(globals.loglevel);
-                Some(DesiredRule { rule: rule.clone(), source_device, log })
-            })
-            .collect()
-    }
-
     fn wake_at(&self) -> Option<Time> {
         let trackers = self.paths.values().filter_map(|p| p.tracker.wake_at());
         let holds = self.paths.values().filter_map(|p| p.hold.map(|h| h.until));
         let retries = self.refused.values().map(|(_, retry)| *retry);
         trackers.chain(holds).chain(retries).chain(self.flows_due_at()).min()
-    }
-
-    /// What must survive a restart.
-    pub fn memory(&self) -> Memory {
-        Memory {
-            ids: self.ids.iter().map(|(name, id)| (name.to_owned(), id)).collect(),
-            paths: self
-                .wans
-                .iter()
-                .flat_map(|wan| self.paths.values().filter(|p| p.key.id == wan.id).map(move |p| (wan, p)))
-                .map(|(wan, p)| RememberedPath {
-                    interface: wan.name.clone(),
-                    family: p.key.family,
-                    state: p.tracker.state(),
-                    score: p.tracker.score(),
-                    losses: p.losses().to_vec(),
-                    hold: p.hold,
-                })
-                // A process that ends before it has seen the network passes on what it was given.
-                .filter(|_| self.net.is_some())
-                .chain(self.resume.iter().cloned())
-                .collect(),
-            taken_down: self.taken_down.clone(),
-        }
-    }
-
-    /// The configuration in force.
-    pub fn config(&self) -> &Arc<Config> {
-        &self.config
-    }
-
-    /// The last desired state.
-    pub fn desired(&self) -> Option<&Arc<Desired>> {
-        self.desired.as_ref()
-    }
-
-    /// The network as last seen.
-    pub fn network(&self) -> Option<&Arc<NetView>> {
-        self.net.as_ref()
-    }
-
-    /// The network manager's interface that serves a family of the one called `name`, unless the configuration names the
-    /// device itself.
-    pub fn logical(&self, name: &str, family: Family) -> Option<(&str, &LogicalInterface)> {
-        self.config.interface(name).filter(|i| i.device.is_none())?;
-        self.view.as_ref()?.serving(name, family)
-    }
-
-    /// Id and device of an enabled interface.
-    pub fn wan(&self, name: &str) -> Option<(u32, &str)> {
-        self.wans.iter().find(|w| w.name == name).map(|w| (w.id, w.device.as_str()))
-    }
-
-    /// Everything there is to say about a path.
-    pub fn path(&self, key: PathKey) -> Option<PathStatus<'_>> {
-        let path = self.paths.get(&key)?;
-        Some(PathStatus {
-            state: path.tracker.state(),
-            reason: if path.on_trial && path.tracker.state().usable() {
-                &Reason::OnTrial
-            } else {
-                &path.reason
-            },
-            since: path.since,
-            ready: path.ready.is_some(),
-            ready_since: path.ready_since,
-            hold: path.hold,
-            tracker: &path.tracker,
-            source: path.ready.as_ref().and_then(|r| r.source),
-            next_hop: path.ready.as_ref().map(|r| r.next_hop),
-        })
-    }
-}
-
-/// Everything there is to say about a path.
-#[derive(Clone, Debug)]
-pub struct PathStatus<'a> {
-    /// State.
-    pub state: State,
-    /// Why.
-    pub reason: &'a Reason,
-    /// Since when it has been usable, or not.
-    pub since: Time,
-    /// The device can carry traffic.
-    pub ready: bool,
-    /// Since when it can, or cannot.
-    pub ready_since: Time,
-    /// It is held back as flapping.
-    pub hold: Option<crate::Hold>,
-    /// Score, rounds and targets.
-    pub tracker: &'a crate::Tracker,
-    /// Source address of probes.
-    pub source: Option<std::net::IpAddr>,
-    /// Where its routing table points.
-    pub next_hop: Option<crate::NextHop>,
-}
-
-/// `new`, or the old value's pointer if it is equal.
-fn shared<T: PartialEq>(new: T, old: Option<&Arc<T>>) -> Arc<T> {
-    kept(&Arc::new(new), old)
-}
-
-/// `new`, or the old value's pointer if it is equal.
-fn kept<T: PartialEq>(new: &Arc<T>, old: Option<&Arc<T>>) -> Arc<T> {
-    match old {
-        Some(old) if Arc::ptr_eq(old, new) || old == new => old.clone(),
-        _ => new.clone(),
     }
 }
 

@@ -182,6 +182,26 @@ impl Told {
         self.0.insert(interface.to_owned(), now);
         calls
     }
+
+    /// The calls when all of ours is taken out of the kernel. As with mwan3 (`mwan3_interface_hotplug_shutdown`), what
+    /// is online is `disconnected`; of devices nothing is said, nothing became of them.
+    pub(crate) fn stopped(&self, interface: &str, device: &str) -> Vec<HookCall> {
+        let Some(states) = self.0.get(interface) else { return Vec::new() };
+        let call = |scope, from: State| {
+            matches!(from, State::Online | State::Disconnecting).then(|| HookCall {
+                action: Action::Disconnected,
+                scope,
+                interface: interface.to_owned(),
+                device: device.to_owned(),
+                from: Some(from),
+                to: State::Disabled,
+                paths: states.keys().map(|family| (*family, State::Disabled, Reason::Stopped)).collect(),
+            })
+        };
+        let each = states.iter().filter_map(|(family, state)| call(Scope::Path(*family), *state));
+        let whole = best(states.values().copied()).and_then(|state| call(Scope::Interface, state));
+        each.chain(whole).collect()
+    }
 }
 
 #[cfg(test)]

@@ -86,6 +86,8 @@ pub enum Reason {
     TakenDown,
     /// Its manager is only trying it, beside what carries.
     OnTrial,
+    /// All of mwan was stopped; scripts are told, nobody else is left to be.
+    Stopped,
 }
 
 impl Reason {
@@ -116,6 +118,7 @@ impl Reason {
             Reason::RouteRefused(_) => "route_refused",
             Reason::TakenDown => "taken_down",
             Reason::OnTrial => "on_trial",
+            Reason::Stopped => "stopped",
         }
     }
 }
@@ -164,6 +167,7 @@ impl fmt::Display for Reason {
             }
             Reason::TakenDown => write!(f, "taken down by ifdown"),
             Reason::OnTrial => write!(f, "answers, on trial beside what carries"),
+            Reason::Stopped => write!(f, "mwan was stopped"),
         }
     }
 }

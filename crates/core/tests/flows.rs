@@ -632,3 +632,25 @@ fn a_home_that_is_back_takes_its_flows_from_those_that_move_now() {
     assert_eq!(rig.state("c"), State::Online);
     assert!(rig.deletions().contains(&Effect::MoveMisplaced(a)), "b keeps its flows, a moves them");
 }
+
+#[test]
+fn what_crossed_a_switch_is_taken_out_of_sticky_sets_within_a_second() {
+    let strays = |rig: &Rig| rig.effects.iter().filter(|e| matches!(e, Effect::FlushStrays)).count();
+    let failover = |rest: &str| {
+        let mut rig = Rig::new(config(&["a", "b"], rest));
+        rig.effects.clear();
+        rig.writing = false;
+        rig.lose("a");
+        rig.pass(Duration::from_secs(5));
+        assert_eq!(strays(&rig), 0, "not before the switch is in the kernel");
+        rig.writing = true;
+        rig.applied();
+        assert_eq!(strays(&rig), 0, "packets are still under way");
+        let at = rig.core.handle(rig.now, Event::Tick).wake_at.unwrap();
+        rig.pass(Duration::from_millis(999));
+        (strays(&rig), at.since(rig.now) < Duration::from_secs(1))
+    };
+    let sticky = FAILOVER.replace("option use_policy", "option sticky 1\n option use_policy");
+    assert_eq!(failover(&sticky), (1, true));
+    assert_eq!(failover(FAILOVER).0, 0, "nobody remembers anything");
+}

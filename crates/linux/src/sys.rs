@@ -237,6 +237,23 @@ pub(crate) fn bind_link(fd: BorrowedFd<'_>, index: u32, protocol: u16) -> io::Re
     check(unsafe { libc::bind(fd.as_raw_fd(), ptr::from_ref(&address).cast(), length) }).map(drop)
 }
 
+/// `sendto(2)` without waiting.
+///
+/// # Safety
+/// `address` must be valid for reads of `length` bytes.
+unsafe fn send_to_address(
+    fd: BorrowedFd<'_>,
+    bytes: &[u8],
+    address: *const libc::sockaddr,
+    length: libc::socklen_t,
+) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: pointer and length are those of the slice, and of the address by contract.
+    check_size(unsafe {
+        libc::sendto(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags, address, length)
+    })
+}
+
 /// Sends to everybody on an Ethernet link.
 pub(crate) fn send_link_broadcast(
     fd: BorrowedFd<'_>,
@@ -247,17 +264,9 @@ pub(crate) fn send_link_broadcast(
     let mut address = link_address(index, protocol);
     address.sll_halen = 6;
     address.sll_addr[..6].fill(0xff);
-    // SAFETY: pointers and lengths are those of the slice and of the variable.
-    check_size(unsafe {
-        libc::sendto(
-            fd.as_raw_fd(),
-            bytes.as_ptr().cast(),
-            bytes.len(),
-            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
-            ptr::from_ref(&address).cast(),
-            mem::size_of_val(&address) as libc::socklen_t,
-        )
-    })
+    let length = mem::size_of_val(&address) as libc::socklen_t;
+    // SAFETY: the length is that of the variable.
+    unsafe { send_to_address(fd, bytes, ptr::from_ref(&address).cast(), length) }
 }
 
 /// The hardware address of an Ethernet device; `None` of any other. Works on every kind of socket.
@@ -285,17 +294,8 @@ pub(crate) fn send_to(fd: BorrowedFd<'_>, bytes: &[u8], to: IpAddr, scope: u32) 
         IpAddr::V6(ip) => SocketAddrV6::new(ip, 0, 0, scope).into(),
     };
     let address = socket2::SockAddr::from(address);
-    // SAFETY: pointers and lengths are those of the slice and of the address.
-    check_size(unsafe {
-        libc::sendto(
-            fd.as_raw_fd(),
-            bytes.as_ptr().cast(),
-            bytes.len(),
-            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
-            address.as_ptr().cast(),
-            address.len(),
-        )
-    })
+    // SAFETY: socket2's length is that of its address.
+    unsafe { send_to_address(fd, bytes, address.as_ptr().cast(), address.len()) }
 }
 
 fn clock_ns(clock: libc::clockid_t) -> u64 {

@@ -4,7 +4,7 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{Peer, in_namespace, sh};
@@ -12,6 +12,12 @@ use mwan_config::{Family, ProbeTarget, parse_uci};
 use mwan_core::{PathKey, ProbeReport, ProbeRequest};
 use mwan_linux::probe::Prober;
 use tokio::sync::mpsc::unbounded_channel;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{
+    ALL_VERSIONS, HandshakeKind, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion,
+};
 
 /// How long a probe waits here, and therefore how long silence takes.
 const TIMEOUT: Duration = Duration::from_millis(700);
@@ -365,21 +371,65 @@ fn http_must_answer_as_expected() {
     });
 }
 
-/// A TLS server with a certificate that nobody vouches for.
-fn tls_server(stream: TcpStream) {
-    use tokio_rustls::rustls::pki_types::PrivateKeyDer;
-    use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring};
+/// A certificate that nobody vouches for.
+fn tls_config(versions: &[&'static SupportedProtocolVersion]) -> Arc<ServerConfig> {
     let made = rcgen::generate_simple_self_signed(vec!["www.example.org".to_owned()]).expect("certificate");
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("key");
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .expect("versions")
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)
         .expect("config");
-    let connection = ServerConnection::new(Arc::new(config)).expect("connection");
+    Arc::new(config)
+}
+
+/// A TLS server without memory.
+fn tls_server(stream: TcpStream) {
+    let connection = ServerConnection::new(tls_config(ALL_VERSIONS)).expect("connection");
     let client = stream.peer_addr().expect("connected").ip();
     web_server(StreamOwned::new(connection, stream), client);
+}
+
+/// A session is resumed, and still only a server that is there can do it.
+#[test]
+fn tls_sessions_are_resumed_and_prove_no_less() {
+    in_namespace("tls_sessions_are_resumed_and_prove_no_less", || {
+        let peer = network();
+        for (address, url, version) in [
+            ("[::]:447", "https://192.0.2.1:447/ok", &TLS13),
+            ("[::]:448", "https://192.0.2.1:448/ok", &TLS12),
+        ] {
+            let config = Arc::new(Mutex::new(Some(tls_config(&[version]))));
+            let kinds = Arc::new(Mutex::new(Vec::new()));
+            let (served, seen) = (Arc::clone(&config), Arc::clone(&kinds));
+            serve_tcp(&peer, address, move |mut stream| {
+                let Some(config) = served.lock().expect("lock").clone() else {
+                    // It takes the hello and is mute.
+                    while matches!(stream.read(&mut [0; 1024]), Ok(1..)) {}
+                    return;
+                };
+                let mut connection = ServerConnection::new(config).expect("connection");
+                while connection.is_handshaking() {
+                    connection.complete_io(&mut stream).expect("handshake");
+                }
+                seen.lock().expect("lock").push(connection.handshake_kind().expect("done"));
+                let client = stream.peer_addr().expect("connected").ip();
+                web_server(StreamOwned::new(connection, stream), client);
+            });
+            let ask = || probe(request(1, targets(&[url])));
+            for _ in 0..3 {
+                assert_eq!(ask(), [Fate::Answered]);
+            }
+            use HandshakeKind::{Full, Resumed};
+            assert_eq!(std::mem::take(&mut *kinds.lock().expect("lock")), [Full, Resumed, Resumed], "{url}");
+            *config.lock().expect("lock") = None;
+            assert_eq!(ask(), [Fate::Silent], "{url}: a session is no proof by itself");
+            *config.lock().expect("lock") = Some(tls_config(&[version]));
+            assert_eq!(ask(), [Fate::Answered], "{url}: another server, another session");
+            assert_eq!(*kinds.lock().expect("lock"), [Full], "{url}");
+        }
+    });
 }
 
 #[test]

@@ -3,34 +3,21 @@
 //! Needs root or user namespaces; without either it fails, it does not skip.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-const CONFIG: &str = "
-config interface 'wan'
-	option enabled '1'
-	option device 'wan0'
-	option gateway '192.0.2.1'
+use common::{CONFIG, MWAN, unshare};
 
-config member 'wan_m1_w1'
-	option interface 'wan'
-
-config policy 'only'
-	list use_member 'wan_m1_w1'
-
-config rule 'https'
-	option proto 'tcp'
-	option dest_port '443'
-	option use_policy 'only'
-";
-
-/// Ends the daemon whatever happens; `$1` is the folder. Without an address of its own, IPv6 adds no routes while
-/// the test looks.
+/// Ends the daemon whatever happens; `$1` is the folder. `show` is the state of the kernel without what IPv6 does in its
+/// own time: addresses of its own are made and checked, routes to multicast follow the carrier.
 const BEGIN: &str = "set -e; cd \"$1\"; trap './mwan3 stop >/dev/null 2>&1' EXIT
-ip link set lo up; ip link add wan0 type veth peer name isp0; ip link set isp0 up
-ip link set wan0 addrgenmode none; ip link set wan0 up
-ip address add 192.0.2.2/24 dev wan0; nft list ruleset >before; ip rule >>before; ip route show table all >>before
+show() { nft list ruleset; ip rule; ip -6 rule; ip route show table all | grep -v ^multicast; }
+ip link set lo up; ip link add wan0 type veth peer name isp0
+for end in isp0 wan0; do ip link set $end addrgenmode none; ip link set $end up; done
+ip address add 192.0.2.2/24 dev wan0; show >before
 ";
 
 /// Runs shell words in a namespace with one WAN, in a folder with `mwan3` and `mwan4`.
@@ -38,16 +25,16 @@ fn day(commands: &str) -> (tempfile::TempDir, Output) {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("config"), CONFIG).unwrap();
     for name in ["mwan3", "mwan4"] {
-        symlink(env!("CARGO_BIN_EXE_mwan"), dir.path().join(name)).unwrap();
+        symlink(MWAN, dir.path().join(name)).unwrap();
     }
-    let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
-    let output = Command::new("unshare")
-        .args([if root { "-n" } else { "-rn" }, "sh", "-c", &format!("{BEGIN}{commands}"), "sh"])
+    let output = unshare()
+        .args(["sh", "-c", &format!("{BEGIN}{commands}"), "sh"])
         .arg(dir.path())
         .env("MWAN_RUN_DIR", dir.path().join("run"))
         .env("MWAN_STATE_DIR", dir.path().join("state"))
         .env("MWAN_CONFIG", dir.path().join("config"))
         .env("MWAN_PLATFORM", "linux")
+        .env("MWAN_USER_SCRIPT", dir.path().join("user"))
         .env("MWAN_HOOKS_DIR", dir.path().join("hooks.d"))
         .stdin(Stdio::null())
         .output()
@@ -74,7 +61,7 @@ fn start_returns_when_the_daemon_answers_and_stop_leaves_nothing() {
 ./mwan3 restart
 ./mwan3 status >status
 ./mwan3 stop
-nft list ruleset >after; ip rule >>after; ip route show table all >>after
+show >after
 ./mwan3 stop
 ./mwan3 start
 ./mwan4 status >status4
@@ -90,6 +77,35 @@ nft list ruleset >after; ip rule >>after; ip route show table all >>after
     );
     assert!(!status.contains("Problems"), "{status}");
     assert!(read(dir.path(), "status4").contains(" interface wan (ipv4) is online"));
+    assert_eq!(read(dir.path(), "before"), read(dir.path(), "after"));
+}
+
+/// As `mwan3_interface_hotplug_shutdown` does; and when `stop` has returned, the script has run.
+#[test]
+fn scripts_hear_of_a_stop_and_a_hanging_one_does_not_prevent_it() {
+    let (dir, output) = day("echo 'echo $ACTION $INTERFACE $DEVICE >>${0%/*}/heard' >user
+./mwan3 start
+./mwan3 stop
+cp heard once
+./mwan3 start
+./mwan3 ifdown wan
+./mwan3 stop
+mv heard twice
+export MWAN_HOOK_TIMEOUT=1
+echo 'echo $ACTION $INTERFACE $DEVICE >>${0%/*}/heard; [ $ACTION = ifup ] || exec sleep 1000' >user
+./mwan3 start
+./mwan3 stop
+show >after
+");
+    ok(&output);
+    let once = "ifup wan wan0\ndisconnected wan wan0\n";
+    assert_eq!(read(dir.path(), "once"), once);
+    assert_eq!(
+        read(dir.path(), "twice"),
+        format!("{once}ifup wan wan0\ndisconnected wan wan0\nifdown wan\n"),
+        "what is down is not disconnected again"
+    );
+    assert_eq!(read(dir.path(), "heard"), once);
     assert_eq!(read(dir.path(), "before"), read(dir.path(), "after"));
 }
 
@@ -170,8 +186,7 @@ fn a_daemon_that_cannot_start_says_why() {
 #[test]
 fn anything_else_is_the_help() {
     for words in [&[][..], &["help"], &["no-such-word"], &["use", "wan"], &["internal", "ipv5"]] {
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_mwan")).args(["compat", "mwan3"]).args(words).output().unwrap();
+        let output = Command::new(MWAN).args(["compat", "mwan3"]).args(words).output().unwrap();
         let text = ok(&output);
         assert!(
             text.starts_with("Syntax: mwan3 [command]\n\nAvailable commands:\nstart     "),
@@ -185,9 +200,7 @@ fn migrate_prints_the_file_and_tells_what_differs() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("mwan3");
     std::fs::write(&file, CONFIG).unwrap();
-    let mwan = |args: &[&str]| {
-        Command::new(env!("CARGO_BIN_EXE_mwan")).arg("migrate").arg(&file).args(args).output().unwrap()
-    };
+    let mwan = |args: &[&str]| Command::new(MWAN).arg("migrate").arg(&file).args(args).output().unwrap();
     let mwan4 = mwan(&[]);
     assert!(ok(&mwan4).contains("config strategy 'only'\n\tlist use_route 'wan_m1_w1'\n"));
     let told = String::from_utf8_lossy(&mwan4.stderr).into_owned();

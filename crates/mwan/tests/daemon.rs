@@ -3,40 +3,19 @@
 //! Needs root or user namespaces; without either it fails, it does not skip.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const CONFIG: &str = "
-config interface 'wan'
-	option enabled '1'
-	option device 'wan0'
-	option gateway '192.0.2.1'
+use common::{CONFIG, Daemon, MWAN, enter, is_root};
 
-config member 'wan_m1_w1'
-	option interface 'wan'
-
-config policy 'only'
-	list use_member 'wan_m1_w1'
-
-config rule 'https'
-	option proto 'tcp'
-	option dest_port '443'
-	option use_policy 'only'
-";
-
-/// A WAN whose device is down, then the daemon, started again if it is killed.
+/// A WAN whose device is down.
 const NETWORK: &str = "ip link add wan0 type veth peer name isp0 && ip link set isp0 up && \
-    ip address add 192.0.2.2/24 dev wan0 && \
-    while :; do setpriv --pdeathsig KILL \"$0\" \"$@\"; code=$?; [ $code = 137 ] || exit $code; done";
-
-struct Daemon {
-    child: Child,
-    dir: tempfile::TempDir,
-}
+    ip address add 192.0.2.2/24 dev wan0";
 
 impl Daemon {
     fn start(config: &str) -> Self {
@@ -48,58 +27,10 @@ impl Daemon {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("mwan3"), config).unwrap();
         let log = if log.is_empty() { dir.path().join("log") } else { log.into() };
-        // Root needs no user namespace; others get one, in which they are root (unshare(1)).
-        let namespace = if is_root() { "-n" } else { "-rn" };
-        let child = Command::new("unshare")
-            .args([namespace, "--kill-child", "sh", "-c", NETWORK, env!("CARGO_BIN_EXE_mwan")])
-            .args(["daemon", "--platform", "linux"])
-            .args(["--log-format", "json", "--config"])
-            .arg(dir.path().join("mwan3"))
-            .arg("--run-dir")
-            .arg(dir.path())
-            .arg("--state-dir")
-            .arg(dir.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap())
-            .spawn()
-            .unwrap();
-        let mut daemon = Daemon { child, dir };
-        daemon.wait("it answers", |d| d.mwan(&["interfaces"]).status.success());
-        daemon
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.path("log")).unwrap_or_default()
-    }
-
-    fn mwan(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_mwan"))
-            .arg("--run-dir")
-            .arg(self.dir.path())
-            .args(args)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
-    }
-
-    fn json(&self, args: &[&str]) -> serde_json::Value {
-        let output = self.mwan(args);
-        serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|e| panic!("{args:?}: {e}: {}", String::from_utf8_lossy(&output.stderr)))
-    }
-
-    fn wait(&mut self, what: &str, condition: impl Fn(&Daemon) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !condition(self) {
-            assert!(self.child.try_wait().unwrap().is_none(), "the daemon ended:\n{}", self.log());
-            assert!(Instant::now() < deadline, "not within 20 s: {what}\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        Daemon::spawn(dir, NETWORK, log, |command| {
+            command.args(["--platform", "linux", "--log-format", "json", "--log-level", "debug"]);
+        })
     }
 
     /// Sends raw bytes to the socket and returns what comes back.
@@ -113,18 +44,6 @@ impl Daemon {
         let _ = socket.read_to_string(&mut answer);
         answer
     }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn is_root() -> bool {
-    let output = Command::new("id").arg("-u").output().unwrap();
-    output.stdout == b"0\n"
 }
 
 #[test]
@@ -303,7 +222,7 @@ fn a_log_nobody_takes_does_not_end_the_daemon() {
     let mut daemon = Daemon::start_with_log(CONFIG, "/dev/full");
     daemon.inside(&["ip", "link", "set", "wan0", "up"]);
     daemon.wait("it works", |d| d.mwan(&["status"]).status.code() == Some(0));
-    let output = Command::new(env!("CARGO_BIN_EXE_mwan"))
+    let output = Command::new(MWAN)
         .args(["check", daemon.path("mwan3").to_str().unwrap()])
         .stderr(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap())
         .status()
@@ -344,7 +263,7 @@ fn a_command_survives_kill_9_and_a_second_daemon_is_refused() {
         let other = tempfile::tempdir().unwrap();
         let pid = daemon.child_pid();
         let second = Command::new("nsenter")
-            .args(["-t", &pid, "-n", env!("CARGO_BIN_EXE_mwan"), "daemon", "--config"])
+            .args(["-t", &pid, "-n", MWAN, "daemon", "--config"])
             .arg(daemon.path("mwan3"))
             .arg("--run-dir")
             .arg(other.path())
@@ -561,7 +480,7 @@ fn moving_many_flows_keeps_nobody_waiting() {
     daemon.inside(&["sh", "-c", SECOND]);
     daemon.wait("the second carries", |d| carries(d, "wanb"));
     // The second pass over the dead WAN's flows, one second after the switch, would take those that are made here.
-    std::thread::sleep(Duration::from_millis(1500));
+    daemon.wait("both passes are over", |d| d.passes() == 2);
     daemon.feed("conntrack -R - >/dev/null 2>&1", &(connections(0x200, FLOWS) + &connections(0x100, 3)));
     assert_eq!(daemon.marks().get("0x200"), Some(&(FLOWS as usize)));
     daemon.inside(&["ip", "link", "set", "wan0", "up"]);
@@ -577,11 +496,14 @@ fn moving_many_flows_keeps_nobody_waiting() {
 
     // The better one goes again in the middle: what is left of the pass stays where it is wanted now.
     daemon.inside(&["ip", "link", "set", "wan0", "down"]);
-    daemon.wait("the second carries again", |d| carries(d, "wanb"));
+    daemon.wait("the second carries again, for long", |d| carries(d, "wanb") && d.passes() == 4);
     daemon.feed("conntrack -R - >/dev/null 2>&1", &connections(0x200, FLOWS));
-    daemon.inside(&["sh", "-c", "ip link set wan0 up; sleep 0.02; ip link set wan0 down"]);
-    daemon.wait("and once more", |d| carries(d, "wanb"));
-    std::thread::sleep(Duration::from_millis(1500));
+    let switches = "grep -c 'wanb -> wan\\b' $DIR/log";
+    daemon.shell(&format!(
+        "before=$({switches}); ip link set wan0 up; until [ $({switches}) != $before ]; do :; done; \
+         ip link set wan0 down"
+    ));
+    daemon.wait("and once more, for long", |d| carries(d, "wanb") && d.passes() == 6);
     let left = daemon.marks().get("0x200").copied().unwrap_or(0);
     println!("{left} of {FLOWS} were left");
     assert!(left > 0, "{}", daemon.log());
@@ -641,6 +563,12 @@ impl Daemon {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// How often the flows of a dead first WAN were deleted: two passes each time, the second a second later.
+    fn passes(&self) -> usize {
+        let ours = r#""message":"flows of a path deleted","id":1,"family":"ipv4""#;
+        self.log().matches(ours).count()
+    }
+
     /// Connections by mark.
     fn marks(&self) -> std::collections::BTreeMap<String, usize> {
         let list = "conntrack -L -o xml 2>/dev/null | grep -o '<mark>[0-9]*'";
@@ -684,38 +612,90 @@ impl Daemon {
         assert!(child.wait().unwrap().success(), "{script}");
     }
 
-    /// Runs a program in the daemon's network namespace.
-    fn inside(&self, command: &[&str]) {
-        let status = enter(&self.child_pid()).args(command).status().unwrap();
-        assert!(status.success(), "{command:?}");
-    }
-
-    /// `kill -9` and a new start in the same namespace, in which the script around the daemon still is.
-    fn restart(&mut self) {
-        let pid = self.child_pid();
-        let killed = Command::new("kill").args(["-9", &pid]).status().unwrap();
-        assert!(killed.success());
-        let asked = Instant::now();
-        while !self.mwan(&["status", "--json"]).status.code().is_some_and(|c| c == 0 || c == 3)
-            || self.child_pid() == pid
-        {
-            assert!(asked.elapsed() < Duration::from_secs(20), "not back:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// The daemon itself, not `unshare` around it.
     fn child_pid(&self) -> String {
-        self.json(&["status", "--json"])["daemon"]["pid"].to_string()
+        self.pid().to_string()
+    }
+}
+const LISTED: usize = 100_000;
+
+/// So many prefixes, none beside another.
+fn prefixes(first: u8) -> String {
+    let line = |n: usize| {
+        let ip = std::net::Ipv4Addr::from((u32::from(first) << 24) + n as u32 * 32);
+        format!("{ip}/28\n")
+    };
+    (0..LISTED).map(line).collect()
+}
+
+/// A carrier that is lost while a large set is loaded, or exchanged for another, is acted on in the middle of it.
+#[test]
+fn a_failover_does_not_wait_for_a_large_set() {
+    let mut daemon = Daemon::start(&two_wans(""));
+    daemon.inside(&["sh", "-c", &format!("{SECOND}; ip link set wan0 up")]);
+    let list = daemon.path("list");
+    let file = list.display();
+    let sets = format!(
+        "config ipset big\n list family ipv4\n option loadfile {file}\n\
+         config rule listed\n option ipset big\n option use_policy only\n"
+    );
+    std::fs::write(daemon.path("mwan3"), two_wans(&sets)).unwrap();
+    for first in [10, 20] {
+        std::fs::write(&list, prefixes(first)).unwrap();
+        daemon.wait("the first carries", |d| {
+            String::from_utf8(d.mwan(&["policies"]).stdout).unwrap().contains(" wan (100%)")
+        });
+        let before = daemon.log().len();
+        let news = |d: &Daemon| d.log()[before..].to_owned();
+        let mut reload = Command::new(env!("CARGO_BIN_EXE_mwan"));
+        reload.arg("--run-dir").arg(daemon.dir.path()).arg("reload");
+        let mut reload = reload.stdin(Stdio::null()).spawn().unwrap();
+        daemon.wait("the set begins to fill", |d| news(d).matches("\"applied\"").count() >= 2);
+        daemon.inside(&["ip", "link", "set", "wan0", "down"]);
+        let mut slowest = Duration::ZERO;
+        while reload.try_wait().unwrap().is_none() {
+            let asked = Instant::now();
+            assert!(daemon.raw(b"{\"method\":\"use\",\"interface\":\"wanb\"}\n").contains("wan1"));
+            slowest = slowest.max(asked.elapsed());
+        }
+        assert!(reload.wait().unwrap().success());
+        println!("slowest answer while {LISTED} prefixes were loaded: {slowest:?}");
+        let log = news(&daemon);
+        let place = |text: &str| log.find(text).unwrap_or_else(|| panic!("no {text}: {log}"));
+        assert!(place("policy only ipv4: wan -> wanb") < place("configuration read"), "{log}");
+        let count = "nft -j list set inet mwan set.big.4 | grep -o '\"prefix\"' | wc -l";
+        assert_eq!(daemon.inside(&["sh", "-c", count]).trim(), LISTED.to_string());
+        daemon.inside(&["ip", "link", "set", "wan0", "up"]);
     }
 }
 
-/// `nsenter` to the network namespace of a process.
-fn enter(pid: &str) -> Command {
-    let mut command = Command::new("nsenter");
-    command.args(["-t", pid, "-n"]);
-    if !is_root() {
-        command.args(["-U", "--preserve-credentials"]);
+/// Another option of a set makes that set and its rules anew, and nothing else.
+#[test]
+fn another_option_of_a_set_costs_the_others_nothing() {
+    let sets = |options: &str| {
+        let sets = format!(
+            "config ipset a\n list entry 203.0.113.0/24\n {options}\nconfig ipset b\n option family ipv4\n \
+             list domain example.org\nconfig rule one\n option ipset a\n option use_policy only\n\
+             config rule two\n option ipset b\n option use_policy only\n"
+        );
+        two_wans(&sets)
+    };
+    let mut daemon = Daemon::start(&sets(""));
+    daemon.inside(&["sh", "-c", "ip link set wan0 up"]);
+    daemon.wait("the rules are there", |d| {
+        d.inside(&["sh", "-c", "nft list table inet mwan"]).contains("@set.a.4")
+    });
+    daemon.inside(&["nft", "add", "element", "inet", "mwan", "learned.b.4", "{ 198.51.100.7 }"]);
+    let handle = |d: &Daemon| d.inside(&["sh", "-c", "nft -a list table inet mwan | grep '^table'"]);
+    let before = handle(&daemon);
+    for options in ["option counters 1", "option counters 0", ""] {
+        std::fs::write(daemon.path("mwan3"), sets(options)).unwrap();
+        assert!(daemon.mwan(&["reload"]).status.success());
+        let set = daemon.inside(&["sh", "-c", "nft list set inet mwan set.a.4"]);
+        assert_eq!(set.contains("counter"), options.ends_with('1'), "{set}");
+        assert!(set.contains("203.0.113.0/24"), "{set}");
+        assert!(daemon.inside(&["sh", "-c", "nft list set inet mwan learned.b.4"]).contains("198.51.100.7"));
+        assert!(daemon.inside(&["sh", "-c", "nft list table inet mwan"]).contains("ip daddr @set.a.4"));
+        assert_eq!(handle(&daemon), before);
+        assert!(!daemon.log().contains("the kernel is not as wanted"), "{}", daemon.log());
     }
-    command
 }

@@ -3,11 +3,15 @@
 //! Needs root or user namespaces; without either it fails, it does not skip.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use common::{MWAN, unshare};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -20,9 +24,8 @@ struct Daemon(Child);
 
 impl Daemon {
     fn start(dir: &Path) -> Self {
-        let root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0;
-        let child = Command::new("unshare")
-            .args([if root { "-n" } else { "-rn" }, "--kill-child", env!("CARGO_BIN_EXE_mwan"), "daemon"])
+        let child = unshare()
+            .args(["--kill-child", MWAN, "daemon"])
             .args(["--platform", "linux", "--config"])
             .arg(dir.join("mwan3"))
             .arg("--run-dir")
@@ -47,7 +50,7 @@ impl Drop for Daemon {
 }
 
 fn mwan(dir: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_mwan")).arg("--run-dir").arg(dir).args(args).output().unwrap()
+    Command::new(MWAN).arg("--run-dir").arg(dir).args(args).output().unwrap()
 }
 
 fn heard(socket: &UnixDatagram) -> String {

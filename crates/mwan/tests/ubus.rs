@@ -4,14 +4,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod bus;
+mod common;
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use bus::{Bus, Client};
+use common::{Daemon, MWAN, unshare};
 use mwan_ubus::{Table, Value};
 
 const CONFIG: &str = "
@@ -42,7 +42,7 @@ config rule 'guests'
 	option use_policy 'only'
 ";
 
-/// A WAN with an ISP in a namespace of its own behind it, then the daemon, started again if it is killed.
+/// A WAN with an ISP in a namespace of its own behind it.
 const NETWORK: &str = r#"
 setpriv --pdeathsig KILL unshare -n sh -c '
     until ip link show isp0 >/dev/null 2>&1; do sleep 0.02; done
@@ -55,14 +55,7 @@ ip link add wan0 type veth peer name isp0
 ip link set isp0 netns $!
 ip link add guest0 type veth peer name guest1
 ip address add 192.0.2.2/24 dev wan0; ip address add 2001:db8::2/64 dev wan0 nodad; ip link set wan0 up
-set +e
-while :; do setpriv --pdeathsig KILL "$0" "$@"; code=$?; [ $code = 137 ] || exit $code; done
-"#;
-
-struct Daemon {
-    child: Child,
-    dir: tempfile::TempDir,
-}
+set +e"#;
 
 impl Daemon {
     /// `prepare` makes what is there before the daemon.
@@ -71,21 +64,11 @@ impl Daemon {
         let prepared = prepare(dir.path());
         std::fs::write(dir.path().join("mwan3"), CONFIG).unwrap();
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
-        let child = Command::new("unshare")
-            .args([if is_root() { "-n" } else { "-rn" }, "--kill-child", "sh", "-c", NETWORK])
-            .args([env!("CARGO_BIN_EXE_mwan"), "daemon", "--platform", "openwrt", "--config"])
-            .arg(dir.path().join("mwan3"))
-            .env("MWAN_RUN_DIR", dir.path())
-            .env("MWAN_STATE_DIR", dir.path())
-            .env("MWAN_UBUS_SOCKET", dir.path().join("ubus.sock"))
-            .env("MWAN_NETWORK_CONFIG", dir.path().join("network"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut daemon = Daemon { child, dir };
-        daemon.wait("it answers", |d| d.mwan(&["interfaces"]).status.success());
+        let (socket, network) = (dir.path().join("ubus.sock"), dir.path().join("network"));
+        let daemon = Daemon::spawn(dir, NETWORK, log, |command| {
+            command.args(["--platform", "openwrt"]);
+            command.env("MWAN_UBUS_SOCKET", socket).env("MWAN_NETWORK_CONFIG", network);
+        });
         (daemon, prepared)
     }
 
@@ -95,74 +78,10 @@ impl Daemon {
         (daemon, bus)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.path("log")).unwrap_or_default()
-    }
-
-    fn mwan(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_mwan"))
-            .arg("--run-dir")
-            .arg(self.dir.path())
-            .args(args)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
-    }
-
-    fn status(&self) -> serde_json::Value {
-        let output = self.mwan(&["status", "--json"]);
-        serde_json::from_slice(&output.stdout).unwrap_or_default()
-    }
-
     /// A path of wan: 0 is IPv4.
     fn wan(&self, path: usize) -> serde_json::Value {
         self.status()["interfaces"][0]["paths"][path].clone()
     }
-
-    fn wait(&mut self, what: &str, condition: impl Fn(&Daemon) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !condition(self) {
-            assert!(self.child.try_wait().unwrap().is_none(), "the daemon ended:\n{}", self.log());
-            assert!(Instant::now() < deadline, "not within 30 s: {what}\n{}\n{}", self.log(), self.status());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn pid(&self) -> u64 {
-        self.status()["daemon"]["pid"].as_u64().unwrap_or(0)
-    }
-
-    fn inside(&self, args: &[&str]) -> String {
-        let output = Command::new("nsenter")
-            .args(["-t", &self.pid().to_string(), "-n"])
-            .args(if is_root() { &[][..] } else { &["-U", "--preserve-credentials"] })
-            .args(args)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn kill9(&mut self) {
-        let pid = self.pid();
-        assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
-        self.wait("another is there", |d| ![0, pid].contains(&d.pid()));
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn is_root() -> bool {
-    Command::new("id").arg("-u").output().unwrap().stdout == b"0\n"
 }
 
 fn tables(all: Vec<Table>) -> Value {
@@ -257,7 +176,7 @@ fn a_daemon_that_was_killed_takes_over_without_touching_anything() {
     let (mut daemon, bus) = Daemon::on_bus(online());
     daemon.wait("online", |d| d.wan(0)["reason"]["code"] == "answering");
     daemon.wait("settled", |d| d.mwan(&["diff"]).status.code() == Some(0));
-    daemon.kill9();
+    daemon.restart();
     assert_eq!(daemon.status()["daemon"]["applies"], 0, "{}", daemon.log());
     assert_eq!(daemon.wan(0)["usable"], true);
     daemon.wait("published by the new one", |_| bus.objects() == ["mwan", "mwan3", "mwan4"]);
@@ -268,7 +187,7 @@ fn a_daemon_that_was_killed_takes_over_without_touching_anything() {
         "config interface 'wan'\n\toption device 'wan0'\n\toption gateway '192.0.2.1'\n",
     )
     .unwrap();
-    daemon.kill9();
+    daemon.restart();
     assert_eq!(daemon.status()["daemon"]["applies"], 0, "{}", daemon.log());
     assert_eq!(daemon.wan(0)["usable"], true);
 }
@@ -329,6 +248,38 @@ fn callers_get_what_mwan3_would_have_told_them() {
     assert_eq!(call("mwan3", Table::new().with("section", 5)), Err(2), "invalid argument");
     assert_eq!(client.call("mwan3", "nope", Table::new()), Err(3), "method not found");
     assert_eq!(client.call("mwan5", "status", Table::new()), Err(4), "not found");
+}
+
+/// A script that reads the answer sees what `check_quality` sees, and zeros without it.
+#[test]
+fn latency_and_loss_are_those_that_decide() {
+    let (mut daemon, bus) = Daemon::on_bus(online());
+    daemon.wait("published", |_| bus.has_method("mwan3", "status"));
+    let silent = "\tlist track_ip '192.0.2.99'\n\toption interval";
+    let figures = |d: &Daemon| {
+        let mut client = Client::connect(&d.path("ubus.sock"));
+        let answer = json(&client.call("mwan3", "status", Table::new()).map(Value::Table).unwrap());
+        let targets = answer["interfaces"]["wan"]["track_ip"].as_array().unwrap().clone();
+        let figure = |ip: &str| {
+            let target = targets.iter().find(|t| t["ip"] == ip)?;
+            Some((target["status"].clone(), target["latency"].as_u64()?, target["packetloss"].as_u64()?))
+        };
+        (figure("192.0.2.1"), figure("192.0.2.99"))
+    };
+    let config = CONFIG.replace("\toption interval", silent);
+    std::fs::write(daemon.path("mwan3"), &config).unwrap();
+    assert!(daemon.mwan(&["reload"]).status.success());
+    let without = (Some(("up".into(), 0, 0)), Some(("down".into(), 0, 0)));
+    daemon.wait("both are known", |d| figures(d) == without);
+
+    let quality = "\toption check_quality '1'\n\toption interval";
+    std::fs::write(daemon.path("mwan3"), config.replace("\toption interval", quality)).unwrap();
+    assert!(daemon.mwan(&["reload"]).status.success());
+    daemon.wait("they are judged", |d| {
+        let (near, silent) = figures(d);
+        silent == Some(("down".into(), 999_999, 100))
+            && near.is_some_and(|(s, _, loss)| s == "up" && loss == 0)
+    });
 }
 
 #[test]
@@ -399,8 +350,8 @@ fn a_plan_without_daemon_knows_the_devices_too() {
     let bus = Bus::start(&dir.path().join("ubus.sock"), online());
     let network = "ip link add wan0 type veth peer name isp0 && ip link set isp0 up && ip link set wan0 up && \
         ip address add 192.0.2.2/24 dev wan0 && exec \"$0\" \"$@\"";
-    let output = Command::new("unshare")
-        .args([if is_root() { "-n" } else { "-rn" }, "sh", "-c", network, env!("CARGO_BIN_EXE_mwan")])
+    let output = unshare()
+        .args(["sh", "-c", network, MWAN])
         .args(["plan", "--platform", "openwrt", "--config"])
         .arg(&file)
         .env("MWAN_RUN_DIR", dir.path())

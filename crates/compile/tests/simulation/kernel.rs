@@ -273,6 +273,21 @@ pub(crate) struct Skb {
     pub(crate) learned: Vec<(String, Vec<IpAddr>)>,
 }
 
+impl Skb {
+    /// The first packet of a connection, marked by nobody.
+    pub(crate) fn first(packet: &mwan_core::Packet) -> Self {
+        Skb {
+            packet: packet.clone(),
+            mark: 0,
+            ct_mark: 0,
+            new: true,
+            bound: None,
+            random: 0,
+            learned: vec![],
+        }
+    }
+}
+
 /// Where it leaves.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Out {

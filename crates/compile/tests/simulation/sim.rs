@@ -385,7 +385,7 @@ impl Sim {
             Effect::Probe(request) => self.probe(&request),
             Effect::FlushPath(key) => self.flush(key),
             Effect::MoveMisplaced(key) => self.move_misplaced(key),
-            Effect::StopProbes(_) => {}
+            Effect::StopProbes(_) | Effect::FlushStrays => {}
             Effect::Hook(call) => {
                 say!(self, "hook {} {} {:?}", call.action.name(), call.interface, call.scope);
                 assert_ne!(call.from, Some(call.to));
@@ -932,15 +932,7 @@ impl Sim {
         }
         let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
         for random in 0..sum {
-            let mut skb = Skb {
-                packet: packet.clone(),
-                mark: 0,
-                ct_mark: 0,
-                new: true,
-                bound: None,
-                random,
-                learned: vec![],
-            };
+            let mut skb = Skb { random, ..Skb::first(packet) };
             self.kernel.forward(&mut skb);
             *counts.entry(skb.ct_mark).or_default() += 1;
         }
@@ -1068,6 +1060,7 @@ fn check_reason(path: &PathStatus<'_>, seen: bool, key: &Key) {
                 | R::NoIpv6
                 | R::RouteRefused(_)
                 | R::TakenDown
+                | R::Stopped
         ),
     };
     assert!(fits, "I9: {key:?} is {:?} because {:?}", path.state, path.reason);

@@ -37,6 +37,21 @@ pub(crate) struct Dev {
     pub(crate) line: [Line; 2],
 }
 
+impl Dev {
+    /// The same with nothing wrong.
+    fn working(&self) -> Dev {
+        Dev {
+            exists: true,
+            up: true,
+            carrier: true,
+            address: [Some(2); 2],
+            gateway: [Some(1); 2],
+            line: [Line::Good; 2],
+            ..self.clone()
+        }
+    }
+}
+
 pub(crate) struct World {
     pub(crate) devs: Vec<Dev>,
 }
@@ -83,17 +98,7 @@ impl World {
             }
             11 => dev.address[family] = rng.chance(60).then_some(rng.range(2, 5) as u8),
             12 => dev.gateway[family] = rng.chance(60).then_some(rng.range(6, 9) as u8),
-            _ => {
-                *dev = Dev {
-                    exists: true,
-                    up: true,
-                    carrier: true,
-                    address: [Some(2); 2],
-                    gateway: [Some(1); 2],
-                    line: [Line::Good; 2],
-                    ..dev.clone()
-                }
-            }
+            _ => *dev = dev.working(),
         }
         format!("{dev:?}")
     }
@@ -101,16 +106,7 @@ impl World {
     /// Everything works.
     pub(crate) fn heal(&mut self) {
         for (number, dev) in self.devs.iter_mut().enumerate() {
-            *dev = Dev {
-                name: DEVICES[number].to_owned(),
-                exists: true,
-                up: true,
-                carrier: true,
-                address: [Some(2); 2],
-                gateway: [Some(1); 2],
-                line: [Line::Good; 2],
-                ..dev.clone()
-            };
+            *dev = Dev { name: DEVICES[number].to_owned(), ..dev.working() };
         }
     }
 

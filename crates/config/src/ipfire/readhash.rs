@@ -114,7 +114,7 @@ pub fn set_value(text: &str, key: &str, value: &str) -> String {
     // The last one counts.
     match lines.iter_mut().rev().find(|line| is_it(line)) {
         Some(line) => {
-            let comment = line.find(" #").map_or("", |at| &line[at..]).to_owned();
+            let comment = line.find(" #").map_or("", |at| &line[line[..at].trim_end().len()..]).to_owned();
             *line = format!("{key}={value}{comment}");
         }
         None => lines.push(format!("{key}={value}")),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mwan_config::{Failback, Family, FlushEvents};
+use mwan_config::{Failback, Family, FlushEvents, Target};
 
 use super::{Core, Effect, Switch};
 use crate::classify::{Packet, possible};
@@ -13,10 +13,14 @@ use crate::hooks::{Action, actions};
 use crate::path::Path;
 use crate::policy::carries;
 use crate::reason::Reason;
-use crate::{Carrier, Desired, Home, Marks, NetView, PathKey, State, Time};
+use crate::{Carrier, Desired, DesiredRule, Home, Marks, NetView, PathKey, State, Time};
 
 /// Time between the two passes of deleting flows.
 const SECOND_PASS: Duration = Duration::from_secs(1);
+
+/// Packets that were under way when a switch came into force have passed all chains by then, and what they entered into
+/// the sets of sticky rules goes: well within the second in which a dead WAN's entries are to be gone.
+const STRAYS: Duration = Duration::from_millis(500);
 
 /// Deletion of flows still to be asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +56,17 @@ pub(super) struct Flows {
     /// Paths that came up and whose owner wants their entries deleted then. Once only: a second pass would take what
     /// was opened since.
     wished: BTreeSet<PathKey>,
+    /// A member has left a policy of sticky rules.
+    strays: Option<Strays>,
+}
+
+/// Sets to be emptied once more after a switch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Strays {
+    /// The switch is not in the kernel yet.
+    Switching,
+    /// It is; to be done then.
+    At(Time),
 }
 
 impl Flows {
@@ -147,6 +162,12 @@ impl Core {
                     from: from.clone(),
                     to: to.clone(),
                 }));
+                let sticky = |rule: &DesiredRule| {
+                    rule.rule.sticky.is_some() && rule.rule.target == Target::Policy(policy.name.clone())
+                };
+                if next.rules.iter().any(sticky) {
+                    self.flows.strays = Some(Strays::Switching);
+                }
                 let (Carrier::Members(left), Carrier::Members(_)) = (from, to) else { continue };
                 for share in left.iter().filter(|share| !carries(to, share.id)) {
                     self.plan_move(PathKey { id: share.id, family }, now);
@@ -175,6 +196,14 @@ impl Core {
         if !self.settled() {
             return;
         }
+        self.flows.strays = match self.flows.strays {
+            Some(Strays::Switching) => Some(Strays::At(now + STRAYS)),
+            Some(Strays::At(at)) if at <= now => {
+                effects.push(Effect::FlushStrays);
+                None
+            }
+            other => other,
+        };
         let wished = std::mem::take(&mut self.flows.wished);
         let present = wished.into_iter().filter(|key| self.paths.contains_key(key));
         effects.extend(present.map(Effect::FlushPath));
@@ -222,7 +251,11 @@ impl Core {
         let pending = |p: &Passes| p.left > 0;
         let owed = self.flows.owed.iter().filter(|(_, p)| pending(p));
         let owed = owed.filter(|(key, _)| self.way_out(**key) != WayOut::None).map(|(_, p)| p.at);
-        owed.chain(self.flows.moves.values().filter(|p| pending(p)).map(|p| p.at)).min()
+        let strays = match self.flows.strays {
+            Some(Strays::At(at)) => Some(at),
+            Some(Strays::Switching) | None => None,
+        };
+        owed.chain(self.flows.moves.values().filter(|p| pending(p)).map(|p| p.at)).chain(strays).min()
     }
 
     /// Where the flows of a dead or removed path can go: what carries the policies that rules use and that

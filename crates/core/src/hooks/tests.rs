@@ -129,3 +129,22 @@ fn a_restart_tells_only_what_changed_meanwhile() {
         "ifup"
     );
 }
+
+#[test]
+fn a_stop_disconnects_what_is_online_and_says_nothing_of_the_rest() {
+    use State::*;
+    let said = |v4, v6| {
+        let mut told = Told::default();
+        dual(&mut told, v4, v6);
+        let calls = told.stopped("wan", "eth1");
+        assert!(calls.iter().all(|c| c.action == Action::Disconnected && c.device == "eth1"));
+        assert!(calls.iter().all(|c| c.paths.iter().all(|(_, _, reason)| *reason == Reason::Stopped)));
+        calls.iter().map(|c| (c.scope, c.from)).collect::<Vec<_>>()
+    };
+    let (v4, v6) = (Scope::Path(Family::V4), Scope::Path(Family::V6));
+    let all = [(v4, Some(Online)), (v6, Some(Disconnecting)), (Scope::Interface, Some(Online))];
+    assert_eq!(said(Online, Disconnecting), all);
+    assert_eq!(said(Offline, Online), [(v6, Some(Online)), (Scope::Interface, Some(Online))]);
+    assert_eq!(said(Connecting, Disabled), []);
+    assert_eq!(Told::default().stopped("wan", "eth1"), [], "nothing was ever said of it");
+}

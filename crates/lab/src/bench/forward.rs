@@ -17,9 +17,9 @@ use super::table::{Row, Series};
 use super::world::{CROWD, SERVICE_PORT, World};
 
 /// Rounds of one slice per router.
-const ROUNDS: usize = 21;
+pub(super) const ROUNDS: usize = 21;
 /// Rounds before the first that counts.
-const WARM_UP: usize = 2;
+pub(super) const WARM_UP: usize = 2;
 /// Packets of one system call, 10 to 30 ms: below that, what the kernel does once per call (it waits for all
 /// processors to have seen the program) is most of the time.
 const CALL: u32 = 4096;
@@ -28,11 +28,11 @@ const CALLS: u32 = 5;
 /// Known flows: one to each destination.
 const FLOWS: u32 = DESTINATIONS as u32;
 /// Source ports for new ones; a slice uses each once at most.
-const PORTS: u32 = 32_768;
+pub(super) const PORTS: u32 = 32_768;
 
 /// What is sent.
 #[derive(Clone, Copy)]
-enum Load {
+pub(super) enum Load {
     /// 64 flows that have been answered.
     Established,
     /// Every packet a source port of its own.
@@ -41,7 +41,7 @@ enum Load {
 
 impl Load {
     /// The first of them.
-    fn destinations(self) -> [u8; 4] {
+    pub(super) fn destinations(self) -> [u8; 4] {
         match self {
             Load::Established => CROWD,
             Load::New { to, .. } => to,
@@ -195,7 +195,7 @@ fn alternate(sides: &[Side; 3], load: Load) -> Result<Outcome, String> {
 }
 
 /// One router under load.
-struct Side(World);
+pub(super) struct Side(pub(super) World);
 
 impl Side {
     /// Sends one empty datagram per flow and has the far end answer it.
@@ -222,7 +222,7 @@ impl Side {
 
     /// Nanoseconds per packet: the median of many short calls, so that one in which something else had the
     /// core does not count.
-    fn slice(&self, load: Load, source: &Injector) -> Result<f64, String> {
+    pub(super) fn slice(&self, load: Load, source: &Injector) -> Result<f64, String> {
         if matches!(load, Load::New { .. }) {
             self.0.flush_conntrack()?;
         }
@@ -239,7 +239,7 @@ impl Side {
     }
 
     /// The same frames to another link address: the router drops them as soon as it sees them.
-    fn source_alone(&self) -> Result<f64, String> {
+    pub(super) fn source_alone(&self) -> Result<f64, String> {
         let mut other = frame(CROWD, SERVICE_PORT, 18);
         other[5] ^= 0x80;
         let source = Injector::new(other, FLOWS).map_err(no_source)?;
@@ -255,7 +255,7 @@ fn answering(last: u8) -> std::io::Result<UdpSocket> {
     Ok(socket)
 }
 
-fn no_source(error: std::io::Error) -> String {
+pub(super) fn no_source(error: std::io::Error) -> String {
     format!(
         "cannot load the packet source: {error}\nhint: it needs root and a kernel of 5.18 or later with BPF"
     )

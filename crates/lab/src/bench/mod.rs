@@ -7,7 +7,9 @@ mod daemon;
 mod failover;
 mod forward;
 mod inject;
+mod methods;
 mod resources;
+mod scale;
 mod start;
 mod sys;
 mod table;
@@ -42,8 +44,17 @@ const MEASUREMENTS: &[Measurement] = &[
     Measurement { name: "silent-fast", about: "silent blackhole, 0.2 s", run: failover::silent_fast },
     Measurement { name: "idle", about: "2 interfaces, 10 s", run: resources::idle },
     Measurement { name: "probes", about: "60 interfaces, 20 s", run: resources::probes },
+    Measurement { name: "methods", about: "60 interfaces, each method for 10 s", run: methods::methods },
     Measurement { name: "established", about: "packets of known flows", run: forward::established },
     Measurement { name: "new", about: "first packets of flows", run: forward::new_connections },
+    Measurement { name: "rules-apply", about: "1,000 rules, sets of 50,000", run: scale::apply },
+    Measurement {
+        name: "rules-new",
+        about: "first packets through 10 and 1,000 rules",
+        run: scale::through_rules,
+    },
+    Measurement { name: "set-load", about: "100,000 prefixes", run: scale::load },
+    Measurement { name: "set-lookup", about: "sets of 10 and 100,000", run: scale::lookup },
     Measurement {
         name: "silent-shipped",
         about: "defaults of mwan3, a minute",

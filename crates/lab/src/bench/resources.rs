@@ -77,21 +77,21 @@ pub(crate) fn probes(mwan: &Path) -> Result<Vec<Row>, String> {
     ])
 }
 
-fn late_rounds(status: &Value) -> u64 {
+pub(super) fn late_rounds(status: &Value) -> u64 {
     status["daemon"]["late_rounds"].as_u64().unwrap_or(0)
 }
 
 /// What the kernel has on record about a process.
-struct Usage {
+pub(super) struct Usage {
     at: Instant,
     cpu: Duration,
     user: Duration,
-    rss_bytes: u64,
+    pub(super) rss_bytes: u64,
     anonymous_bytes: u64,
 }
 
 impl Usage {
-    fn of(running: &Running) -> Result<Usage, String> {
+    pub(super) fn of(running: &Running) -> Result<Usage, String> {
         let root = format!("/proc/{}", running.pid());
         let read = |name: &str| {
             let path = format!("{root}/{name}");
@@ -111,7 +111,7 @@ impl Usage {
         })
     }
 
-    fn share_since(&self, before: &Usage) -> f64 {
+    pub(super) fn share_since(&self, before: &Usage) -> f64 {
         let time = (self.at - before.at).as_secs_f64();
         self.cpu.saturating_sub(before.cpu).as_secs_f64() / time
     }

@@ -102,6 +102,11 @@ impl World {
         out
     }
 
+    /// The far end reads everything it is sent, as servers do.
+    pub(crate) fn listen(&self) -> Result<(), String> {
+        self.peer.nft("delete table inet sink\n").map_err(|e| e.to_string())
+    }
+
     /// What a plain router does and no more: connection tracking and masquerade.
     pub(crate) fn masquerade(&self) -> Result<(), String> {
         let table = "table inet plain { chain post { type nat hook postrouting priority srcnat; \

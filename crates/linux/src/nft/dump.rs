@@ -34,12 +34,13 @@ pub struct OwnRules {
 }
 
 /// A set with many elements. The kernel begins at its start for every few hundred elements it dumps (nft_rbtree_walk), so
-/// that reading 100,000 of them takes seconds; what others change in it is seen only after [`LARGE_SET_PAUSE`].
+/// that reading 100,000 of them takes long; what others change in it is seen only after [`LARGE_SET_PAUSE`]. Our own commits
+/// are taken in without a look.
 #[derive(Debug)]
 pub(super) struct LargeSet {
     handle: u64,
     read: Instant,
-    elements: BTreeSet<AddressRange>,
+    pub(super) elements: BTreeSet<AddressRange>,
 }
 
 /// From so many elements on.

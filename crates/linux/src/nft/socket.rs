@@ -113,13 +113,40 @@ impl NftSocket {
     /// Makes all changes in one transaction, or none. With `expected_generation` only if nobody committed since
     /// it was observed. Returns the generation that resulted.
     pub fn commit(&mut self, ops: &[NftOp], expected_generation: Option<u32>) -> Result<u32, CommitError> {
-        for op in ops {
-            if let NftOp::AddElements { set, .. } | NftOp::DeleteElements { set, .. } | NftOp::FlushSet(set) =
-                op
-            {
-                self.large.remove(set);
-            }
+        let result = self.commit_locked(ops, expected_generation);
+        // Nothing was changed by a stale one; what else went wrong may come from what we took for known.
+        if !matches!(result, Err(CommitError::Stale)) {
+            ops.iter().for_each(|op| self.note_elements(op, result.is_ok()));
         }
+        result
+    }
+
+    /// Keeps what is known of large sets as it is after a commit: reading 100,000 elements again would keep the caller
+    /// waiting. When they were read stays as it was, so others' changes are seen as soon as without.
+    fn note_elements(&mut self, op: &NftOp, committed: bool) {
+        match op {
+            NftOp::AddElements { set, elements, .. } if committed => {
+                if let Some(large) = self.large.get_mut(set) {
+                    large.elements.extend(elements.iter().copied());
+                }
+            }
+            NftOp::DeleteElements { set, elements, .. } if committed => {
+                if let Some(large) = self.large.get_mut(set) {
+                    for element in elements {
+                        large.elements.remove(element);
+                    }
+                }
+            }
+            NftOp::AddElements { set, .. }
+            | NftOp::DeleteElements { set, .. }
+            | NftOp::FlushSet(set)
+            | NftOp::DeleteSet(set) => drop(self.large.remove(set)),
+            NftOp::DeleteTable => self.large.clear(),
+            _ => {}
+        }
+    }
+
+    fn commit_locked(&mut self, ops: &[NftOp], expected_generation: Option<u32>) -> Result<u32, CommitError> {
         for _ in 0..COMMIT_ATTEMPTS {
             // Always under the lock: only so the generation that results is known to be ours.
             let generation = match expected_generation {

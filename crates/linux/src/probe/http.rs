@@ -25,16 +25,22 @@ const QUOTE_MAX: usize = 100;
 
 pub(super) async fn ask(way: &Way, ip: IpAddr, probe: &HttpProbe) -> Result<(), String> {
     let stream = way.connect(ip, probe.port).await.map_err(|e| error_text(&e))?;
-    if probe.tls { by_tls(stream, ip, probe).await } else { exchange(stream, ip, probe).await }
+    if probe.tls { by_tls(way, stream, ip, probe).await } else { exchange(stream, ip, probe).await }
 }
 
 #[cfg(feature = "tls")]
-async fn by_tls(stream: tokio::net::TcpStream, ip: IpAddr, probe: &HttpProbe) -> Result<(), String> {
-    exchange(super::tls::handshake(stream, ip, probe.host.as_deref()).await?, ip, probe).await
+async fn by_tls(
+    way: &Way,
+    stream: tokio::net::TcpStream,
+    ip: IpAddr,
+    probe: &HttpProbe,
+) -> Result<(), String> {
+    let host = probe.host.as_deref();
+    exchange(super::tls::handshake(stream, way.device(), (ip, probe.port), host).await?, ip, probe).await
 }
 
 #[cfg(not(feature = "tls"))]
-async fn by_tls(_: tokio::net::TcpStream, _: IpAddr, _: &HttpProbe) -> Result<(), String> {
+async fn by_tls(_: &Way, _: tokio::net::TcpStream, _: IpAddr, _: &HttpProbe) -> Result<(), String> {
     Err("this mwan was built without TLS".to_owned())
 }
 

@@ -35,6 +35,12 @@ impl Way {
         Way { device: request.device.clone(), source: request.source, mark: request.mark }
     }
 
+    /// The device it leaves by.
+    #[cfg(feature = "tls")]
+    pub(super) fn device(&self) -> &str {
+        &self.device
+    }
+
     fn open(&self, ip: IpAddr, kind: Type) -> io::Result<Socket> {
         let socket =
             Socket::new(Domain::for_address(SocketAddr::new(ip, 0)), kind.nonblocking().cloexec(), None)?;

@@ -16,8 +16,8 @@ use crate::platform::PlatformName;
 
 /// A daemon that has been started answers within this time: it reads the network and writes its program first.
 const START_MAX: Duration = Duration::from_secs(20);
-/// A daemon that was told to stop has ended within this time.
-const STOP_MAX: Duration = Duration::from_secs(10);
+/// A daemon that was told to stop has ended within this time: scripts have 30 s of it.
+const STOP_MAX: Duration = Duration::from_secs(40);
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(20);
 /// Set for the init script that we call: what it calls must not call it again.

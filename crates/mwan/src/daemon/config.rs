@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use mwan_config::{Config, Loaded, SET_FILE_BYTES_MAX, TABLE_FILE_BYTES_MAX, TableNames};
@@ -56,12 +57,19 @@ pub(crate) fn reread_config(file: &Path) -> Result<(String, Vec<u8>), Failure> {
 
 /// A configuration, and what the files of its sets hold.
 pub(crate) fn parse_config(name: &str, bytes: &[u8]) -> Loaded {
+    parse_watched(name, bytes).0
+}
+
+/// The same, and watches of the files it depends on: begun before they are read, so that nothing written is missed.
+pub(super) fn parse_watched(name: &str, bytes: &[u8]) -> (Loaded, Vec<Watch>) {
     if let Some(root) = crate::ipfire::root_of(Path::new(name)) {
-        return mwan_config::parse_ipfire(&crate::ipfire::read_files(root, bytes));
+        let watches = watches_of(Path::new(name), &Config::default());
+        return (mwan_config::parse_ipfire(&crate::ipfire::read_files(root, bytes)), watches);
     }
     let mut loaded = mwan_config::parse_with(name, bytes, &|| table_names(Path::new("/")));
+    let watches = watch_files(&loaded.config);
     loaded.load_set_files(&|file| read_file(Path::new(file), SET_FILE_BYTES_MAX));
-    loaded
+    (loaded, watches)
 }
 
 /// Where routing tables get their names, first come first served: the administrator's file before those of the distribution,
@@ -114,12 +122,17 @@ fn read_file(file: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// The files a configuration depends on: those of its sets and, where it uses names of routing tables, those that
-/// define them (and their directories: a new file is a change, too); of IPFire's all.
-pub(super) fn files_of(config: &Config, file: &Path) -> Vec<PathBuf> {
-    if let Some(root) = crate::ipfire::root_of(file) {
-        return crate::ipfire::watched(root);
+/// Watches the files that the configuration `config`, read from `file`, depends on.
+pub(super) fn watches_of(file: &Path, config: &Config) -> Vec<Watch> {
+    match crate::ipfire::root_of(file) {
+        Some(root) => crate::ipfire::watched(root).iter().map(|file| Watch::new(file)).collect(),
+        None => watch_files(config),
     }
+}
+
+/// Watches the files a configuration depends on: those of its sets and, where it uses names of routing tables, those that
+/// define them (and their directories: a new file is a change, too).
+fn watch_files(config: &Config) -> Vec<Watch> {
     let mut files: Vec<PathBuf> =
         config.sets.iter().filter_map(|set| set.file.as_ref()).map(PathBuf::from).collect();
     if !config.globals.rt_table_names.is_empty() {
@@ -127,7 +140,53 @@ pub(super) fn files_of(config: &Config, file: &Path) -> Vec<PathBuf> {
         files.extend(table_name_files(root));
         files.extend(TABLE_NAME_DIRS.map(|dir| root.join(dir).join("rt_tables.d")));
     }
-    files
+    files.iter().map(|file| Watch::new(file)).collect()
+}
+
+/// Notices that a file changed. A look is one `stat`; a change counts when it has been the same for two looks,
+/// so that a file is not read while it is written.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    path: PathBuf,
+    read: Option<Stamp>,
+    seen: Option<Stamp>,
+}
+
+/// What changes when a file does: inode, size, modification time.
+type Stamp = (u64, u64, i64, i64);
+
+impl Watch {
+    pub(crate) fn new(path: &Path) -> Self {
+        let stamp = stamp(path);
+        Watch { path: path.to_owned(), read: stamp, seen: stamp }
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the file is to be read again. A file that is not there is not a change: it is about to be written.
+    pub(crate) fn look(&mut self) -> bool {
+        let now = stamp(&self.path);
+        let settled = now == self.seen;
+        self.seen = now;
+        if settled && now.is_some() && now != self.read {
+            self.read = now;
+            return true;
+        }
+        false
+    }
+
+    /// The file has been read for another reason.
+    pub(super) fn reset(&mut self) {
+        *self = Watch::new(&self.path);
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
 }
 
 #[cfg(test)]

@@ -12,12 +12,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mwan_api::HookDocument;
 use mwan_config::HookPlaces;
 use mwan_core::{Action, HookCall, Scope};
+use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 
 use crate::cli::DaemonArgs;
@@ -36,6 +37,14 @@ const FILES_MAX: usize = 64;
 const LINES_PER_RUN: usize = 20;
 /// Lines of all runs that are logged within a minute.
 const LINES_PER_MINUTE: usize = 200;
+/// After the data plane was removed, all scripts together have this long, if their own limit is not less: who stops us
+/// waits for the end.
+pub(super) const STOP_MAX: Duration = Duration::from_secs(30);
+/// The same when the daemon is told to end and another will follow: nobody watches the WANs meanwhile, and procd kills
+/// after 5 s.
+pub(super) const END_MAX: Duration = Duration::from_secs(4);
+/// The thread ends this soon after its time is over: it looks at its script every few milliseconds.
+const THREAD_MAX: Duration = Duration::from_secs(1);
 /// What hotplug scripts find their programs by; an empty environment would leave it to the shell's taste.
 const PATH_VARIABLE: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -86,10 +95,25 @@ fn user_script_of(config: &Path) -> Option<PathBuf> {
 /// The queue's entrance.
 #[derive(Debug)]
 pub(super) struct Hooks {
-    queue: SyncSender<HookCall>,
-    /// Those of the configuration in force.
-    places: Arc<Mutex<Places>>,
+    /// `None`: the daemon is ending.
+    queue: Option<SyncSender<HookCall>>,
+    orders: Arc<Mutex<Orders>>,
     dropped: Arc<AtomicU64>,
+    /// Ends with the thread.
+    thread: oneshot::Receiver<()>,
+}
+
+/// What the thread has to heed.
+#[derive(Debug)]
+struct Orders {
+    /// Those of the configuration in force.
+    places: Places,
+    /// When everything has to be over.
+    end: Option<Instant>,
+}
+
+fn locked(orders: &Mutex<Orders>) -> MutexGuard<'_, Orders> {
+    orders.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Hooks {
@@ -97,21 +121,39 @@ impl Hooks {
     pub(super) fn start(places: Places) -> std::io::Result<Self> {
         let (queue, calls) = sync_channel(QUEUE_MAX);
         let dropped = Arc::new(AtomicU64::new(0));
-        let places = Arc::new(Mutex::new(places));
-        let mut runner = Runner::new(dropped.clone());
-        let current = places.clone();
-        std::thread::Builder::new().name("hooks".into()).spawn(move || runner.work(&calls, &current))?;
-        Ok(Hooks { queue, places, dropped })
+        let orders = Arc::new(Mutex::new(Orders { places, end: None }));
+        let mut runner = Runner::new(dropped.clone(), orders.clone());
+        let (alive, thread) = oneshot::channel();
+        std::thread::Builder::new().name("hooks".into()).spawn(move || {
+            runner.work(&calls);
+            drop(alive);
+        })?;
+        Ok(Hooks { queue: Some(queue), orders, dropped, thread })
     }
 
     /// Other scripts, from the next call on.
     pub(super) fn look_in(&self, places: Places) {
-        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = places;
+        locked(&self.orders).places = places;
+    }
+
+    /// Takes no more calls and waits for those in the queue, for `within` at most or for the time limit of a script, if
+    /// that is less. What runs then is killed, the rest is counted and logged.
+    pub(super) async fn finish(&mut self, within: Duration) {
+        let within = {
+            let mut orders = locked(&self.orders);
+            let within = within.min(orders.places.time_limit);
+            orders.end = Some(Instant::now() + within);
+            within
+        };
+        // The thread ends when the queue has no entrance and is empty.
+        self.queue = None;
+        let _ = tokio::time::timeout(within + THREAD_MAX, &mut self.thread).await;
     }
 
     /// Puts a call into the queue. Never waits: a call that finds it full is dropped and counted.
     pub(super) fn call(&self, call: HookCall) {
-        match self.queue.try_send(call) {
+        let Some(queue) = &self.queue else { return };
+        match queue.try_send(call) {
             Ok(()) => {}
             Err(TrySendError::Full(call)) => {
                 // Once per congestion; the runner tells the number when it is over.
@@ -138,26 +180,39 @@ enum Trouble {
 /// The thread's own.
 struct Runner {
     dropped: Arc<AtomicU64>,
+    orders: Arc<Mutex<Orders>>,
     troubles: BTreeMap<PathBuf, Trouble>,
     /// Begin of the present minute, and lines logged in it.
     minute: (Instant, usize),
 }
 
 impl Runner {
-    fn new(dropped: Arc<AtomicU64>) -> Self {
-        Runner { dropped, troubles: BTreeMap::new(), minute: (Instant::now(), 0) }
+    fn new(dropped: Arc<AtomicU64>, orders: Arc<Mutex<Orders>>) -> Self {
+        Runner { dropped, orders, troubles: BTreeMap::new(), minute: (Instant::now(), 0) }
     }
 
-    fn work(&mut self, calls: &Receiver<HookCall>, places: &Mutex<Places>) {
+    fn work(&mut self, calls: &Receiver<HookCall>) {
+        let mut lost = 0;
         while let Ok(call) = calls.recv() {
+            if self.is_over() {
+                lost += 1;
+                continue;
+            }
             // Held for the copy only: nobody waits for a script.
-            let places = places.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let places = locked(&self.orders).places.clone();
             self.one(&call, &places);
             let dropped = self.dropped.swap(0, Ordering::Relaxed);
             if dropped > 0 {
                 warn!("{dropped} calls of hooks were dropped");
             }
         }
+        if lost > 0 {
+            warn!("{lost} calls of hooks are lost: the daemon ends, and their time is over");
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        locked(&self.orders).end.is_some_and(|end| Instant::now() >= end)
     }
 
     /// Runs everything that wants to hear of one call.
@@ -177,6 +232,9 @@ impl Runner {
             let files = executables(&places.directory);
             let document = if files.is_empty() { Vec::new() } else { document(call) };
             for file in files {
+                if self.is_over() {
+                    return;
+                }
                 let run = Run::new(&file).environment(environment(call)).input(document.clone());
                 self.run(&file, run, call, places.time_limit);
             }
@@ -188,7 +246,13 @@ impl Runner {
         let what = format!("{name} ({} {})", call.action.name(), call.interface);
         let mut lines = 0;
         let minute = &mut self.minute;
-        let outcome = run.finish(time_limit, |line| {
+        let deadline = Instant::now() + time_limit;
+        // Asked again and again: the end may come while a script runs.
+        let over = || {
+            let end = locked(&self.orders).end;
+            Instant::now() >= end.map_or(deadline, |end| end.min(deadline))
+        };
+        let outcome = run.finish(over, |line| {
             if minute.0.elapsed() >= Duration::from_secs(60) {
                 *minute = (Instant::now(), 0);
             }
@@ -200,11 +264,15 @@ impl Runner {
             }
             within
         });
-        let limit = time_limit.as_secs_f64();
+        let why = if self.is_over() {
+            "the daemon ends, and its time is over".to_owned()
+        } else {
+            format!("not done after {} s", time_limit.as_secs_f64())
+        };
         let (trouble, text) = match outcome {
             Err(error) => (Trouble::NotStarted, format!("hook {what} cannot be run: {error}")),
             Ok(done) => match done.ended {
-                Ended::Killed => (Trouble::Hung, format!("hook {what} was killed: not done after {limit} s")),
+                Ended::Killed => (Trouble::Hung, format!("hook {what} was killed: {why}")),
                 Ended::Failed(how) => (Trouble::Failed, format!("hook {what} failed: {how}")),
                 Ended::Well if done.unlogged > 0 => {
                     let text =

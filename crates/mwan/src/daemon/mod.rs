@@ -1,17 +1,34 @@
 //! The daemon: one loop that carries events to the core and the core's wishes to the kernel.
+//!
+//! | module | what of it |
+//! |---|---|
+//! | this one | the loop: what wakes it, and the way of an event through the core |
+//! | `start` | everything that is opened, and what a daemon before us left |
+//! | `configure`, `config`, `watched` | another configuration: its files, how they are read, how changes of them are noticed |
+//! | `apply`, `writer` | desired states into the kernel, and what the core wishes beside them |
+//! | `flows` | connection entries: their marks, and which of them end |
+//! | `hooks`, `dnsmasq` | others who are told |
+//! | `control`, `answer`, `status`, `plan` | the control socket, and what is said there |
+//! | `state`, `lock`, `notify`, `log`, `syslog` | files that survive, one daemon at a time, systemd, the log |
 
+mod answer;
+mod apply;
 mod config;
+mod configure;
 mod control;
 mod dnsmasq;
 mod flows;
 mod hooks;
 mod lock;
+mod log;
 mod notify;
+mod plan;
+mod reload;
 mod start;
 mod state;
 mod status;
 mod syslog;
-mod watch;
+mod watched;
 mod writer;
 
 use std::collections::VecDeque;
@@ -20,62 +37,48 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mwan_api::{Plan, RedCommand, Request, Response};
-use mwan_compile::diff_observed;
-use mwan_config::{Config, Diagnostic, Loaded, Severity};
-use mwan_core::{
-    Core, Desired, Effect, Event, Marks, Memory, PathKey, PlatformView, ProbeReport, Reason, Remark, Time,
-};
+use mwan_config::{Config, Diagnostic};
+use mwan_core::{Core, Desired, Effect, Event, PlatformView, ProbeReport, Remark, Time};
 use mwan_linux::clock;
 use mwan_linux::monitor::{Change, Monitor, MonitorError};
 use mwan_linux::probe::Prober;
 use tokio::sync::mpsc;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
-use crate::cli::{BusArgs, DaemonArgs, Failure};
-use crate::ipfire::{self, Ipfire};
+use crate::cli::{DaemonArgs, Failure};
+use crate::ipfire::Ipfire;
 use crate::openwrt::Openwrt;
-use crate::platform::PlatformName;
 use dnsmasq::Dnsmasq;
 use flows::{Done, Flows};
-use hooks::{Hooks, Places};
+use hooks::{END_MAX, Hooks, Places};
 use lock::Locks;
-use start::{Signals, start_log};
+use reload::Reload;
+use start::Signals;
 use state::Store;
-use status::Achieved;
-use watch::Watches;
-use writer::{Trouble, Writer, describe};
+use watched::{Kind, WatchedFiles};
+use writer::Writer;
 
-use config::files_of;
 pub(crate) use config::{parse_config, read_config, reread_config};
+pub(crate) use configure::unusable;
 pub(crate) use control::Asked;
+pub(crate) use plan::plan_without_daemon;
 pub(crate) use status::diagnostics;
 
 /// Name of the control socket in the run directory.
 pub(crate) const SOCKET: &str = "mwan.sock";
 
-/// How often the configuration file is looked at.
+/// How often files are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the kernel is compared with what should be there although nothing was heard.
-const VERIFY_INTERVAL: Duration = Duration::from_secs(60);
 /// Least time between two comparisons: others may change the ruleset as fast as they like.
 const VERIFY_PAUSE: Duration = Duration::from_millis(200);
-/// Time before a failed change of the kernel is tried again.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Least time between two new views of the network while changes pour in; the first is taken at once.
 const NETWORK_PAUSE: Duration = Duration::from_millis(100);
 /// A round started later than this after it was due is counted.
 const LATE: Duration = Duration::from_millis(100);
-/// Other marks wait this long for the connection entries; only a table that keeps growing takes longer.
-const PREPARE_MAX: Duration = Duration::from_secs(10);
-/// Restored things that are logged one by one; a flushed ruleset is hundreds.
-const RESTORED_LOGGED_MAX: usize = 8;
-/// Requests waiting to be answered.
-const REQUESTS_MAX: usize = 32;
 
 /// Runs the daemon until it is told to end.
 pub(crate) fn run(run_dir: &Path, options: &DaemonArgs) -> Result<(), Failure> {
-    start_log(options);
+    log::start_log(options);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -101,47 +104,6 @@ pub(crate) fn has_ended() -> bool {
     lock::take_namespace().is_ok()
 }
 
-/// What `config` would install, with every interface in its initial state.
-pub(crate) fn plan_without_daemon(
-    name: &str,
-    bytes: &[u8],
-    platform: PlatformName,
-    bus: &BusArgs,
-) -> Result<Plan, Failure> {
-    let loaded = parse_config(name, bytes);
-    let tables = loaded.config.globals.rt_table_lookup.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::new("cannot start the runtime", &e))?;
-    let (net, view) = runtime.block_on(async {
-        let view = if platform.has_netifd() { Openwrt::start(bus, None).first().await } else { None };
-        let net = Monitor::open(tables).map(|mut m| m.view());
-        net.map(|net| (net, view)).map_err(|e| Failure::new("cannot read the network", &e))
-    })?;
-    let mut core = Core::new(platform.core(), Arc::new(loaded.config), Memory::default());
-    if let Some(view) = view.or_else(|| ipfire::plan_view(core.config())) {
-        core.handle(clock::now(), Event::Platform(view));
-    }
-    core.handle(clock::now(), Event::Network(net));
-    plan(&core, &mut Writer::open()?, &loaded.diagnostics)
-}
-
-/// The program of a core's desired state, against the kernel as it is now.
-fn plan(core: &Core, writer: &mut Writer, found: &[Diagnostic]) -> Result<Plan, Failure> {
-    let desired = core.desired().ok_or_else(|| Failure::says("the network has not been seen yet"))?;
-    let program = writer.compile(desired);
-    let changes = describe(&diff_observed(&writer.observe()?, &program));
-    Ok(Plan {
-        schema: mwan_api::SCHEMA_PLAN.to_owned(),
-        nft: mwan_compile::text::table(&program.table),
-        rules: program.rules.iter().map(ToString::to_string).collect(),
-        routes: program.routes.iter().map(ToString::to_string).collect(),
-        changes,
-        diagnostics: diagnostics(found),
-    })
-}
-
 struct Daemon {
     core: Core,
     writer: Writer,
@@ -158,7 +120,7 @@ struct Daemon {
     ask: mpsc::Sender<Asked>,
     asked: mpsc::Receiver<Asked>,
     store: Store,
-    watches: Watches,
+    files: WatchedFiles,
     dnsmasq: Dnsmasq,
     options: DaemonArgs,
     run_dir: PathBuf,
@@ -175,8 +137,7 @@ struct Daemon {
     staged: Option<(Arc<Config>, Remark, Time)>,
     /// To be finished once the new mask is in the kernel.
     remark: Option<Remark>,
-    /// Asked for while a configuration was staged.
-    reload_again: bool,
+    reload: Reload,
     /// A view of the network that waits for its time.
     network_at: Option<Time>,
     network_seen: Time,
@@ -191,7 +152,8 @@ struct Daemon {
 /// Whether the loop goes on.
 enum Next {
     Go,
-    End,
+    /// It does not, and hooks that wait may take so long at most.
+    End(Duration),
     Fail(Failure),
 }
 
@@ -210,19 +172,16 @@ impl Daemon {
                 Some(report) = self.reports.recv() => self.reported(report),
                 Some(done) = self.flows_done.recv() => self.flows_changed(done),
                 () = tokio::time::sleep(pause) => self.woken(),
-                Some((request, reply)) = self.asked.recv() => {
-                    let (response, next) = self.answer(request);
-                    let _ = reply.send(response);
-                    next
-                }
+                Some((request, reply)) = self.asked.recv() => self.answer(request, reply),
+                read = self.reload.next() => { self.was_read(read); Next::Go }
                 _ = watch.tick() => self.look_around(),
-                _ = self.signals.hangup.recv() => { self.reload(); Next::Go }
-                _ = self.signals.terminate.recv() => Next::End,
-                _ = self.signals.interrupt.recv() => Next::End,
+                _ = self.signals.hangup.recv() => { self.reload(None); Next::Go }
+                _ = self.signals.terminate.recv() => Next::End(END_MAX),
+                _ = self.signals.interrupt.recv() => Next::End(END_MAX),
             };
             match next {
                 Next::Go => {}
-                Next::End => return self.end().await,
+                Next::End(within) => return self.end(within).await,
                 Next::Fail(failure) => return Err(failure),
             }
         }
@@ -235,12 +194,43 @@ impl Daemon {
         }
     }
 
-    /// Leaves the data plane as it is.
-    async fn end(&mut self) -> Result<(), Failure> {
+    /// Once a second: files that others change or remove.
+    fn look_around(&mut self) -> Next {
+        for changed in self.files.look() {
+            match changed {
+                Kind::Configuration => self.reload(None),
+                Kind::Network => {
+                    if let Some(view) = self.openwrt.as_ref().and_then(Openwrt::file_changed) {
+                        self.feed(Event::Platform(view));
+                    }
+                }
+            }
+        }
+        self.listen_again();
+        self.store.save(self.core.memory());
+        Next::Go
+    }
+
+    /// Somebody may have tidied the run directory up.
+    fn listen_again(&self) {
+        let socket = self.run_dir.join(SOCKET);
+        if socket.exists() {
+            return;
+        }
+        let listening = fs::create_dir_all(&self.run_dir).and_then(|()| control::listen(&socket, &self.ask));
+        match listening {
+            Ok(()) => warn!("{} was gone and is there again", socket.display()),
+            Err(error) => debug!("cannot listen at {}: {error}", socket.display()),
+        }
+    }
+
+    /// Leaves the data plane as it is. Hooks that wait are run, as far as there is time.
+    async fn end(&mut self, hooks_max: Duration) -> Result<(), Failure> {
         notify::notify("STOPPING=1");
         let _ = fs::remove_file(self.run_dir.join(SOCKET));
         // Let the answer to the request that ended us be written.
         tokio::time::sleep(Duration::from_millis(20)).await;
+        self.hooks.finish(hooks_max).await;
         info!("ended; the data plane stays as it is");
         Ok(())
     }
@@ -248,7 +238,9 @@ impl Daemon {
     fn next_wake(&self) -> Time {
         let pending = self.pending.as_ref().map(|(_, at)| *at);
         let staged = self.staged.as_ref().map(|(_, _, at)| *at);
-        let own = [self.wake_at, pending, staged, self.network_at];
+        // The next step at once, but behind everything that has happened meanwhile.
+        let step = self.reload.staged.is_some().then_some(Time(0));
+        let own = [self.wake_at, pending, staged, self.network_at, step];
         own.into_iter().flatten().min().unwrap_or(self.verify_at).min(self.verify_at)
     }
 
@@ -269,6 +261,9 @@ impl Daemon {
         }
         if self.verify_at <= now {
             self.verify(now);
+        }
+        if self.reload.staged.is_some() {
+            self.step();
         }
         Next::Go
     }
@@ -358,355 +353,6 @@ impl Daemon {
             self.store.save_rules(self.writer.own_rules());
         }
     }
-
-    /// Brings the kernel to `desired` and returns what the core has to hear of it.
-    fn apply(&mut self, desired: Arc<Desired>) -> Vec<Event> {
-        let generation = desired.generation;
-        let (events, failure) = match self.writer.apply(&desired) {
-            Ok(applied) => {
-                self.flows.placement(self.core.placement());
-                self.dnsmasq.tell(self.core.config());
-                self.remark.take().into_iter().for_each(|remark| self.flows.remark(remark));
-                (vec![Event::Applied { generation }], applied.incomplete)
-            }
-            Err(Trouble::Refused(paths)) => {
-                // Decided anew without them, right away: nothing waits for a route that cannot be.
-                let refused = |(path, error)| Event::Refused { path, error };
-                return paths.into_iter().map(refused).collect();
-            }
-            Err(trouble) => (Vec::new(), Some(Failure::says(trouble.to_string()))),
-        };
-        self.pending = failure.is_some().then(|| (desired, clock::now() + RETRY_PAUSE));
-        self.note_apply_error(failure);
-        events
-    }
-
-    /// Says once that the kernel is not as wanted, and once that it is again.
-    fn note_apply_error(&mut self, failure: Option<Failure>) {
-        let text = failure.map(|f| f.to_string());
-        match (&self.apply_error, &text) {
-            (old, Some(new)) if old.as_ref() != Some(new) => error!("the kernel is not as wanted: {new}"),
-            (Some(_), None) => info!("the kernel is as wanted again"),
-            _ => {}
-        }
-        self.apply_error = text;
-    }
-
-    fn apply_pending(&mut self) {
-        let Some((desired, _)) = self.pending.take() else { return };
-        for event in self.apply(desired) {
-            self.feed(event);
-        }
-    }
-
-    fn verify(&mut self, now: Time) {
-        self.verified = now;
-        self.verify_at = now + VERIFY_INTERVAL;
-        if self.pending.is_some() {
-            return;
-        }
-        match self.writer.verify() {
-            Ok(lines) => {
-                for line in lines.iter().take(RESTORED_LOGGED_MAX) {
-                    warn!("others changed what is ours; restored: {line}");
-                }
-                if lines.len() > RESTORED_LOGGED_MAX {
-                    warn!("… and {} more restored", lines.len() - RESTORED_LOGGED_MAX);
-                }
-                self.note_apply_error(None);
-                self.store.save_rules(self.writer.own_rules());
-            }
-            Err(Trouble::Refused(paths)) => {
-                for (path, error) in paths {
-                    self.feed(Event::Refused { path, error });
-                }
-            }
-            Err(trouble) => {
-                self.note_apply_error(Some(Failure::says(trouble.to_string())));
-                self.verify_at = now + RETRY_PAUSE;
-            }
-        }
-    }
-
-    fn perform(&mut self, effect: Effect) {
-        match effect {
-            Effect::Probe(request) => self.prober.start(request),
-            Effect::StopProbes(path) => self.prober.forget(path),
-            Effect::FlushPath(path) => self.flush(path),
-            Effect::MoveMisplaced(path) => self.move_misplaced(path),
-            Effect::Transition(t) => {
-                let (from, to) = (t.from.name(), t.to.name());
-                let family = t.path.family.name();
-                let text = format!("{} {family} ({}): {from} -> {to}: {}", t.interface, t.device, t.reason);
-                let quiet = matches!(
-                    t.reason,
-                    Reason::Failing { .. } | Reason::Degrading { .. } | Reason::Recovering { .. }
-                );
-                if quiet { debug!("{text}") } else { info!("{text}") }
-            }
-            Effect::Hook(call) => self.hooks.call(call),
-            Effect::Switched(s) => {
-                let (from, to) = (carrier_text(&s.from), carrier_text(&s.to));
-                let yet = if self.apply_error.is_some() { " (not in the kernel yet)" } else { "" };
-                info!("policy {} {}: {from} -> {to}{yet}", s.policy, s.family.name());
-            }
-        }
-    }
-
-    fn flush(&mut self, path: PathKey) {
-        let marks = Marks::new(self.core.config().globals.mask);
-        // An id that a smaller mask has no room for would read as another's mark.
-        if path.id <= marks.max_interface_id() {
-            self.flows.flush(path, marks);
-        }
-    }
-
-    fn move_misplaced(&mut self, path: PathKey) {
-        let marks = Marks::new(self.core.config().globals.mask);
-        if path.id <= marks.max_interface_id() {
-            self.flows.move_misplaced(path, marks);
-        }
-    }
-
-    /// Takes over a configuration. Another mask has to wait: established flows keep their WAN only if their entries have
-    /// the new marks when the program that reads them comes into force (I10). Meanwhile all goes on as before.
-    fn configure(&mut self, config: Arc<Config>) {
-        let (old, new) = (Marks::new(self.core.config().globals.mask), Marks::new(config.globals.mask));
-        if old == new {
-            return self.feed(Event::Configure(config));
-        }
-        let now = clock::now();
-        let mut next = self.core.clone();
-        next.handle(now, Event::Configure(config.clone()));
-        let names = config.interfaces.iter().map(|i| i.name.as_str());
-        let ids = names.filter_map(|name| Some((self.core.wan(name)?.0, next.wan(name)?.0)));
-        let remark = Remark::new(old, new, ids);
-        if !remark.lossless() {
-            warn!(
-                "mmx_mask {:#x} and {:#x} share bits with another meaning: connections being set up just now may lose \
-                 their path",
-                old.mask(),
-                new.mask()
-            );
-        }
-        self.flows.prepare(remark.clone());
-        self.staged = Some((config, remark, now + PREPARE_MAX));
-    }
-
-    fn flows_changed(&mut self, done: Done) -> Next {
-        match done {
-            Done::Prepared => self.unstage(),
-            Done::Remarked => {
-                self.store.set_marked_with(self.core.config().globals.mask);
-                self.store.save(self.core.memory());
-                info!("connections have the marks of the new mask");
-            }
-        }
-        Next::Go
-    }
-
-    fn unstage(&mut self) {
-        let Some((config, remark, _)) = self.staged.take() else { return };
-        self.remark = Some(remark);
-        self.feed(Event::Configure(config));
-        if std::mem::take(&mut self.reload_again) {
-            self.reload();
-        }
-    }
-
-    fn reload(&mut self) {
-        if self.staged.is_some() {
-            self.reload_again = true;
-            return;
-        }
-        notify::notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", clock::now().0));
-        self.watches.configuration_read();
-        match self.load() {
-            Ok((config, found)) => {
-                log_diagnostics(&found);
-                self.diagnostics = found;
-                self.config_rejected = None;
-                self.watches.depend_on(&files_of(&config, &self.options.config));
-                if config.globals.rt_table_lookup != self.core.config().globals.rt_table_lookup {
-                    self.look_at_tables(config.globals.rt_table_lookup.clone());
-                }
-                self.configure(Arc::new(config));
-                info!("configuration read");
-            }
-            Err(why) => {
-                error!("the configuration is not taken over, the one before stays in force: {why}");
-                self.config_rejected = Some(why);
-            }
-        }
-        notify::notify("READY=1");
-    }
-
-    fn look_at_tables(&mut self, tables: Vec<u32>) {
-        match self.monitor.set_custom_tables(tables) {
-            Ok(()) => self.note_unreadable(None),
-            Err(error) => self.note_unreadable(Some(&Failure::new("the tables of rt_table_lookup", &error))),
-        }
-        let net = self.monitor.view();
-        self.feed(Event::Network(net));
-    }
-
-    /// The configuration as it is in the file now; an unusable one is refused.
-    fn load(&self) -> Result<(Config, Vec<Diagnostic>), String> {
-        let (name, bytes) = reread_config(&self.options.config).map_err(|f| f.to_string())?;
-        let loaded = parse_config(&name, &bytes);
-        if let Some(why) = unusable(&loaded) {
-            return Err(why);
-        }
-        self.store.keep_config(&name, &bytes);
-        Ok((loaded.config, loaded.diagnostics))
-    }
-
-    fn answer(&mut self, request: Request) -> (Response, Next) {
-        let response = match request {
-            Request::Status => Ok(Response::Status(Box::new(self.status()))),
-            Request::Diff => self.difference(),
-            Request::Plan { file, text } => self.plan(&file, text.as_bytes()),
-            Request::IfUp { interface } => self.command(interface, Event::IfUp),
-            Request::IfDown { interface } => self.command(interface, Event::IfDown),
-            Request::Use { interface } => self.binding(&interface),
-            Request::Red { command } => self.red(command),
-            Request::Reload => {
-                self.reload();
-                match &self.config_rejected {
-                    None => Ok(Response::Done),
-                    Some(why) => {
-                        Err(Failure::says(format!("the configuration before stays in force: {why}")))
-                    }
-                }
-            }
-            Request::Stop => match self.writer.clean() {
-                Ok(()) => {
-                    self.store.forget_health();
-                    return (Response::Done, Next::End);
-                }
-                Err(failure) => Err(failure),
-            },
-        };
-        (response.unwrap_or_else(error_response), Next::Go)
-    }
-
-    fn red(&mut self, command: RedCommand) -> Result<Response, Failure> {
-        let Some(ipfire) = &mut self.ipfire else {
-            return Err(Failure::says("there is no RED here")
-                .hint("this is for IPFire: mwan daemon --config /var/ipfire/mwan/settings"));
-        };
-        let command = match command {
-            RedCommand::Switch { profile } if !ipfire.backups().contains(&profile) => {
-                let known = ipfire.backups().join(", ");
-                return Err(Failure::says(format!(
-                    "there is no usable profile '{}'",
-                    profile.escape_debug()
-                ))
-                .hint(format!("the configuration has: {known}")));
-            }
-            RedCommand::Failover if ipfire.backups().is_empty() => {
-                return Err(
-                    Failure::says("there is no usable profile").hint("make one in /var/ipfire/mwan/profiles")
-                );
-            }
-            RedCommand::Switch { profile } => ipfire::Command::Switch(profile),
-            RedCommand::Failover => ipfire::Command::Failover,
-            RedCommand::Failback => ipfire::Command::Failback,
-            RedCommand::TestPrimary => ipfire::Command::TestPrimary,
-        };
-        let view = ipfire.command(command);
-        self.links_changed(view);
-        Ok(Response::Done)
-    }
-
-    fn command(&mut self, interface: String, event: fn(String) -> Event) -> Result<Response, Failure> {
-        if self.core.wan(&interface).is_none() {
-            return Err(self.no_interface(&interface));
-        }
-        self.feed(event(interface));
-        Ok(Response::Done)
-    }
-
-    fn no_interface(&self, name: &str) -> Failure {
-        let known: Vec<&str> =
-            self.core.config().interfaces.iter().filter(|i| i.enabled).map(|i| i.name.as_str()).collect();
-        Failure::says(format!("there is no enabled interface '{}'", name.escape_debug()))
-            .hint(format!("the configuration has: {}", known.join(", ")))
-    }
-
-    fn binding(&self, interface: &str) -> Result<Response, Failure> {
-        let (id, device) = self.core.wan(interface).ok_or_else(|| self.no_interface(interface))?;
-        let marks = Marks::new(self.core.config().globals.mask);
-        let sources = mwan_config::Family::ALL
-            .into_iter()
-            .filter_map(|family| self.core.path(PathKey { id, family })?.source)
-            .map(|ip| ip.to_string());
-        Ok(Response::Use(mwan_api::Binding {
-            device: device.to_owned(),
-            sources: sources.collect(),
-            mark: marks.of(marks.default_id()),
-        }))
-    }
-
-    fn difference(&mut self) -> Result<Response, Failure> {
-        let ops = self.writer.difference()?;
-        let mut plan = plan(&self.core, &mut self.writer, &[])?;
-        plan.changes = describe(&ops);
-        Ok(Response::Plan(plan))
-    }
-
-    fn plan(&mut self, file: &str, bytes: &[u8]) -> Result<Response, Failure> {
-        let loaded = parse_config(file, bytes);
-        let mut core = self.core.clone();
-        core.handle(clock::now(), Event::Configure(Arc::new(loaded.config)));
-        plan(&core, &mut self.writer, &loaded.diagnostics).map(Response::Plan)
-    }
-
-    fn status(&mut self) -> mwan_api::Status {
-        let now = clock::now();
-        let counters = self.writer.counters();
-        let observed = self.writer.observe().ok();
-        let achieved = Achieved::new(&self.core, self.writer.committed(), observed.as_ref());
-        let none = std::collections::BTreeSet::new();
-        let net = self.core.network();
-        let daemon = mwan_api::Daemon {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            uptime_s: now.since(self.started).as_secs(),
-            config: self.options.config.to_string_lossy().into_owned(),
-            config_rejected: self.config_rejected.clone(),
-            generation: self.core.desired().map_or(0, |d| d.generation),
-            last_apply_us: u64::try_from(self.writer.last_apply.as_micros()).unwrap_or(u64::MAX),
-            applies: self.writer.applies,
-            repairs: self.writer.repairs,
-            apply_error: self.apply_error.clone(),
-            late_rounds: self.late_rounds,
-        };
-        let mut status = mwan_api::Status {
-            schema: mwan_api::SCHEMA_STATUS.to_owned(),
-            red: self.ipfire.as_ref().map(Ipfire::red),
-            daemon,
-            degraded: false,
-            problems: Vec::new(),
-            interfaces: status::interfaces(&self.core, &achieved, now),
-            policies: achieved.policies(&counters),
-            connected: status::networks(net.map_or(&none, |n| &n.connected).iter()),
-            custom: status::networks(net.map_or(&none, |n| &n.custom).iter()),
-            rules: Vec::new(),
-            diagnostics: diagnostics(&self.diagnostics),
-        };
-        let committed = self.writer.committed().cloned();
-        let achieved = Achieved::new(&self.core, committed.as_ref(), observed.as_ref());
-        status.rules = achieved.rules(&counters, |rule, id, family| self.writer.sticky(rule, id, family));
-        status.problems = status::problems(&status, !self.core.config().globals.enabled);
-        status.problems.extend(achieved.differences());
-        status.problems.extend(status::local_source(&self.core));
-        status
-            .problems
-            .extend(status.red.as_ref().and_then(|red| Some(format!("RED: {}", red.problem.as_ref()?))));
-        status.degraded = !status.problems.is_empty();
-        status
-    }
 }
 
 /// How the links look next; never, where there are none.
@@ -722,39 +368,5 @@ async fn next_view(openwrt: &mut Option<Openwrt>) -> Arc<PlatformView> {
     match openwrt {
         Some(openwrt) => openwrt.next().await,
         None => std::future::pending().await,
-    }
-}
-
-/// Why a running data plane must not be given up for this configuration. One without a single interface is a file that
-/// was cut short or emptied; who wants mwan to do nothing says `option enabled '0'`, or stops it.
-pub(crate) fn unusable(loaded: &Loaded) -> Option<String> {
-    if let Some(error) = loaded.diagnostics.iter().find(|d| d.severity == Severity::Error) {
-        return Some(error.to_string());
-    }
-    (loaded.config.interfaces.is_empty() && loaded.config.globals.enabled)
-        .then(|| "it has no interface section".to_owned())
-}
-
-fn error_response(failure: Failure) -> Response {
-    Response::Error { message: failure.to_string(), hint: failure.hint_text() }
-}
-
-fn carrier_text(carrier: &mwan_core::Carrier) -> String {
-    match carrier {
-        mwan_core::Carrier::LastResort(resort) => resort.name().to_owned(),
-        mwan_core::Carrier::Members(shares) => {
-            let names: Vec<&str> = shares.iter().map(|s| s.interface.as_str()).collect();
-            names.join("+")
-        }
-    }
-}
-
-fn log_diagnostics(found: &[Diagnostic]) {
-    for diagnostic in found {
-        match diagnostic.severity {
-            Severity::Error => error!("{diagnostic}"),
-            Severity::Warning => warn!("{diagnostic}"),
-            Severity::Note => info!("{diagnostic}"),
-        }
     }
 }

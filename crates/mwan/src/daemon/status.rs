@@ -15,8 +15,6 @@ use mwan_compile::{Observed, log_counter, member_chain, policy_is_installed, rul
 
 use mwan_linux::nft::Known;
 
-use super::carrier_text;
-
 /// Packets and bytes by name of the counter.
 pub(super) type Counters = BTreeMap<String, (u64, u64)>;
 
@@ -82,7 +80,9 @@ fn path(
         hold: status.hold.map(|h| api::Hold { remaining_s: h.until.since(now).as_secs(), losses: h.losses }),
         source: status.source.map(|ip| ip.to_string()),
         gateway: status.next_hop.and_then(|n| n.gateway).map(|ip| ip.to_string()),
-        worst_case_detection_ms: millis(worst_case_detection(&interface.tracking, t)),
+        worst_case_detection_ms: (!t.targets().is_empty())
+            .then(|| millis(worst_case_detection(&interface.tracking, t))),
+        check_quality: interface.tracking.quality.is_some(),
         missing: achieved.observed.map_or(0, |o| missing(core, &o.routing, o, key)),
         targets: t.targets().iter().map(target).collect(),
         network: core.logical(&interface.name, key.family).map(network),
@@ -405,4 +405,15 @@ pub(super) fn problems(status: &api::Status, switched_off: bool) -> Vec<String> 
         }
     }
     problems
+}
+
+/// Who carries, in the words of the log and of `status`.
+pub(super) fn carrier_text(carrier: &mwan_core::Carrier) -> String {
+    match carrier {
+        mwan_core::Carrier::LastResort(resort) => resort.name().to_owned(),
+        mwan_core::Carrier::Members(shares) => {
+            let names: Vec<&str> = shares.iter().map(|s| s.interface.as_str()).collect();
+            names.join("+")
+        }
+    }
 }

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use mwan_compile::nft::{NftOp, Statement};
 use mwan_compile::routing::RoutingOp;
-use mwan_compile::{Compiler, Observed, Ops, Program, check, check_change, cleanup, diff, diff_observed};
+use mwan_compile::{
+    Compiler, Observed, Ops, Program, check, check_change, cleanup, diff, diff_observed, flush_strays,
+};
 use mwan_config::Family;
 use mwan_core::{Desired, PathKey};
 use mwan_linux::nft::{CommitError, Known, NftSocket, OwnRules};
@@ -112,6 +114,23 @@ impl Writer {
         self.installed = Some(program);
         self.repairs += u64::from(!ops.is_empty());
         Ok(ops.iter().flat_map(describe).collect())
+    }
+
+    /// Empties the sets of sticky rules that are to be empty. What cannot be done now is found by the next comparison.
+    pub(super) fn flush_strays(&mut self) {
+        // Also if others have changed the kernel since: what is asked for is harmless to anything they may have done.
+        let Some(program) = &self.program else { return };
+        let ops = flush_strays(program);
+        for _ in 0..STALE_RETRIES {
+            match self.execute(&ops) {
+                Ok(_) => return,
+                Err(Trouble::Stale) => match self.nft.generation() {
+                    Ok(generation) => self.generation = generation,
+                    Err(error) => return debug!("cannot read the ruleset's generation: {error}"),
+                },
+                Err(trouble) => return debug!("cannot empty the sets of sticky rules: {trouble}"),
+            }
+        }
     }
 
     /// The rules in the kernel known to be as we made them.

@@ -56,7 +56,10 @@ fn interface(interface: &api::Interface) -> Table {
     let number = |of: fn(&api::Path) -> u64| path.map_or(0, of);
     let word = |of: fn(&api::Path) -> &str, none: &'static str| path.map_or(none, of);
     let tracking = word(|p| &p.tracking, "disabled");
-    let targets = interface.paths.iter().flat_map(|p| &p.targets).map(|t| Value::Table(target(t)));
+    let of_path = |p: &'_ api::Path| {
+        p.targets.iter().map(|t| Value::Table(target(t, p.check_quality))).collect::<Vec<_>>()
+    };
+    let targets = interface.paths.iter().flat_map(of_path);
     Table::new()
         .with("age", number(|p| p.age_s))
         .with("online", number(|p| if p.usable { p.since_s } else { 0 }))
@@ -73,16 +76,22 @@ fn interface(interface: &api::Interface) -> Table {
         .with("track_ip", targets.collect::<Vec<_>>())
 }
 
-/// mwan3 shows 0 for latency without `check_quality`; what was measured is no less true then.
-fn target(target: &api::Target) -> Table {
-    let up = target.status == "up";
-    let latency_ms = target.rtt_us.filter(|_| up).map_or(0, |us| us.div_ceil(1000));
+/// What mwan3track writes for a target that does not answer, milliseconds.
+const NO_ANSWER_MS: u64 = 999_999;
+
+/// As with mwan3 both figures are 0 without `check_quality`. They are those by which it is judged.
+fn target(target: &api::Target, check_quality: bool) -> Table {
+    let (latency_ms, loss_percent) = match (target.latency_ms, target.loss_percent) {
+        _ if !check_quality => (0, 0),
+        (Some(latency_ms), loss) => (latency_ms.into(), loss.into()),
+        (None, loss @ 100..) => (NO_ANSWER_MS, loss.into()),
+        (None, loss) => (0, u64::from(loss)),
+    };
     Table::new()
         .with("ip", target.ip.as_str())
         .with("status", target.status.as_str())
         .with("latency", latency_ms)
-        // Of the last round, which is all that is known of it.
-        .with("packetloss", if target.status == "down" { 100 } else { 0 })
+        .with("packetloss", loss_percent)
 }
 
 /// Host routes without their length, as `ip route` shows them.

@@ -43,7 +43,8 @@ fn path(family: &str) -> api::Path {
         hold: None,
         source: None,
         gateway: None,
-        worst_case_detection_ms: 0,
+        worst_case_detection_ms: None,
+        check_quality: false,
         missing: 0,
         targets,
         network: None,
@@ -215,11 +216,6 @@ fn a_path_that_is_down_counts_the_other_clock_and_the_better_family_speaks() {
     let down = one(&status_now);
     assert_eq!((down.get("online"), down.get("offline")), (Some(&Value::Int32(0)), Some(&Value::Int32(6))));
     assert_eq!(down.str("status"), Some("offline"));
-    let target = down.array("track_ip")[0].as_table().unwrap();
-    assert_eq!(
-        (target.get("latency"), target.get("packetloss")),
-        (Some(&Value::Int32(0)), Some(&Value::Int32(100)))
-    );
 
     status_now.interfaces[0].paths.push(path("ipv6"));
     let dual = one(&status_now);
@@ -231,4 +227,22 @@ fn a_path_that_is_down_counts_the_other_clock_and_the_better_family_speaks() {
     let off = one(&status_now);
     assert_eq!((off.str("status"), off.str("tracking")), (Some("unknown"), Some("disabled")));
     assert_eq!((off.get("enabled"), off.get("running")), (Some(&Value::Int8(0)), Some(&Value::Int8(0))));
+}
+
+#[test]
+fn latency_and_loss_are_what_quality_is_judged_by_and_0_without_it() {
+    let figures = |check_quality, latency_ms, loss_percent| {
+        let target = api::Target { latency_ms, loss_percent, ..target("1.1.1.1", "up") };
+        let answer = super::target(&target, check_quality);
+        let number = |name| match answer.get(name) {
+            Some(Value::Int32(number)) => *number,
+            other => panic!("{name}: {other:?}"),
+        };
+        (number("latency"), number("packetloss"))
+    };
+    assert_eq!(figures(true, Some(23), 15), (23, 15));
+    assert_eq!(figures(true, None, 100), (999_999, 100), "mwan3's figures of a target that does not answer");
+    assert_eq!(figures(true, None, 0), (0, 0), "not asked yet");
+    assert_eq!(figures(false, Some(23), 15), (0, 0));
+    assert_eq!(figures(false, None, 100), (0, 0));
 }

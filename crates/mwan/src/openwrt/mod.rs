@@ -76,7 +76,7 @@ impl Openwrt {
     }
 
     /// The interfaces of netifd's configuration, which changed, if netifd is not there to say what it makes of it.
-    pub(crate) fn changed_file(&self) -> Option<Arc<PlatformView>> {
+    pub(crate) fn file_changed(&self) -> Option<Arc<PlatformView>> {
         let absent = !matches!(*self.netifd.borrow(), Netifd::View(_));
         absent.then(|| self.read_file()).flatten()
     }

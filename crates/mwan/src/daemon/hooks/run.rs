@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, ErrorKind, PipeReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mwan_linux::process;
 
@@ -62,8 +62,12 @@ impl Run {
         Run { input, ..self }
     }
 
-    /// Runs it. `line` is given each line of its output and says whether it wanted it.
-    pub(super) fn finish(mut self, limit: Duration, mut line: impl FnMut(&str) -> bool) -> io::Result<Done> {
+    /// Runs it until its time is `over`. `line` is given each line of its output and says whether it wanted it.
+    pub(super) fn finish(
+        mut self,
+        over: impl Fn() -> bool,
+        mut line: impl FnMut(&str) -> bool,
+    ) -> io::Result<Done> {
         let (mut output, writer) = io::pipe()?;
         process::set_nonblocking(&output)?;
         let stdin = if self.input.is_empty() { Stdio::null() } else { input_file(&self.input)?.into() };
@@ -71,14 +75,13 @@ impl Run {
         let mut child = spawn(&mut self.command)?;
         // It holds the writing ends of the pipe, which must end with the script.
         drop(self.command);
-        let deadline = Instant::now() + limit;
         let mut lines = Lines::default();
         let ended = loop {
             let more = lines.read(&mut output, &mut line);
             if let Some(status) = child.try_wait()? {
                 break how(status);
             }
-            if Instant::now() >= deadline {
+            if over() {
                 kill(&mut child);
                 break Ended::Killed;
             }

@@ -58,7 +58,9 @@ impl Rig {
             hotplug: None,
             time_limit: limit,
         };
-        Rig { dir, runner: Runner::new(Arc::default()), places, log: Log::default() }
+        let orders = Orders { places: places.clone(), end: None };
+        let runner = Runner::new(Arc::default(), Arc::new(Mutex::new(orders)));
+        Rig { dir, runner, places, log: Log::default() }
     }
 
     /// The user script: `OUT` is a file in the folder.
@@ -368,5 +370,48 @@ fn a_reload_may_name_other_scripts() {
     hooks.call(call(Action::Connected));
     while rig.out() != "old\nnew\n" {
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn finish(hooks: &mut Hooks, within: Duration) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(hooks.finish(within));
+}
+
+#[test]
+fn what_waits_at_the_end_is_run() {
+    let rig = Rig::new(LONG);
+    rig.script("sleep 0.05; echo $ACTION >>OUT\n");
+    let mut hooks = Hooks::start(rig.places.clone()).unwrap();
+    let actions = [Action::IfUp, Action::Connected, Action::Disconnected];
+    actions.into_iter().for_each(|action| hooks.call(call(action)));
+    finish(&mut hooks, LONG);
+    assert_eq!(rig.out(), "ifup\nconnected\ndisconnected\n");
+    // Nobody is left to run it, and nobody minds.
+    hooks.call(call(Action::IfUp));
+    assert_eq!(rig.out().lines().count(), 3);
+}
+
+/// Both bounds: the time that is left at the end, and the scripts' own limit if that is less.
+#[test]
+fn a_script_that_hangs_at_the_end_holds_it_up_no_longer_than_it_may() {
+    for (limit, within) in [(LONG, Duration::from_millis(200)), (Duration::from_millis(200), LONG)] {
+        let rig = Rig::new(limit);
+        rig.script("echo $$ >>OUT\nexec sleep 1000\n");
+        let mut hooks = Hooks::start(rig.places.clone()).unwrap();
+        for _ in 0..5 {
+            hooks.call(call(Action::Disconnected));
+        }
+        while rig.out().is_empty() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let asked = Instant::now();
+        finish(&mut hooks, within);
+        assert!(asked.elapsed() < LONG / 2, "{:?}", asked.elapsed());
+        let pids = rig.out();
+        assert!(pids.lines().count() <= 2, "five limits were waited for: {pids}");
+        for pid in pids.lines() {
+            assert!(!Path::new("/proc").join(pid).exists(), "{pid} is still there");
+        }
     }
 }

@@ -1,0 +1,105 @@
+//! What others may know of the core.
+
+use std::sync::Arc;
+
+use mwan_config::{Config, Family};
+
+use super::{Core, Memory, RememberedPath};
+use crate::reason::Reason;
+use crate::{Desired, LogicalInterface, NetView, PathKey, State, Time};
+
+impl Core {
+    /// What must survive a restart.
+    pub fn memory(&self) -> Memory {
+        Memory {
+            ids: self.ids.iter().map(|(name, id)| (name.to_owned(), id)).collect(),
+            paths: self
+                .wans
+                .iter()
+                .flat_map(|wan| self.paths.values().filter(|p| p.key.id == wan.id).map(move |p| (wan, p)))
+                .map(|(wan, p)| RememberedPath {
+                    interface: wan.name.clone(),
+                    family: p.key.family,
+                    state: p.tracker.state(),
+                    score: p.tracker.score(),
+                    losses: p.losses().to_vec(),
+                    hold: p.hold,
+                })
+                // A process that ends before it has seen the network passes on what it was given.
+                .filter(|_| self.net.is_some())
+                .chain(self.resume.iter().cloned())
+                .collect(),
+            taken_down: self.taken_down.clone(),
+        }
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// The last desired state.
+    pub fn desired(&self) -> Option<&Arc<Desired>> {
+        self.desired.as_ref()
+    }
+
+    /// The network as last seen.
+    pub fn network(&self) -> Option<&Arc<NetView>> {
+        self.net.as_ref()
+    }
+
+    /// The network manager's interface that serves a family of the one called `name`, unless the configuration names the
+    /// device itself.
+    pub fn logical(&self, name: &str, family: Family) -> Option<(&str, &LogicalInterface)> {
+        self.config.interface(name).filter(|i| i.device.is_none())?;
+        self.view.as_ref()?.serving(name, family)
+    }
+
+    /// Id and device of an enabled interface.
+    pub fn wan(&self, name: &str) -> Option<(u32, &str)> {
+        self.wans.iter().find(|w| w.name == name).map(|w| (w.id, w.device.as_str()))
+    }
+
+    /// Everything there is to say about a path.
+    pub fn path(&self, key: PathKey) -> Option<PathStatus<'_>> {
+        let path = self.paths.get(&key)?;
+        Some(PathStatus {
+            state: path.tracker.state(),
+            reason: if path.on_trial && path.tracker.state().usable() {
+                &Reason::OnTrial
+            } else {
+                &path.reason
+            },
+            since: path.since,
+            ready: path.ready.is_some(),
+            ready_since: path.ready_since,
+            hold: path.hold,
+            tracker: &path.tracker,
+            source: path.ready.as_ref().and_then(|r| r.source),
+            next_hop: path.ready.as_ref().map(|r| r.next_hop),
+        })
+    }
+}
+
+/// Everything there is to say about a path.
+#[derive(Clone, Debug)]
+pub struct PathStatus<'a> {
+    /// State.
+    pub state: State,
+    /// Why.
+    pub reason: &'a Reason,
+    /// Since when it has been usable, or not.
+    pub since: Time,
+    /// The device can carry traffic.
+    pub ready: bool,
+    /// Since when it can, or cannot.
+    pub ready_since: Time,
+    /// It is held back as flapping.
+    pub hold: Option<crate::Hold>,
+    /// Score, rounds and targets.
+    pub tracker: &'a crate::Tracker,
+    /// Source address of probes.
+    pub source: Option<std::net::IpAddr>,
+    /// Where its routing table points.
+    pub next_hop: Option<crate::NextHop>,
+}

@@ -1,0 +1,185 @@
+//! Answers to what is asked over the control socket.
+
+use std::sync::Arc;
+
+use mwan_api::{RedCommand, Request, Response};
+use mwan_core::{Event, Marks, PathKey};
+use mwan_linux::clock;
+use tracing::warn;
+
+use super::config::parse_config;
+use super::hooks::STOP_MAX;
+use super::plan::plan;
+use super::reload::Reply;
+use super::status::{self, Achieved, diagnostics};
+use super::writer::{Writer, describe};
+use super::{Daemon, Next};
+use crate::cli::Failure;
+use crate::ipfire::{self, Ipfire};
+
+impl Daemon {
+    /// Answers at once, except what takes a while: that is done elsewhere.
+    pub(super) fn answer(&mut self, request: Request, reply: Reply) -> Next {
+        let response = match request {
+            Request::Status => Ok(Response::Status(Box::new(self.status()))),
+            Request::Diff => self.difference(),
+            Request::IfUp { interface } => self.command(interface, Event::IfUp),
+            Request::IfDown { interface } => self.command(interface, Event::IfDown),
+            Request::Use { interface } => self.binding(&interface),
+            Request::Red { command } => self.red(command),
+            Request::Reload => {
+                self.reload(Some(reply));
+                return Next::Go;
+            }
+            Request::Plan { file, text } => {
+                self.plan(file, text, reply);
+                return Next::Go;
+            }
+            Request::Stop => match self.writer.clean() {
+                Ok(()) => {
+                    self.store.forget_health();
+                    self.core.stopped().into_iter().for_each(|call| self.hooks.call(call));
+                    let _ = reply.send(Response::Done);
+                    return Next::End(STOP_MAX);
+                }
+                Err(failure) => Err(failure),
+            },
+        };
+        let _ = reply.send(response.unwrap_or_else(error_response));
+        Next::Go
+    }
+
+    fn red(&mut self, command: RedCommand) -> Result<Response, Failure> {
+        let Some(ipfire) = &mut self.ipfire else {
+            return Err(Failure::says("there is no RED here")
+                .hint("this is for IPFire: mwan daemon --config /var/ipfire/mwan/settings"));
+        };
+        let command = match command {
+            RedCommand::Switch { profile } if !ipfire.backups().contains(&profile) => {
+                let known = ipfire.backups().join(", ");
+                return Err(Failure::says(format!(
+                    "there is no usable profile '{}'",
+                    profile.escape_debug()
+                ))
+                .hint(format!("the configuration has: {known}")));
+            }
+            RedCommand::Failover if ipfire.backups().is_empty() => {
+                return Err(
+                    Failure::says("there is no usable profile").hint("make one in /var/ipfire/mwan/profiles")
+                );
+            }
+            RedCommand::Switch { profile } => ipfire::Command::Switch(profile),
+            RedCommand::Failover => ipfire::Command::Failover,
+            RedCommand::Failback => ipfire::Command::Failback,
+            RedCommand::TestPrimary => ipfire::Command::TestPrimary,
+        };
+        let view = ipfire.command(command);
+        self.links_changed(view);
+        Ok(Response::Done)
+    }
+
+    fn command(&mut self, interface: String, event: fn(String) -> Event) -> Result<Response, Failure> {
+        if self.core.wan(&interface).is_none() {
+            return Err(self.no_interface(&interface));
+        }
+        self.feed(event(interface));
+        Ok(Response::Done)
+    }
+
+    fn no_interface(&self, name: &str) -> Failure {
+        let known: Vec<&str> =
+            self.core.config().interfaces.iter().filter(|i| i.enabled).map(|i| i.name.as_str()).collect();
+        Failure::says(format!("there is no enabled interface '{}'", name.escape_debug()))
+            .hint(format!("the configuration has: {}", known.join(", ")))
+    }
+
+    fn binding(&self, interface: &str) -> Result<Response, Failure> {
+        let (id, device) = self.core.wan(interface).ok_or_else(|| self.no_interface(interface))?;
+        let marks = Marks::new(self.core.config().globals.mask);
+        let sources = mwan_config::Family::ALL
+            .into_iter()
+            .filter_map(|family| self.core.path(PathKey { id, family })?.source)
+            .map(|ip| ip.to_string());
+        Ok(Response::Use(mwan_api::Binding {
+            device: device.to_owned(),
+            sources: sources.collect(),
+            mark: marks.of(marks.default_id()),
+        }))
+    }
+
+    fn difference(&mut self) -> Result<Response, Failure> {
+        let ops = self.writer.difference()?;
+        let mut plan = plan(&self.core, &mut self.writer, &[])?;
+        plan.changes = describe(&ops);
+        Ok(Response::Plan(plan))
+    }
+
+    /// Plans in a thread, with a copy of the core and a look of its own at the kernel: ten thousand rules take longer than
+    /// probes can wait.
+    fn plan(&mut self, file: String, text: String, reply: Reply) {
+        let (mut core, own) = (self.core.clone(), self.writer.own_rules().cloned());
+        let work = move || {
+            let planned = Writer::open().and_then(|mut writer| {
+                own.into_iter().for_each(|own| writer.remember(own));
+                let loaded = parse_config(&file, text.as_bytes());
+                core.handle(clock::now(), Event::Configure(Arc::new(loaded.config)));
+                plan(&core, &mut writer, &loaded.diagnostics).map(Response::Plan)
+            });
+            let _ = reply.send(planned.unwrap_or_else(error_response));
+        };
+        // Without a thread the reply is dropped, and the client told so.
+        if let Err(error) = std::thread::Builder::new().name("plan".to_owned()).spawn(work) {
+            warn!("cannot start the thread that plans: {error}");
+        }
+    }
+
+    fn status(&mut self) -> mwan_api::Status {
+        let now = clock::now();
+        let counters = self.writer.counters();
+        let observed = self.writer.observe().ok();
+        let achieved = Achieved::new(&self.core, self.writer.committed(), observed.as_ref());
+        let none = std::collections::BTreeSet::new();
+        let net = self.core.network();
+        let daemon = mwan_api::Daemon {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_s: now.since(self.started).as_secs(),
+            config: self.options.config.to_string_lossy().into_owned(),
+            config_rejected: self.config_rejected.clone(),
+            generation: self.core.desired().map_or(0, |d| d.generation),
+            last_apply_us: u64::try_from(self.writer.last_apply.as_micros()).unwrap_or(u64::MAX),
+            applies: self.writer.applies,
+            repairs: self.writer.repairs,
+            apply_error: self.apply_error.clone(),
+            late_rounds: self.late_rounds,
+        };
+        let mut status = mwan_api::Status {
+            schema: mwan_api::SCHEMA_STATUS.to_owned(),
+            red: self.ipfire.as_ref().map(Ipfire::red),
+            daemon,
+            degraded: false,
+            problems: Vec::new(),
+            interfaces: status::interfaces(&self.core, &achieved, now),
+            policies: achieved.policies(&counters),
+            connected: status::networks(net.map_or(&none, |n| &n.connected).iter()),
+            custom: status::networks(net.map_or(&none, |n| &n.custom).iter()),
+            rules: Vec::new(),
+            diagnostics: diagnostics(&self.diagnostics),
+        };
+        let committed = self.writer.committed().cloned();
+        let achieved = Achieved::new(&self.core, committed.as_ref(), observed.as_ref());
+        status.rules = achieved.rules(&counters, |rule, id, family| self.writer.sticky(rule, id, family));
+        status.problems = status::problems(&status, !self.core.config().globals.enabled);
+        status.problems.extend(achieved.differences());
+        status.problems.extend(status::local_source(&self.core));
+        status
+            .problems
+            .extend(status.red.as_ref().and_then(|red| Some(format!("RED: {}", red.problem.as_ref()?))));
+        status.degraded = !status.problems.is_empty();
+        status
+    }
+}
+
+pub(super) fn error_response(failure: Failure) -> Response {
+    Response::Error { message: failure.to_string(), hint: failure.hint_text() }
+}

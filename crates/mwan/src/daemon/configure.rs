@@ -1,0 +1,151 @@
+//! Another configuration comes into force: read, judged, and with another mask not before the connection entries know it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mwan_api::Response;
+use mwan_config::{Config, Loaded, Severity};
+use mwan_core::{Event, Marks, Remark};
+use mwan_linux::clock;
+use tracing::{error, info, warn};
+
+use super::answer::error_response;
+use super::flows::Done;
+use super::log::log_diagnostics;
+use super::reload::{Outcome, Reply};
+use super::{Daemon, Next, notify};
+use crate::cli::Failure;
+
+/// The file of a set is missing, too large, or none.
+const SET_FILE: &str = "E0712";
+/// Other marks wait this long for the connection entries; only a table that keeps growing takes longer.
+const PREPARE_MAX: Duration = Duration::from_secs(10);
+
+impl Daemon {
+    /// Takes over a configuration. Another mask has to wait: established flows keep their WAN only if their entries have
+    /// the new marks when the program that reads them comes into force (I10). Meanwhile all goes on as before.
+    pub(super) fn configure(&mut self, config: Arc<Config>) {
+        let (old, new) = (Marks::new(self.core.config().globals.mask), Marks::new(config.globals.mask));
+        if old == new {
+            return self.feed(Event::Configure(config));
+        }
+        let now = clock::now();
+        let mut next = self.core.clone();
+        next.handle(now, Event::Configure(config.clone()));
+        let names = config.interfaces.iter().map(|i| i.name.as_str());
+        let ids = names.filter_map(|name| Some((self.core.wan(name)?.0, next.wan(name)?.0)));
+        let remark = Remark::new(old, new, ids);
+        if !remark.lossless() {
+            warn!(
+                "mmx_mask {:#x} and {:#x} share bits with another meaning: connections being set up just now may lose \
+                 their path",
+                old.mask(),
+                new.mask()
+            );
+        }
+        self.flows.prepare(remark.clone());
+        self.staged = Some((config, remark, now + PREPARE_MAX));
+    }
+
+    pub(super) fn flows_changed(&mut self, done: Done) -> Next {
+        match done {
+            Done::Prepared => self.unstage(),
+            Done::Remarked => {
+                self.store.set_marked_with(self.core.config().globals.mask);
+                self.store.save(self.core.memory());
+                info!("connections have the marks of the new mask");
+            }
+        }
+        Next::Go
+    }
+
+    pub(super) fn unstage(&mut self) {
+        let Some((config, remark, _)) = self.staged.take() else { return };
+        self.remark = Some(remark);
+        self.feed(Event::Configure(config));
+        self.reload_if_asked();
+    }
+
+    /// Begins to read the configuration anew; `reply` hears when it is taken over, or why not.
+    pub(super) fn reload(&mut self, reply: Option<Reply>) {
+        if !self.reload.begin(self.staged.is_none(), reply) {
+            return;
+        }
+        notify::notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", clock::now().0));
+        self.files.reset_config();
+        self.reload.read(self.options.config.clone(), self.core.config().sets.clone());
+    }
+
+    fn reload_if_asked(&mut self) {
+        if self.staged.is_none() && self.reload.take_again() {
+            self.reload(None);
+        }
+    }
+
+    pub(super) fn was_read(&mut self, outcome: Outcome) {
+        match outcome {
+            Ok(read) => {
+                self.reload.staged = Some(read);
+                self.step();
+            }
+            Err(why) => {
+                error!("the configuration is not taken over, the one before stays in force: {why}");
+                self.config_rejected = Some(why);
+                self.reloaded();
+            }
+        }
+    }
+
+    /// Goes one step towards what was read: sets that change much first, by themselves.
+    pub(super) fn step(&mut self) {
+        if let Some(sets) = self.reload.step() {
+            let config = Config { sets, ..Config::clone(self.core.config()) };
+            return self.feed(Event::Configure(Arc::new(config)));
+        }
+        let Some(read) = self.reload.staged.take() else { return };
+        self.store.keep_config(&read.name, &read.bytes);
+        log_diagnostics(&read.diagnostics);
+        self.diagnostics = read.diagnostics;
+        self.config_rejected = None;
+        self.files.follow(read.watches);
+        if read.config.globals.rt_table_lookup != self.core.config().globals.rt_table_lookup {
+            self.look_at_tables(read.config.globals.rt_table_lookup.clone());
+        }
+        self.configure(Arc::new(read.config));
+        info!("configuration read");
+        self.reloaded();
+    }
+
+    fn reloaded(&mut self) {
+        notify::notify("READY=1");
+        let rejected = self.config_rejected.as_ref();
+        self.reload.end(|| match rejected {
+            None => Response::Done,
+            Some(why) => {
+                error_response(Failure::says(format!("the configuration before stays in force: {why}")))
+            }
+        });
+        self.reload_if_asked();
+    }
+
+    fn look_at_tables(&mut self, tables: Vec<u32>) {
+        match self.monitor.set_custom_tables(tables) {
+            Ok(()) => self.note_unreadable(None),
+            Err(error) => self.note_unreadable(Some(&Failure::new("the tables of rt_table_lookup", &error))),
+        }
+        let net = self.monitor.view();
+        self.feed(Event::Network(net));
+    }
+}
+
+/// Why a running data plane must not be given up for this configuration. One without a single interface is a file that
+/// was cut short or emptied; who wants mwan to do nothing says `option enabled '0'`, or stops it. A list that others write
+/// and that cannot be had costs its set alone.
+pub(crate) fn unusable(loaded: &Loaded) -> Option<String> {
+    let of_file = |d: &&mwan_config::Diagnostic| d.severity == Severity::Error && d.code != SET_FILE;
+    if let Some(error) = loaded.diagnostics.iter().find(of_file) {
+        return Some(error.to_string());
+    }
+    (loaded.config.interfaces.is_empty() && loaded.config.globals.enabled)
+        .then(|| "it has no interface section".to_owned())
+}
