@@ -83,6 +83,7 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<OsString>,
     },
+    #[cfg(feature = "ipfire")]
     /// IPFire: show what carries RED, switch it, test the primary (also as `mwan-config`).
     Red {
         /// What to do.
@@ -98,6 +99,7 @@ pub(crate) enum Command {
         )]
         root: PathBuf,
     },
+    #[cfg(feature = "ipfire")]
     /// Bring IPFire's primary up beside what carries, probe it, and print each step.
     TestPrimary {
         /// Seconds until it is given up.
@@ -127,6 +129,7 @@ pub(crate) enum Command {
 }
 
 /// What to do with RED.
+#[cfg(feature = "ipfire")]
 #[derive(Subcommand, Debug)]
 pub(crate) enum RedCommand {
     /// What carries RED, and what every link is doing.

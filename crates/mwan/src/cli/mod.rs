@@ -6,6 +6,7 @@ mod args;
 mod client;
 mod commands;
 mod compat;
+#[cfg(feature = "ipfire")]
 mod red;
 mod render;
 
@@ -97,6 +98,7 @@ pub(crate) fn main() -> ExitCode {
     if let Some(program) = words.first().and_then(|name| compat::Program::called(name)) {
         return end(compat::run(program, &compat::run_dir(), &words[1..]));
     }
+    #[cfg(feature = "ipfire")]
     let words = match words.first().and_then(|name| red::called(name)) {
         Some(before) => before.iter().map(Into::into).chain(words.into_iter().skip(1)).collect(),
         None => words,

@@ -15,7 +15,9 @@ use super::status::{self, Achieved, diagnostics};
 use super::writer::{Writer, describe};
 use super::{Daemon, Next};
 use crate::cli::Failure;
-use crate::ipfire::{self, Ipfire};
+#[cfg(feature = "ipfire")]
+use crate::ipfire;
+use crate::ipfire::Ipfire;
 
 impl Daemon {
     /// Answers at once, except what takes a while: that is done elsewhere.
@@ -49,6 +51,12 @@ impl Daemon {
         Next::Go
     }
 
+    #[cfg(not(feature = "ipfire"))]
+    fn red(&mut self, _: RedCommand) -> Result<Response, Failure> {
+        Err(Failure::says("this build is without IPFire").hint("build it with --features ipfire"))
+    }
+
+    #[cfg(feature = "ipfire")]
     fn red(&mut self, command: RedCommand) -> Result<Response, Failure> {
         let Some(ipfire) = &mut self.ipfire else {
             return Err(Failure::says("there is no RED here")
