@@ -99,19 +99,18 @@ pub fn diff_observed(observed: &Observed, new: &Program) -> Ops {
             }
         }
     };
-    let mut ops = Ops { nft, ..Ops::default() };
+    Ops { nft, ..diff_routing(&observed.routing, new) }
+}
+
+/// The part of [`diff_observed`] that is about rules and routes.
+pub fn diff_routing(observed: &ObservedRouting, new: &Program) -> Ops {
+    let mut ops = Ops::default();
     let mut stale = Vec::new();
-    route_ops(
-        observed.routing.routes.iter(),
-        &observed.routing.foreign_routes,
-        new,
-        &mut ops.add,
-        &mut stale,
-    );
+    route_ops(observed.routes.iter(), &observed.foreign_routes, new, &mut ops.add, &mut stale);
     // Before ours are added: one that only adds selectors makes the kernel say EEXIST (rule_exists compares the
     // selectors of the new rule only), and one turned round by `not` is found in the place of ours.
-    ops.add.extend(observed.routing.foreign_rules.iter().cloned().map(RoutingOp::DeleteForeign));
-    rule_ops(observed.routing.rules.iter(), new, &mut ops);
+    ops.add.extend(observed.foreign_rules.iter().cloned().map(RoutingOp::DeleteForeign));
+    rule_ops(observed.rules.iter(), new, &mut ops);
     ops.remove.extend(stale);
     ops
 }

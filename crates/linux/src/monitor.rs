@@ -112,6 +112,22 @@ pub struct Monitor {
     reread_at: Option<Instant>,
 }
 
+/// The hearing of a [`Monitor`] for commits of nf_tables. While anybody in the namespace listens, the kernel makes a message
+/// for every element of a commit, of which nobody wants to know more than that there was one: 50,000 take longer to be told
+/// of than to be entered (nf_tables_setelem_notify).
+#[derive(Debug)]
+pub struct Ears(Socket);
+
+impl Ears {
+    /// Does `work` unheard. What others do meanwhile is unheard too: the number of the generation tells.
+    pub fn shut<T>(&self, work: impl FnOnce() -> T) -> io::Result<T> {
+        self.0.leave(NFNLGRP_NFTABLES)?;
+        let done = work();
+        self.0.join(NFNLGRP_NFTABLES)?;
+        Ok(done)
+    }
+}
+
 impl Monitor {
     /// Subscribes, then reads everything. Must be called inside a tokio runtime.
     pub fn open(custom_tables: Vec<u32>) -> Result<Self, MonitorError> {
@@ -142,6 +158,11 @@ impl Monitor {
         };
         monitor.read_all()?;
         Ok(monitor)
+    }
+
+    /// What keeps it from hearing of commits, see [`Ears`].
+    pub fn ears(&self) -> io::Result<Ears> {
+        self.nft.get_ref().handle().map(Ears)
     }
 
     /// Changes made by the socket with this port id are our own.

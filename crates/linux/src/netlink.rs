@@ -380,6 +380,16 @@ impl Socket {
         sys::set_option(self.fd.as_fd(), libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, group as i32)
     }
 
+    /// Leaves a multicast group.
+    pub fn leave(&self, group: u32) -> io::Result<()> {
+        sys::set_option(self.fd.as_fd(), libc::SOL_NETLINK, libc::NETLINK_DROP_MEMBERSHIP, group as i32)
+    }
+
+    /// Another handle of the same socket, whose group memberships are shared.
+    pub(crate) fn handle(&self) -> io::Result<Self> {
+        Ok(Socket { fd: self.fd.try_clone()?, port: self.port, sequence: 0, buffer: Vec::new() })
+    }
+
     /// Attaches a classic BPF program.
     pub(crate) fn filter(&self, program: &[libc::sock_filter]) -> io::Result<()> {
         sys::attach_filter(self.fd.as_fd(), program)

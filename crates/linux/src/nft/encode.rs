@@ -12,7 +12,7 @@ use mwan_compile::nft::{
 
 use super::{INET, SUBSYSTEM, attr, header, message};
 use crate::netlink::{RequestError, Writer};
-use elements::{Element, RawElement, Shape, byteorders, element, has_spans, interval_elements, shape};
+use elements::{Element, RawElement, Shape, borders, byteorders, element, has_spans, shape};
 use expressions::Expressions;
 
 /// A statement that nf_tables cannot express.
@@ -154,11 +154,12 @@ impl Encoder {
                     libc::NLM_F_CREATE,
                     set,
                     None,
-                    &interval_elements(elements),
+                    borders(elements),
+                    |b, w| b.write(w),
                 );
             }
             NftOp::DeleteElements { set, elements, .. } => {
-                self.elements(message::DELETE_ELEMENTS, 0, set, None, &interval_elements(elements));
+                self.elements(message::DELETE_ELEMENTS, 0, set, None, borders(elements), |b, w| b.write(w));
             }
             // Without a list: all of them, with `*` (nf_tables_delsetelem, nft_set_flush).
             NftOp::FlushSet(name) => {
@@ -359,25 +360,32 @@ impl Encoder {
         } else {
             RawElement::starts(elements)
         };
-        self.elements(message::NEW_ELEMENTS, libc::NLM_F_CREATE, name, Some(id), &elements);
+        let write = |element: &RawElement<'_>, w: &mut Writer| element.write(w);
+        self.elements(message::NEW_ELEMENTS, libc::NLM_F_CREATE, name, Some(id), elements.into_iter(), write);
         id
     }
 
     /// Elements of a set in as many messages as they need.
-    fn elements(&mut self, kind: u16, flags: i32, set: &str, id: Option<u32>, elements: &[RawElement<'_>]) {
-        let mut rest = elements;
-        while !rest.is_empty() {
+    fn elements<T>(
+        &mut self,
+        kind: u16,
+        flags: i32,
+        set: &str,
+        id: Option<u32>,
+        elements: impl Iterator<Item = T>,
+        write: impl Fn(&T, &mut Writer),
+    ) {
+        let mut rest = elements.peekable();
+        while rest.peek().is_some() {
             self.begin_named(kind, flags, Some((attr::LIST_SET, set)));
             if let Some(id) = id {
                 self.writer.put_be32(attr::LIST_SET_ID, id);
             }
             let list = self.writer.open(attr::LIST_ELEMENTS);
-            while let [next, behind @ ..] = rest {
-                if self.writer.len() - list > ELEMENTS_BYTES_MAX {
-                    break;
-                }
-                next.write(&mut self.writer);
-                rest = behind;
+            while self.writer.len() - list <= ELEMENTS_BYTES_MAX
+                && let Some(next) = rest.next()
+            {
+                write(&next, &mut self.writer);
             }
             self.writer.close(list);
             self.end();

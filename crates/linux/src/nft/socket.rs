@@ -8,9 +8,12 @@ use mwan_compile::nft::NftOp;
 use super::dump::{LargeSet, OwnRules, SetHandles, anonymous_set, parse_rule, parse_table};
 use super::encode::{self, EncodeError};
 use super::{INET, attr, header, message};
+use crate::monitor::Ears;
 use crate::netlink::{self, KernelError, Protocol, RequestError, Socket, Writer, error_of, u32_be};
 
 /// A transaction without a lock of the caller's is tried again this often when somebody else commits between
+/// A commit that enters so many elements is made unheard.
+const UNHEARD_MIN: usize = 1024;
 /// our look at the generation and our send.
 const COMMIT_ATTEMPTS: usize = 16;
 
@@ -75,12 +78,22 @@ pub struct NftSocket {
     pub(super) own: Option<OwnRules>,
     /// Large sets as last read, see [`LargeSet`].
     pub(super) large: BTreeMap<String, LargeSet>,
+    /// Shut while many elements are entered.
+    ears: Option<Ears>,
+    /// Others may have committed unheard.
+    missed: bool,
 }
 
 impl NftSocket {
     /// Opens it in the network namespace of the calling thread.
     pub fn open() -> io::Result<Self> {
-        Ok(NftSocket { socket: Socket::open(Protocol::Netfilter)?, own: None, large: BTreeMap::new() })
+        Ok(NftSocket {
+            socket: Socket::open(Protocol::Netfilter)?,
+            own: None,
+            large: BTreeMap::new(),
+            ears: None,
+            missed: false,
+        })
     }
 
     /// The rules known to be as we made them.
@@ -110,10 +123,34 @@ impl NftSocket {
         generation.ok_or(RequestError::NoAnswer)
     }
 
+    /// Shuts these while many elements are entered: see [`Ears`].
+    pub fn shut_while_large(&mut self, ears: Ears) {
+        self.ears = Some(ears);
+    }
+
+    /// Whether others may have changed the ruleset while nobody listened, since this was asked last.
+    pub fn take_missed(&mut self) -> bool {
+        std::mem::take(&mut self.missed)
+    }
+
     /// Makes all changes in one transaction, or none. With `expected_generation` only if nobody committed since
     /// it was observed. Returns the generation that resulted.
     pub fn commit(&mut self, ops: &[NftOp], expected_generation: Option<u32>) -> Result<u32, CommitError> {
-        let result = self.commit_locked(ops, expected_generation);
+        let elements = |op: &NftOp| match op {
+            NftOp::AddElements { elements, .. } | NftOp::DeleteElements { elements, .. } => elements.len(),
+            _ => 0,
+        };
+        let result = match self.ears.take_if(|_| ops.iter().map(elements).sum::<usize>() >= UNHEARD_MIN) {
+            Some(ears) => {
+                let result = ears.shut(|| self.commit_locked(ops, expected_generation));
+                self.ears = Some(ears);
+                let result = result.map_err(CommitError::Io).flatten();
+                // From here on everything is heard; was there anything before?
+                self.missed |= !matches!((&result, self.generation()), (Ok(own), Ok(now)) if *own == now);
+                result
+            }
+            None => self.commit_locked(ops, expected_generation),
+        };
         // Nothing was changed by a stale one; what else went wrong may come from what we took for known.
         if !matches!(result, Err(CommitError::Stale)) {
             ops.iter().for_each(|op| self.note_elements(op, result.is_ok()));

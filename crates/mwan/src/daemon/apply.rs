@@ -37,6 +37,9 @@ impl Daemon {
             }
             Err(trouble) => (Vec::new(), Some(Failure::says(trouble.to_string()))),
         };
+        if self.writer.take_missed() {
+            self.verify_at = clock::now();
+        }
         self.pending = failure.is_some().then(|| (desired, clock::now() + RETRY_PAUSE));
         self.note_apply_error(failure);
         events

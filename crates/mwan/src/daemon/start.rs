@@ -87,9 +87,11 @@ impl Found {
         Ok(Found { name, loaded, config_rejected, locks, writer, store })
     }
 
-    fn monitor(&self) -> Result<Monitor, Failure> {
-        let mut monitor = Monitor::open(self.loaded.config.globals.rt_table_lookup.clone())
-            .map_err(|e| Failure::new("cannot watch the network", &e))?;
+    fn monitor(&mut self) -> Result<Monitor, Failure> {
+        let cannot = |e: &(dyn std::error::Error + 'static)| Failure::new("cannot watch the network", e);
+        let mut monitor =
+            Monitor::open(self.loaded.config.globals.rt_table_lookup.clone()).map_err(|e| cannot(&e))?;
+        self.writer.shut_while_large(monitor.ears().map_err(|e| cannot(&e))?);
         for port in self.writer.ports() {
             monitor.own_port(port);
         }
@@ -112,7 +114,7 @@ impl Daemon {
     pub(super) async fn start(run_dir: &Path, options: &DaemonArgs) -> Result<Self, Failure> {
         let signals = Signals::catch().map_err(|e| Failure::new("cannot watch for signals", &e))?;
         let mut files = WatchedFiles::new(options);
-        let found = Found::take(run_dir, options)?;
+        let mut found = Found::take(run_dir, options)?;
         files.follow(watches_of(&options.config, &found.loaded.config));
         let monitor = found.monitor()?;
         found.warn_of_limits();

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mwan_compile::nft::{NftOp, Statement};
-use mwan_compile::routing::RoutingOp;
+use mwan_compile::routing::{ObservedRouting, RoutingOp};
 use mwan_compile::{
-    Compiler, Observed, Ops, Program, check, check_change, cleanup, diff, diff_observed, flush_strays,
+    Compiler, Observed, Ops, Program, check, check_change, cleanup, diff, diff_observed, diff_routing,
+    flush_strays,
 };
 use mwan_config::Family;
 use mwan_core::{Desired, PathKey};
+use mwan_linux::monitor::Ears;
 use mwan_linux::nft::{CommitError, Known, NftSocket, OwnRules};
 use mwan_linux::routing::RouteSocket;
 use tracing::{debug, info, warn};
@@ -59,6 +61,16 @@ impl Writer {
             repairs: 0,
             last_apply: Duration::ZERO,
         })
+    }
+
+    /// The monitor does not listen while many elements are entered.
+    pub(super) fn shut_while_large(&mut self, ears: Ears) {
+        self.nft.shut_while_large(ears);
+    }
+
+    /// Whether others may have changed the ruleset while the monitor did not listen.
+    pub(super) fn take_missed(&mut self) -> bool {
+        self.nft.take_missed()
     }
 
     /// Netlink ports of our sockets: how our own changes are recognised.
@@ -163,9 +175,11 @@ impl Writer {
             self.installed = None;
         }
         self.generation = generation;
-        let routing =
-            self.routes.observe().map_err(|e| Failure::new("cannot read ip rules and routes", &e))?;
-        Ok(Observed { table, routing })
+        Ok(Observed { table, routing: self.routing()? })
+    }
+
+    fn routing(&mut self) -> Result<ObservedRouting, Failure> {
+        self.routes.observe().map_err(|e| Failure::new("cannot read ip rules and routes", &e))
     }
 
     /// Removes everything of ours (I7). What should be there is forgotten only when it is gone.
@@ -235,6 +249,8 @@ impl Writer {
         for _ in 0..STALE_RETRIES {
             let ops = match &known {
                 Some(installed) => diff(installed, program),
+                // The ruleset is what was committed a moment ago; that others change it is heard of.
+                None if !done.is_empty() => diff_routing(&self.routing().map_err(Trouble::Failed)?, program),
                 None => diff_observed(&self.observe().map_err(Trouble::Failed)?, program),
             };
             match self.execute(&ops) {

@@ -1,6 +1,8 @@
 //! Elements of sets and maps, and the shape of their keys.
 
-use std::net::IpAddr;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use mwan_compile::nft::{Selector, Value, Verdict};
 use mwan_config::{AddressRange, Family};
@@ -91,13 +93,56 @@ impl<'a> RawElement<'a> {
     }
 }
 
-pub(super) fn interval_elements(ranges: &[AddressRange]) -> Vec<RawElement<'static>> {
-    let elements = ranges.iter().map(|range| Element {
-        first: address_bytes(range.first),
-        last: address_bytes(range.last),
-        verdict: None,
-    });
-    RawElement::start_and_end(elements.collect())
+/// Where a range of addresses begins, or one behind its last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Border {
+    key: IpAddr,
+    end: bool,
+}
+
+/// [`RawElement::start_and_end`] for addresses: a hundred thousand of them are made one at a time.
+pub(super) fn borders(ranges: &[AddressRange]) -> impl Iterator<Item = Border> {
+    let sorted = if ranges.is_sorted() {
+        Cow::Borrowed(ranges)
+    } else {
+        Cow::Owned(BTreeSet::from_iter(ranges).into_iter().copied().collect())
+    };
+    let ranges = (0..sorted.len()).map(move |at| sorted[at]);
+    ranges.flat_map(|range| {
+        let start = Border { key: range.first, end: false };
+        let end = next(range.last).map(|key| Border { key, end: true });
+        std::iter::once(start).chain(end)
+    })
+}
+
+/// None behind the highest there is.
+fn next(ip: IpAddr) -> Option<IpAddr> {
+    match ip {
+        IpAddr::V4(ip) => Some(Ipv4Addr::from(u32::from(ip).checked_add(1)?).into()),
+        IpAddr::V6(ip) => Some(Ipv6Addr::from(u128::from(ip).checked_add(1)?).into()),
+    }
+}
+
+impl Border {
+    pub(super) fn write(&self, writer: &mut Writer) {
+        let (v4, v6);
+        let key: &[u8] = match self.key {
+            IpAddr::V4(ip) => {
+                v4 = ip.octets();
+                &v4
+            }
+            IpAddr::V6(ip) => {
+                v6 = ip.octets();
+                &v6
+            }
+        };
+        writer.nest(attr::LIST_ELEM, |w| {
+            if self.end {
+                w.put_be32(attr::ELEM_FLAGS, attr::ELEM_INTERVAL_END);
+            }
+            w.nest(attr::ELEM_KEY, |w| w.put(attr::DATA_VALUE, key));
+        });
+    }
 }
 
 /// Adds one to a big-endian number; false if it was the highest.
@@ -311,6 +356,44 @@ mod tests {
         assert!(increment(&mut bytes));
         assert_eq!(bytes, [1, 0]);
         assert!(!increment(&mut [255, 255]));
+    }
+
+    /// The quick way to elements of addresses and the general one say the same.
+    #[test]
+    fn borders_are_starts_and_ends() {
+        let range = |first: &str, last: &str| AddressRange {
+            first: first.parse().expect("address"),
+            last: last.parse().expect("address"),
+        };
+        for ranges in [
+            vec![
+                range("10.0.0.0", "10.0.0.255"),
+                range("10.0.1.0", "10.0.1.7"),
+                range("255.0.0.0", "255.255.255.255"),
+            ],
+            vec![range("10.0.9.0", "10.0.9.255"), range("10.0.1.0", "10.0.1.7")],
+            vec![
+                range("2001:db8::", "2001:db8::ffff"),
+                range("ffff::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+            ],
+            vec![],
+        ] {
+            let of = |write: &dyn Fn(&mut Writer)| {
+                let mut writer = Writer::message(0, 0, &[]);
+                write(&mut writer);
+                writer.finish().expect("short")
+            };
+            let quick = of(&|w| borders(&ranges).for_each(|b| b.write(w)));
+            let elements = ranges.iter().map(|r| Element {
+                first: address_bytes(r.first),
+                last: address_bytes(r.last),
+                verdict: None,
+            });
+            let general = of(&|w| {
+                RawElement::start_and_end(elements.clone().collect()).iter().for_each(|e| e.write(w))
+            });
+            assert_eq!(quick, general, "{ranges:?}");
+        }
     }
 
     #[test]
