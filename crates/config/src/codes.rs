@@ -226,6 +226,8 @@ codes! {
         "The value cannot be what it should be; it is not shown. The file is left out.";
     HASH_FILE = "E0814", "file not readable",
         "The file is there and cannot be read. A running daemon keeps the configuration it has.";
+    HASH_UNUSED = "W0815", "PIN or login of a QMI modem",
+        "`qmicli` takes PIN, user name and password as arguments only, where every user of the system could read them. They are not used: switch the PIN of the SIM off; most networks ask for no login.";
 }
 
 #[cfg(test)]

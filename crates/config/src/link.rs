@@ -113,10 +113,6 @@ pub enum Method {
         control: Option<String>,
         /// Access point name.
         apn: String,
-        /// Of the SIM.
-        pin: Option<Secret>,
-        /// Who, if the network asks.
-        login: Option<Login>,
     },
 }
 

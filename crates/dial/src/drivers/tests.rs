@@ -78,7 +78,7 @@ fn every() -> Vec<Link> {
                 None,
             )
         },
-        link(Method::Qmi { control: None, apn: "internet".into(), pin: None, login: None }, "wwan0", None),
+        link(Method::Qmi { control: None, apn: "internet".into() }, "wwan0", None),
     ]
 }
 

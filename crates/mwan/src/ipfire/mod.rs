@@ -340,7 +340,7 @@ fn remember_boot(root: &Path) {
 /// Tells one PIN from another without holding it.
 fn fingerprint(link: &Link) -> String {
     use mwan_config::link::Method;
-    let (Method::Modem { pin, .. } | Method::Qmi { pin, .. }) = &link.method else { return String::new() };
+    let Method::Modem { pin, .. } = &link.method else { return String::new() };
     let text = pin.as_ref().map(|pin| pin.reveal()).unwrap_or_default();
     let sum = text
         .bytes()
