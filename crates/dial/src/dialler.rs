@@ -9,6 +9,8 @@ use crate::outcome::{Established, Failure};
 const PAUSE_FIRST: Duration = Duration::from_secs(5);
 /// Longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(300);
+/// Longest pause between trials: as long as that a primary that is back is not noticed.
+const PAUSE_TRIAL_MAX: Duration = Duration::from_secs(30);
 /// First pause after a refused login: an account is locked by those who hurry.
 const PAUSE_REFUSED: Duration = Duration::from_secs(60);
 /// Longest of those.
@@ -174,8 +176,14 @@ impl Dialler {
         if !matches!(why, Failure::NoDevice(_)) {
             self.failures += 1;
         }
-        let given_up = self.failures >= ATTEMPTS_MAX;
-        let pause = if given_up { PAUSE_GIVEN_UP } else { self.pause(&why) };
+        // A trial is never given up: there is nothing else to be tried instead.
+        let trial = self.wanted == Some(Role::Trial);
+        let given_up = self.failures >= ATTEMPTS_MAX && !trial;
+        let pause = match self.pause(&why) {
+            _ if given_up => PAUSE_GIVEN_UP,
+            pause if trial && why != Failure::LoginRefused => pause.min(PAUSE_TRIAL_MAX),
+            pause => pause,
+        };
         if given_up {
             self.failures = 0;
         }
@@ -275,6 +283,20 @@ mod tests {
     fn a_refused_login_is_tried_seldom_and_a_missing_device_often() {
         assert!(pauses(&Failure::LoginRefused, 3).iter().zip([45, 90, 180]).all(|(p, least)| *p >= least));
         assert!(pauses(&Failure::NoDevice("x".into()), 20).iter().all(|p| *p <= 6), "and is never given up");
+    }
+
+    #[test]
+    fn a_trial_is_never_given_up_and_never_long_in_coming() {
+        let mut d = Dialler::new(7, false);
+        let mut now = S(0);
+        d.handle(now, Event::Want(Role::Trial));
+        for _ in 0..30 {
+            d.handle(now, Event::Ended(Failure::NoAnswer));
+            let at = d.wake_at().unwrap_or(now);
+            assert!(at - now <= S(38), "{:?}", at - now);
+            now = at;
+            assert_eq!(d.handle(now, Event::Tick), Some(Action::Start(Role::Trial)));
+        }
     }
 
     #[test]

@@ -76,17 +76,20 @@ pub fn failure(link: &Link, program: &str, status: i32, output: &str, report: &s
     let other = || Failure::Program { name: program.to_owned(), status, said: last_line(output) };
     match (program, &link.method) {
         ("pppd", Method::Modem { .. }) if status == 8 => chat(report).unwrap_or_else(other),
+        // The plugin's own words: which status pppd makes of them differs between versions.
+        ("pppd", _)
+            if ["Timeout waiting for PADO", "Unable to complete PPPoE"]
+                .iter()
+                .any(|w| output.contains(w)) =>
+        {
+            Failure::NoAnswer
+        }
         // pppd(8), EXIT STATUS.
         ("pppd", _) => match status {
             6 | 7 if output.contains("No such file or directory") || output.contains("No such device") => {
                 Failure::NoDevice(link.device.clone())
             }
             6 => Failure::Busy,
-            10 if output.contains("Timeout waiting for PADO")
-                || output.contains("Unable to complete PPPoE") =>
-            {
-                Failure::NoAnswer
-            }
             // Some access concentrators hang up without a word of PAP or CHAP.
             11 | 19 => Failure::LoginRefused,
             10 if output.contains("authentication failed") || output.contains("Authentication failed") => {
@@ -198,6 +201,7 @@ mod tests {
             of(10, "Timeout waiting for PADO packets\nUnable to complete PPPoE Discovery"),
             Failure::NoAnswer
         );
+        assert_eq!(of(8, "Unable to complete PPPoE Discovery"), Failure::NoAnswer);
         assert_eq!(of(10, "PAP authentication failed"), Failure::LoginRefused);
         assert_eq!(of(15, ""), Failure::Lost);
         assert_eq!(of(1, "Interface eth1: No such device"), Failure::NoDevice("eth1".into()));

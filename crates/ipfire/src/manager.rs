@@ -33,6 +33,8 @@ pub struct PathView {
     pub address: Option<IpAddr>,
     /// The next hop.
     pub gateway: Option<IpAddr>,
+    /// Since when its device has been as it is.
+    pub ready_since: Duration,
 }
 
 /// What happened.
@@ -273,7 +275,10 @@ impl Manager {
     /// When [`Event::Tick`] is due.
     pub fn wake_at(&self) -> Option<Duration> {
         let links = self.links.values();
-        let own = self.retry_at.into_iter().chain(self.test).chain(self.patience);
+        let waits = matches!(self.state, State::Backup(_)) && !self.busy && self.retry_at.is_none();
+        let settled = waits && self.primary_is_back();
+        let settled = settled.then(|| self.settled_at());
+        let own = [self.retry_at, self.test, self.patience, settled].into_iter().flatten();
         links.flat_map(|m| m.dialler.wake_at().into_iter().chain(m.lingers)).chain(own).min()
     }
 
@@ -460,9 +465,11 @@ impl Manager {
             (None, State::Primary) if self.primary_is_back() => None,
             (None, State::Primary) if self.patience.is_some() && self.forced.is_none() => None,
             (None, State::Primary) => self.carrier().map(|name| self.take_over(&name)),
-            (None, State::Backup(_)) if self.primary_is_back() => self.begin_to_give_back(),
-            (None, State::Backup(now)) => {
-                self.carrier().filter(|name| *name != now).map(|name| self.take_over(&name))
+            (None, State::Backup(_)) if self.primary_is_back() && now >= self.settled_at() => {
+                self.begin_to_give_back()
+            }
+            (None, State::Backup(has)) => {
+                self.carrier().filter(|name| *name != has).map(|name| self.take_over(&name))
             }
             (None, State::GivingBack) => self.give_back(),
             (None, State::TakingOver(name)) => Some(self.take_over(&name)),
@@ -491,6 +498,11 @@ impl Manager {
 
     fn primary_is_back(&self) -> bool {
         self.forced.is_none() && self.path(&self.site.primary).online
+    }
+
+    /// When a primary that answers has done so for long enough.
+    fn settled_at(&self) -> Duration {
+        self.path(&self.site.primary).ready_since + self.site.settle
     }
 
     /// A session of the primary's own is dialled first; files follow it.

@@ -76,7 +76,12 @@ pub(super) fn read(files: &Files, settings: &mut Hash, found: &mut Vec<Diagnosti
     }
     policies(files, &reds, &mut config, &mut names, found);
     rules::read(files, &names, &mut config, found);
-    let site = Site { dialect: Dialect::Extension, primary: ipfires_own(files, &reds), backups: Vec::new() };
+    let site = Site {
+        dialect: Dialect::Extension,
+        primary: ipfires_own(files, &reds),
+        backups: Vec::new(),
+        settle: Duration::ZERO,
+    };
     config.links = Arc::new(reds.into_iter().map(|red| red.link).collect());
     config.site = Some(Arc::new(site));
     config

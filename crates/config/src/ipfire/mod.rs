@@ -56,6 +56,8 @@ pub struct Site {
     pub primary: String,
     /// Interfaces of the backups, in the order they are tried.
     pub backups: Vec<String>,
+    /// How long a primary that is brought up anew has to answer until it carries.
+    pub settle: Duration,
 }
 
 /// Which of the two documents the settings are of.

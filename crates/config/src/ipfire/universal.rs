@@ -49,6 +49,8 @@ pub(super) fn read(files: &Files, settings: &mut Hash, found: &mut Vec<Diagnosti
         dialect: Dialect::Universal,
         primary: RED.to_owned(),
         backups: backups.iter().map(|b| b.link.name.clone()).collect(),
+        // The first check is made at once.
+        settle: checks.interval * (checks.up - 1),
     };
     links.extend(backups.into_iter().map(|b| b.link));
     share_no_device(&mut links);

@@ -45,7 +45,7 @@ fn links(method: Method) -> Vec<Link> {
 
 fn site(backups: &[&str]) -> Arc<Site> {
     let backups = backups.iter().map(|b| (*b).to_owned()).collect();
-    Arc::new(Site { dialect: Dialect::Universal, primary: "red".into(), backups })
+    Arc::new(Site { dialect: Dialect::Universal, primary: "red".into(), backups, settle: S(0) })
 }
 
 /// A manager, and a world that does what it wishes.
@@ -121,7 +121,8 @@ impl World {
     /// The engine's view of a path changes.
     fn path(&mut self, name: &str, online: bool, carries: bool) {
         let address = online.then(|| "192.0.2.2".parse().unwrap());
-        self.paths.insert(name.to_owned(), PathView { online, carries, address, gateway: None });
+        self.paths
+            .insert(name.to_owned(), PathView { online, carries, address, gateway: None, ready_since: S(0) });
         self.send(Event::Paths(self.paths.clone()));
     }
 
@@ -178,10 +179,34 @@ fn a_dead_pppoe_primary_is_left_tried_beside_the_backup_and_returned_to() {
 }
 
 #[test]
+fn a_primary_on_trial_has_to_answer_for_a_while() {
+    let mut w = World::new(pppoe(), &["gsm"], &Left::default());
+    let site = Site { settle: S(60), ..Site::clone(&site(&["gsm"])) };
+    w.manager.configure(S(0), Arc::new(site), &links(pppoe()));
+    w.path("red", false, true);
+    w.path("gsm", true, true);
+    w.path("red", false, false);
+    w.wait(1000);
+    let address = "192.0.2.2".parse().ok();
+    w.paths.insert(
+        "red".into(),
+        PathView { online: true, carries: false, address, gateway: None, ready_since: w.now },
+    );
+    w.send(Event::Paths(w.paths.clone()));
+    w.wait(59);
+    assert_eq!(w.done, ["take-over gsm"]);
+    w.wait(2);
+    assert_eq!(w.done, ["take-over gsm", "give-back"]);
+}
+
+#[test]
 fn a_fixed_primary_with_its_address_is_probed_as_it_is() {
     let mut w = World::new(fixed(), &["cable"], &Left::default());
     let address = "192.0.2.2".parse().ok();
-    w.paths.insert("red".into(), PathView { online: false, carries: false, address, gateway: None });
+    w.paths.insert(
+        "red".into(),
+        PathView { online: false, carries: false, address, gateway: None, ready_since: S(0) },
+    );
     w.path("cable", true, true);
     assert_eq!(w.done, ["take-over cable"]);
     assert_eq!(w.runs(), [CABLE], "nothing temporary is needed");
@@ -225,7 +250,10 @@ fn a_backup_that_is_up_and_dead_is_followed_by_the_next() {
     w.path("red", false, true);
     assert_eq!(w.runs(), [CABLE, ("gsm", Role::Carry)]);
     let address = "10.0.0.2".parse().ok();
-    w.paths.insert("gsm".into(), PathView { online: false, carries: false, address, gateway: None });
+    w.paths.insert(
+        "gsm".into(),
+        PathView { online: false, carries: false, address, gateway: None, ready_since: S(0) },
+    );
     w.send(Event::Paths(w.paths.clone()));
     assert_eq!(w.runs(), [CABLE, ("gsm", Role::Carry), ("lte", Role::Carry)]);
 }

@@ -43,6 +43,8 @@ impl Runner {
         let folder = run_dir.join("dial");
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+        // Programs are started in `/`.
+        let folder = fs::canonicalize(folder)?;
         Ok(Runner { places: places(&folder), tell, stops: BTreeMap::new() })
     }
 

@@ -287,6 +287,7 @@ fn path(core: &Core, link: &Link) -> Option<PathView> {
         carries: carrier.is_some_and(carries),
         address: status.source,
         gateway: status.next_hop.and_then(|hop| hop.gateway),
+        ready_since: Duration::from_micros(status.ready_since.0),
     })
 }
 
