@@ -151,6 +151,10 @@ impl Options {
         // Which WAN is used is not decided in the main table; but IPFire's own session leaves its route there, for the time
         // when we do not run.
         let own = role == Role::Carry && device == OWN_SESSION;
+        if own {
+            // Without a metric pppd makes none where another default route is, as that of a lease, whatever its metric.
+            options.word(&["defaultroute-metric", "1"]);
+        }
         options.word(&[if own { "defaultroute" } else { "nodefaultroute" }]);
         if let Some(mtu) = link.mtu {
             let mtu = mtu.to_string();

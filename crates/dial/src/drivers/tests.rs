@@ -188,3 +188,20 @@ fn a_modem_tells_its_address() {
     assert!(all.contains("10.64.3.7/28") && all.contains("1430"), "{all}");
     assert_eq!(qmi_settings("wwan0", "error: couldn't get current settings: OutOfCall"), None);
 }
+
+#[test]
+fn only_ipfires_own_session_leaves_its_route_in_the_main_table() {
+    let options = |session: &str, role| {
+        let link = Link { session_device: session.into(), ..every().remove(3) };
+        let steps = plan(&link, role, &places()).up;
+        let file = steps.into_iter().find_map(|s| match s {
+            Step::Write { content, .. } => Some(content.reveal().to_owned()),
+            _ => None,
+        });
+        file.unwrap()
+    };
+    assert!(options("ppp0", Role::Carry).contains("\ndefaultroute-metric 1\ndefaultroute\n"));
+    for other in [options("ppp0", Role::Trial), options("ppp10", Role::Carry)] {
+        assert!(other.contains("\nnodefaultroute\n") && !other.contains("\ndefaultroute"), "{other}");
+    }
+}
