@@ -2,7 +2,7 @@
 
 Speaks AT (ITU-T V.250, 3GPP TS 27.007) as far as a caller needs, echo included; its SIM wants PIN once (`-`: none). Commands
 are written to LOG. After ATD the far end's pppd has the line until it ends. A command that comes before the last one was
-answered ends that one, as V.250, section 5.6.1, allows.
+answered ends that one, as V.250, section 5.6.1, allows. Its process group is in LOG.pid.
 """
 import os
 import select
@@ -14,6 +14,10 @@ import tty
 
 link, pin, log = sys.argv[1:4]
 pppd = sys.argv[4:]
+# A group of its own, so that it can be switched off with whom it calls.
+os.setsid()
+with open(log + ".pid", "w") as file:
+    file.write(str(os.getpid()))
 master, slave = os.openpty()
 # Open as long as we are: the line does not hang up when a caller closes it.
 tty.setraw(slave, termios.TCSANOW)
