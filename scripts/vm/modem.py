@@ -19,11 +19,21 @@ os.setsid()
 with open(log + ".pid", "w") as file:
     file.write(str(os.getpid()))
 master, slave = os.openpty()
-# Open as long as we are: the line does not hang up when a caller closes it.
-tty.setraw(slave, termios.TCSANOW)
+name = os.ttyname(slave)
 if os.path.islink(link):
     os.unlink(link)
-os.symlink(os.ttyname(slave), link)
+os.symlink(name, link)
+
+
+def open_line():
+    """Open as long as we are: the line does not hang up when a caller closes it."""
+    global slave
+    os.close(slave)
+    slave = os.open(name, os.O_RDWR | os.O_NOCTTY)
+    tty.setraw(slave, termios.TCSANOW)
+
+
+open_line()
 
 ready = pin == "-"
 tries = 3
@@ -66,7 +76,12 @@ def line():
     """The next command, without its end; echoed if that is on."""
     text = b""
     while True:
-        byte = os.read(master, 1)
+        try:
+            byte = os.read(master, 1)
+        except OSError:
+            # The caller's session ended, and the kernel hung the line up for everybody.
+            open_line()
+            continue
         if echo:
             os.write(master, byte)
         if byte == b"\r":
@@ -91,6 +106,6 @@ while True:
     say(*lines)
     if lines[0].startswith("CONNECT"):
         subprocess.call(pppd, stdin=master, stdout=master)
-        tty.setraw(slave, termios.TCSANOW)
+        open_line()
         say("NO CARRIER")
         echo = True
