@@ -48,10 +48,31 @@ pub enum Request {
         /// Its name.
         interface: String,
     },
+    /// IPFire: what carries RED, whatever the engine would choose.
+    Red {
+        /// What is wanted.
+        command: RedCommand,
+    },
     /// Read the configuration again.
     Reload,
     /// Remove everything from the kernel and exit.
     Stop,
+}
+
+/// What an owner of IPFire may want of RED.
+#[serde(tag = "command")]
+pub enum RedCommand {
+    /// This profile carries until `failback`.
+    Switch {
+        /// Its name.
+        profile: String,
+    },
+    /// The best backup carries until `failback`.
+    Failover,
+    /// The primary may carry again.
+    Failback,
+    /// The primary is brought up beside what carries, now.
+    TestPrimary,
 }
 
 /// What the daemon answers.
@@ -94,8 +115,47 @@ pub struct Status {
     pub custom: Networks,
     /// Rules in order of evaluation.
     pub rules: Vec<Rule>,
+    /// IPFire's RED; only there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub red: Option<Red>,
     /// What is wrong with the configuration.
     pub diagnostics: Vec<Diagnostic>,
+}
+
+/// IPFire's RED.
+pub struct Red {
+    /// Whose it is: `primary`, or the name of a profile.
+    pub profile: String,
+    /// `settled`, `taking_over` or `giving_back`.
+    pub state: String,
+    /// What was chosen by hand, until `failback`: a profile, or empty for the best one.
+    pub forced: Option<String>,
+    /// Why files and services of IPFire do not follow, if they do not.
+    pub problem: Option<String>,
+    /// The links, by name.
+    pub links: Vec<RedLink>,
+}
+
+/// A connection that is brought up and taken down.
+pub struct RedLink {
+    /// Name of its interface.
+    pub name: String,
+    /// `STATIC`, `DHCP`, `PPPOE`, `PPTP`, `GSM` or `QMI`.
+    pub method: String,
+    /// Whether it is IPFire's own.
+    pub primary: bool,
+    /// `idle`, `dialling`, `up`, `stopping`, `waiting` or `refused`; `kept` for what stays up by itself.
+    pub phase: String,
+    /// It is only being tried, beside what carries.
+    pub on_trial: bool,
+    /// The device packets leave by, or would.
+    pub device: String,
+    /// Attempts since the last success.
+    pub attempt: u32,
+    /// Why there is no connection.
+    pub reason: Option<String>,
+    /// Seconds until the next attempt.
+    pub retry_s: Option<u64>,
 }
 
 /// The program and what it is doing.

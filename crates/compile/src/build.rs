@@ -468,7 +468,7 @@ fn linear(shape: &Shape) -> Vec<Vec<Statement>> {
 fn same_devices(a: &Desired, b: &Desired) -> bool {
     a.marks == b.marks
         && alike(&a.interfaces, &b.interfaces, |x, y| {
-            (x.id, &x.device) == (y.id, &y.device)
+            (x.id, x.table, &x.device) == (y.id, y.table, &y.device)
                 && x.paths.iter().map(|p| p.family).eq(y.paths.iter().map(|p| p.family))
         })
 }

@@ -201,6 +201,7 @@ fn wans() -> Vec<DesiredInterface> {
     let path = |family| DesiredPath { family, route: None, addresses: vec![], routed: vec![] };
     let wan = |id: u32| DesiredInterface {
         id,
+        table: id,
         name: format!("w{id}"),
         device: format!("eth{id}"),
         paths: Family::ALL.map(path).into(),

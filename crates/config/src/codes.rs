@@ -196,6 +196,38 @@ codes! {
         "A set has domains, but the globals name no `dnsmasq_file`: nothing enters their addresses unless you configure dnsmasq yourself (`nftset=/DOMAIN/4#inet#mwan#learned.NAME.4,6#inet#mwan#learned.NAME.6`).";
     NOT_LOGGED = "N0719", "rule that is not logged",
         "The rule asks for `logging`, but the global switch of the same name is off. mwan3 and mwan log only if both are on.";
+
+    // 08: IPFire's files.
+    HASH_LINE = "E0801", "line not understood",
+        "A line of one of IPFire's files is not `KEY=VALUE`, or a quote in it is not closed. It is skipped; what it says is not repeated, for it may hold a password.";
+    HASH_COMMAND = "W0802", "a command in a value",
+        "A value holds `$(…)` or a backquote. These files are data and are never given to a shell: the value is taken as it stands. IPFire's own scripts may do otherwise.";
+    HASH_KEY = "W0803", "unknown key",
+        "The key has no meaning in this file; it is ignored.";
+    HASH_TWICE = "W0804", "key given twice",
+        "The last one counts, as it does for a shell.";
+    HASH_MISSING = "E0805", "something is missing",
+        "A key, or a whole file, without which this cannot be used is not there. The file it belongs to is left out, the rest is used.";
+    HASH_TYPE = "E0806", "unknown type of connection",
+        "`TYPE` is none of the known words. The file is left out.";
+    HASH_NAME = "E0807", "not a name",
+        "The name of the file is the name of the interface or policy, and must be one. It is left out.";
+    HASH_PROFILE = "W0808", "unknown profile",
+        "`BACKUP_PROFILE` names a profile that is not there or was left out. The others are tried by their priority.";
+    PRIMARY = "E0809", "RED not understood",
+        "IPFire's own settings do not say what RED is. The primary is left out; backups are used if there are any.";
+    HASH_SURPLUS = "W0810", "interface that is not counted",
+        "`MWAN_INTERFACE_COUNT` says how many REDs there are; files of others are ignored.";
+    HASH_MEMBER = "W0811", "unknown member",
+        "A policy names an interface that is not there or was left out. It uses the others.";
+    HASH_DIALECTS = "W0812", "two ways at once",
+        "`ENABLED` is the switch of the universal daemon, which has one RED and backups for it; `MWAN_ENABLED` that of several REDs. Both are given; the second counts.";
+    HASH_SECRET = "E0813", "not a PIN or password",
+        "The value cannot be what it should be; it is not shown. The file is left out.";
+    HASH_FILE = "E0814", "file not readable",
+        "The file is there and cannot be read. A running daemon keeps the configuration it has.";
+    HASH_UNUSED = "W0815", "PIN or login of a QMI modem",
+        "`qmicli` takes PIN, user name and password as arguments only, where every user of the system could read them. They are not used: switch the PIN of the SIM off; most networks ask for no login.";
 }
 
 #[cfg(test)]

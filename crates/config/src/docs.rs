@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::codes::{codes, severity};
+use crate::ipfire::keys::{FileKind, keys};
 use crate::options::{Dialect, OptionDoc, SectionKind, options_of};
 
 /// `docs/diagnostics.md`.
@@ -52,8 +53,34 @@ pub fn configuration_md() -> String {
         let _ = write!(out, "\n## {header}\n");
         table(&mut out, kind, Dialect::Native);
     }
+    ipfire(&mut out);
     out
 }
+
+fn ipfire(out: &mut String) {
+    out.push_str("\n# Keys of IPFire's files\n\n");
+    out.push_str(IPFIRE);
+    for kind in FileKind::ALL {
+        let _ = write!(
+            out,
+            "\n## `{}`\n\n| key | value | default | what it does |\n|---|---|---|---|\n",
+            kind.path()
+        );
+        for doc in keys().iter().filter(|k| k.files.contains(&kind)) {
+            let names = std::iter::once(doc.key).chain(doc.also.iter().copied());
+            let names: Vec<String> = names.map(|n| format!("`{n}`")).collect();
+            let default = if doc.default.is_empty() { String::new() } else { format!("`{}`", doc.default) };
+            let _ =
+                writeln!(out, "| {} | {} | {default} | {} |", names.join(", "), doc.kind, doc.description);
+        }
+    }
+}
+
+const IPFIRE: &str = "`mwan daemon --config /var/ipfire/mwan/settings` reads these files below `/var/ipfire`, and IPFire's own \
+`ethernet/settings` and `ppp/settings` for the primary. They are `KEY=VALUE` or `KEY='VALUE'`, `#` begins a comment; nothing in \
+them is ever run. In profiles every key may begin with `BACKUP_`, in interfaces with `INTERFACE_`. Files of `mwan/rules` hold \
+mwan3's options of a rule in capitals (`PROTO=tcp`, `DEST_PORT=443`, `USE_POLICY=red`), and are asked in the order of `ls -v`; \
+what none of them matches goes by the policy `red`, which has every interface.\n";
 
 fn about(kind: SectionKind) -> &'static str {
     match kind {

@@ -408,6 +408,7 @@ pub(crate) fn read_globals(fields: &mut Fields<'_>) -> Globals {
         source_routing: fields.bool("source_routing", default.source_routing),
         masquerade: fields.get("masquerade", masquerade).unwrap_or(default.masquerade),
         rule_base: read_rule_base(fields),
+        table_base: default.table_base,
         hooks: HookPlaces {
             user_script: fields.get("user_script", values::absolute_path),
             directory: fields.get("hooks_dir", values::absolute_path),

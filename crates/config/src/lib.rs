@@ -9,6 +9,8 @@ mod diagnostic;
 pub mod docs;
 mod fields;
 mod interface;
+pub mod ipfire;
+pub mod link;
 pub mod migrate;
 mod mode;
 mod model;
@@ -79,6 +81,12 @@ pub fn parse_with(file_name: &str, bytes: &[u8], tables: &dyn Fn() -> TableNames
 /// Reads `/etc/config/mwan3`, `mwan4` or `mwan`.
 pub fn parse_uci(file_name: &str, bytes: &[u8]) -> Loaded {
     loaded(mwan3::parse(file_name, bytes), Dialect::Uci, &TableNames::default)
+}
+
+/// Reads IPFire's files.
+pub fn parse_ipfire(files: &ipfire::Files) -> Loaded {
+    let (config, diagnostics) = ipfire::parse(files);
+    Loaded { config, diagnostics }
 }
 
 /// Reads `mwan.toml`.

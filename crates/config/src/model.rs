@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::ipfire::Site;
+use crate::link::Link;
 use crate::target::{ProbeMethod, ProbeTarget};
 
 /// IPv4 or IPv6. The two never share health.
@@ -101,6 +103,10 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// Named sets of addresses, in the order of the file.
     pub sets: Arc<Vec<NamedSet>>,
+    /// Connections that have to be brought up, each for the interface of its name.
+    pub links: Arc<Vec<Link>>,
+    /// What of the site is IPFire's, if it is one.
+    pub site: Option<Arc<Site>>,
 }
 
 impl Config {
@@ -140,6 +146,8 @@ pub struct Globals {
     pub masquerade: Masquerade,
     /// First priorities of our ip rule bands.
     pub rule_base: RuleBase,
+    /// The routing table of an interface is its id and this.
+    pub table_base: u32,
     /// Scripts that hear of transitions.
     pub hooks: HookPlaces,
     /// File that tells dnsmasq which domains fill which set.
@@ -191,6 +199,7 @@ impl Default for Globals {
             source_routing: false,
             masquerade: Masquerade::Auto,
             rule_base: RuleBase::default(),
+            table_base: 0,
             hooks: HookPlaces::default(),
             dnsmasq_file: None,
             dnsmasq_command: Vec::new(),

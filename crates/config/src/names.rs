@@ -57,7 +57,8 @@ impl Names {
     ) -> Problem {
         if let Some((line, false)) = self.known.get(name) {
             let message = format!("{noun} {} was left out; {consequence}", show(name));
-            return Problem::new(code, message).hint(format!("see line {line}"));
+            let problem = Problem::new(code, message);
+            return if *line > 0 { problem.hint(format!("see line {line}")) } else { problem };
         }
         let problem = Problem::new(code, format!("there is no {noun} {}; {consequence}", show(name)));
         let left = self.suggestions_left.get();

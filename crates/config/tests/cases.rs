@@ -7,6 +7,7 @@ mod dump;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use mwan_config::ipfire::Files;
 use mwan_config::{Loaded, parse};
 
 fn cases() -> Vec<PathBuf> {
@@ -24,7 +25,27 @@ fn load(case: &Path) -> (String, Loaded) {
             return (name.to_owned(), loaded);
         }
     }
-    panic!("{}: no input", case.display());
+    ("mwan/settings".to_owned(), mwan_config::parse_ipfire(&tree(case)))
+}
+
+/// IPFire's files, which are a case's other form.
+fn tree(case: &Path) -> Files {
+    let root = case.join("ipfire");
+    assert!(root.is_dir(), "{}: no input", case.display());
+    let mut files = Files { root: "/var/ipfire".into(), ..Files::default() };
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+            files.contents.insert(name, fs::read(&path).unwrap());
+        }
+    }
+    files
 }
 
 #[test]

@@ -108,8 +108,10 @@ pub enum MasqueradePlan {
 /// An enabled interface.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DesiredInterface {
-    /// Its stable number: mark, routing table and rule priorities follow from it.
+    /// Its stable number: mark and rule priorities follow from it.
     pub id: u32,
+    /// Its routing table.
+    pub table: u32,
     /// Its name.
     pub name: String,
     /// Its kernel device (whether or not that exists now).

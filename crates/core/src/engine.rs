@@ -289,12 +289,13 @@ impl Core {
             for family in interface.families.iter() {
                 let key = PathKey { id: wan.id, family };
                 let Some(path) = self.paths.get_mut(&key) else { continue };
+                let view = self.view.as_deref().filter(|_| interface.device.is_none());
                 let ready = if self.taken_down.contains(&wan.name) {
                     Err(Reason::TakenDown)
                 } else {
                     match self.refused.get(&key) {
                         Some((error, _)) => Err(Reason::RouteRefused(error.clone())),
-                        None => match self.view.as_deref().filter(|_| interface.device.is_none()) {
+                        None => match view {
                             Some(view) => managed_readiness(view, &net, interface, &wan.device, family),
                             None => readiness(&net, interface, &wan.device, family),
                         },
@@ -306,7 +307,9 @@ impl Core {
                 }
                 let device = |path: &Path| path.ready.as_ref().map(|r| r.device.clone());
                 let (was_probing, had) = (path.probing(), device(path));
-                path.set_ready(interface, ready, resume.as_ref(), now);
+                let logical = view.and_then(|view| view.serving(&wan.name, family));
+                let on_trial = logical.is_some_and(|(_, logical)| logical.on_trial);
+                path.set_ready(interface, ready, resume.as_ref(), on_trial, now);
                 if was_probing && (!path.probing() || device(path) != had) {
                     effects.push(Effect::StopProbes(key));
                 }

@@ -46,8 +46,10 @@ pub(crate) struct Path {
     first_bad: Time,
     losses: Vec<(Time, u32)>,
     pub(crate) hold: Option<Hold>,
-    /// State, hold and readiness as last told.
-    told: (State, bool, Option<NextHop>),
+    /// Its manager is only trying it: it must not carry.
+    pub(crate) on_trial: bool,
+    /// State, hold, trial and readiness as last told.
+    told: (State, (bool, bool), Option<NextHop>),
 }
 
 impl Path {
@@ -64,14 +66,16 @@ impl Path {
             first_bad: now,
             losses: Vec::new(),
             hold: None,
-            told: (State::Disabled, false, None),
+            on_trial: false,
+            told: (State::Disabled, (false, false), None),
         }
     }
 
     /// State before and after, and whether the next hop is another, if anything that decisions depend on changed since
     /// the last call.
     pub(crate) fn take_change(&mut self) -> Option<(State, State, bool)> {
-        let present = (self.tracker.state(), self.hold.is_some(), self.ready.as_ref().map(|r| r.next_hop));
+        let aside = (self.hold.is_some(), self.on_trial);
+        let present = (self.tracker.state(), aside, self.ready.as_ref().map(|r| r.next_hop));
         let told = std::mem::replace(&mut self.told, present);
         (told != present).then_some((told.0, present.0, told.2 != present.2))
     }
@@ -89,7 +93,7 @@ impl Path {
 
     /// Whether it may carry traffic at all.
     pub(crate) fn usable(&self) -> bool {
-        self.tracker.state().usable()
+        self.tracker.state().usable() && !self.on_trial
     }
 
     /// Whether it may carry traffic if something else can.
@@ -109,9 +113,11 @@ impl Path {
         interface: &Interface,
         ready: Result<Ready, Reason>,
         resume: Option<&RememberedPath>,
+        on_trial: bool,
         now: Time,
     ) {
         let was_usable = resume.map_or(self.usable(), |left| left.state.usable());
+        self.on_trial = on_trial;
         let same_device = |ready: &Ready| self.ready.as_ref().is_some_and(|r| r.device == ready.device);
         match ready {
             Ok(ready) if same_device(&ready) => {
@@ -240,8 +246,8 @@ impl Path {
             });
         } else {
             self.hold = None;
-            // What the owner does is no flapping.
-            if self.reason == Reason::TakenDown {
+            // What the owner or the manager does is no flapping.
+            if self.reason == Reason::TakenDown || self.on_trial {
                 return;
             }
             let weight = match self.reason {

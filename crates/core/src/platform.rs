@@ -37,6 +37,8 @@ pub struct LogicalInterface {
     pub addresses: Vec<IpAddr>,
     /// Prefixes delegated to us by it.
     pub prefixes: Vec<IpNet>,
+    /// It is only being tried: probed like every other, but it must not carry.
+    pub on_trial: bool,
     /// Name servers that belong to it.
     pub dns: Vec<IpAddr>,
 }

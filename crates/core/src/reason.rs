@@ -84,6 +84,8 @@ pub enum Reason {
     RouteRefused(String),
     /// `mwan ifdown` was said.
     TakenDown,
+    /// Its manager is only trying it, beside what carries.
+    OnTrial,
     /// All of mwan was stopped; scripts are told, nobody else is left to be.
     Stopped,
 }
@@ -115,6 +117,7 @@ impl Reason {
             Reason::NoIpv6 => "no_ipv6",
             Reason::RouteRefused(_) => "route_refused",
             Reason::TakenDown => "taken_down",
+            Reason::OnTrial => "on_trial",
             Reason::Stopped => "stopped",
         }
     }
@@ -163,6 +166,7 @@ impl fmt::Display for Reason {
                 write!(f, "the kernel does not take its route: {}", why.escape_debug())
             }
             Reason::TakenDown => write!(f, "taken down by ifdown"),
+            Reason::OnTrial => write!(f, "answers, on trial beside what carries"),
             Reason::Stopped => write!(f, "mwan was stopped"),
         }
     }

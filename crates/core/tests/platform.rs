@@ -204,3 +204,35 @@ fn a_configured_device_is_the_owners_word() {
     assert_eq!(world.reason(Family::V4), "not_tracked");
     assert_eq!(world.core.wan("wan").unwrap().1, "eth0");
 }
+
+/// What carries a policy, by name.
+fn carrier(core: &Core) -> Vec<String> {
+    match &core.desired().unwrap().policies[0].v4 {
+        Carrier::Members(shares) => shares.iter().map(|s| s.interface.clone()).collect(),
+        Carrier::LastResort(resort) => vec![resort.name().to_owned()],
+    }
+}
+
+/// It is probed and online like every other, but carries only when its manager is done with it (I9: and says so).
+#[test]
+fn an_interface_on_trial_answers_and_does_not_carry() {
+    let text = format!(
+        "config interface 'a'\n option enabled 1\nconfig interface 'b'\n option enabled 1\n{}",
+        common::FAILOVER
+    );
+    let mut world = World::new(&text, network());
+    let trial = |on_trial| LogicalInterface { on_trial, ..up("eth0", &[]) };
+    world.feed(view(&[("a", trial(false)), ("b", up("eth1", &[]))]));
+    assert_eq!(carrier(&world.core), ["a"]);
+    world.feed(view(&[("a", trial(true)), ("b", up("eth1", &[]))]));
+    assert_eq!(carrier(&world.core), ["b"]);
+    let (id, _) = world.core.wan("a").unwrap();
+    let status = world.core.path(PathKey { id, family: Family::V4 }).unwrap();
+    assert_eq!((status.state, status.reason.code()), (State::Online, "on_trial"));
+    world.feed(view(&[("a", trial(true))]));
+    assert_eq!(carrier(&world.core), ["unreachable"], "not even if nothing else can");
+    world.feed(view(&[("a", trial(false)), ("b", up("eth1", &[]))]));
+    assert_eq!(carrier(&world.core), ["a"]);
+    let status = world.core.path(PathKey { id, family: Family::V4 }).unwrap();
+    assert!(status.hold.is_none(), "a trial is no flapping");
+}

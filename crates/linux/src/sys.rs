@@ -620,10 +620,86 @@ pub(crate) fn hand_over(
 
 /// Kills a process group.
 pub(crate) fn kill_group(leader: u32) {
+    signal_group(leader, libc::SIGKILL);
+}
+
+/// Asks a process group to end.
+pub(crate) fn end_group(leader: u32) {
+    signal_group(leader, libc::SIGTERM);
+}
+
+/// Asks one process to end.
+pub(crate) fn end_process(id: u32) {
+    if let Some(id) = libc::pid_t::try_from(id).ok().filter(|pid| *pid > 1) {
+        // SAFETY: plain values.
+        unsafe { libc::kill(id, libc::SIGTERM) };
+    }
+}
+
+fn signal_group(leader: u32, signal: libc::c_int) {
     // 0 and 1 would mean our own group and every process there is.
     if let Some(group) = libc::pid_t::try_from(leader).ok().filter(|pid| *pid > 1) {
         // SAFETY: plain values.
-        unsafe { libc::kill(-group, libc::SIGKILL) };
+        unsafe { libc::kill(-group, signal) };
+    }
+}
+
+/// SIGTERM for the child when the thread that starts it ends.
+pub(crate) fn end_with_parent(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    let parent = std::process::id();
+    let hook = move || {
+        // SAFETY: plain values.
+        check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) })?;
+        // SAFETY: no argument. It may have died before it was asked for.
+        let now = unsafe { libc::getppid() };
+        if u32::try_from(now) == Ok(parent) { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
+    };
+    // SAFETY: the hook makes two system calls: no allocation, no lock.
+    unsafe { command.pre_exec(hook) };
+}
+
+/// Addresses of a device that are valid beyond its link, IPv4 first.
+pub(crate) fn addresses_of(device: &str) -> Vec<std::net::IpAddr> {
+    let mut list: *mut libc::ifaddrs = std::ptr::null_mut();
+    // SAFETY: writes one pointer, which is freed below.
+    if unsafe { libc::getifaddrs(&mut list) } != 0 {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    let mut next = list;
+    while !next.is_null() {
+        // SAFETY: a node of the list, which lives until it is freed; its name is a C string.
+        let (node, name) = unsafe { (&*next, std::ffi::CStr::from_ptr((*next).ifa_name)) };
+        if name.to_bytes() == device.as_bytes() && !node.ifa_addr.is_null() {
+            // SAFETY: its family says which kind of address it is.
+            found.extend(unsafe { address(node.ifa_addr) });
+        }
+        next = node.ifa_next;
+    }
+    // SAFETY: what getifaddrs made, once.
+    unsafe { libc::freeifaddrs(list) };
+    found.sort();
+    found
+}
+
+/// # Safety
+/// `address` points to a socket address of the size its family says.
+unsafe fn address(address: *const libc::sockaddr) -> Option<std::net::IpAddr> {
+    // SAFETY: the caller's; the structures may be less aligned than ours.
+    unsafe {
+        match i32::from((*address).sa_family) {
+            libc::AF_INET => {
+                let v4 = address.cast::<libc::sockaddr_in>().read_unaligned();
+                Some(std::net::Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr)).into())
+            }
+            libc::AF_INET6 => {
+                let v6 = address.cast::<libc::sockaddr_in6>().read_unaligned();
+                let ip = std::net::Ipv6Addr::from(v6.sin6_addr.s6_addr);
+                (!ip.is_unicast_link_local()).then_some(ip.into())
+            }
+            _ => None,
+        }
     }
 }
 

@@ -2,6 +2,13 @@
 
 mod cli;
 mod daemon;
+#[cfg(feature = "ipfire")]
+mod dial;
+#[cfg(feature = "ipfire")]
+mod ipfire;
+#[cfg(not(feature = "ipfire"))]
+#[path = "ipfire/absent.rs"]
+mod ipfire;
 mod openwrt;
 mod platform;
 

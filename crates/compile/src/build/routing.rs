@@ -20,7 +20,7 @@ pub(super) fn ip_rules(desired: &Desired) -> BTreeSet<IpRule> {
         };
         let present = |i: &&DesiredInterface| i.paths.iter().any(|p| p.family == family);
         for i in desired.interfaces.iter().filter(present) {
-            let lookup = RuleAction::Lookup(i.id);
+            let lookup = RuleAction::Lookup(i.table);
             let device = Some(i.device.clone());
             if base.iif_rules {
                 rules.insert(IpRule { iif: device.clone(), ..plain(base.iif + i.id, lookup) });
@@ -53,7 +53,7 @@ pub(super) fn routes(interfaces: &[DesiredInterface]) -> BTreeSet<Route> {
         .filter_map(|(i, path)| {
             Some(Route {
                 family: path.family,
-                table: i.id,
+                table: i.table,
                 device: i.device.clone(),
                 gateway: path.route?.gateway,
             })

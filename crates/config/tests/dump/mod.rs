@@ -13,6 +13,12 @@ pub(crate) fn dump(loaded: &Loaded) -> String {
     for i in &config.interfaces {
         interface(&mut out, i);
     }
+    for link in config.links.iter() {
+        writeln!(out, "link {}: {link:?}", link.name).unwrap();
+    }
+    if let Some(site) = &config.site {
+        writeln!(out, "{site:?}").unwrap();
+    }
     for p in &config.policies {
         writeln!(out, "policy {} (line {}), last resort {}", p.name, p.location.line, p.last_resort.name())
             .unwrap();
@@ -68,6 +74,9 @@ fn globals(out: &mut String, g: &Globals) {
     }
     if g.masquerade != d.masquerade {
         write!(out, ", masquerade {:?}", g.masquerade).unwrap();
+    }
+    if g.table_base != d.table_base {
+        write!(out, ", tables from {}", g.table_base).unwrap();
     }
     if g.rule_base != d.rule_base {
         write!(out, ", {:?}", g.rule_base).unwrap();

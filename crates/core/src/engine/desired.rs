@@ -96,7 +96,8 @@ impl Core {
                 routed: self.routed(wan, family),
             })
             .collect();
-        DesiredInterface { id: wan.id, name: wan.name.clone(), device: wan.device.clone(), paths }
+        let table = self.config.globals.table_base + wan.id;
+        DesiredInterface { id: wan.id, table, name: wan.name.clone(), device: wan.device.clone(), paths }
     }
 
     /// What is routed to us by an interface: as the configuration says, and prefixes that were delegated by it.

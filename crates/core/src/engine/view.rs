@@ -65,7 +65,11 @@ impl Core {
         let path = self.paths.get(&key)?;
         Some(PathStatus {
             state: path.tracker.state(),
-            reason: &path.reason,
+            reason: if path.on_trial && path.tracker.state().usable() {
+                &Reason::OnTrial
+            } else {
+                &path.reason
+            },
             since: path.since,
             ready: path.ready.is_some(),
             ready_since: path.ready_since,

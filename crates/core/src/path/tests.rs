@@ -104,16 +104,16 @@ fn holds(seconds: &[u64]) -> Vec<Option<u64>> {
     let key = PathKey { id: 1, family: Family::V4 };
     let mut path = Path::new(key, 0, Time(0));
     let offer = || readiness(&net(), &wan, "wan", Family::V4);
-    path.set_ready(&wan, offer(), None, Time(0));
+    path.set_ready(&wan, offer(), None, false, Time(0));
     assert_eq!(path.hold, None, "the first time up is no recovery");
     seconds
         .iter()
         .map(|s| {
             let now = Time::from_ms(s * 1000);
             path.release(now);
-            path.set_ready(&wan, Err(Reason::NoCarrier("wan".into())), None, now);
+            path.set_ready(&wan, Err(Reason::NoCarrier("wan".into())), None, false, now);
             assert!(!path.preferred());
-            path.set_ready(&wan, offer(), None, now);
+            path.set_ready(&wan, offer(), None, false, now);
             path.hold.map(|h| h.length.as_secs())
         })
         .collect()
@@ -147,11 +147,11 @@ fn a_hold_ends_by_time_alone() {
     let wan = interface("");
     let mut path = Path::new(PathKey { id: 1, family: Family::V4 }, 0, Time(0));
     let offer = || readiness(&net(), &wan, "wan", Family::V4);
-    path.set_ready(&wan, offer(), None, Time(0));
+    path.set_ready(&wan, offer(), None, false, Time(0));
     for second in [1, 2] {
         let now = Time::from_ms(second * 1000);
-        path.set_ready(&wan, Err(Reason::NoCarrier("wan".into())), None, now);
-        path.set_ready(&wan, offer(), None, now);
+        path.set_ready(&wan, Err(Reason::NoCarrier("wan".into())), None, false, now);
+        path.set_ready(&wan, offer(), None, false, now);
     }
     let until = path.hold.unwrap().until;
     assert_eq!(until, Time::from_ms(62_000));

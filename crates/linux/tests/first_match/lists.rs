@@ -326,7 +326,13 @@ fn location() -> Location {
 
 fn wan() -> DesiredInterface {
     let path = |family| DesiredPath { family, route: None, addresses: vec![], routed: vec![] };
-    DesiredInterface { id: 1, name: "w".into(), device: WAN.into(), paths: Family::ALL.map(path).into() }
+    DesiredInterface {
+        id: 1,
+        table: 1,
+        name: "w".into(),
+        device: WAN.into(),
+        paths: Family::ALL.map(path).into(),
+    }
 }
 
 /// One family has a member that carries, the other none.

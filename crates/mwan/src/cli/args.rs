@@ -83,6 +83,29 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<OsString>,
     },
+    #[cfg(feature = "ipfire")]
+    /// IPFire: show what carries RED, switch it, test the primary (also as `mwan-config`).
+    Red {
+        /// What to do.
+        #[command(subcommand)]
+        command: Option<RedCommand>,
+        /// Where IPFire's files are.
+        #[arg(
+            long,
+            global = true,
+            env = "MWAN_IPFIRE_ROOT",
+            default_value = "/var/ipfire",
+            value_name = "DIR"
+        )]
+        root: PathBuf,
+    },
+    #[cfg(feature = "ipfire")]
+    /// Bring IPFire's primary up beside what carries, probe it, and print each step.
+    TestPrimary {
+        /// Seconds until it is given up.
+        #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        limit: u64,
+    },
     /// Remove everything from the kernel and end the daemon.
     Stop,
     /// Remove everything of mwan's from the kernel, without daemon or configuration.
@@ -103,6 +126,36 @@ pub(crate) enum Command {
         #[arg(long, default_value = "mwan4")]
         to: Format,
     },
+}
+
+/// What to do with RED.
+#[cfg(feature = "ipfire")]
+#[derive(Subcommand, Debug)]
+pub(crate) enum RedCommand {
+    /// What carries RED, and what every link is doing.
+    Status(Show),
+    /// The profiles, best first.
+    List,
+    /// What a profile says, without its secrets.
+    Show {
+        /// Its name.
+        profile: String,
+    },
+    /// Bring the primary up beside what carries, probe it, and print each step.
+    Test,
+    /// A profile carries RED until `failback`.
+    Switch {
+        /// Its name.
+        profile: String,
+    },
+    /// The best backup carries RED until `failback`.
+    Failover,
+    /// The primary may carry RED again.
+    Failback,
+    /// Switch mwan on in its settings.
+    Enable,
+    /// Switch mwan off in its settings: RED is the primary's.
+    Disable,
 }
 
 /// What `migrate` writes.

@@ -41,6 +41,10 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Use { interface, command } => return use_interface(&run_dir, interface, &command),
         Command::Compat { program, words } => return super::compat::run(program, &run_dir, &words),
         Command::Migrate { file, to } => migrate(&file, to)?,
+        #[cfg(feature = "ipfire")]
+        Command::Red { command, root } => super::red::run(&run_dir, &root, command)?,
+        #[cfg(feature = "ipfire")]
+        Command::TestPrimary { limit } => super::red::test(&run_dir, std::time::Duration::from_secs(limit))?,
         Command::Stop => done(client::ask(&run_dir, &Request::Stop)?)?,
         Command::Cleanup => cleanup(&run_dir)?,
     };

@@ -6,6 +6,8 @@ mod args;
 mod client;
 mod commands;
 mod compat;
+#[cfg(feature = "ipfire")]
+mod red;
 mod render;
 
 use std::io::Write;
@@ -96,7 +98,12 @@ pub(crate) fn main() -> ExitCode {
     if let Some(program) = words.first().and_then(|name| compat::Program::called(name)) {
         return end(compat::run(program, &compat::run_dir(), &words[1..]));
     }
-    let args = match args::Args::try_parse() {
+    #[cfg(feature = "ipfire")]
+    let words = match words.first().and_then(|name| red::called(name)) {
+        Some(before) => before.iter().map(Into::into).chain(words.into_iter().skip(1)).collect(),
+        None => words,
+    };
+    let args = match args::Args::try_parse_from(words) {
         Ok(args) => args,
         Err(error) => {
             let code = u8::try_from(error.exit_code()).unwrap_or(2);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mwan_api::{Request, Response};
+use mwan_api::{RedCommand, Request, Response};
 use mwan_core::{Event, Marks, PathKey};
 use mwan_linux::clock;
 use tracing::warn;
@@ -15,6 +15,9 @@ use super::status::{self, Achieved, diagnostics};
 use super::writer::{Writer, describe};
 use super::{Daemon, Next};
 use crate::cli::Failure;
+#[cfg(feature = "ipfire")]
+use crate::ipfire;
+use crate::ipfire::Ipfire;
 
 impl Daemon {
     /// Answers at once, except what takes a while: that is done elsewhere.
@@ -25,6 +28,7 @@ impl Daemon {
             Request::IfUp { interface } => self.command(interface, Event::IfUp),
             Request::IfDown { interface } => self.command(interface, Event::IfDown),
             Request::Use { interface } => self.binding(&interface),
+            Request::Red { command } => self.red(command),
             Request::Reload => {
                 self.reload(Some(reply));
                 return Next::Go;
@@ -45,6 +49,41 @@ impl Daemon {
         };
         let _ = reply.send(response.unwrap_or_else(error_response));
         Next::Go
+    }
+
+    #[cfg(not(feature = "ipfire"))]
+    fn red(&mut self, _: RedCommand) -> Result<Response, Failure> {
+        Err(Failure::says("this build is without IPFire").hint("build it with --features ipfire"))
+    }
+
+    #[cfg(feature = "ipfire")]
+    fn red(&mut self, command: RedCommand) -> Result<Response, Failure> {
+        let Some(ipfire) = &mut self.ipfire else {
+            return Err(Failure::says("there is no RED here")
+                .hint("this is for IPFire: mwan daemon --config /var/ipfire/mwan/settings"));
+        };
+        let command = match command {
+            RedCommand::Switch { profile } if !ipfire.backups().contains(&profile) => {
+                let known = ipfire.backups().join(", ");
+                return Err(Failure::says(format!(
+                    "there is no usable profile '{}'",
+                    profile.escape_debug()
+                ))
+                .hint(format!("the configuration has: {known}")));
+            }
+            RedCommand::Failover if ipfire.backups().is_empty() => {
+                return Err(
+                    Failure::says("there is no usable profile").hint("make one in /var/ipfire/mwan/profiles")
+                );
+            }
+            RedCommand::Switch { profile } => ipfire::Command::Switch(profile),
+            RedCommand::Failover => ipfire::Command::Failover,
+            RedCommand::Failback => ipfire::Command::Failback,
+            RedCommand::TestPrimary => ipfire::Command::TestPrimary,
+        };
+        let view = ipfire.command(command);
+        self.links_changed(view);
+        Ok(Response::Done)
     }
 
     fn command(&mut self, interface: String, event: fn(String) -> Event) -> Result<Response, Failure> {
@@ -124,6 +163,7 @@ impl Daemon {
         };
         let mut status = mwan_api::Status {
             schema: mwan_api::SCHEMA_STATUS.to_owned(),
+            red: self.ipfire.as_ref().map(Ipfire::red),
             daemon,
             degraded: false,
             problems: Vec::new(),
@@ -140,6 +180,9 @@ impl Daemon {
         status.problems = status::problems(&status, !self.core.config().globals.enabled);
         status.problems.extend(achieved.differences());
         status.problems.extend(status::local_source(&self.core));
+        status
+            .problems
+            .extend(status.red.as_ref().and_then(|red| Some(format!("RED: {}", red.problem.as_ref()?))));
         status.degraded = !status.problems.is_empty();
         status
     }

@@ -1,4 +1,4 @@
-//! The configuration file: read whole, bounded, noticed when it changes.
+//! The configuration file: read whole, bounded, with the files it depends on.
 
 use std::fs::File;
 use std::io::Read;
@@ -62,6 +62,10 @@ pub(crate) fn parse_config(name: &str, bytes: &[u8]) -> Loaded {
 
 /// The same, and watches of the files it depends on: begun before they are read, so that nothing written is missed.
 pub(super) fn parse_watched(name: &str, bytes: &[u8]) -> (Loaded, Vec<Watch>) {
+    if let Some(root) = crate::ipfire::root_of(Path::new(name)) {
+        let watches = watches_of(Path::new(name), &Config::default());
+        return (mwan_config::parse_ipfire(&crate::ipfire::read_files(root, bytes)), watches);
+    }
     let mut loaded = mwan_config::parse_with(name, bytes, &|| table_names(Path::new("/")));
     let watches = watch_files(&loaded.config);
     loaded.load_set_files(&|file| read_file(Path::new(file), SET_FILE_BYTES_MAX));
@@ -118,9 +122,17 @@ fn read_file(file: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
+/// Watches the files that the configuration `config`, read from `file`, depends on.
+pub(super) fn watches_of(file: &Path, config: &Config) -> Vec<Watch> {
+    match crate::ipfire::root_of(file) {
+        Some(root) => crate::ipfire::watched(root).iter().map(|file| Watch::new(file)).collect(),
+        None => watch_files(config),
+    }
+}
+
 /// Watches the files a configuration depends on: those of its sets and, where it uses names of routing tables, those that
 /// define them (and their directories: a new file is a change, too).
-pub(super) fn watch_files(config: &Config) -> Vec<Watch> {
+fn watch_files(config: &Config) -> Vec<Watch> {
     let mut files: Vec<PathBuf> =
         config.sets.iter().filter_map(|set| set.file.as_ref()).map(PathBuf::from).collect();
     if !config.globals.rt_table_names.is_empty() {
@@ -181,25 +193,6 @@ fn stamp(path: &Path) -> Option<Stamp> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn a_change_counts_once_and_when_it_has_settled() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("config");
-        std::fs::write(&file, "a").unwrap();
-        let mut watch = Watch::new(&file);
-        assert!(!watch.look());
-        std::fs::write(&file, "bb").unwrap();
-        assert!(!watch.look(), "just changed");
-        assert!(watch.look());
-        assert!(!watch.look());
-        std::fs::remove_file(&file).unwrap();
-        assert!(!watch.look());
-        assert!(!watch.look(), "a vanished file is no configuration");
-        std::fs::write(&file, "bb").unwrap();
-        assert!(!watch.look());
-        assert!(watch.look());
-    }
 
     #[test]
     fn names_of_tables_come_from_all_files_and_the_administrators_count_first() {

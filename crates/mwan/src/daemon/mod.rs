@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mwan_config::{Config, Diagnostic};
-use mwan_core::{Core, Desired, Effect, Event, ProbeReport, Remark, Time};
+use mwan_core::{Core, Desired, Effect, Event, PlatformView, ProbeReport, Remark, Time};
 use mwan_linux::clock;
 use mwan_linux::monitor::{Change, Monitor, MonitorError};
 use mwan_linux::probe::Prober;
@@ -46,6 +46,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use crate::cli::{DaemonArgs, Failure};
+use crate::ipfire::Ipfire;
 use crate::openwrt::Openwrt;
 use dnsmasq::Dnsmasq;
 use flows::{Done, Flows};
@@ -112,6 +113,8 @@ struct Daemon {
     monitor: Monitor,
     /// OpenWrt's network manager.
     openwrt: Option<Openwrt>,
+    /// IPFire's RED, and the links that are dialled.
+    ipfire: Option<Ipfire>,
     prober: Prober,
     reports: mpsc::UnboundedReceiver<ProbeReport>,
     ask: mpsc::Sender<Asked>,
@@ -165,6 +168,7 @@ impl Daemon {
                 biased;
                 change = self.monitor.next() => self.changed(change),
                 view = next_view(&mut self.openwrt) => { self.feed(Event::Platform(view)); Next::Go }
+                view = next_link(&mut self.ipfire) => { self.links_changed(view); Next::Go }
                 Some(report) = self.reports.recv() => self.reported(report),
                 Some(done) = self.flows_done.recv() => self.flows_changed(done),
                 () = tokio::time::sleep(pause) => self.woken(),
@@ -180,6 +184,13 @@ impl Daemon {
                 Next::End(within) => return self.end(within).await,
                 Next::Fail(failure) => return Err(failure),
             }
+        }
+    }
+
+    /// A link came up, went down, or means something else now.
+    fn links_changed(&mut self, view: Option<Arc<PlatformView>>) {
+        if let Some(view) = view {
+            self.feed(Event::Platform(view));
         }
     }
 
@@ -319,6 +330,11 @@ impl Daemon {
         }
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
+            let links = match (&event, &mut self.ipfire) {
+                (Event::Configure(config), Some(ipfire)) => ipfire.configure(config),
+                _ => None,
+            };
+            events.extend(links.map(Event::Platform));
             let output = self.core.handle(clock::now(), event);
             self.wake_at = output.wake_at;
             if let Some(desired) = output.desired {
@@ -329,6 +345,8 @@ impl Daemon {
                 save |= matches!(effect, Effect::Transition(_));
                 self.perform(effect);
             }
+            let links = self.ipfire.as_mut().and_then(|ipfire| ipfire.look(&self.core));
+            events.extend(links.map(Event::Platform));
         }
         if save {
             self.store.save(self.core.memory());
@@ -337,8 +355,16 @@ impl Daemon {
     }
 }
 
+/// How the links look next; never, where there are none.
+async fn next_link(ipfire: &mut Option<Ipfire>) -> Option<Arc<PlatformView>> {
+    match ipfire {
+        Some(ipfire) => ipfire.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What netifd says next; never, where there is none.
-async fn next_view(openwrt: &mut Option<Openwrt>) -> Arc<mwan_core::PlatformView> {
+async fn next_view(openwrt: &mut Option<Openwrt>) -> Arc<PlatformView> {
     match openwrt {
         Some(openwrt) => openwrt.next().await,
         None => std::future::pending().await,

@@ -13,6 +13,7 @@ use super::config::parse_config;
 use super::status::diagnostics;
 use super::writer::{Writer, describe};
 use crate::cli::{BusArgs, Failure};
+use crate::ipfire;
 use crate::openwrt::Openwrt;
 use crate::platform::PlatformName;
 
@@ -35,7 +36,7 @@ pub(crate) fn plan_without_daemon(
         net.map(|net| (net, view)).map_err(|e| Failure::new("cannot read the network", &e))
     })?;
     let mut core = Core::new(platform.core(), Arc::new(loaded.config), Memory::default());
-    if let Some(view) = view {
+    if let Some(view) = view.or_else(|| ipfire::plan_view(core.config())) {
         core.handle(clock::now(), Event::Platform(view));
     }
     core.handle(clock::now(), Event::Network(net));

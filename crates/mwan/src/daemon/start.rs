@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use super::apply::VERIFY_INTERVAL;
-use super::config::{parse_config, read_config, watch_files};
+use super::config::{parse_config, read_config, watches_of};
 use super::configure::unusable;
 use super::dnsmasq::Dnsmasq;
 use super::flows::Flows;
@@ -27,6 +27,7 @@ use super::watched::WatchedFiles;
 use super::writer::Writer;
 use super::{Daemon, SOCKET, control, notify};
 use crate::cli::{DaemonArgs, Failure};
+use crate::ipfire::Ipfire;
 use crate::openwrt::Openwrt;
 use crate::platform;
 
@@ -114,7 +115,7 @@ impl Daemon {
         let signals = Signals::catch().map_err(|e| Failure::new("cannot watch for signals", &e))?;
         let mut files = WatchedFiles::new(options);
         let mut found = Found::take(run_dir, options)?;
-        files.follow(watch_files(&found.loaded.config));
+        files.follow(watches_of(&options.config, &found.loaded.config));
         let monitor = found.monitor()?;
         found.warn_of_limits();
         let (done, flows_done) = mpsc::unbounded_channel();
@@ -132,6 +133,9 @@ impl Daemon {
             Some(openwrt) => openwrt.first().await,
             None => None,
         };
+        let mut ipfire = Ipfire::start(&found.loaded.config, &options.config, run_dir)
+            .map_err(|e| Failure::new("cannot start what dials links", &e))?;
+        let view = view.or_else(|| ipfire.as_mut().map(Ipfire::first));
         let now = clock::now();
         let Found { name, loaded, config_rejected, locks, writer, mut store } = found;
         let config = Arc::new(loaded.config);
@@ -144,6 +148,7 @@ impl Daemon {
             hooks,
             monitor,
             openwrt,
+            ipfire,
             prober: Prober::new(report),
             reports,
             ask,

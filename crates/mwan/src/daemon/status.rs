@@ -122,11 +122,13 @@ fn target(target: &mwan_core::Target) -> api::Target {
 /// mwan3's sum of what is missing: 1 iif rule (only if configured), 2 fwmark rule, 4 unreachable rule,
 /// 8 inbound chain, 16 default route.
 fn missing(core: &Core, routing: &ObservedRouting, observed: &Observed, key: PathKey) -> u32 {
-    let base = core.config().globals.rule_base;
+    let globals = &core.config().globals;
+    let base = globals.rule_base;
+    let table = globals.table_base + key.id;
     let has = |priority| routing.rules.iter().any(|r| r.family == key.family && r.priority == priority);
     let chain = format!("set.{}", key.id);
     let inbound = observed.table.as_ref().is_some_and(|t| t.chains.contains_key(&chain));
-    let route = routing.routes.iter().any(|r| r.family == key.family && r.table == key.id);
+    let route = routing.routes.iter().any(|r| r.family == key.family && r.table == table);
     [
         (1, !base.iif_rules || has(base.iif + key.id)),
         (2, has(base.fwmark + key.id)),

@@ -84,6 +84,7 @@ fn example() -> api::Status {
         ipv6: vec!["fe80::/64".into(), "fe80::1/128".into()],
     };
     api::Status {
+        red: None,
         schema: String::new(),
         daemon: serde_json::from_value(serde_json::json!({
             "version": "", "pid": 1, "uptime_s": 1, "config": "", "config_rejected": null, "generation": 1,

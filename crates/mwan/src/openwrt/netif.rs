@@ -31,6 +31,7 @@ fn interface(table: &Table) -> LogicalInterface {
         gateways: routes,
         addresses: addresses(table),
         prefixes: prefixes(table),
+        on_trial: false,
         dns: table.array("dns-server").iter().filter_map(ip).collect(),
     }
 }
@@ -113,6 +114,7 @@ mod tests {
                 gateways: vec!["10.10.2.1".parse().unwrap()],
                 addresses: vec!["10.10.2.2".parse().unwrap()],
                 prefixes: Vec::new(),
+                on_trial: false,
                 dns: Vec::new(),
             }
         );

@@ -1,0 +1,222 @@
+//! How each kind of connection is made, by the platform's own programs.
+
+mod ppp;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use mwan_config::link::{AtmBridge, Encapsulation, Link, Lower, Method, Secret};
+
+use crate::outcome::Established;
+use crate::plan::{Plan, Ready, Step};
+
+/// What a connection is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// To carry traffic.
+    Carry,
+    /// To see whether it would, beside the one that carries: temporary.
+    Trial,
+}
+
+/// What a platform has, and where.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Places {
+    /// A folder of our own that only root can enter; absolute, without spaces or quotes.
+    pub run_dir: String,
+    /// `chat`, absolute: `pppd` hands it to a shell, with words of ours only.
+    pub chat: String,
+    /// `pptp`, absolute, for the same reason.
+    pub pptp: String,
+    /// The client there is.
+    pub dhcp: Dhcp,
+}
+
+/// A DHCP client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Dhcp {
+    /// `dhcpcd`, as on IPFire: sets addresses itself.
+    Dhcpcd,
+    /// busybox's `udhcpc`, which leaves that to a program.
+    Udhcpc {
+        /// Called with its variables; absolute.
+        script: String,
+    },
+}
+
+/// The session on trial, which must not be taken for any other.
+const TRIAL_DEVICE: &str = "ppp99";
+/// Routes of leases stay behind every other in the main table: which WAN is used is not decided there.
+const LEASE_METRIC: &str = "20000";
+
+/// How `link` is brought up for `role`.
+pub fn plan(link: &Link, role: Role, places: &Places) -> Plan {
+    let mut plan = Plan {
+        up: Vec::new(),
+        down: Vec::new(),
+        ready: Ready::Address { device: session_device(link, role) },
+        limit: Duration::from_secs(30),
+        report: None,
+    };
+    let base = lower(link, &mut plan);
+    match &link.method {
+        Method::Static { addresses, .. } => statics(&mut plan, &base, addresses),
+        Method::Dhcp { hostname } => lease(&mut plan, link, &base, hostname.as_deref(), places),
+        Method::Pppoe { .. } => ppp::pppoe(&mut plan, link, role, &base, places),
+        Method::Pptp { server, address, via, .. } => {
+            let hop = ppp::Hop { server: *server, address: *address, via: *via };
+            ppp::pptp(&mut plan, link, role, &base, &hop, places);
+        }
+        Method::Modem { .. } => ppp::modem(&mut plan, link, role, places),
+        Method::Qmi { .. } => qmi(&mut plan, link),
+    }
+    plan
+}
+
+/// The device packets leave by.
+fn session_device(link: &Link, role: Role) -> String {
+    if role == Role::Trial && link.method.makes_a_device() {
+        TRIAL_DEVICE.to_owned()
+    } else {
+        link.session_device.clone()
+    }
+}
+
+/// What lies below the connection; the device it is built on.
+fn lower(link: &Link, plan: &mut Plan) -> String {
+    let device = link.device.as_str();
+    let name = match &link.lower {
+        None if device.starts_with('/') => return device.to_owned(),
+        None => device.to_owned(),
+        Some(Lower::Vlan(id)) => {
+            let name = format!("{device}.{id}");
+            plan.up.push(Step::run(&["ip", "link", "set", "dev", device, "up"]));
+            // It may be there already: IPFire's own, or that of a session before this one.
+            let id = id.to_string();
+            let add = ["ip", "link", "add", "link", device, "name", &name, "type", "vlan", "id", &id];
+            plan.up.push(Step::make(&add, &["ip", "link", "del", "dev", &name]));
+            name
+        }
+        Some(Lower::AtmBridge(bridge)) => atm(bridge, plan),
+    };
+    if let Some(mac) = &link.mac {
+        plan.up.push(Step::run(&["ip", "link", "set", "dev", &name, "address", mac]));
+    }
+    if let Some(mtu) = link.mtu.filter(|_| !link.method.makes_a_device()) {
+        plan.up.push(Step::run(&["ip", "link", "set", "dev", &name, "mtu", &mtu.to_string()]));
+    }
+    plan.up.push(Step::run(&["ip", "link", "set", "dev", &name, "up"]));
+    name
+}
+
+/// RFC 2684 by `br2684ctl`, which leaves a daemon that ends with the kernel's socket.
+fn atm(bridge: &AtmBridge, plan: &mut Plan) -> String {
+    let (interface, name) = (bridge.interface.to_string(), format!("nas{}", bridge.interface));
+    let encapsulation = match bridge.encapsulation {
+        Encapsulation::Llc => "0",
+        Encapsulation::VcMux => "1",
+    };
+    let circuit = format!("{}.{}.{}", bridge.interface, bridge.vpi, bridge.vci);
+    plan.up.push(Step::spawn(&["br2684ctl", "-c", &interface, "-e", encapsulation, "-a", &circuit]));
+    // br2684ctl makes the device before it waits; there is nothing to wait on but the device.
+    plan.up.push(Step::run(&["ip", "link", "show", "dev", &name]));
+    name
+}
+
+fn statics(plan: &mut Plan, device: &str, addresses: &[IpNet]) {
+    for address in addresses {
+        let address = address.to_string();
+        plan.up.push(own_address(&address, device));
+    }
+    plan.limit = Duration::from_secs(10);
+}
+
+/// An address that others may have given the device already.
+fn own_address(address: &str, device: &str) -> Step {
+    let words = |verb| ["ip", "address", verb, address, "dev", device];
+    Step::make(&words("add"), &words("del"))
+}
+
+fn lease(plan: &mut Plan, link: &Link, device: &str, hostname: Option<&str>, places: &Places) {
+    let mut argv: Vec<&str> = match &places.dhcp {
+        // -B stays; -c: no script, which on IPFire would take this lease for RED's own.
+        Dhcp::Dhcpcd => vec!["dhcpcd", "-B", "-4", "-q", "--noipv4ll", "-c", "/bin/true", "-m", LEASE_METRIC],
+        // -f stays, -R gives the lease back at the end; -n would end it, the limit is ours.
+        Dhcp::Udhcpc { script } => {
+            vec!["udhcpc", "-f", "-R", "-S", "-t", "5", "-A", "5", "-s", script, "-i", device]
+        }
+    };
+    let mtu = link.mtu.map(|mtu| format!("mtu={mtu}"));
+    match (&places.dhcp, hostname) {
+        (Dhcp::Dhcpcd, name) => {
+            argv.extend(name.into_iter().flat_map(|name| ["-h", name]));
+            argv.extend(mtu.as_deref().into_iter().flat_map(|mtu| ["-S", mtu]));
+            argv.push(device);
+        }
+        (Dhcp::Udhcpc { .. }, Some(name)) => {
+            let name = format!("hostname:{name}");
+            plan.up.push(Step::spawn(&[argv.as_slice(), &["-x", &name]].concat()));
+            return;
+        }
+        (Dhcp::Udhcpc { .. }, None) => {}
+    }
+    plan.up.push(Step::spawn(&argv));
+}
+
+/// A network device in raw IP mode; the addresses come from the modem, see [`qmi_settings`].
+fn qmi(plan: &mut Plan, link: &Link) {
+    let Method::Qmi { control, apn, .. } = &link.method else { return };
+    let device = link.device.as_str();
+    let control = control.as_deref().unwrap_or("/dev/cdc-wdm0");
+    let raw = format!("/sys/class/net/{device}/qmi/raw_ip");
+    // The mode can only be changed while the device is down.
+    plan.up.insert(0, Step::run(&["ip", "link", "set", "dev", device, "down"]));
+    plan.up.insert(1, Step::Set { path: raw, value: "Y" });
+    let opened = ["qmicli", "--device", control, "--device-open-proxy"];
+    let call = |words: &[&str]| Step::run(&[&opened, words].concat());
+    let start = format!("--wds-start-network=apn={apn},ip-type=4");
+    plan.up.push(call(&[&start, "--client-no-release-cid"]));
+    plan.up.push(call(&["--wds-get-current-settings"]));
+    plan.down.push(Step::attempt(&[&opened[..], &["--wds-reset"]].concat()));
+    plan.down.push(Step::attempt(&["ip", "address", "flush", "dev", device]));
+    plan.ready = Ready::Qmi { device: device.to_owned() };
+    plan.limit = Duration::from_secs(60);
+}
+
+/// What `qmicli --wds-get-current-settings` said: the steps that give the device its address, and the connection.
+/// `None` if there is no address in it.
+pub fn qmi_settings(device: &str, output: &str) -> Option<(Vec<Step>, Established)> {
+    let value = |name: &str| {
+        let line = output.lines().find_map(|line| line.trim().strip_prefix(name))?;
+        Some(line.trim_start().strip_prefix(':')?.trim().to_owned())
+    };
+    let address: Ipv4Addr = value("IPv4 address")?.parse().ok()?;
+    let mask: IpAddr = value("IPv4 subnet mask")?.parse().ok()?;
+    let net = IpNet::new(address.into(), ipnet::ip_mask_to_prefix(mask).ok()?).ok()?;
+    let gateway: Option<IpAddr> = value("IPv4 gateway address").and_then(|text| text.parse().ok());
+    let dns = ["IPv4 primary DNS", "IPv4 secondary DNS"].into_iter();
+    let dns = dns.filter_map(|name| value(name)?.parse().ok()).collect();
+    let mut steps = vec![Step::attempt(&["ip", "address", "flush", "dev", device])];
+    if let Some(mtu) =
+        value("MTU").and_then(|text| text.parse::<u32>().ok()).filter(|mtu| (68..=65_535).contains(mtu))
+    {
+        steps.push(Step::run(&["ip", "link", "set", "dev", device, "mtu", &mtu.to_string()]));
+    }
+    steps.push(Step::run(&["ip", "address", "replace", &net.to_string(), "dev", device]));
+    let gateways = gateway.into_iter().collect();
+    Some((steps, Established { device: device.to_owned(), gateways, dns }))
+}
+
+/// A file of ours for a link: `RUN_DIR/NAME.WORD`.
+fn file(places: &Places, link: &Link, role: Role, word: &str) -> String {
+    let role = if role == Role::Trial { ".trial" } else { "" };
+    format!("{}/{}{role}.{word}", places.run_dir, link.name)
+}
+
+fn write(path: &str, content: String) -> Step {
+    Step::Write { path: path.to_owned(), content: Secret::new(content) }
+}
+
+#[cfg(test)]
+mod tests;

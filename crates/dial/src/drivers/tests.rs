@@ -1,0 +1,190 @@
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+use super::*;
+use mwan_config::link::{Auth, Login};
+
+fn places() -> Places {
+    Places {
+        run_dir: "/run/mwan/dial".into(),
+        chat: "/usr/sbin/chat".into(),
+        pptp: "/usr/sbin/pptp".into(),
+        dhcp: Dhcp::Dhcpcd,
+    }
+}
+
+const SECRETS: [&str; 3] = ["xyzzy \"plugh\\", "0815", "hunter2"];
+
+fn login() -> Login {
+    Login { user: "me@isp".into(), password: Secret::new(SECRETS[0]), auth: Auth::Chap }
+}
+
+fn link(method: Method, device: &str, lower: Option<Lower>) -> Link {
+    let base = match &lower {
+        Some(Lower::AtmBridge(_)) => "nas0",
+        _ => device,
+    };
+    let session_device = if method.makes_a_device() { "ppp10" } else { base }.to_owned();
+    Link {
+        name: "backup".into(),
+        device: device.into(),
+        lower,
+        method,
+        session_device,
+        on_demand: true,
+        mtu: Some(1400),
+        mac: Some("02:00:00:00:00:01".into()),
+    }
+}
+
+fn every() -> Vec<Link> {
+    let bridge = AtmBridge { interface: 0, vpi: 1, vci: 32, encapsulation: Encapsulation::VcMux };
+    let pppoe =
+        || Method::Pppoe { service: Some("a b".into()), concentrator: Some("ac".into()), login: login() };
+    let dhcp = || Method::Dhcp { hostname: Some("fire".into()) };
+    vec![
+        link(
+            Method::Static {
+                addresses: vec!["192.0.2.2/24".parse().unwrap()],
+                gateways: vec!["192.0.2.1".parse().unwrap()],
+                dns: Vec::new(),
+            },
+            "eth1",
+            None,
+        ),
+        link(dhcp(), "eth1", None),
+        link(dhcp(), "", Some(Lower::AtmBridge(bridge))),
+        link(pppoe(), "eth1", None),
+        link(pppoe(), "eth1", Some(Lower::Vlan(7))),
+        link(
+            Method::Pptp {
+                server: "10.0.0.138".parse().unwrap(),
+                address: Some("10.0.0.140/24".parse().unwrap()),
+                via: Some("10.0.0.1".parse().unwrap()),
+                login: login(),
+            },
+            "eth1",
+            None,
+        ),
+        Link {
+            mac: None,
+            ..link(
+                Method::Modem {
+                    speed: 115_200,
+                    apn: "internet".into(),
+                    number: "*99#".into(),
+                    pin: Some(Secret::new(SECRETS[1])),
+                    login: Some(Login { password: Secret::new(SECRETS[2]), ..login() }),
+                },
+                "/dev/ttyUSB0",
+                None,
+            )
+        },
+        link(Method::Qmi { control: None, apn: "internet".into() }, "wwan0", None),
+    ]
+}
+
+/// The plans as a person reads them; what is secret is shown, this is a test.
+fn text(plan: &Plan) -> String {
+    let step = |step: &Step| match step {
+        Step::Write { path, content } => {
+            let lines: String = content.reveal().lines().map(|l| format!("      {l}\n")).collect();
+            format!("  write {path}\n{lines}")
+        }
+        Step::Set { path, value } => format!("  set {path} {value}\n"),
+        Step::Remove { path } => format!("  remove {path}\n"),
+        Step::Run { argv, may_fail } => format!("  {}{argv:?}\n", if *may_fail { "try " } else { "run " }),
+        Step::Make { argv, undo } => format!("  make {argv:?}\n    undone by {undo:?}\n"),
+        Step::Spawn { argv } => format!("  spawn {argv:?}\n"),
+    };
+    let list = |steps: &[Step]| steps.iter().map(step).collect::<String>();
+    format!(
+        "up, within {} s, until {:?}\n{}down\n{}",
+        plan.limit.as_secs(),
+        plan.ready,
+        list(&plan.up),
+        list(&plan.down)
+    )
+}
+
+#[test]
+fn plans_are_what_a_person_has_read() {
+    let all: String = every()
+        .iter()
+        .flat_map(|link| {
+            [Role::Carry, Role::Trial].map(|role| {
+                format!(
+                    "=== {} {:?} {role:?}\n{}",
+                    link.method.word(),
+                    link.lower,
+                    text(&plan(link, role, &places()))
+                )
+            })
+        })
+        .collect();
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/drivers/plans.txt");
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    if update {
+        std::fs::write(&path, &all).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap();
+    assert!(golden == all, "UPDATE_GOLDEN=1 cargo test -p mwan-dial if this is right:\n{all}");
+}
+
+#[test]
+fn no_secret_is_an_argument_and_none_is_printed() {
+    for link in every() {
+        for role in [Role::Carry, Role::Trial] {
+            let plan = plan(&link, role, &places());
+            let printed = format!("{plan:?}{link:?}");
+            for secret in SECRETS {
+                assert!(!printed.contains(secret) && !printed.contains("xyzzy"), "{printed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_written_is_removed_and_what_is_on_trial_touches_nothing_of_the_other() {
+    for link in every() {
+        let written = |role| {
+            let plan = plan(&link, role, &places());
+            let paths = |steps: &[Step]| -> Vec<String> {
+                let path = |s: &Step| match s {
+                    Step::Write { path, .. } | Step::Remove { path } => Some(path.clone()),
+                    _ => None,
+                };
+                steps.iter().filter_map(path).collect()
+            };
+            let written: Vec<String> = paths(&plan.up);
+            for path in &written {
+                assert!(
+                    paths(&plan.down).contains(path) || plan.report.as_ref() == Some(path),
+                    "{path} stays"
+                );
+            }
+            written
+        };
+        let (carry, trial) = (written(Role::Carry), written(Role::Trial));
+        assert!(carry.iter().all(|path| !trial.contains(path)), "{carry:?} {trial:?}");
+    }
+}
+
+#[test]
+fn text_of_the_owner_cannot_end_its_quotes() {
+    let plan = plan(&every()[3], Role::Carry, &places());
+    let content = plan.up.iter().find_map(|s| match s {
+        Step::Write { content, .. } => Some(content.reveal()),
+        _ => None,
+    });
+    assert!(content.unwrap().contains("password \"xyzzy \\\"plugh\\\\\"\n"), "{content:?}");
+}
+
+#[test]
+fn a_modem_tells_its_address() {
+    let said = "[/dev/cdc-wdm0] Current settings retrieved:\n           IP Family: IPv4\n        IPv4 address: 10.64.3.7\n    IPv4 subnet mask: 255.255.255.240\nIPv4 gateway address: 10.64.3.8\n    IPv4 primary DNS: 9.9.9.9\n  IPv4 secondary DNS: 149.112.112.112\n                 MTU: 1430\n             Domains: none\n";
+    let (steps, connection) = qmi_settings("wwan0", said).unwrap();
+    assert_eq!(connection.gateways, ["10.64.3.8".parse::<IpAddr>().unwrap()]);
+    assert_eq!(connection.dns.len(), 2);
+    let all = format!("{steps:?}");
+    assert!(all.contains("10.64.3.7/28") && all.contains("1430"), "{all}");
+    assert_eq!(qmi_settings("wwan0", "error: couldn't get current settings: OutOfCall"), None);
+}

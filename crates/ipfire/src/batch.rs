@@ -1,0 +1,251 @@
+//! What is done to IPFire's files and services, in order.
+
+use std::net::IpAddr;
+
+/// Our folder of what must survive a crash, below `/var/ipfire`.
+pub const STATE: &str = "mwan/state";
+/// What IPFire knows of its RED, below `/var/ipfire`.
+pub const RED_FILES: [&str; 7] = [
+    "red/active",
+    "red/device",
+    "red/iface",
+    "red/local-ipaddress",
+    "red/remote-ipaddress",
+    "red/dns1",
+    "red/dns2",
+];
+/// What is kept of the primary: all that says how it is made, and what RED was.
+const KEPT: [&str; 6] =
+    ["ethernet/settings", "ppp/settings", "ppp/secrets", "dns/settings", "dns/servers", "mac/settings"];
+
+/// A whole, to be carried out in order; the first step that fails ends it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Batch {
+    /// What for.
+    pub kind: Kind,
+    /// In this order.
+    pub steps: Vec<Step>,
+}
+
+/// What a batch is for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// RED becomes this backup's.
+    TakeOver(String),
+    /// RED is the primary's again.
+    GiveBack,
+    /// What a batch or a take-over before the last boot left.
+    Tidy,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Kind::TakeOver(name) => write!(f, "take-over by {name}"),
+            Kind::GiveBack => f.write_str("giving back"),
+            Kind::Tidy => f.write_str("tidying up after a boot"),
+        }
+    }
+}
+
+/// One step. Repeating it does no harm.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Copies files, byte for byte with their modes and owners, into a folder that appears complete or not at all. Files that
+    /// are not there are remembered as that. Does nothing where the folder is.
+    Keep {
+        /// Below `/var/ipfire`.
+        files: Vec<&'static str>,
+        /// Below `/var/ipfire`.
+        folder: String,
+    },
+    /// Puts back what [`Step::Keep`] took, byte for byte; what was not there is removed. Does nothing without the folder.
+    Restore {
+        /// Only these of what was kept.
+        files: Vec<&'static str>,
+        /// Below `/var/ipfire`.
+        folder: String,
+    },
+    /// Removes a folder and what is in it.
+    Forget {
+        /// Below `/var/ipfire`.
+        folder: String,
+    },
+    /// Writes a file: a new one beside it, then a rename.
+    Write {
+        /// Below `/var/ipfire`.
+        path: String,
+        /// All of it.
+        content: String,
+    },
+    /// Writes the present time, in seconds since 1970.
+    Stamp {
+        /// Below `/var/ipfire`.
+        path: String,
+    },
+    /// Removes a file that may not be there.
+    Remove {
+        /// Below `/var/ipfire`.
+        path: String,
+    },
+    /// Ends IPFire's connection daemon, if it runs: it would bring RED up or down under us.
+    StopConnectd,
+    /// Ends the `pppd` of this session, if it runs: by the process its pid file names.
+    StopSession {
+        /// Its device.
+        device: &'static str,
+    },
+    /// Runs what is in a folder of hooks. One that fails or hangs is said, and the next is run.
+    Hooks {
+        /// `red.up`, `red.down`, `mwan.up`, `mwan.down`.
+        folder: &'static str,
+    },
+}
+
+/// What is written into RED's files.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RedFiles {
+    /// `iface`.
+    pub device: String,
+    /// `local-ipaddress`.
+    pub local: Option<IpAddr>,
+    /// `remote-ipaddress`.
+    pub remote: Option<IpAddr>,
+    /// `dns1` and `dns2`.
+    pub dns: Vec<IpAddr>,
+}
+
+fn state(name: &str) -> String {
+    format!("{STATE}/{name}")
+}
+
+fn write(path: impl Into<String>, content: impl Into<String>) -> Step {
+    Step::Write { path: path.into(), content: content.into() }
+}
+
+/// Where the primary is kept.
+fn kept() -> String {
+    state("primary-backup")
+}
+
+/// RED becomes that of the backup `name`. `ppp`: the primary is a session of IPFire's own.
+pub fn take_over(name: &str, ppp: bool, red: &RedFiles) -> Batch {
+    let mut steps = vec![
+        write(state("journal"), format!("take-over {name}\n")),
+        // Nothing of IPFire's is touched before this is complete: a full disk ends the batch here.
+        Step::Keep { files: KEPT.into_iter().chain(RED_FILES).collect(), folder: kept() },
+        write(state("interference"), "connectd stopped, RED taken over by mwan\n"),
+        Step::StopConnectd,
+    ];
+    if ppp {
+        steps.push(Step::StopSession { device: "ppp0" });
+    }
+    steps.push(Step::Hooks { folder: "red.down" });
+    steps.extend(red_files(red));
+    steps.push(Step::Hooks { folder: "red.up" });
+    steps.push(Step::Hooks { folder: "mwan.up" });
+    steps.push(write(state("current-profile"), format!("{name}\n")));
+    steps.push(Step::Stamp { path: state("failover-timestamp") });
+    steps.push(Step::Remove { path: state("journal") });
+    Batch { kind: Kind::TakeOver(name.to_owned()), steps }
+}
+
+/// RED is the primary's again. `red`: what its new connection is; `None` if it is the one that was kept.
+pub fn give_back(red: Option<&RedFiles>) -> Batch {
+    let files = KEPT.into_iter().chain(RED_FILES.into_iter().filter(|_| red.is_none())).collect();
+    let mut steps = vec![
+        write(state("journal"), "give-back\n"),
+        Step::Hooks { folder: "mwan.down" },
+        Step::Hooks { folder: "red.down" },
+        Step::Restore { files, folder: kept() },
+    ];
+    steps.extend(red.into_iter().flat_map(red_files));
+    steps.extend([
+        Step::Hooks { folder: "red.up" },
+        write(state("current-profile"), "primary\n"),
+        Step::Stamp { path: state("failback-timestamp") },
+        Step::Forget { folder: kept() },
+        Step::Remove { path: state("interference") },
+        Step::Remove { path: state("journal") },
+    ]);
+    Batch { kind: Kind::GiveBack, steps }
+}
+
+/// After a boot RED is IPFire's, whatever was before: its own scripts have brought it up. The settings are put back, what is
+/// in `red/` is of this boot.
+pub fn tidy_after_boot() -> Batch {
+    let steps = vec![
+        Step::Restore { files: KEPT.into(), folder: kept() },
+        write(state("current-profile"), "primary\n"),
+        Step::Forget { folder: kept() },
+        Step::Remove { path: state("interference") },
+        Step::Remove { path: state("journal") },
+    ];
+    Batch { kind: Kind::Tidy, steps }
+}
+
+/// RED's files, `active` first away and last back: whoever looks in between sees a RED that is down.
+fn red_files(red: &RedFiles) -> Vec<Step> {
+    let text = |ip: Option<&IpAddr>| ip.map_or_else(String::new, ToString::to_string);
+    vec![
+        Step::Remove { path: "red/active".into() },
+        write("red/iface", red.device.clone()),
+        write("red/device", red.device.clone()),
+        write("red/local-ipaddress", text(red.local.as_ref())),
+        // IPFire writes the word for a device without a next hop, too: its own address would do as well.
+        write("red/remote-ipaddress", text(red.remote.as_ref().or(red.local.as_ref()))),
+        write("red/dns1", text(red.dns.first())),
+        write("red/dns2", text(red.dns.get(1))),
+        write("red/active", ""),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn red() -> RedFiles {
+        RedFiles { device: "ppp10".into(), local: "10.1.1.2".parse().ok(), remote: None, dns: Vec::new() }
+    }
+
+    /// What is done first and last is what makes a crash harmless.
+    #[test]
+    fn a_batch_is_told_before_it_begins_and_forgotten_after_it_ended() {
+        for batch in [take_over("gsm", true, &red()), give_back(None), give_back(Some(&red()))] {
+            let first = batch.steps.first().unwrap();
+            assert!(matches!(first, Step::Write { path, .. } if path == "mwan/state/journal"), "{first:?}");
+            assert_eq!(batch.steps.last().unwrap(), &Step::Remove { path: "mwan/state/journal".into() });
+        }
+    }
+
+    #[test]
+    fn nothing_of_ipfires_is_touched_before_the_primary_is_kept() {
+        for step in &take_over("gsm", true, &red()).steps {
+            match step {
+                Step::Keep { files, .. } => {
+                    assert!(
+                        RED_FILES.iter().all(|f| files.contains(f)) && files.contains(&"ethernet/settings")
+                    );
+                    return;
+                }
+                Step::Write { path, .. } => assert!(path.starts_with(STATE), "{path} before the copy"),
+                other => panic!("{other:?} before the copy"),
+            }
+        }
+        panic!("never kept");
+    }
+
+    #[test]
+    fn red_is_active_last_and_the_copy_is_forgotten_after_everything_is_back() {
+        let steps = give_back(Some(&red())).steps;
+        let at = |wanted: &dyn Fn(&Step) -> bool| steps.iter().position(wanted).unwrap();
+        let active = at(&|s| matches!(s, Step::Write { path, .. } if path == "red/active"));
+        let hooks = at(&|s| *s == Step::Hooks { folder: "red.up" });
+        let forget = at(&|s| matches!(s, Step::Forget { .. }));
+        assert!(active < hooks && hooks < forget);
+        let restored =
+            steps.iter().find_map(|s| if let Step::Restore { files, .. } = s { Some(files) } else { None });
+        assert!(!restored.unwrap().contains(&"red/local-ipaddress"), "a new session has another address");
+    }
+}

@@ -1,0 +1,606 @@
+//! Which links are wanted, and whose RED is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mwan_config::ipfire::{Dialect, Site};
+use mwan_config::link::{Link, Method};
+use mwan_dial::{Action, Dialler, Phase, Role};
+
+use crate::batch::{self, Batch, Kind, RedFiles};
+
+/// Time before a batch that failed is tried again.
+const RETRY: Duration = Duration::from_secs(30);
+/// Time a backup that is not needed any more stays up for the flows it carries.
+const LINGER: Duration = Duration::from_secs(300);
+/// A primary that is being brought up while we start is given this long before RED is another's.
+const START: Duration = Duration::from_secs(15);
+/// How long a trial that was asked for may take.
+const TEST_MAX: Duration = Duration::from_secs(120);
+/// The device of IPFire's own session.
+const OWN_SESSION: &str = "ppp0";
+
+/// What the engine knows of a path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PathView {
+    /// It answers: it may carry, or may as soon as it is not on trial any more.
+    pub online: bool,
+    /// It is what the policy `red` is carried by.
+    pub carries: bool,
+    /// The device has an address.
+    pub address: Option<IpAddr>,
+    /// The next hop.
+    pub gateway: Option<IpAddr>,
+    /// Since when its device has been as it is.
+    pub ready_since: Duration,
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// The engine's view of all paths, by interface.
+    Paths(BTreeMap<String, PathView>),
+    /// Of a link.
+    Link(String, mwan_dial::Event),
+    /// A batch ended.
+    Done {
+        /// Which.
+        kind: Kind,
+        /// Why it was not finished.
+        error: Option<String>,
+    },
+    /// Of the owner.
+    Command(Command),
+    /// Nothing but the passing of time.
+    Tick,
+}
+
+/// What an owner may want.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// This profile carries, whatever the primary does, until [`Command::Failback`].
+    Switch(String),
+    /// The best backup carries, likewise.
+    Failover,
+    /// The primary may carry again.
+    Failback,
+    /// The primary is brought up beside what carries, now.
+    TestPrimary,
+}
+
+/// Whose RED is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum State {
+    /// IPFire's.
+    Primary,
+    /// It becomes this backup's.
+    TakingOver(String),
+    /// This backup's.
+    Backup(String),
+    /// It becomes IPFire's.
+    GivingBack,
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            State::Primary => f.write_str("the primary's"),
+            State::TakingOver(name) => write!(f, "is being taken over by {name}"),
+            State::Backup(name) => write!(f, "{name}'s"),
+            State::GivingBack => f.write_str("is being given back to the primary"),
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Wish {
+    /// Of a link.
+    Link(String, Action),
+    /// Carry out.
+    Do(Batch),
+}
+
+/// How a link looks to the engine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct View {
+    /// The device that serves the interface.
+    pub device: String,
+    /// It is meant to work.
+    pub up: bool,
+    /// It is only being tried: probed, but not used.
+    pub on_trial: bool,
+    /// Next hops the far end told.
+    pub gateways: Vec<IpAddr>,
+    /// Name servers the far end told.
+    pub dns: Vec<IpAddr>,
+    /// `pppoe`, `dhcp`…
+    pub proto: &'static str,
+}
+
+/// What a process before this one left.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Left {
+    /// Content of `state/journal`: a batch that was not finished.
+    pub journal: Option<String>,
+    /// Content of `state/current-profile`.
+    pub profile: Option<String>,
+    /// The machine has been booted since.
+    pub booted: bool,
+    /// Links whose PIN was refused.
+    pub refused: BTreeSet<String>,
+    /// Links whose sessions still live.
+    pub sessions: BTreeSet<String>,
+}
+
+struct Managed {
+    link: Link,
+    dialler: Dialler,
+    /// Until then flows on it may end.
+    lingers: Option<Duration>,
+}
+
+/// See the module.
+pub struct Manager {
+    site: Arc<Site>,
+    links: BTreeMap<String, Managed>,
+    paths: BTreeMap<String, PathView>,
+    state: State,
+    /// The owner wants this backup, or the best (`""`).
+    forced: Option<String>,
+    /// The owner wants a trial, until then at most.
+    test: Option<Duration>,
+    /// A batch is being carried out.
+    busy: bool,
+    /// What went wrong last, for the status.
+    trouble: Option<String>,
+    retry_at: Option<Duration>,
+    /// The primary's session is one of ours: we bring it up again.
+    own_primary: bool,
+    /// RED is not taken over before; `None`: the primary has been seen working.
+    patience: Option<Duration>,
+    /// A batch to be done first.
+    first: Option<Batch>,
+    /// Links that are not configured any more and still end.
+    gone: BTreeSet<String>,
+    seed: u64,
+}
+
+impl Manager {
+    /// For the links and the site of a configuration, at `now`. `seed` spreads attempts.
+    pub fn new(now: Duration, site: Arc<Site>, links: &[Link], left: &Left, seed: u64) -> Self {
+        let managed = |(index, link): (usize, &Link)| {
+            let dialler = Dialler::new(seed.wrapping_add(index as u64), left.refused.contains(&link.name));
+            (link.name.clone(), Managed { link: link.clone(), dialler, lingers: None })
+        };
+        let mut manager = Manager {
+            site,
+            links: links.iter().enumerate().map(managed).collect(),
+            paths: BTreeMap::new(),
+            state: State::Primary,
+            forced: None,
+            test: None,
+            busy: false,
+            trouble: None,
+            retry_at: None,
+            own_primary: false,
+            patience: Some(now + START),
+            first: None,
+            gone: BTreeSet::new(),
+            seed: seed.wrapping_add(links.len() as u64),
+        };
+        manager.own_primary = left.sessions.contains(&manager.site.primary);
+        manager.recover(left);
+        manager
+    }
+
+    /// Other links, or another site. Those that are the same go on as they are.
+    pub fn configure(&mut self, now: Duration, site: Arc<Site>, links: &[Link]) -> Vec<Wish> {
+        let mut wishes = Vec::new();
+        self.site = site;
+        for (name, managed) in &mut self.links {
+            let link = links.iter().find(|l| l.name == *name);
+            let action = match link {
+                Some(link) if *link == managed.link => None,
+                Some(link) => {
+                    managed.link = link.clone();
+                    managed.dialler.restart()
+                }
+                None => managed.dialler.handle(now, mwan_dial::Event::Drop),
+            };
+            wishes.extend(action.map(|action| Wish::Link(name.clone(), action)));
+        }
+        // One that still runs is forgotten when it has ended.
+        self.links.retain(|name, managed| {
+            *managed.dialler.phase() == Phase::Stopping || links.iter().any(|l| l.name == *name)
+        });
+        for link in links {
+            self.seed = self.seed.wrapping_add(1);
+            let managed =
+                || Managed { link: link.clone(), dialler: Dialler::new(self.seed, false), lingers: None };
+            self.links.entry(link.name.clone()).or_insert_with(managed);
+        }
+        self.gone =
+            self.links.keys().filter(|name| !links.iter().any(|l| l.name == **name)).cloned().collect();
+        if let State::Backup(name) | State::TakingOver(name) = &self.state
+            && !self.links.contains_key(name)
+        {
+            self.first = Some(batch::give_back(None));
+        }
+        wishes.extend(self.handle(now, Event::Tick));
+        wishes
+    }
+
+    /// Where the process before this one stopped.
+    fn recover(&mut self, left: &Left) {
+        let profile = left.profile.as_deref().map(str::trim).filter(|p| !p.is_empty() && *p != "primary");
+        let journal = left.journal.as_deref().map(str::trim).filter(|j| !j.is_empty());
+        if left.booted {
+            if profile.is_some() || journal.is_some() {
+                self.first = Some(batch::tidy_after_boot());
+            }
+            return;
+        }
+        let taking = journal.and_then(|j| j.strip_prefix("take-over "));
+        let known = |name: &&str| self.links.contains_key(*name);
+        match (journal, taking.or(profile).filter(known)) {
+            (Some("give-back"), _) => {
+                self.own_primary = self.dials_primary();
+                self.first = Some(batch::give_back(None));
+            }
+            (_, Some(name)) => self.state = State::Backup(name.to_owned()),
+            // The profile is not configured any more.
+            (_, None) if profile.is_some() || journal.is_some() => self.first = Some(batch::give_back(None)),
+            (_, None) => {}
+        }
+    }
+
+    /// Whose RED is.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What went wrong last.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// What a link is doing.
+    pub fn phase(&self, name: &str) -> Option<&Phase> {
+        Some(self.links.get(name)?.dialler.phase())
+    }
+
+    /// When [`Event::Tick`] is due.
+    pub fn wake_at(&self) -> Option<Duration> {
+        let links = self.links.values();
+        let waits = matches!(self.state, State::Backup(_)) && !self.busy && self.retry_at.is_none();
+        let settled = waits && self.primary_is_back();
+        let settled = settled.then(|| self.settled_at());
+        let own = [self.retry_at, self.test, self.patience, settled].into_iter().flatten();
+        links.flat_map(|m| m.dialler.wake_at().into_iter().chain(m.lingers)).chain(own).min()
+    }
+
+    /// Takes an event at `now`.
+    pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Wish> {
+        let mut wishes = Vec::new();
+        self.test = self.test.filter(|until| now < *until);
+        self.patience = self.patience.filter(|until| now < *until && !self.path(&self.site.primary).online);
+        match event {
+            Event::Paths(paths) => {
+                self.paths = paths;
+                self.test = self.test.filter(|_| !self.path(&self.site.primary).online);
+            }
+            Event::Link(name, event) => self.tell(now, &name, event, &mut wishes),
+            Event::Done { kind, error } => self.done(now, &kind, error),
+            Event::Command(command) => self.command(now, command),
+            Event::Tick => {
+                let names: Vec<String> = self.links.keys().cloned().collect();
+                for name in names {
+                    self.tell(now, &name, mwan_dial::Event::Tick, &mut wishes);
+                }
+            }
+        }
+        // Whose RED is decides what the primary's link is wanted for.
+        self.want_red(now, &mut wishes);
+        self.want_links(now, &mut wishes);
+        wishes
+    }
+
+    fn tell(&mut self, now: Duration, name: &str, event: mwan_dial::Event, wishes: &mut Vec<Wish>) {
+        if matches!(event, mwan_dial::Event::Ended(_)) && name == self.site.primary {
+            // The trial that was asked for has its answer.
+            self.test = None;
+        }
+        let Some(managed) = self.links.get_mut(name) else { return };
+        if let Some(action) = managed.dialler.handle(now, event) {
+            wishes.push(Wish::Link(name.to_owned(), action));
+        }
+        if self.gone.contains(name) && *managed.dialler.phase() == Phase::Idle {
+            self.gone.remove(name);
+            self.links.remove(name);
+        }
+    }
+
+    fn command(&mut self, now: Duration, command: Command) {
+        match command {
+            Command::Switch(name) => self.forced = Some(name),
+            Command::Failover => self.forced = Some(String::new()),
+            Command::Failback => self.forced = None,
+            Command::TestPrimary => self.test = Some(now + TEST_MAX),
+        }
+    }
+
+    fn done(&mut self, now: Duration, kind: &Kind, error: Option<String>) {
+        self.busy = false;
+        self.retry_at = error.is_some().then_some(now + RETRY);
+        self.trouble.clone_from(&error);
+        self.state = match (kind, error.is_some(), self.state.clone()) {
+            (Kind::TakeOver(name), false, _) => State::Backup(name.clone()),
+            (Kind::GiveBack | Kind::Tidy, false, _) => State::Primary,
+            // What is not finished is begun anew: no step minds.
+            (Kind::TakeOver(_), true, State::TakingOver(_)) => State::Primary,
+            (Kind::GiveBack, true, State::GivingBack) => State::GivingBack,
+            (_, true, state) => state,
+        };
+    }
+
+    fn path(&self, name: &str) -> PathView {
+        self.paths.get(name).copied().unwrap_or_default()
+    }
+
+    /// Whether the primary is a session that has to be dialled.
+    fn dials_primary(&self) -> bool {
+        self.links
+            .get(&self.site.primary)
+            .is_some_and(|m| m.link.method.makes_a_device() || matches!(m.link.method, Method::Qmi { .. }))
+    }
+
+    /// The backups to be tried, best first.
+    fn backups(&self) -> Vec<String> {
+        let mut all = self.site.backups.clone();
+        if let Some(first) = self.forced.as_deref().and_then(|name| all.iter().position(|b| b == name)) {
+            let name = all.remove(first);
+            all.insert(0, name);
+        }
+        all
+    }
+
+    fn want_links(&mut self, now: Duration, wishes: &mut Vec<Wish>) {
+        let mut wanted: BTreeMap<String, Role> = BTreeMap::new();
+        let primary = self.site.primary.clone();
+        let stays =
+            |m: &&Managed| !m.link.on_demand && m.link.name != primary && !self.gone.contains(&m.link.name);
+        for managed in self.links.values().filter(stays) {
+            wanted.insert(managed.link.name.clone(), Role::Carry);
+        }
+        if self.site.dialect == Dialect::Universal {
+            wanted.extend(self.wanted_backups().into_iter().map(|name| (name, Role::Carry)));
+            wanted.extend(self.wanted_primary().map(|role| (primary, role)));
+        }
+        let names: Vec<String> = self.links.keys().cloned().collect();
+        for name in names {
+            if self.lingers(now, &name) {
+                wanted.entry(name.clone()).or_insert(Role::Carry);
+            }
+            let event =
+                wanted.get(&name).map_or(mwan_dial::Event::Drop, |role| mwan_dial::Event::Want(*role));
+            self.tell(now, &name, event, wishes);
+        }
+    }
+
+    /// Whether a backup may have flows that have not ended: it carries, or did until a moment ago.
+    fn lingers(&mut self, now: Duration, name: &str) -> bool {
+        let carries = self.path(name).carries && name != self.site.primary;
+        let Some(managed) = self.links.get_mut(name) else { return false };
+        let up = matches!(managed.dialler.phase(), Phase::Up { .. });
+        if carries {
+            managed.lingers = Some(now + LINGER);
+        }
+        managed.lingers = managed.lingers.filter(|until| up && now < *until);
+        managed.lingers.is_some()
+    }
+
+    /// On demand: the best one, and behind one that does not come up the next, until one does.
+    fn wanted_backups(&self) -> Vec<String> {
+        let needed = self.forced.is_some()
+            || self.state != State::Primary
+            || (!self.paths.is_empty() && !self.path(&self.site.primary).online);
+        let mut wanted = Vec::new();
+        for name in self.backups().into_iter().filter(|_| needed) {
+            let Some(managed) = self.links.get(&name) else { continue };
+            wanted.push(name.clone());
+            let hopeful = matches!(
+                managed.dialler.phase(),
+                Phase::Idle | Phase::Stopping | Phase::Dialling { attempt: 1, .. }
+            );
+            let works = matches!(managed.dialler.phase(), Phase::Up { .. }) && self.may_work(&name);
+            if hopeful || works {
+                break;
+            }
+        }
+        wanted
+    }
+
+    /// An established link whose path has not been found dead.
+    fn may_work(&self, name: &str) -> bool {
+        let path = self.path(name);
+        path.online || path.address.is_none()
+    }
+
+    /// Whether the primary is to be brought up by us, and what for.
+    fn wanted_primary(&self) -> Option<Role> {
+        let path = self.path(&self.site.primary);
+        let phase = self.phase(&self.site.primary)?;
+        let role = match phase {
+            Phase::Dialling { role, .. } | Phase::Up { role, .. } => Some(*role),
+            _ => None,
+        };
+        match &self.state {
+            // Of an address or a lease both roles are the same: what is up stays.
+            State::Primary | State::TakingOver(_) if self.own_primary && !self.dials_primary() => {
+                Some(role.unwrap_or(Role::Carry))
+            }
+            State::GivingBack if !self.dials_primary() => role,
+            State::Primary | State::TakingOver(_) if self.own_primary => Some(Role::Carry),
+            State::GivingBack if self.dials_primary() => Some(Role::Carry),
+            State::Backup(_) if self.dials_primary() => Some(Role::Trial),
+            // IPFire's own address or lease is still there: it is probed as it is.
+            State::Backup(_) if role.is_none() && path.address.is_some() => None,
+            State::Backup(_) => Some(Role::Trial),
+            State::Primary if self.test.is_some() && path.address.is_none() => Some(Role::Trial),
+            _ => None,
+        }
+    }
+
+    fn want_red(&mut self, now: Duration, wishes: &mut Vec<Wish>) {
+        if self.busy || self.retry_at.is_some_and(|at| now < at) || self.site.dialect != Dialect::Universal {
+            return;
+        }
+        self.retry_at = None;
+        let batch = match (self.first.take(), self.state.clone()) {
+            (Some(batch), _) => Some(batch),
+            // RED was given back a moment ago, and the engine has not followed yet.
+            (None, State::Primary) if self.primary_is_back() => None,
+            (None, State::Primary) if self.patience.is_some() && self.forced.is_none() => None,
+            (None, State::Primary) => self.carrier().map(|name| self.take_over(&name)),
+            (None, State::Backup(_)) if self.primary_is_back() && now >= self.settled_at() => {
+                self.begin_to_give_back()
+            }
+            (None, State::Backup(has)) => {
+                self.carrier().filter(|name| *name != has).map(|name| self.take_over(&name))
+            }
+            (None, State::GivingBack) => self.give_back(),
+            (None, State::TakingOver(name)) => Some(self.take_over(&name)),
+        };
+        if let Some(batch) = batch {
+            self.busy = true;
+            self.state = match &batch.kind {
+                Kind::TakeOver(name) => State::TakingOver(name.clone()),
+                Kind::GiveBack => State::GivingBack,
+                Kind::Tidy => self.state.clone(),
+            };
+            wishes.push(Wish::Do(batch));
+        }
+    }
+
+    /// The backup the engine has traffic carried by.
+    fn carrier(&self) -> Option<String> {
+        self.site.backups.iter().find(|name| self.path(name).carries).cloned()
+    }
+
+    fn take_over(&mut self, name: &str) -> Batch {
+        self.own_primary = false;
+        self.test = None;
+        batch::take_over(name, self.dials_primary(), &self.red_files(name))
+    }
+
+    fn primary_is_back(&self) -> bool {
+        self.forced.is_none() && self.path(&self.site.primary).online
+    }
+
+    /// When a primary that answers has done so for long enough.
+    fn settled_at(&self) -> Duration {
+        self.path(&self.site.primary).ready_since + self.site.settle
+    }
+
+    /// A session of the primary's own is dialled first; files follow it.
+    fn begin_to_give_back(&mut self) -> Option<Batch> {
+        self.state = State::GivingBack;
+        if self.dials_primary() { None } else { self.give_back() }
+    }
+
+    fn give_back(&mut self) -> Option<Batch> {
+        let primary = self.site.primary.clone();
+        if !self.dials_primary() {
+            let ours = matches!(self.phase(&primary), Some(Phase::Up { .. }));
+            // A lease or address that was taken for the trial stays: it is RED's now.
+            self.own_primary = ours;
+            let files = self.red_files(&primary);
+            return Some(batch::give_back(ours.then_some(&files)));
+        }
+        let up = matches!(self.phase(&primary), Some(Phase::Up { role: Role::Carry, .. }));
+        if up && self.path(&primary).online {
+            self.own_primary = true;
+            let files = self.red_files(&primary);
+            return Some(batch::give_back(Some(&files)));
+        }
+        None
+    }
+
+    fn red_files(&self, name: &str) -> RedFiles {
+        let path = self.path(name);
+        let view = self.view(name);
+        RedFiles {
+            device: view.as_ref().map(|v| v.device.clone()).unwrap_or_default(),
+            local: path.address,
+            remote: path.gateway,
+            dns: view.map(|v| v.dns).unwrap_or_default(),
+        }
+    }
+
+    /// How a link looks to the engine; `None` if there is no such link.
+    pub fn view(&self, name: &str) -> Option<View> {
+        let managed = self.links.get(name)?;
+        let link = &managed.link;
+        let connection = match managed.dialler.phase() {
+            Phase::Up { connection, .. } => Some(connection),
+            _ => None,
+        };
+        let is_primary = name == self.site.primary;
+        let configured: &[IpAddr] = match &link.method {
+            Method::Static { dns, .. } => dns,
+            _ => &[],
+        };
+        let device = match connection {
+            Some(connection) => connection.device.clone(),
+            None if is_primary && link.method.makes_a_device() => OWN_SESSION.to_owned(),
+            None => link.session_device.clone(),
+        };
+        // IPFire's RED and devices of their own are up as far as we are concerned: the kernel knows better.
+        let ours = link.on_demand && !(is_primary && self.state == State::Primary);
+        Some(View {
+            device,
+            up: connection.is_some() || !ours || !link.method.makes_a_device(),
+            on_trial: is_primary && (self.state != State::Primary || self.is_tried())
+                || self.is_set_aside(name),
+            gateways: connection.map(|c| c.gateways.clone()).unwrap_or_default(),
+            dns: connection
+                .map(|c| c.dns.clone())
+                .filter(|d| !d.is_empty())
+                .unwrap_or_else(|| configured.to_vec()),
+            proto: link.method.word(),
+        })
+    }
+
+    /// Whether the owner's choice keeps it from carrying: only once what was chosen works.
+    fn is_set_aside(&self, name: &str) -> bool {
+        let Some(forced) = &self.forced else { return false };
+        let chosen = |backup: &String| forced.is_empty() || backup == forced;
+        let works = self.site.backups.iter().any(|b| chosen(b) && self.path(b).online);
+        works && !self.site.backups.iter().any(|b| b == name && chosen(b))
+    }
+
+    /// Whether the primary's link is up for a trial, and not for RED.
+    fn is_tried(&self) -> bool {
+        let tried = matches!(
+            self.phase(&self.site.primary),
+            Some(Phase::Dialling { role: Role::Trial, .. } | Phase::Up { role: Role::Trial, .. })
+        );
+        tried && !self.own_primary
+    }
+
+    /// What the owner chose: a profile, or `""` for the best.
+    pub fn forced(&self) -> Option<&str> {
+        self.forced.as_deref()
+    }
+
+    /// Names of all links.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.links.keys().map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests;

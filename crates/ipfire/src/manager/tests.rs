@@ -1,0 +1,381 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use mwan_config::link::{Auth, Login, Secret};
+use mwan_dial::{Established, Failure};
+
+const S: fn(u64) -> Duration = Duration::from_secs;
+
+fn link(name: &str, method: Method, on_demand: bool) -> Link {
+    let session_device = if method.makes_a_device() { format!("ppp-{name}") } else { format!("dev-{name}") };
+    Link {
+        name: name.into(),
+        device: format!("dev-{name}"),
+        lower: None,
+        method,
+        session_device,
+        on_demand,
+        mtu: None,
+        mac: None,
+    }
+}
+
+fn pppoe() -> Method {
+    let login = Login { user: "u".into(), password: Secret::new("p"), auth: Auth::Any };
+    Method::Pppoe { service: None, concentrator: None, login }
+}
+
+fn fixed() -> Method {
+    Method::Static { addresses: vec!["192.0.2.2/24".parse().unwrap()], gateways: Vec::new(), dns: Vec::new() }
+}
+
+fn gsm() -> Method {
+    Method::Modem { speed: 1, apn: "i".into(), number: "1".into(), pin: None, login: None }
+}
+
+/// A site with a primary of `method`, a modem and a lease.
+fn links(method: Method) -> Vec<Link> {
+    let demand = method.makes_a_device();
+    vec![
+        link("red", method, demand),
+        link("gsm", gsm(), true),
+        link("lte", gsm(), true),
+        link("cable", Method::Dhcp { hostname: None }, false),
+    ]
+}
+
+fn site(backups: &[&str]) -> Arc<Site> {
+    let backups = backups.iter().map(|b| (*b).to_owned()).collect();
+    Arc::new(Site { dialect: Dialect::Universal, primary: "red".into(), backups, settle: S(0) })
+}
+
+/// A manager, and a world that does what it wishes.
+struct World {
+    manager: Manager,
+    now: Duration,
+    paths: BTreeMap<String, PathView>,
+    /// Plans that run.
+    runs: BTreeMap<String, Role>,
+    /// Batches carried out, as `take-over NAME`, `give-back`, `tidy`.
+    done: Vec<String>,
+    /// Links that cannot be dialled, and why.
+    broken: BTreeMap<String, Failure>,
+    fail_batches: bool,
+}
+
+impl World {
+    fn new(method: Method, backups: &[&str], left: &Left) -> Self {
+        let manager = Manager::new(S(0), site(backups), &links(method), left, 1);
+        let mut world = World {
+            manager,
+            now: S(0),
+            paths: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            done: Vec::new(),
+            broken: BTreeMap::new(),
+            fail_batches: false,
+        };
+        if *left == Left::default() {
+            world.path("red", true, true);
+        }
+        world
+    }
+
+    fn send(&mut self, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            for wish in self.manager.handle(self.now, event) {
+                match wish {
+                    Wish::Link(name, Action::Start(role)) => {
+                        assert!(self.runs.insert(name.clone(), role).is_none(), "{name} twice");
+                        let told = match self.broken.get(&name) {
+                            Some(why) => {
+                                self.runs.remove(&name);
+                                mwan_dial::Event::Ended(why.clone())
+                            }
+                            None => mwan_dial::Event::Established(Established {
+                                device: format!("up-{name}"),
+                                ..Established::default()
+                            }),
+                        };
+                        events.push(Event::Link(name, told));
+                    }
+                    Wish::Link(name, Action::Stop) => {
+                        assert!(self.runs.remove(&name).is_some(), "{name} does not run");
+                        events.push(Event::Link(name, mwan_dial::Event::Stopped));
+                    }
+                    Wish::Do(batch) => {
+                        let word = match &batch.kind {
+                            Kind::TakeOver(name) => format!("take-over {name}"),
+                            Kind::GiveBack => "give-back".to_owned(),
+                            Kind::Tidy => "tidy".to_owned(),
+                        };
+                        self.done.push(word);
+                        let error = self.fail_batches.then(|| "No space left on device".to_owned());
+                        events.push(Event::Done { kind: batch.kind, error });
+                    }
+                }
+            }
+        }
+    }
+
+    /// The engine's view of a path changes.
+    fn path(&mut self, name: &str, online: bool, carries: bool) {
+        let address = online.then(|| "192.0.2.2".parse().unwrap());
+        self.paths
+            .insert(name.to_owned(), PathView { online, carries, address, gateway: None, ready_since: S(0) });
+        self.send(Event::Paths(self.paths.clone()));
+    }
+
+    /// Ticks until nothing more is due within `time`.
+    fn wait(&mut self, time: u64) {
+        let end = self.now + S(time);
+        while let Some(at) = self.manager.wake_at().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.send(Event::Tick);
+        }
+        self.now = end;
+        self.send(Event::Tick);
+    }
+
+    fn runs(&self) -> Vec<(&str, Role)> {
+        self.runs.iter().map(|(name, role)| (name.as_str(), *role)).collect()
+    }
+}
+
+const CABLE: (&str, Role) = ("cable", Role::Carry);
+
+#[test]
+fn while_the_primary_works_only_what_stays_up_anyway_is_dialled() {
+    let mut w = World::new(pppoe(), &["gsm", "cable"], &Left::default());
+    w.wait(600);
+    assert_eq!((w.runs(), w.manager.state()), (vec![CABLE], &State::Primary));
+    assert_eq!(w.done, Vec::<String>::new());
+}
+
+#[test]
+fn a_dead_pppoe_primary_is_left_tried_beside_the_backup_and_returned_to() {
+    let mut w = World::new(pppoe(), &["gsm"], &Left::default());
+    w.path("red", false, true);
+    assert_eq!(w.runs(), [CABLE, ("gsm", Role::Carry)], "dialled at the verdict");
+    assert_eq!(w.done, Vec::<String>::new(), "RED is not taken over before the backup carries");
+    w.path("gsm", true, true);
+    w.path("red", false, false);
+    assert_eq!(w.done, ["take-over gsm"]);
+    assert_eq!(w.manager.state(), &State::Backup("gsm".into()));
+    assert_eq!(w.runs(), [CABLE, ("gsm", Role::Carry), ("red", Role::Trial)]);
+    let view = w.manager.view("red").unwrap();
+    assert!(view.on_trial && view.device == "up-red", "{view:?}");
+    // The session on trial answers: it gives way to the real one, and when that answers RED is given back.
+    w.path("red", true, false);
+    assert_eq!(w.runs(), [CABLE, ("gsm", Role::Carry), ("red", Role::Carry)]);
+    assert_eq!(w.done, ["take-over gsm", "give-back"]);
+    assert!(!w.manager.view("red").unwrap().on_trial);
+    w.path("gsm", true, false);
+    w.path("red", true, true);
+    w.wait(290);
+    assert_eq!(w.runs(), [CABLE, ("gsm", Role::Carry), ("red", Role::Carry)], "flows on the modem may end");
+    w.wait(20);
+    assert_eq!(w.runs(), [CABLE, ("red", Role::Carry)], "the modem hangs up");
+}
+
+#[test]
+fn a_primary_on_trial_has_to_answer_for_a_while() {
+    let mut w = World::new(pppoe(), &["gsm"], &Left::default());
+    let site = Site { settle: S(60), ..Site::clone(&site(&["gsm"])) };
+    w.manager.configure(S(0), Arc::new(site), &links(pppoe()));
+    w.path("red", false, true);
+    w.path("gsm", true, true);
+    w.path("red", false, false);
+    w.wait(1000);
+    let address = "192.0.2.2".parse().ok();
+    w.paths.insert(
+        "red".into(),
+        PathView { online: true, carries: false, address, gateway: None, ready_since: w.now },
+    );
+    w.send(Event::Paths(w.paths.clone()));
+    w.wait(59);
+    assert_eq!(w.done, ["take-over gsm"]);
+    w.wait(2);
+    assert_eq!(w.done, ["take-over gsm", "give-back"]);
+}
+
+#[test]
+fn a_fixed_primary_with_its_address_is_probed_as_it_is() {
+    let mut w = World::new(fixed(), &["cable"], &Left::default());
+    let address = "192.0.2.2".parse().ok();
+    w.paths.insert(
+        "red".into(),
+        PathView { online: false, carries: false, address, gateway: None, ready_since: S(0) },
+    );
+    w.path("cable", true, true);
+    assert_eq!(w.done, ["take-over cable"]);
+    assert_eq!(w.runs(), [CABLE], "nothing temporary is needed");
+    assert!(w.manager.view("red").unwrap().on_trial);
+    w.path("red", true, false);
+    assert_eq!(w.done, ["take-over cable", "give-back"]);
+}
+
+#[test]
+fn a_fixed_primary_that_lost_its_address_gets_it_for_the_trial_and_keeps_it() {
+    let mut w = World::new(fixed(), &["cable"], &Left::default());
+    w.path("red", false, false);
+    w.path("cable", true, true);
+    assert_eq!(w.runs(), [CABLE, ("red", Role::Trial)]);
+    w.path("red", true, false);
+    w.path("red", true, true);
+    assert_eq!(w.done, ["take-over cable", "give-back"]);
+    assert_eq!(w.runs(), [CABLE, ("red", Role::Trial)], "what was temporary is RED's now, without a gap");
+}
+
+#[test]
+fn a_backup_that_cannot_be_dialled_is_followed_by_the_next() {
+    let mut w = World::new(pppoe(), &["gsm", "lte"], &Left::default());
+    w.broken.insert("gsm".into(), Failure::NoDevice("/dev/ttyUSB0".into()));
+    w.path("red", false, true);
+    assert_eq!(w.runs(), [CABLE, ("lte", Role::Carry)]);
+    w.path("lte", true, true);
+    assert_eq!(w.done, ["take-over lte"]);
+    // The better one is plugged in.
+    w.broken.clear();
+    w.wait(10);
+    assert!(w.runs().contains(&("gsm", Role::Carry)), "{:?}", w.runs());
+    w.path("lte", true, false);
+    w.path("gsm", true, true);
+    assert_eq!(w.done, ["take-over lte", "take-over gsm"]);
+}
+
+#[test]
+fn a_backup_that_is_up_and_dead_is_followed_by_the_next() {
+    let mut w = World::new(pppoe(), &["gsm", "lte"], &Left::default());
+    w.path("red", false, true);
+    assert_eq!(w.runs(), [CABLE, ("gsm", Role::Carry)]);
+    let address = "10.0.0.2".parse().ok();
+    w.paths.insert(
+        "gsm".into(),
+        PathView { online: false, carries: false, address, gateway: None, ready_since: S(0) },
+    );
+    w.send(Event::Paths(w.paths.clone()));
+    assert_eq!(w.runs(), [CABLE, ("gsm", Role::Carry), ("lte", Role::Carry)]);
+}
+
+#[test]
+fn a_primary_that_comes_up_with_the_machine_is_waited_for() {
+    let late = || Left { profile: Some("primary".into()), ..Left::default() };
+    let mut w = World::new(pppoe(), &["cable"], &late());
+    w.path("red", false, false);
+    w.path("cable", true, true);
+    w.wait(10);
+    assert_eq!(w.done, Vec::<String>::new(), "the cable carries, and RED is still IPFire's");
+    w.path("red", true, true);
+    w.wait(60);
+    assert_eq!(w.done, Vec::<String>::new());
+    let mut w = World::new(pppoe(), &["cable"], &late());
+    w.path("red", false, false);
+    w.path("cable", true, true);
+    w.wait(16);
+    assert_eq!(w.done, ["take-over cable"]);
+}
+
+#[test]
+fn a_batch_that_fails_is_tried_again_later_and_said() {
+    let mut w = World::new(pppoe(), &["gsm"], &Left::default());
+    w.fail_batches = true;
+    w.path("red", false, false);
+    w.path("gsm", true, true);
+    assert_eq!(w.done, ["take-over gsm"]);
+    assert_eq!(w.manager.trouble(), Some("No space left on device"));
+    w.wait(29);
+    assert_eq!(w.done.len(), 1, "not at once");
+    w.fail_batches = false;
+    w.wait(2);
+    assert_eq!(w.done, ["take-over gsm", "take-over gsm"]);
+    assert_eq!((w.manager.state(), w.manager.trouble()), (&State::Backup("gsm".into()), None));
+}
+
+#[test]
+fn the_owner_may_switch_and_switch_back() {
+    let mut w = World::new(pppoe(), &["gsm", "lte"], &Left::default());
+    w.send(Event::Command(Command::Switch("lte".into())));
+    assert_eq!(w.runs(), [CABLE, ("lte", Role::Carry)], "though the primary works");
+    w.path("red", true, false);
+    w.path("lte", true, true);
+    assert_eq!(w.done, ["take-over lte"]);
+    w.wait(3600);
+    assert_eq!(w.manager.state(), &State::Backup("lte".into()), "until it is said otherwise");
+    w.send(Event::Command(Command::Failback));
+    assert_eq!(w.done, ["take-over lte", "give-back"]);
+    assert_eq!(w.manager.state(), &State::Primary);
+}
+
+#[test]
+fn a_crash_at_any_step_is_mended_at_the_next_start() {
+    let left = |journal: &str, profile: &str, booted| Left {
+        journal: Some(journal.into()),
+        profile: Some(profile.into()),
+        booted,
+        ..Left::default()
+    };
+    let start = |left: &Left| {
+        let mut w = World::new(pppoe(), &["gsm"], left);
+        w.wait(20);
+        w.path("red", false, false);
+        w.path("gsm", true, true);
+        (w.manager.state().clone(), w.done)
+    };
+    let gsm = || State::Backup("gsm".into());
+    assert_eq!(start(&left("take-over gsm\n", "primary\n", false)).0, gsm());
+    assert_eq!(start(&left("", "gsm\n", false)), (gsm(), Vec::new()), "nothing was left undone");
+    let (_, done) = start(&left("give-back\n", "gsm\n", false));
+    assert_eq!(done[0], "give-back");
+    let (_, done) = start(&left("take-over gsm\n", "primary\n", true));
+    assert_eq!(done[0], "tidy", "after a boot RED is IPFire's");
+    let (_, done) = start(&left("", "old-profile\n", false));
+    assert_eq!(done[0], "give-back", "the profile is gone");
+}
+
+proptest::proptest! {
+    /// Whatever links and paths do: no plan twice, no batch while another runs (the world asserts both), RED is taken over
+    /// only for what carries, and once the primary works for good it has RED again.
+    #[test]
+    fn red_follows_what_carries(steps in proptest::collection::vec((0usize..8, proptest::bool::ANY, 0u64..90), 1..60), kind in 0usize..3) {
+        let method = [pppoe(), fixed(), Method::Dhcp { hostname: None }][kind].clone();
+        let mut w = World::new(method, &["gsm", "lte", "cable"], &Left::default());
+        for (what, good, seconds) in steps {
+            w.wait(seconds);
+            let name = ["gsm", "lte", "cable", "red"][what % 4];
+            match what {
+                0..=3 => {
+                    // The engine: an established backup answers or not, the first that does carries.
+                    let up = name == "red" || w.runs.contains_key(name);
+                    let carries = good && up && !w.manager.view(name).unwrap().on_trial;
+                    if carries {
+                        w.paths.values_mut().for_each(|p| p.carries = false);
+                    }
+                    w.path(name, good && up, carries);
+                }
+                4 => w.fail_batches = good,
+                5 => drop(w.broken.insert(name.to_owned(), Failure::NoAnswer)),
+                6 => w.broken.clear(),
+                _ if w.runs.contains_key("red") => {
+                    w.runs.remove("red");
+                    w.send(Event::Link("red".into(), mwan_dial::Event::Ended(Failure::Lost)));
+                }
+                _ => {}
+            }
+            if let State::TakingOver(name) | State::Backup(name) = w.manager.state() {
+                proptest::prop_assert!(["gsm", "lte", "cable"].contains(&name.as_str()));
+            }
+        }
+        w.broken.clear();
+        w.fail_batches = false;
+        w.wait(4000);
+        w.paths.values_mut().for_each(|p| p.carries = false);
+        w.path("red", true, false);
+        w.wait(4000);
+        w.path("red", true, true);
+        w.wait(400);
+        proptest::prop_assert_eq!(w.manager.state(), &State::Primary);
+        let sessions: Vec<&str> = w.runs.keys().map(String::as_str).filter(|n| *n == "gsm" || *n == "lte").collect();
+        proptest::prop_assert_eq!(sessions, Vec::<&str>::new(), "paid links hang up");
+    }
+}

@@ -1,0 +1,181 @@
+//! IPFire's RED, by hand: `mwan red`, `mwan test-primary`, and the same as `mwan-config` and `mwan-daemon-universal`.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use mwan_api::{Red, RedCommand as Wire, RedLink, Request, Status};
+use mwan_config::ipfire::{Files, set_value, shown};
+
+use super::args::{RedCommand, Show};
+use super::{Exit, Failure, client, commands, print, render};
+
+/// Pause between two looks at a trial.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long a trial may take.
+const TEST_LIMIT: Duration = Duration::from_secs(120);
+
+/// The words that stand for a name the documents call us by.
+pub(super) fn called(name: &OsStr) -> Option<&'static [&'static str]> {
+    match Path::new(name).file_name()?.to_str()? {
+        "mwan-config" => Some(&["mwan", "red"]),
+        _ => None,
+    }
+}
+
+/// Runs a command.
+pub(super) fn run(run_dir: &Path, root: &Path, command: Option<RedCommand>) -> Result<Exit, Failure> {
+    let tell = |command| commands::done(client::ask(run_dir, &Request::Red { command })?);
+    match command.unwrap_or(RedCommand::Status(Show { json: false })) {
+        RedCommand::Status(show) => status(run_dir, show.json),
+        RedCommand::List => print(&list(root)?).map(|()| Exit::Ok),
+        RedCommand::Show { profile } => print(&show(root, &profile)?).map(|()| Exit::Ok),
+        RedCommand::Test => test(run_dir, TEST_LIMIT),
+        RedCommand::Switch { profile } => tell(Wire::Switch { profile }),
+        RedCommand::Failover => tell(Wire::Failover),
+        RedCommand::Failback => tell(Wire::Failback),
+        RedCommand::Enable => switch(root, "on"),
+        RedCommand::Disable => switch(root, "off"),
+    }
+}
+
+fn red(status: &Status) -> Result<&Red, Failure> {
+    status.red.as_ref().ok_or_else(|| {
+        Failure::says("the daemon has no RED")
+            .hint("it was not started with IPFire's settings: --config /var/ipfire/mwan/settings")
+    })
+}
+
+fn status(run_dir: &Path, json: bool) -> Result<Exit, Failure> {
+    let status = commands::status(run_dir)?;
+    let red = red(&status)?;
+    print(&if json { render::json(red)? } else { text(&status, red) })?;
+    Ok(if status.degraded { Exit::Degraded } else { Exit::Ok })
+}
+
+fn text(status: &Status, red: &Red) -> String {
+    let mut out = format!("RED is carried by {}", red.profile);
+    let more = match (red.state.as_str(), &red.forced) {
+        ("taking_over", _) => ", taking over".to_owned(),
+        ("giving_back", _) => ", giving back".to_owned(),
+        (_, Some(name)) if name.is_empty() => ", by hand until failback".to_owned(),
+        (_, Some(name)) => format!(", {name} chosen by hand until failback"),
+        _ => String::new(),
+    };
+    let _ = writeln!(out, "{more}");
+    if let Some(problem) = &red.problem {
+        let _ = writeln!(out, "problem: {problem}");
+    }
+    for link in &red.links {
+        let role = if link.primary { " (primary)" } else { "" };
+        let _ = write!(out, " {}{role}: {} on {}, {}", link.name, link.method, link.device, phase(link));
+        let _ = writeln!(out, ", {}", health(status, &link.name));
+    }
+    out
+}
+
+fn phase(link: &RedLink) -> String {
+    let trial = if link.on_trial { " on trial" } else { "" };
+    let why = link.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    let retry = link.retry_s.map(|s| format!("; tried again in {s} s")).unwrap_or_default();
+    let attempt = if link.attempt > 1 { format!(" (attempt {})", link.attempt) } else { String::new() };
+    format!("{}{trial}{attempt}{why}{retry}", link.phase)
+}
+
+fn health(status: &Status, name: &str) -> String {
+    let paths = status.interfaces.iter().filter(|i| i.name == name).flat_map(|i| &i.paths);
+    let words: Vec<String> =
+        paths.map(|p| format!("{} {} ({})", p.family, p.status, p.reason.text)).collect();
+    words.join(", ")
+}
+
+fn files(root: &Path) -> Files {
+    let settings = fs::read(root.join("mwan/settings")).unwrap_or_default();
+    crate::ipfire::read_files(root, &settings)
+}
+
+fn list(root: &Path) -> Result<String, Failure> {
+    let loaded = mwan_config::parse_ipfire(&files(root));
+    let site = loaded.config.site.ok_or_else(|| {
+        let settings = root.join("mwan/settings");
+        Failure::says(format!("nothing is configured in {}", settings.display())).hint("write ENABLED=on")
+    })?;
+    let lines = site.backups.iter().filter_map(|name| {
+        let link = loaded.config.links.iter().find(|l| l.name == *name)?;
+        Some(format!("{name}: {} on {}\n", link.method.word(), link.session_device))
+    });
+    Ok(lines.collect())
+}
+
+fn show(root: &Path, profile: &str) -> Result<String, Failure> {
+    let name = format!("mwan/profiles/{profile}");
+    let files = files(root);
+    let bytes = files.contents.get(&name).ok_or_else(|| {
+        let missing = Failure::says(format!("there is no profile '{}'", profile.escape_debug()));
+        missing.hint("mwan red list shows those there are")
+    })?;
+    Ok(shown(bytes))
+}
+
+/// `ENABLED` or `MWAN_ENABLED`, whichever the settings have; everything else stays as it is.
+fn switch(root: &Path, value: &str) -> Result<Exit, Failure> {
+    let file = root.join("mwan/settings");
+    let text = match fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(Failure::new(format!("cannot read {}", file.display()), &error)),
+    };
+    let several = text.lines().any(|line| line.trim_start().starts_with("MWAN_ENABLED="));
+    let changed = set_value(&text, if several { "MWAN_ENABLED" } else { "ENABLED" }, value);
+    let new = file.with_file_name(".settings.new");
+    fs::create_dir_all(root.join("mwan"))
+        .and_then(|()| fs::write(&new, changed))
+        .and_then(|()| fs::rename(&new, &file))
+        .map_err(|e| Failure::new(format!("cannot write {}", file.display()), &e))?;
+    Ok(Exit::Ok)
+}
+
+/// Follows a trial of the primary and prints what changes.
+pub(super) fn test(run_dir: &Path, limit: Duration) -> Result<Exit, Failure> {
+    commands::done(client::ask(run_dir, &Request::Red { command: Wire::TestPrimary })?)?;
+    let deadline = Instant::now() + limit;
+    let mut last = String::new();
+    loop {
+        let status = commands::status(run_dir)?;
+        let red = red(&status)?;
+        let link =
+            red.links.iter().find(|l| l.primary).ok_or_else(|| Failure::says("there is no primary"))?;
+        let line = format!(
+            "{}: {} on {}, {}, {}\n",
+            link.name,
+            link.method,
+            link.device,
+            phase(link),
+            health(&status, &link.name)
+        );
+        // The countdown is no step.
+        let steady = line.split("; tried again").next().unwrap_or_default().to_owned();
+        if steady != last {
+            print(&line)?;
+            last = steady;
+        }
+        let works = status
+            .interfaces
+            .iter()
+            .filter(|i| i.name == link.name)
+            .flat_map(|i| &i.paths)
+            .any(|p| p.status == "online");
+        if works {
+            print("the primary works\n")?;
+            return Ok(Exit::Ok);
+        }
+        let hopeless = link.phase == "refused" || link.reason.is_some() && link.phase == "waiting";
+        if hopeless || Instant::now() >= deadline {
+            print("the primary does not work\n")?;
+            return Ok(Exit::Failed);
+        }
+        std::thread::sleep(LOOK);
+    }
+}

@@ -1,0 +1,378 @@
+//! One run of one plan.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mwan_config::link::Link;
+use mwan_dial::{
+    Established, Event, Failure, Places, Plan, Ready, Role, Step, established, failure, plan, qmi_settings,
+};
+use mwan_linux::process;
+
+use super::PATH;
+use super::session::{Down, Process, Session};
+
+/// Pause between two looks at processes and devices.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long a program that should end by itself may take.
+const PROGRAM_LIMIT: Duration = Duration::from_secs(20);
+/// How long a session may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(5);
+/// Of what a program says, the end is read, bytes.
+const SAID_MAX: u64 = 16 * 1024;
+
+/// Brings a link up, stays as long as it is, and undoes everything. `tell` is given what happens in between; what is returned
+/// is how it ended.
+pub(super) fn run(
+    link: &Link,
+    role: Role,
+    places: &Places,
+    stop: &AtomicBool,
+    tell: &dyn Fn(Event),
+) -> Event {
+    let mut run = Run::new(link, role, places, stop);
+    let end = run.up().and_then(|connection| {
+        tell(Event::Established(connection));
+        run.stay()
+    });
+    run.undo();
+    match end {
+        Ok(()) => Event::Stopped,
+        Err(_) if stop.load(Ordering::Relaxed) => Event::Stopped,
+        Err(failure) => Event::Ended(failure),
+    }
+}
+
+/// Undoes the session of a process before this one.
+pub(super) fn undo_left(session: &Session, places: &Places) {
+    for process in session.processes.iter().rev() {
+        end(*process);
+    }
+    clear(session, places);
+}
+
+/// Asks a process group to end, and kills what does not.
+fn end(process: Process) {
+    let alive = || process::is_alive(process.id, process.start);
+    if alive() {
+        process::end_group(process.id);
+    }
+    let deadline = Instant::now() + GOODBYE;
+    while alive() && Instant::now() < deadline {
+        std::thread::sleep(LOOK);
+    }
+    if alive() {
+        process::kill_group(process.id);
+    }
+}
+
+fn clear(session: &Session, places: &Places) {
+    let log = Path::new(&places.run_dir).join("undo.log");
+    for argv in &session.undo {
+        let _ = program(argv, &log, PROGRAM_LIMIT);
+    }
+    for step in &session.down {
+        match step {
+            Down::Run(argv) => drop(program(argv, &log, PROGRAM_LIMIT)),
+            Down::Remove(path) => drop(fs::remove_file(path)),
+        }
+    }
+}
+
+struct Run<'a> {
+    link: &'a Link,
+    role: Role,
+    places: &'a Places,
+    stop: &'a AtomicBool,
+    plan: Plan,
+    session: Session,
+    file: PathBuf,
+    log: PathBuf,
+    /// Those we started ourselves; of a process before this one only the numbers are known.
+    children: Vec<(String, Child)>,
+    settings: Option<Established>,
+}
+
+impl<'a> Run<'a> {
+    fn new(link: &'a Link, role: Role, places: &'a Places, stop: &'a AtomicBool) -> Self {
+        let plan = plan(link, role, places);
+        let word = if role == Role::Trial { ".trial" } else { "" };
+        let folder = Path::new(&places.run_dir);
+        let session = Session {
+            link: link.name.clone(),
+            trial: role == Role::Trial,
+            down: plan.down.iter().filter_map(down).collect(),
+            ..Session::default()
+        };
+        Run {
+            link,
+            role,
+            places,
+            stop,
+            plan,
+            session,
+            file: folder.join(format!("{}{word}.session", link.name)),
+            log: folder.join(format!("{}{word}.log", link.name)),
+            children: Vec::new(),
+            settings: None,
+        }
+    }
+
+    fn up(&mut self) -> Result<Established, Failure> {
+        let deadline = Instant::now() + self.plan.limit;
+        match Session::read(&self.file) {
+            // A process before this one brought it up: it is carried on with.
+            Some(left) if self.role == Role::Carry && left.link == self.link.name && left.is_alive() => {
+                self.session = left;
+            }
+            Some(left) => {
+                undo_left(&left, self.places);
+                self.begin()?;
+            }
+            None => self.begin()?,
+        }
+        self.wait_ready(deadline)
+    }
+
+    fn begin(&mut self) -> Result<(), Failure> {
+        let _ = fs::remove_file(&self.log);
+        self.remember()?;
+        for step in self.plan.up.clone() {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Failure::Lost);
+            }
+            self.step(&step)?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), Failure> {
+        match step {
+            Step::Write { path, content } => write(path, content.reveal()),
+            Step::Set { path, value } => fs::write(path, value).map_err(|e| trouble(path, &e)),
+            Step::Remove { path } => match fs::remove_file(path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(trouble(path, &e)),
+                _ => Ok(()),
+            },
+            Step::Run { argv, may_fail } => match self.program(argv) {
+                Err(_) if *may_fail => Ok(()),
+                other => other,
+            },
+            Step::Make { argv, undo } => {
+                if self.program(argv).is_ok() {
+                    // The last thing made is the first undone.
+                    self.session.undo.insert(0, undo.clone());
+                    self.remember()?;
+                }
+                Ok(())
+            }
+            Step::Spawn { argv } => self.spawn(argv),
+        }
+    }
+
+    /// Runs a program to its end.
+    fn program(&mut self, argv: &[String]) -> Result<(), Failure> {
+        let name = argv.first().cloned().unwrap_or_default();
+        let status = program(argv, &self.log, PROGRAM_LIMIT).map_err(|e| no_program(&name, &e))?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(failure(self.link, &name, code(status), &self.said(), &self.report()))
+    }
+
+    fn spawn(&mut self, argv: &[String]) -> Result<(), Failure> {
+        let name = argv.first().cloned().unwrap_or_default();
+        let mut command = command(argv, &self.log).map_err(|e| trouble(&name, &e))?;
+        if self.role == Role::Trial {
+            process::end_with_parent(&mut command);
+        }
+        let child = command.spawn().map_err(|e| no_program(&name, &e))?;
+        let start = process::start_of(child.id()).unwrap_or_default();
+        self.session.processes.push(Process { id: child.id(), start });
+        self.children.push((name, child));
+        self.remember()
+    }
+
+    fn remember(&self) -> Result<(), Failure> {
+        self.session.write(&self.file).map_err(|e| trouble(&self.file.to_string_lossy(), &e))
+    }
+
+    fn said(&self) -> String {
+        tail(&self.log)
+    }
+
+    fn report(&self) -> String {
+        self.plan.report.as_ref().map(|file| tail(Path::new(file))).unwrap_or_default()
+    }
+
+    fn wait_ready(&mut self, deadline: Instant) -> Result<Established, Failure> {
+        let (Ready::Address { device } | Ready::Qmi { device }) = self.plan.ready.clone();
+        if let Ready::Qmi { .. } = self.plan.ready {
+            self.take_settings(&device)?;
+        }
+        loop {
+            if !process::addresses_of(&device).is_empty() {
+                return Ok(self.settings.take().unwrap_or_else(|| established(&device, &self.said())));
+            }
+            self.look()?;
+            if Instant::now() >= deadline {
+                return Err(Failure::NoAnswer);
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// What the modem's last word gives the device.
+    fn take_settings(&mut self, device: &str) -> Result<(), Failure> {
+        let Some((steps, connection)) = qmi_settings(device, &self.said()) else {
+            return Err(Failure::NoAnswer);
+        };
+        for step in steps {
+            self.step(&step)?;
+        }
+        self.settings = Some(connection);
+        Ok(())
+    }
+
+    /// Until it ends, or is to end.
+    fn stay(&mut self) -> Result<(), Failure> {
+        loop {
+            self.look()?;
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Whether everything still runs.
+    fn look(&mut self) -> Result<(), Failure> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Failure::Lost);
+        }
+        for (name, child) in &mut self.children {
+            let ended = child.try_wait().ok().flatten();
+            if let Some(status) = ended {
+                let name = name.clone();
+                return Err(failure(self.link, &name, code(status), &self.said(), &self.report()));
+            }
+        }
+        if self.children.is_empty() && !self.session.is_alive() {
+            return Err(Failure::Lost);
+        }
+        Ok(())
+    }
+
+    fn undo(&mut self) {
+        for (_, child) in self.children.iter_mut().rev() {
+            let running = matches!(child.try_wait(), Ok(None));
+            if running {
+                process::end_group(child.id());
+                let deadline = Instant::now() + GOODBYE;
+                while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
+                    std::thread::sleep(LOOK);
+                }
+                if matches!(child.try_wait(), Ok(None)) {
+                    process::kill_group(child.id());
+                }
+            }
+            // No zombie, whatever it died of.
+            let _ = child.wait();
+        }
+        undo_left(&self.session, self.places);
+        if let Some(report) = &self.plan.report {
+            let _ = fs::remove_file(report);
+        }
+        let _ = fs::remove_file(&self.file);
+    }
+}
+
+fn down(step: &Step) -> Option<Down> {
+    match step {
+        Step::Run { argv, .. } => Some(Down::Run(argv.clone())),
+        Step::Remove { path } => Some(Down::Remove(path.clone())),
+        _ => None,
+    }
+}
+
+/// A file only root may read, from its first byte on.
+fn write(path: &str, content: &str) -> Result<(), Failure> {
+    let written = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    written.and_then(|mut file| file.write_all(content.as_bytes())).map_err(|e| trouble(path, &e))
+}
+
+fn trouble(what: &str, error: &std::io::Error) -> Failure {
+    Failure::Program {
+        name: what.to_owned(),
+        status: error.raw_os_error().unwrap_or(0),
+        said: error.to_string(),
+    }
+}
+
+fn no_program(name: &str, error: &std::io::Error) -> Failure {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Failure::NoProgram(name.to_owned()),
+        _ => trouble(name, error),
+    }
+}
+
+fn code(status: ExitStatus) -> i32 {
+    status.code().or_else(|| status.signal().map(|s| -s)).unwrap_or_default()
+}
+
+/// In a group of its own, without our environment; what it says is appended to a file.
+fn command(argv: &[String], log: &Path) -> std::io::Result<Command> {
+    let name = argv.first().ok_or(std::io::ErrorKind::InvalidInput)?;
+    // An absolute name is itself whatever it is joined to.
+    let found = PATH.split(':').map(|dir| Path::new(dir).join(name)).find(|path| path.exists());
+    let program = found.ok_or(std::io::ErrorKind::NotFound)?;
+    let output = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(log)?;
+    let mut command = Command::new(program);
+    command
+        .args(&argv[1..])
+        .env_clear()
+        .env("PATH", PATH)
+        // What is read must be in the words it is written for.
+        .env("LC_ALL", "C")
+        .current_dir("/")
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output);
+    Ok(command)
+}
+
+/// Runs a program to its end, or kills it.
+pub(crate) fn program(argv: &[String], log: &Path, limit: Duration) -> std::io::Result<ExitStatus> {
+    let mut child = command(argv, log)?.spawn()?;
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if Instant::now() >= deadline {
+            process::kill_group(child.id());
+            return child.wait();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The end of a file, as text.
+fn tail(file: &Path) -> String {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(file)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(SAID_MAX)))?;
+        let mut bytes = Vec::new();
+        file.take(SAID_MAX).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+}
+
+#[cfg(test)]
+mod tests;

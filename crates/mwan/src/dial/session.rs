@@ -1,0 +1,74 @@
+//! What is known of a session beyond our own life.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use mwan_dial::Role;
+use mwan_linux::process;
+use serde::{Deserialize, Serialize};
+
+/// Largest file that is read, bytes.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Written before the first step, and whenever it changes.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Session {
+    /// Name of the link.
+    pub(super) link: String,
+    /// It is temporary.
+    pub(super) trial: bool,
+    /// Its processes, in the order they were started; the last is the connection.
+    pub(super) processes: Vec<Process>,
+    /// Programs that undo what was made, in the order in which they are to be run.
+    pub(super) undo: Vec<Vec<String>>,
+    /// Programs and files of the plan's end.
+    pub(super) down: Vec<Down>,
+}
+
+/// A process, and what tells it from a later one of its number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Process {
+    pub(super) id: u32,
+    /// Clock ticks after the boot.
+    pub(super) start: u64,
+}
+
+/// A step of a plan's end.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Down {
+    /// Program and arguments.
+    Run(Vec<String>),
+    /// A file to be removed.
+    Remove(String),
+}
+
+impl Session {
+    pub(super) fn role(&self) -> Role {
+        if self.trial { Role::Trial } else { Role::Carry }
+    }
+
+    /// Whether the process that is the connection lives. A session without any is as alive as its addresses: they stay.
+    pub(super) fn is_alive(&self) -> bool {
+        self.processes.iter().all(|p| process::is_alive(p.id, p.start))
+    }
+
+    /// `None` if it is not one of ours.
+    pub(super) fn read(file: &Path) -> Option<Self> {
+        if fs::metadata(file).ok()?.len() > FILE_BYTES_MAX {
+            return None;
+        }
+        serde_json::from_slice(&fs::read(file).ok()?).ok()
+    }
+
+    /// A new file, then a rename: a reader sees all of it or the one before.
+    pub(super) fn write(&self, file: &Path) -> std::io::Result<()> {
+        let new = file.with_extension("session.new");
+        let mut opened =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        opened.write_all(&serde_json::to_vec(self).map_err(std::io::Error::other)?)?;
+        fs::rename(&new, file)
+    }
+}

@@ -1,0 +1,88 @@
+//! The files below `/var/ipfire` that say what is configured.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use mwan_config::ipfire::Files;
+
+/// Largest file that is read, bytes; the reader says so if one is larger than it takes.
+const FILE_BYTES_MAX: u64 = 128 * 1024;
+
+/// The folder a configuration belongs to, if it is IPFire's: `ROOT/mwan/settings`.
+pub(crate) fn root_of(config: &Path) -> Option<&Path> {
+    let folder = config.parent()?;
+    let ours = config.file_name()? == "settings" && folder.file_name()? == "mwan";
+    folder.parent().filter(|root| ours && !root.as_os_str().is_empty())
+}
+
+/// All of them. `settings` is what has been read of `mwan/settings` already.
+pub(crate) fn read(root: &Path, settings: &[u8]) -> Files {
+    let mut files = Files { root: root.to_string_lossy().into_owned(), ..Files::default() };
+    let names = Files::NAMES.into_iter().map(str::to_owned);
+    let found = Files::FOLDERS.into_iter().flat_map(|folder| names_in(root, folder));
+    for name in names.chain(found).filter(|name| name != "mwan/settings") {
+        match read_file(&root.join(&name)) {
+            Ok(Some(bytes)) => drop(files.contents.insert(name, bytes)),
+            Ok(None) => {}
+            Err(error) => drop(files.unreadable.insert(name, error.to_string())),
+        }
+    }
+    files.contents.insert("mwan/settings".to_owned(), settings.to_vec());
+    files.qmi_devices = entries(Path::new("/sys/class/net"))
+        .into_iter()
+        .filter(|device| Path::new("/sys/class/net").join(device).join("qmi").is_dir())
+        .collect();
+    files
+}
+
+/// Files and folders whose change is one of the configuration.
+pub(crate) fn watched(root: &Path) -> Vec<PathBuf> {
+    let folders = Files::FOLDERS.into_iter().map(str::to_owned);
+    let names = Files::NAMES.into_iter().filter(|name| *name != "red/iface").map(str::to_owned);
+    let found = Files::FOLDERS.into_iter().flat_map(|folder| names_in(root, folder));
+    folders.chain(names).chain(found).map(|name| root.join(name)).collect()
+}
+
+fn names_in(root: &Path, folder: &str) -> Vec<String> {
+    entries(&root.join(folder)).into_iter().map(|name| format!("{folder}/{name}")).collect()
+}
+
+/// Names of what is in a folder, in order, as many as are read; none if there is no such folder.
+fn entries(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.filter_map(|e| e.file_name().into_string().ok()).collect();
+    names.sort_unstable();
+    names.truncate(Files::FOLDER_FILES_MAX);
+    names
+}
+
+/// `None` if it is not there. Only a regular file will do: nothing waits for a pipe's other end.
+fn read_file(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let opened = match fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if !opened.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    opened.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// What a file of one line says.
+pub(super) fn line(path: &Path) -> Option<String> {
+    let bytes = read_file(path).ok()??;
+    Some(String::from_utf8_lossy(&bytes).trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// By name, for tests and messages.
+pub(super) fn kept(folder: &Path) -> BTreeMap<String, String> {
+    let manifest = fs::read_to_string(folder.join("manifest")).unwrap_or_default();
+    let lines = manifest.lines().filter_map(|line| line.split_once(' '));
+    lines.map(|(sum, name)| (name.to_owned(), sum.to_owned())).collect()
+}

@@ -1,0 +1,351 @@
+//! IPFire: its files read, its RED taken over and given back, links dialled. The decisions are `mwan-ipfire`'s.
+
+mod execute;
+mod files;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use mwan_api::{Red, RedLink};
+use mwan_config::Config;
+use mwan_config::ipfire::Site;
+use mwan_config::link::Link;
+use mwan_core::{Carrier, Core, LogicalInterface, PathKey, PlatformView, Time};
+use mwan_dial::{Action, Failure, Phase};
+pub(crate) use mwan_ipfire::Command;
+use mwan_ipfire::{Batch, Event, Kind, Left, Manager, PathView, STATE, State, Wish};
+use mwan_linux::clock;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tracing::{info, warn};
+
+use crate::dial::Runner;
+use execute::Place;
+pub(crate) use files::{read as read_files, root_of, watched};
+
+/// What threads tell.
+type Happened = (String, mwan_dial::Event);
+
+/// The site, its links and whose RED is.
+pub(crate) struct Ipfire {
+    manager: Manager,
+    runner: Runner,
+    root: PathBuf,
+    links: Arc<Vec<Link>>,
+    site: Arc<Site>,
+    happened: UnboundedReceiver<Happened>,
+    batches: Sender<Batch>,
+    done: UnboundedReceiver<(Kind, Option<String>)>,
+    view: Option<Arc<PlatformView>>,
+    paths: BTreeMap<String, PathView>,
+}
+
+impl Ipfire {
+    /// For a configuration of IPFire's; `None` for any other.
+    pub(crate) fn start(config: &Config, file: &Path, run_dir: &Path) -> std::io::Result<Option<Self>> {
+        let (Some(site), Some(root)) = (&config.site, root_of(file)) else { return Ok(None) };
+        let (tell, happened) = unbounded_channel();
+        let runner = Runner::new(run_dir, tell)?;
+        let (batches, waiting) = channel();
+        let (tell_done, done) = unbounded_channel();
+        let place = Place::new(root, run_dir);
+        let work = move || carry_out(&place, &waiting, &tell_done);
+        std::thread::Builder::new().name("ipfire".into()).spawn(work)?;
+        let left = left(root, &runner, &config.links);
+        let manager = Manager::new(now(), site.clone(), &config.links, &left, seed());
+        let mut ipfire = Ipfire {
+            manager,
+            runner,
+            root: root.to_owned(),
+            links: config.links.clone(),
+            site: site.clone(),
+            happened,
+            batches,
+            done,
+            view: None,
+            paths: BTreeMap::new(),
+        };
+        remember_boot(root);
+        let _ = ipfire.handle(Event::Tick);
+        let manager = &ipfire.manager;
+        ipfire
+            .runner
+            .sweep(&|name| manager.phase(name).is_some_and(|p| !matches!(p, mwan_dial::Phase::Idle)));
+        Ok(Some(ipfire))
+    }
+
+    /// How the links look at the start.
+    pub(crate) fn first(&mut self) -> Arc<PlatformView> {
+        let view = Arc::new(view(&self.manager));
+        self.view = Some(view.clone());
+        view
+    }
+
+    /// Another configuration.
+    pub(crate) fn configure(&mut self, config: &Config) -> Option<Arc<PlatformView>> {
+        let site = config.site.as_ref()?;
+        if *site == self.site && config.links == self.links {
+            return None;
+        }
+        (self.site, self.links) = (site.clone(), config.links.clone());
+        let wishes = self.manager.configure(now(), site.clone(), &config.links);
+        self.fulfil(wishes);
+        self.changed()
+    }
+
+    /// What threads told, or time has brought; the links as they look then, if that is news.
+    pub(crate) async fn next(&mut self) -> Option<Arc<PlatformView>> {
+        let wake = self.manager.wake_at();
+        let pause = wake.map(|at| at.saturating_sub(now()));
+        let event = tokio::select! {
+            biased;
+            Some((name, event)) = self.happened.recv() => self.told(name, event),
+            Some((kind, error)) = self.done.recv() => {
+                if let Some(error) = &error {
+                    warn!("RED: {kind} failed: {error}");
+                }
+                Event::Done { kind, error }
+            }
+            () = tokio::time::sleep(pause.unwrap_or(Duration::MAX / 4)), if pause.is_some() => Event::Tick,
+        };
+        self.handle(event)
+    }
+
+    fn told(&self, name: String, event: mwan_dial::Event) -> Event {
+        match &event {
+            mwan_dial::Event::Established(connection) => info!("{name}: up on {}", connection.device),
+            mwan_dial::Event::Ended(failure) => {
+                warn!("{name}: {failure}");
+                if *failure == Failure::PinRefused {
+                    self.remember_refusal(&name);
+                }
+            }
+            _ => {}
+        }
+        Event::Link(name, event)
+    }
+
+    /// What the engine makes of the paths now.
+    pub(crate) fn look(&mut self, core: &Core) -> Option<Arc<PlatformView>> {
+        let paths: BTreeMap<String, PathView> =
+            self.links.iter().filter_map(|link| Some((link.name.clone(), path(core, link)?))).collect();
+        if paths == self.paths {
+            return None;
+        }
+        self.paths.clone_from(&paths);
+        self.handle(Event::Paths(paths))
+    }
+
+    /// The owner's word.
+    pub(crate) fn command(&mut self, command: Command) -> Option<Arc<PlatformView>> {
+        self.handle(Event::Command(command))
+    }
+
+    /// Whether there is such a backup.
+    pub(crate) fn backups(&self) -> &[String] {
+        &self.site.backups
+    }
+
+    /// For the status.
+    pub(crate) fn red(&self) -> Red {
+        let (profile, state) = match self.manager.state() {
+            State::Primary => ("primary", "settled"),
+            State::Backup(name) => (name.as_str(), "settled"),
+            State::TakingOver(name) => (name.as_str(), "taking_over"),
+            State::GivingBack => ("primary", "giving_back"),
+        };
+        Red {
+            profile: profile.to_owned(),
+            state: state.to_owned(),
+            forced: self.manager.forced().map(str::to_owned),
+            problem: self.manager.trouble().map(str::to_owned),
+            links: self.links.iter().filter_map(|link| self.red_link(link)).collect(),
+        }
+    }
+
+    fn red_link(&self, link: &Link) -> Option<RedLink> {
+        let view = self.manager.view(&link.name)?;
+        let phase = self.manager.phase(&link.name)?;
+        let primary = link.name == self.site.primary;
+        let (word, attempt) = match phase {
+            // IPFire's own scripts keep it.
+            Phase::Idle if primary && *self.manager.state() == State::Primary => ("kept", 0),
+            Phase::Idle => ("idle", 0),
+            Phase::Dialling { attempt, .. } => ("dialling", *attempt),
+            Phase::Up { .. } => ("up", 0),
+            Phase::Stopping => ("stopping", 0),
+            Phase::Waiting { .. } => ("waiting", 0),
+            Phase::Refused(_) => ("refused", 0),
+        };
+        let (reason, retry_s) = match phase {
+            Phase::Waiting { until, why, .. } => {
+                (Some(why.to_string()), Some(until.saturating_sub(now()).as_secs()))
+            }
+            Phase::Refused(why) => (Some(why.to_string()), None),
+            _ => (None, None),
+        };
+        Some(RedLink {
+            name: link.name.clone(),
+            method: link.method.word().to_owned(),
+            primary,
+            phase: word.to_owned(),
+            on_trial: view.on_trial,
+            device: view.device,
+            attempt,
+            reason,
+            retry_s,
+        })
+    }
+
+    fn handle(&mut self, event: Event) -> Option<Arc<PlatformView>> {
+        let before = self.manager.state().clone();
+        let wishes = self.manager.handle(now(), event);
+        if *self.manager.state() != before {
+            info!("RED: {}", self.manager.state());
+        }
+        self.fulfil(wishes);
+        self.changed()
+    }
+
+    fn fulfil(&mut self, wishes: Vec<Wish>) {
+        for wish in wishes {
+            match wish {
+                Wish::Link(name, Action::Start(role)) => {
+                    if let Some(link) = self.links.iter().find(|l| l.name == name) {
+                        self.runner.start(link, role);
+                    }
+                }
+                Wish::Link(name, Action::Stop) => self.runner.stop(&name),
+                // The thread lives as long as we do.
+                Wish::Do(batch) => drop(self.batches.send(batch)),
+            }
+        }
+    }
+
+    fn changed(&mut self) -> Option<Arc<PlatformView>> {
+        let view = view(&self.manager);
+        if self.view.as_deref() == Some(&view) {
+            return None;
+        }
+        let view = Arc::new(view);
+        self.view = Some(view.clone());
+        Some(view)
+    }
+
+    /// A PIN is not tried again, not even by the next process: three wrong ones lock the card.
+    fn remember_refusal(&self, name: &str) {
+        let Some(link) = self.links.iter().find(|l| l.name == name) else { return };
+        let file = self.root.join(STATE).join("refused-pins");
+        let mut text = fs::read_to_string(&file).unwrap_or_default();
+        text.push_str(&format!("{} {}\n", name, fingerprint(link)));
+        let _ = fs::create_dir_all(self.root.join(STATE));
+        if let Err(error) = fs::write(&file, text) {
+            warn!("{}: {error}", file.display());
+        }
+    }
+}
+
+/// How the links of a configuration look before anything was dialled, for a plan.
+pub(crate) fn plan_view(config: &Config) -> Option<Arc<PlatformView>> {
+    let manager = Manager::new(now(), config.site.clone()?, &config.links, &Left::default(), 1);
+    Some(Arc::new(view(&manager)))
+}
+
+fn view(manager: &Manager) -> PlatformView {
+    let one = |name: &str| {
+        let view = manager.view(name)?;
+        let interface = LogicalInterface {
+            up: view.up,
+            device: Some(view.device.clone()),
+            lower_device: Some(view.device),
+            proto: view.proto.to_ascii_lowercase(),
+            gateways: view.gateways,
+            on_trial: view.on_trial,
+            dns: view.dns,
+            ..LogicalInterface::default()
+        };
+        Some((name.to_owned(), interface))
+    };
+    PlatformView { interfaces: manager.names().filter_map(one).collect() }
+}
+
+fn path(core: &Core, link: &Link) -> Option<PathView> {
+    let (id, _) = core.wan(&link.name)?;
+    // IPFire's RED is IPv4; a fixed address of the other family has a path of that.
+    let families = &core.config().interface(&link.name)?.families;
+    let status = families.iter().find_map(|family| Some((family, core.path(PathKey { id, family })?)));
+    let (family, status) = status?;
+    let policy = core.desired()?.policies.iter().find(|p| p.name == "red");
+    let carries =
+        |carrier: &Carrier| matches!(carrier, Carrier::Members(shares) if shares.iter().any(|s| s.id == id));
+    let carrier = policy.map(|p| if family == mwan_config::Family::V4 { &p.v4 } else { &p.v6 });
+    Some(PathView {
+        online: status.ready && status.state.usable(),
+        carries: carrier.is_some_and(carries),
+        address: status.source,
+        gateway: status.next_hop.and_then(|hop| hop.gateway),
+        ready_since: Duration::from_micros(status.ready_since.0),
+    })
+}
+
+fn carry_out(place: &Place, waiting: &Receiver<Batch>, tell: &UnboundedSender<(Kind, Option<String>)>) {
+    for batch in waiting {
+        let error = place.carry_out(&batch).err();
+        let _ = tell.send((batch.kind, error));
+    }
+}
+
+/// Since the boot: what a suspended machine missed does not count.
+fn now() -> Duration {
+    let Time(us) = clock::now();
+    Duration::from_micros(us)
+}
+
+fn seed() -> u64 {
+    let Time(us) = clock::now();
+    us.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(std::process::id())
+}
+
+/// What a process before this one left.
+fn left(root: &Path, runner: &Runner, links: &[Link]) -> Left {
+    let state = root.join(STATE);
+    let refused = fs::read_to_string(state.join("refused-pins")).unwrap_or_default();
+    let refused: BTreeSet<(&str, &str)> = refused.lines().filter_map(|line| line.split_once(' ')).collect();
+    let is_refused = |link: &&Link| refused.contains(&(link.name.as_str(), fingerprint(link).as_str()));
+    Left {
+        journal: files::line(&state.join("journal")),
+        profile: files::line(&state.join("current-profile")),
+        booted: files::line(&state.join("boot")) != boot(),
+        refused: links.iter().filter(is_refused).map(|link| link.name.clone()).collect(),
+        sessions: runner.left().into_iter().collect(),
+    }
+}
+
+fn boot() -> Option<String> {
+    files::line(Path::new("/proc/sys/kernel/random/boot_id"))
+}
+
+fn remember_boot(root: &Path) {
+    let state = root.join(STATE);
+    if let Some(boot) = boot() {
+        let written = fs::create_dir_all(&state).and_then(|()| fs::write(state.join("boot"), boot));
+        if let Err(error) = written {
+            warn!("{}: {error}", state.display());
+        }
+    }
+}
+
+/// Tells one PIN from another without holding it.
+fn fingerprint(link: &Link) -> String {
+    use mwan_config::link::Method;
+    let Method::Modem { pin, .. } = &link.method else { return String::new() };
+    let text = pin.as_ref().map(|pin| pin.reveal()).unwrap_or_default();
+    let sum = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, b| (sum ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    // Sixteen bits: enough to see that it was changed, too few to find it by.
+    format!("{:04x}", sum & 0xFFFF)
+}

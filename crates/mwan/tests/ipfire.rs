@@ -1,0 +1,368 @@
+//! The real daemon on an IPFire-shaped system in namespaces of its own: RED taken over and given back, byte for byte.
+//!
+//! Needs root or user namespaces; without either it fails, it does not skip.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Two ISPs in one far namespace, whose three addresses the universal daemon asks; then a shell that takes commands.
+const NETWORK: &str = r#"
+set -e
+ip link set lo up
+sysctl -qw net.ipv4.ip_forward=1
+unshare -n sh -c 'echo $$ > "$DIR/far.new" && mv "$DIR/far.new" "$DIR/far" && exec sleep 600' &
+while [ ! -s "$DIR/far" ]; do sleep 0.05; done
+read -r far < "$DIR/far"
+while ! ip link add red0 type veth peer name isp0 netns "$far" 2>/dev/null; do sleep 0.05; done
+ip link add eth1 type veth peer name isp1 netns "$far"
+nsenter -t "$far" -n sh -ec '
+for ip in 8.8.8.8 1.1.1.1 208.67.222.222; do ip address add $ip/32 dev lo; done
+ip link set lo up
+ip address add 192.0.2.1/24 dev isp0
+ip address add 198.51.100.1/24 dev isp1
+ip link set isp0 up
+ip link set isp1 up
+nft add table ip test
+nft add chain ip test drops "{ type filter hook prerouting priority -300; }"'
+ip address add 192.0.2.2/24 dev red0
+ip link set red0 up
+ip link set eth1 up
+ip route add default via 192.0.2.1
+echo ready > "$DIR/ready"
+exec sh
+"#;
+
+const SETTINGS: &str = "ENABLED=on
+PRIMARY_CHECK_INTERVAL=0.3
+FAILOVER_THRESHOLD=2
+FAILBACK_ATTEMPTS=2
+BACKUP_PROFILE=cable
+";
+
+const CABLE: &str = "TYPE=STATIC
+DEVICE=eth1
+ADDRESS=198.51.100.2/24
+GATEWAY=198.51.100.1
+DNS1=9.9.9.9
+";
+
+const ETHERNET: &str = "CONFIG_TYPE=1
+GREEN_DEV=green0
+RED_TYPE=STATIC
+RED_DEV=red0
+RED_ADDRESS=192.0.2.2
+RED_NETMASK=255.255.255.0
+DEFAULT_GATEWAY=192.0.2.1
+";
+
+struct Site {
+    shell: Child,
+    daemon: Option<Child>,
+    dir: tempfile::TempDir,
+}
+
+impl Site {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let namespaces = if is_root() { "-nm" } else { "-rnm" };
+        let shell = Command::new("unshare")
+            .args([namespaces, "--kill-child", "sh", "-c", NETWORK])
+            .env("DIR", dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let site = Site { shell, daemon: None, dir };
+        site.write("mwan/settings", SETTINGS);
+        site.write("mwan/profiles/cable", CABLE);
+        site.write("ethernet/settings", ETHERNET);
+        for (name, text) in [
+            ("iface", "red0"),
+            ("local-ipaddress", "192.0.2.2"),
+            ("remote-ipaddress", "192.0.2.1"),
+            ("active", ""),
+        ] {
+            site.write(&format!("red/{name}"), text);
+        }
+        for folder in ["red.up", "red.down", "mwan.up", "mwan.down"] {
+            // As `ls -v` has them: 9 before 10.
+            for name in ["10-late-U", "9-early", "20-not-executable"] {
+                let path = site.system("etc/init.d/networking").join(folder).join(name);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                let text = "#!/bin/sh\necho \"${0##*networking/} $*\" >> \"${0%/etc/*}/hooks\"\n";
+                fs::write(&path, text).unwrap();
+                let mode = if name.starts_with("20") { 0o644 } else { 0o755 };
+                fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            }
+        }
+        site.wait("the network is there", |s| s.dir.path().join("ready").exists());
+        site
+    }
+
+    fn started() -> Self {
+        let mut site = Site::new();
+        site.start();
+        site.wait("the primary works", |s| s.line("red (primary)").contains("ipv4 online"));
+        site.wait("the cable works", |s| s.line(" cable:").contains("ipv4 online"));
+        site
+    }
+
+    fn start(&mut self) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("log")).unwrap();
+        let daemon = self
+            .inside(&[env!("CARGO_BIN_EXE_mwan")])
+            .arg("--run-dir")
+            .arg(self.dir.path().join("run"))
+            .args(["daemon", "--platform", "ipfire", "--state-dir"])
+            .arg(self.dir.path().join("state"))
+            .arg("--config")
+            .arg(self.root().join("mwan/settings"))
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn();
+        self.daemon = Some(daemon.unwrap());
+        self.wait("it answers", |s| s.mwan(&["red", "status"]).stdout.starts_with(b"RED"));
+    }
+
+    fn kill(&mut self) {
+        let mut daemon = self.daemon.take().unwrap();
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+    }
+
+    /// A command in the router's namespaces.
+    fn inside(&self, argv: &[&str]) -> Command {
+        // unshare's own process stays outside, what it started is inside.
+        let shell = self.shell.id();
+        let children = fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
+        let inside = children.split_whitespace().next().unwrap().to_owned();
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &inside, "-n", "-m"]).args(if is_root() {
+            [].as_slice()
+        } else {
+            ["-U", "--preserve-credentials"].as_slice()
+        });
+        // nsenter becomes the program: its number is the program's.
+        command.arg("--").args(argv);
+        command
+    }
+
+    fn sh(&self, text: &str) -> Output {
+        let output = self.inside(&["sh", "-ec", text]).env("DIR", self.dir.path()).output().unwrap();
+        assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
+        output
+    }
+
+    /// The primary's ISP drops everything, or nothing.
+    fn silent(&self, silent: bool) {
+        let rule = if silent {
+            "nft add rule ip test drops iifname isp0 drop"
+        } else {
+            "nft flush chain ip test drops"
+        };
+        self.sh(&format!("nsenter -t \"$(cat \"$DIR/far\")\" -n {rule}"));
+    }
+
+    fn root(&self) -> PathBuf {
+        self.system("var/ipfire")
+    }
+
+    fn system(&self, path: &str) -> PathBuf {
+        self.dir.path().join("system").join(path)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.root().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.root().join(name)).unwrap_or_default()
+    }
+
+    /// Everything of IPFire's below its root: not what is ours.
+    fn theirs(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        collect(&self.root(), &self.root(), &mut found);
+        found.retain(|name, _| !name.starts_with("mwan/state"));
+        found
+    }
+
+    fn mwan(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mwan"));
+        command.arg("--run-dir").arg(self.dir.path().join("run")).args(args);
+        command.env("MWAN_IPFIRE_ROOT", self.root()).stdin(Stdio::null()).output().unwrap()
+    }
+
+    fn status(&self) -> String {
+        String::from_utf8(self.mwan(&["red", "status"]).stdout).unwrap()
+    }
+
+    fn line(&self, word: &str) -> String {
+        self.status().lines().find(|l| l.contains(word)).unwrap_or_default().to_owned()
+    }
+
+    fn carried_by(&self, name: &str) -> bool {
+        self.status().starts_with(&format!("RED is carried by {name}\n"))
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    fn wait(&self, what: &str, condition: impl Fn(&Site) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !condition(self) {
+            assert!(Instant::now() < deadline, "not within 30 s: {what}\n{}\n{}", self.status(), self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn hooks(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.dir.path().join("system/hooks")).unwrap_or_default();
+        text.lines().map(|l| l.trim().to_owned()).collect()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+        let _ = self.shell.kill();
+        let _ = self.shell.wait();
+    }
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().unwrap().stdout == b"0\n"
+}
+
+fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(root, &path, found);
+        } else {
+            let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            found.insert(name, fs::read(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_silent_primary_is_left_for_the_backup_and_everything_is_as_before_afterwards() {
+    let site = Site::started();
+    let before = site.theirs();
+    site.silent(true);
+    site.wait("the backup carries", |s| s.carried_by("cable"));
+    assert_eq!(site.read("red/iface"), "eth1");
+    assert_eq!(site.read("red/local-ipaddress"), "198.51.100.2");
+    assert_eq!(site.read("red/remote-ipaddress"), "198.51.100.1");
+    assert_eq!(site.read("red/dns1"), "9.9.9.9");
+    assert_eq!(site.read("mwan/state/current-profile"), "cable\n");
+    let stamp: u64 = site.read("mwan/state/failover-timestamp").trim().parse().unwrap();
+    assert!(stamp > 1_700_000_000);
+    assert!(site.line("red (primary)").contains("on trial"), "{}", site.status());
+    // The tables of the document, and the traffic.
+    let routes =
+        String::from_utf8(site.sh("ip route show table 100; ip route show table 101").stdout).unwrap();
+    assert!(routes.contains("192.0.2.1") && routes.contains("198.51.100.1"), "{routes}");
+    site.sh("ping -c 1 -W 5 8.8.8.8");
+    site.silent(false);
+    site.wait("the primary carries again", |s| s.carried_by("primary"));
+    assert_eq!(site.theirs(), before, "byte for byte");
+    assert_eq!(site.read("mwan/state/current-profile"), "primary\n");
+    assert!(!site.root().join("mwan/state/primary-backup").exists());
+    assert!(!site.root().join("mwan/state/interference").exists());
+    let expected: Vec<String> = ["red.down", "red.up", "mwan.up", "mwan.down", "red.down", "red.up"]
+        .iter()
+        .flat_map(|folder| [format!("{folder}/9-early"), format!("{folder}/10-late-U up")])
+        .collect();
+    assert_eq!(site.hooks(), expected);
+}
+
+#[test]
+fn a_daemon_killed_at_any_time_goes_on_where_it_was() {
+    let mut site = Site::started();
+    let before = site.theirs();
+    site.silent(true);
+    site.wait("the backup carries", |s| s.carried_by("cable"));
+    site.kill();
+    site.start();
+    site.wait("the backup still carries", |s| s.carried_by("cable"));
+    let hooks = site.hooks();
+    assert_eq!(
+        hooks.iter().filter(|h| h.starts_with("mwan.up/9")).count(),
+        1,
+        "nothing is done twice: {hooks:?}"
+    );
+    // As if it had died between two steps: the journal says what to finish.
+    site.kill();
+    site.write("mwan/state/journal", "give-back\n");
+    site.silent(false);
+    site.start();
+    site.wait("RED is the primary's", |s| s.carried_by("primary") && s.read("mwan/state/journal").is_empty());
+    assert_eq!(site.theirs(), before);
+}
+
+#[test]
+fn the_owner_switches_and_switches_back() {
+    let site = Site::started();
+    let failed = site.mwan(&["red", "switch", "nobody"]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("hint: the configuration has: cable"));
+    assert!(site.mwan(&["red", "switch", "cable"]).status.success());
+    site.wait("the backup carries", |s| {
+        s.status().starts_with("RED is carried by cable, cable chosen by hand")
+    });
+    assert!(site.mwan(&["red", "failback"]).status.success());
+    site.wait("the primary carries again", |s| s.carried_by("primary"));
+    let test = site.mwan(&["test-primary"]);
+    assert!(test.status.success(), "{}", String::from_utf8_lossy(&test.stdout));
+    assert!(String::from_utf8_lossy(&test.stdout).ends_with("the primary works\n"));
+}
+
+#[test]
+fn a_full_disk_ends_the_take_over_before_anything_of_ipfires_is_touched() {
+    let site = Site::started();
+    let before = site.theirs();
+    fs::create_dir_all(site.root().join("mwan/state")).unwrap();
+    // Room for the journal, and not for the copy of the primary's settings.
+    site.sh("mount -t tmpfs -o size=4k none \"$DIR/system/var/ipfire/mwan/state\" && true");
+    site.silent(true);
+    site.wait("it is said", |s| s.status().contains("problem:"));
+    assert!(site.status().contains("No space left on device"), "{}", site.status());
+    assert_eq!(site.theirs(), before);
+    assert!(site.hooks().is_empty(), "{:?}", site.hooks());
+    // Packets do not wait for files.
+    site.sh("ping -c 1 -W 5 8.8.8.8");
+}
+
+#[test]
+fn a_half_written_settings_file_keeps_the_last_good_one() {
+    let site = Site::started();
+    site.write("mwan/settings", "ENABLED=on\nPRIMARY_CHECK_INTER");
+    site.wait("it is refused", |s| s.log().contains("stays in force"));
+    site.silent(true);
+    site.wait("the backup carries", |s| s.carried_by("cable"));
+}
+
+#[test]
+fn enable_and_disable_change_one_word_of_the_settings() {
+    let site = Site::started();
+    assert!(site.mwan(&["red", "disable"]).status.success());
+    assert_eq!(site.read("mwan/settings"), SETTINGS.replace("ENABLED=on", "ENABLED=off"));
+    site.wait("nothing is routed by mwan", |s| {
+        !String::from_utf8_lossy(&s.sh("ip rule").stdout).contains("lookup 100")
+    });
+    assert!(site.mwan(&["red", "enable"]).status.success());
+    assert_eq!(site.read("mwan/settings"), SETTINGS);
+}
