@@ -58,6 +58,7 @@ pub fn plan(link: &Link, role: Role, places: &Places) -> Plan {
         ready: Ready::Address { device: session_device(link, role) },
         limit: Duration::from_secs(30),
         report: None,
+        ask: None,
     };
     let base = lower(link, &mut plan);
     match &link.method {
@@ -153,6 +154,7 @@ fn lease(plan: &mut Plan, link: &Link, device: &str, hostname: Option<&str>, pla
             argv.extend(name.into_iter().flat_map(|name| ["-h", name]));
             argv.extend(mtu.as_deref().into_iter().flat_map(|mtu| ["-S", mtu]));
             argv.push(device);
+            plan.ask = Some(["dhcpcd", "-4", "-U", device].map(str::to_owned).into());
         }
         (Dhcp::Udhcpc { .. }, Some(name)) => {
             let name = format!("hostname:{name}");
@@ -205,7 +207,7 @@ pub fn qmi_settings(device: &str, output: &str) -> Option<(Vec<Step>, Establishe
     }
     steps.push(Step::run(&["ip", "address", "replace", &net.to_string(), "dev", device]));
     let gateways = gateway.into_iter().collect();
-    Some((steps, Established { device: device.to_owned(), gateways, dns }))
+    Some((steps, Established { device: device.to_owned(), gateways, peer: None, dns }))
 }
 
 /// A file of ours for a link: `RUN_DIR/NAME.WORD`.

@@ -12,6 +12,8 @@ pub struct Established {
     pub device: String,
     /// Next hops; none on a point-to-point device.
     pub gateways: Vec<IpAddr>,
+    /// The far end of a point-to-point device, which is no next hop.
+    pub peer: Option<IpAddr>,
     /// Name servers the far end told.
     pub dns: Vec<IpAddr>,
 }
@@ -149,11 +151,12 @@ fn last_line(output: &str) -> String {
     line.trim().chars().filter(|c| !c.is_control()).take(SAID_CHARS_MAX).collect()
 }
 
-/// What `pppd` said of an established session; its log has one line for each.
+/// What `pppd` said of an established session, one line for each, or `dhcpcd -U` of a lease (`name='value'`).
 pub fn established(device: &str, output: &str) -> Established {
-    let dns = output.lines().filter_map(|line| {
-        let (_, rest) = line.split_once("DNS address")?;
-        rest.trim().parse().ok()
+    let dns = output.lines().flat_map(|line| {
+        let session = line.split_once("DNS address").map(|(_, rest)| rest);
+        let lease = line.strip_prefix("domain_name_servers=").map(|rest| rest.trim_matches('\''));
+        session.or(lease).unwrap_or_default().split_whitespace().filter_map(|word| word.parse().ok())
     });
     let mut servers: Vec<IpAddr> = Vec::new();
     for server in dns {
@@ -162,7 +165,8 @@ pub fn established(device: &str, output: &str) -> Established {
         }
     }
     servers.truncate(4);
-    Established { device: device.to_owned(), gateways: Vec::new(), dns: servers }
+    let peer = output.lines().rev().find_map(|line| line.strip_prefix("remote IP address")?.trim().parse().ok());
+    Established { device: device.to_owned(), gateways: Vec::new(), peer, dns: servers }
 }
 
 #[cfg(test)]
@@ -228,6 +232,20 @@ mod tests {
         let log = "local  IP address 10.1.1.2\nremote IP address 10.1.1.1\nprimary   DNS address 9.9.9.9\nsecondary DNS address 149.112.112.112\nprimary   DNS address 9.9.9.9\n";
         let found = established("ppp10", log);
         assert_eq!(found.dns, ["9.9.9.9", "149.112.112.112"].map(|a| a.parse::<IpAddr>().unwrap()));
+    }
+
+    #[test]
+    fn the_far_end_of_a_session_is_told() {
+        let log = "local  IP address 10.67.0.102\nremote IP address 10.67.0.1\n";
+        assert_eq!(established("ppp0", log).peer, Some("10.67.0.1".parse().unwrap()));
+        assert_eq!(established("ppp0", "Using interface ppp0\n").peer, None);
+    }
+
+    #[test]
+    fn name_servers_of_a_lease_are_found() {
+        let log = "reason=BOUND\ndomain_name_servers='149.112.112.112 9.9.9.9'\nrouters='198.51.100.1'\n";
+        let found = established("eth1", log);
+        assert_eq!(found.dns, ["149.112.112.112", "9.9.9.9"].map(|a| a.parse::<IpAddr>().unwrap()));
     }
 
     proptest::proptest! {

@@ -532,10 +532,14 @@ impl Manager {
     fn red_files(&self, name: &str) -> RedFiles {
         let path = self.path(name);
         let view = self.view(name);
+        let peer = match self.phase(name) {
+            Some(Phase::Up { connection, .. }) => connection.peer,
+            _ => None,
+        };
         RedFiles {
             device: view.as_ref().map(|v| v.device.clone()).unwrap_or_default(),
             local: path.address,
-            remote: path.gateway,
+            remote: path.gateway.or(peer),
             dns: view.map(|v| v.dns).unwrap_or_default(),
         }
     }

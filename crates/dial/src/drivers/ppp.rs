@@ -10,6 +10,9 @@ use super::{LEASE_METRIC, Role, file, session_device, write};
 use crate::drivers::Places;
 use crate::plan::{Plan, Step};
 
+/// The device of IPFire's own session.
+const OWN_SESSION: &str = "ppp0";
+
 /// The way to a PPTP server.
 pub(super) struct Hop {
     pub(super) server: IpAddr,
@@ -127,8 +130,6 @@ impl Options {
             "nodetach",
             "noauth",
             "noipdefault",
-            // Which WAN is used is not decided in the main table.
-            "nodefaultroute",
             // IPFire's RED is IPv4.
             "noipv6",
             "hide-password",
@@ -147,6 +148,10 @@ impl Options {
         if role == Role::Carry {
             options.word(&["usepeerdns"]);
         }
+        // Which WAN is used is not decided in the main table; but IPFire's own session leaves its route there, for the time
+        // when we do not run.
+        let own = role == Role::Carry && device == OWN_SESSION;
+        options.word(&[if own { "defaultroute" } else { "nodefaultroute" }]);
         if let Some(mtu) = link.mtu {
             let mtu = mtu.to_string();
             options.word(&["mtu", &mtu]);

@@ -22,8 +22,9 @@ use super::session::{Down, Process, Session};
 const LOOK: Duration = Duration::from_millis(50);
 /// How long a program that should end by itself may take.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(20);
-/// How long a session may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(5);
+/// How long a session may take to say goodbye: pppd asks a far end that is gone twice, for three seconds each
+/// (lcp-max-terminate, lcp-restart), and then removes its pid file.
+const GOODBYE: Duration = Duration::from_secs(9);
 /// Of what a program says, the end is read, bytes.
 const SAID_MAX: u64 = 16 * 1024;
 
@@ -218,6 +219,9 @@ impl<'a> Run<'a> {
         }
         loop {
             if !process::addresses_of(&device).is_empty() {
+                if let Some(argv) = self.plan.ask.clone() {
+                    let _ = self.program(&argv);
+                }
                 return Ok(self.settings.take().unwrap_or_else(|| established(&device, &self.said())));
             }
             self.look()?;

@@ -17,8 +17,8 @@ use crate::dial::program;
 const HOOK_LIMIT: Duration = Duration::from_secs(60);
 /// Files of a folder of hooks that are run.
 const HOOKS_MAX: usize = 128;
-/// How long a process that should end may take.
-const END_LIMIT: Duration = Duration::from_secs(5);
+/// How long a process that should end may take: pppd takes six seconds where the far end is gone.
+const END_LIMIT: Duration = Duration::from_secs(9);
 
 /// Where IPFire is.
 #[derive(Clone, Debug)]
