@@ -58,7 +58,7 @@ pub fn plan(link: &Link, role: Role, places: &Places) -> Plan {
         ready: Ready::Address { device: session_device(link, role) },
         limit: Duration::from_secs(30),
         report: None,
-        ask: None,
+        then: Vec::new(),
     };
     let base = lower(link, &mut plan);
     match &link.method {
@@ -154,7 +154,8 @@ fn lease(plan: &mut Plan, link: &Link, device: &str, hostname: Option<&str>, pla
             argv.extend(name.into_iter().flat_map(|name| ["-h", name]));
             argv.extend(mtu.as_deref().into_iter().flat_map(|mtu| ["-S", mtu]));
             argv.push(device);
-            plan.ask = Some(["dhcpcd", "-4", "-U", device].map(str::to_owned).into());
+            // Says what the lease has besides the address, in the log.
+            plan.then.push(Step::attempt(&["dhcpcd", "-4", "-U", device]));
         }
         (Dhcp::Udhcpc { .. }, Some(name)) => {
             let name = format!("hostname:{name}");

@@ -17,8 +17,8 @@ pub struct Plan {
     pub limit: Duration,
     /// A file that tells more of a failure than a status can; absolute.
     pub report: Option<String>,
-    /// Says more of the established connection, in words for [`crate::established`]; it may fail.
-    pub ask: Option<Vec<String>>,
+    /// As soon as it is ready; what they say is for [`crate::established`].
+    pub then: Vec<Step>,
 }
 
 /// One thing to do.

@@ -112,6 +112,12 @@ fn start(plan: &mut Plan, options: Options, link: &Link, role: Role, places: &Pl
     plan.up.push(write(&path, options.text));
     plan.up.push(Step::spawn(&["pppd", "file", &path]));
     plan.down.push(Step::remove(&path));
+    let device = session_device(link, role);
+    if device == OWN_SESSION {
+        // IPFire's own session leaves its route there, for the time when we do not run. pppd does not make it where another is,
+        // as that of a lease, whatever its metric.
+        plan.then.push(Step::attempt(&["ip", "route", "replace", "default", "dev", &device]));
+    }
     plan.limit = Duration::from_secs(45);
 }
 
@@ -130,6 +136,8 @@ impl Options {
             "nodetach",
             "noauth",
             "noipdefault",
+            // Which WAN is used is not decided in the main table.
+            "nodefaultroute",
             // IPFire's RED is IPv4.
             "noipv6",
             "hide-password",
@@ -148,10 +156,6 @@ impl Options {
         if role == Role::Carry {
             options.word(&["usepeerdns"]);
         }
-        // Which WAN is used is not decided in the main table; but IPFire's own session leaves its route there, for the time
-        // when we do not run.
-        let own = role == Role::Carry && device == OWN_SESSION;
-        options.word(&[if own { "defaultroute" } else { "nodefaultroute" }]);
         if let Some(mtu) = link.mtu {
             let mtu = mtu.to_string();
             options.word(&["mtu", &mtu]);

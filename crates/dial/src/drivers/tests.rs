@@ -97,10 +97,11 @@ fn text(plan: &Plan) -> String {
     };
     let list = |steps: &[Step]| steps.iter().map(step).collect::<String>();
     format!(
-        "up, within {} s, until {:?}\n{}down\n{}",
+        "up, within {} s, until {:?}\n{}then\n{}down\n{}",
         plan.limit.as_secs(),
         plan.ready,
         list(&plan.up),
+        list(&plan.then),
         list(&plan.down)
     )
 }
@@ -187,4 +188,14 @@ fn a_modem_tells_its_address() {
     let all = format!("{steps:?}");
     assert!(all.contains("10.64.3.7/28") && all.contains("1430"), "{all}");
     assert_eq!(qmi_settings("wwan0", "error: couldn't get current settings: OutOfCall"), None);
+}
+
+#[test]
+fn only_ipfires_own_session_leaves_its_route_in_the_main_table() {
+    let routes = |session: &str, role| {
+        let link = Link { session_device: session.into(), ..every().remove(3) };
+        plan(&link, role, &places()).then.len()
+    };
+    assert_eq!(routes("ppp0", Role::Carry), 1);
+    assert_eq!((routes("ppp0", Role::Trial), routes("ppp10", Role::Carry)), (0, 0));
 }

@@ -219,8 +219,8 @@ impl<'a> Run<'a> {
         }
         loop {
             if !process::addresses_of(&device).is_empty() {
-                if let Some(argv) = self.plan.ask.clone() {
-                    let _ = self.program(&argv);
+                for step in self.plan.then.clone() {
+                    self.step(&step)?;
                 }
                 return Ok(self.settings.take().unwrap_or_else(|| established(&device, &self.said())));
             }
