@@ -3,7 +3,7 @@
 # carries goes on carrying, and the next daemon gives RED back.
 
 # shellcheck source=scripts/vm/pppoe-primary
-. "$ROOT/scripts/vm/pppoe-primary"
+. "$WORK/scripts/pppoe-primary"
 
 prepare
 # Long enough on trial for a shell in an emulated machine to see it.

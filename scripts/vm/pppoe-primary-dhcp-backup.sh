@@ -3,7 +3,7 @@
 # returns: it is tried by a session of its own while the cable carries.
 
 # shellcheck source=scripts/vm/pppoe-primary
-. "$ROOT/scripts/vm/pppoe-primary"
+. "$WORK/scripts/pppoe-primary"
 
 prepare
 fails_over

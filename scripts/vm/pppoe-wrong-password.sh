@@ -3,7 +3,7 @@
 # works without a restart.
 
 # shellcheck source=scripts/vm/pppoe-primary
-. "$ROOT/scripts/vm/pppoe-primary"
+. "$WORK/scripts/pppoe-primary"
 
 provider
 router dsl

@@ -42,9 +42,10 @@ done
 count() { ip netns exec isp nft list counter ip spread "$1" | sed -n 's/.*packets \([0-9]*\) .*/\1/p'; }
 first=$(count first) second=$(count second)
 say "connections: $first by the first, $second by the second"
-# Chance (binomial, n = 100, p = 1/2): outside of this once in a hundred million.
-must "they are all there" [ $((first + second)) -ge 100 ]
-must "it is about half and half" [ "$first" -ge 22 -a "$second" -ge 22 ]
+# Chance (binomial, n = 100, p = 1/2): outside of this less than once in ten million.
+must "they are all there" test $((first + second)) -ge 100
+must "the first has about half" test "$first" -ge 22
+must "the second has about half" test "$second" -ge 22
 silence isp1
 within 60 "the second is out" one_works
 must "packets arrive by the other" arrives_by ppp

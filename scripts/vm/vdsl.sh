@@ -2,7 +2,7 @@
 # RED by VDSL: PPPoE over the VLAN 7 of red0, as IPFire dials it; a lease behind it.
 
 # shellcheck source=scripts/vm/pppoe-primary
-. "$ROOT/scripts/vm/pppoe-primary"
+. "$WORK/scripts/pppoe-primary"
 
 provider
 router cable

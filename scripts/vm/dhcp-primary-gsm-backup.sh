@@ -1,0 +1,63 @@
+# shellcheck shell=dash
+# RED by a lease, a modem behind it, whose SIM wants a PIN; then a PIN that is wrong, which is tried once only.
+
+profile() { file mwan/profiles/mobile 'BACKUP_TYPE="GSM"' 'BACKUP_DEVICE="/dev/ttyTEST0"' 'BACKUP_APN="internet.example"' "BACKUP_PIN=\"$1\""; }
+modem() { # PIN
+	in_isp python3 "$WORK/scripts/modem.py" /dev/ttyTEST0 "$1" /tmp/modem-commands \
+		pppd notty nodetach noauth local nocrtscts 10.69.0.1:10.69.0.100 >>/tmp/modem.log 2>&1 &
+	MODEM=$!
+	within 20 "the modem is there" test -e /dev/ttyTEST0
+}
+said() { [ "$(grep -c -- "$1" /tmp/modem-commands)" = "$2" ]; }
+
+provider
+subscribers
+router mobile
+file ethernet/settings RED_TYPE=DHCP RED_DEV=red0 GREEN_DEV=green0
+profile 1234
+dhcp_server isp0 192.0.2
+dhcp_red
+modem 1234
+daemon
+within 60 "the primary works" says ' red (primary): DHCP on red0, kept, ipv4 online'
+must "packets arrive by the primary" arrives_by isp0
+must "the modem was not called" not test -e /tmp/modem-commands
+settings >/tmp/settings.before
+silence isp0
+within 120 "RED is the modem's" says 'RED is carried by mobile$'
+must "packets arrive by the session" arrives_by ppp
+must "the PIN was told once" said 'AT+CPIN="1234"' 1
+must "the access point was named" said 'AT+CGDCONT=1,"IP","internet.example"' 1
+must "it was dialled once" said 'ATD\*99#' 1
+must "no command interrupted another" said interrupted 0
+must "iface is the session's" red iface ppp10
+must "local-ipaddress is the session's" red local-ipaddress 10.69.0.100
+must "remote-ipaddress is the session's" red remote-ipaddress 10.69.0.1
+must "dns1 is the session's" red dns1 9.9.9.9
+must "the lease is still the primary's" has_address red0
+must "the PIN is in no argument" not in_arguments 1234
+must "the PIN is not in the log" not logged 1234
+speak
+within 60 "RED is the primary's again" says 'RED is carried by primary$'
+within 30 "packets arrive by the primary" arrives_by isp0
+must "iface is the primary's" red iface red0
+must "the settings are as they were" same_settings
+
+say "another SIM"
+kill "$MODEM"
+rm -f /tmp/modem-commands /dev/ttyTEST0
+modem 8888
+within 60 "the session with the first has ended" not ip link show dev ppp10
+profile 1111
+silence isp0
+within 120 "the status says that the PIN was refused" says ' mobile: .*refused: the SIM refused the PIN; it is not tried again'
+sleep 30
+must "it was tried once" said 'AT+CPIN=' 1
+kill -9 "$DAEMON"
+daemon
+within 30 "the next daemon knows it, too" says ' mobile: .*refused: the SIM refused the PIN; it is not tried again'
+sleep 15
+must "it was not tried again" said 'AT+CPIN=' 1
+profile 8888
+within 120 "with the right one RED is the modem's" says 'RED is carried by mobile$'
+must "packets arrive by the session" arrives_by ppp
