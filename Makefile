@@ -4,7 +4,7 @@ CARGO ?= cargo
 MWAN  := target/release/mwan
 LAB   := target/release/mwan-lab
 
-.PHONY: demo test test-old-kernel bench build setup docs lint
+.PHONY: demo test test-old-kernel test-vm bench build setup docs lint
 
 ## demo: a router with two Internet links in network namespaces on this machine (KEEP=1 leaves it up)
 demo: setup build
@@ -18,6 +18,10 @@ test: setup
 ## test-old-kernel: a selection of it on Debian's own kernel (6.1) in an emulated machine, about fifteen minutes
 test-old-kernel: setup build
 	scripts/test-old-kernel
+
+## test-vm: IPFire's connections on real protocols (PPPoE, DHCP), in the same emulated machine; some minutes
+test-vm: setup
+	scripts/test-vm
 
 ## bench: figures and ratios against the kernel's own limit, as a table
 bench: setup build

@@ -165,7 +165,8 @@ pub fn established(device: &str, output: &str) -> Established {
         }
     }
     servers.truncate(4);
-    let peer = output.lines().rev().find_map(|line| line.strip_prefix("remote IP address")?.trim().parse().ok());
+    let peer =
+        output.lines().rev().find_map(|line| line.strip_prefix("remote IP address")?.trim().parse().ok());
     Established { device: device.to_owned(), gateways: Vec::new(), peer, dns: servers }
 }
 
