@@ -80,9 +80,13 @@ pub fn failure(link: &Link, program: &str, status: i32, output: &str, report: &s
         ("pppd", Method::Modem { .. }) if status == 8 => chat(report).unwrap_or_else(other),
         // The plugin's own words: which status pppd makes of them differs between versions.
         ("pppd", _)
-            if ["Timeout waiting for PADO", "Unable to complete PPPoE", "Could not open control connection"]
-                .iter()
-                .any(|w| output.contains(w)) =>
+            if [
+                "Timeout waiting for PADO",
+                "Unable to complete PPPoE",
+                "Could not open control connection",
+            ]
+            .iter()
+            .any(|w| output.contains(w)) =>
         {
             Failure::NoAnswer
         }
