@@ -19,7 +19,7 @@ test: setup
 test-old-kernel: setup build
 	scripts/test-old-kernel
 
-## test-vm: IPFire's connections on real protocols (PPPoE, DHCP), in the same emulated machine; some minutes
+## test-vm: IPFire's connections on real protocols (PPPoE, VDSL, PPTP, GSM, DHCP), in the same emulated machine; about ten minutes
 test-vm: setup
 	scripts/test-vm
 

@@ -2,13 +2,6 @@
 # RED by a lease, a modem behind it, whose SIM wants a PIN; then a PIN that is wrong, which is tried once only.
 
 profile() { file mwan/profiles/mobile 'BACKUP_TYPE="GSM"' 'BACKUP_DEVICE="/dev/ttyTEST0"' 'BACKUP_APN="internet.example"' "BACKUP_PIN=\"$1\""; }
-modem() { # PIN
-	in_isp python3 "$WORK/scripts/modem.py" /dev/ttyTEST0 "$1" /tmp/modem-commands \
-		pppd notty nodetach noauth local nocrtscts 10.69.0.1:10.69.0.100 >>/tmp/modem.log 2>&1 &
-	MODEM=$!
-	within 20 "the modem is there" test -e /dev/ttyTEST0
-}
-said() { [ "$(grep -c -- "$1" /tmp/modem-commands)" = "$2" ]; }
 
 provider
 subscribers
@@ -44,7 +37,7 @@ must "iface is the primary's" red iface red0
 must "the settings are as they were" same_settings
 
 say "another SIM"
-kill "$MODEM"
+kill -- "-$(cat /tmp/modem-commands.pid)"
 rm -f /tmp/modem-commands /dev/ttyTEST0
 modem 8888
 within 60 "the session with the first has ended" not ip link show dev ppp10

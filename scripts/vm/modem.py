@@ -2,7 +2,7 @@
 
 Speaks AT (ITU-T V.250, 3GPP TS 27.007) as far as a caller needs, echo included; its SIM wants PIN once (`-`: none). Commands
 are written to LOG. After ATD the far end's pppd has the line until it ends. A command that comes before the last one was
-answered ends that one, as V.250, section 5.6.1, allows.
+answered ends that one, as V.250, section 5.6.1, allows. Its process group is in LOG.pid.
 """
 import os
 import select
@@ -14,12 +14,26 @@ import tty
 
 link, pin, log = sys.argv[1:4]
 pppd = sys.argv[4:]
+# A group of its own, so that it can be switched off with whom it calls.
+os.setsid()
+with open(log + ".pid", "w") as file:
+    file.write(str(os.getpid()))
 master, slave = os.openpty()
-# Open as long as we are: the line does not hang up when a caller closes it.
-tty.setraw(slave, termios.TCSANOW)
+name = os.ttyname(slave)
 if os.path.islink(link):
     os.unlink(link)
-os.symlink(os.ttyname(slave), link)
+os.symlink(name, link)
+
+
+def open_line():
+    """Open as long as we are: the line does not hang up when a caller closes it."""
+    global slave
+    os.close(slave)
+    slave = os.open(name, os.O_RDWR | os.O_NOCTTY)
+    tty.setraw(slave, termios.TCSANOW)
+
+
+open_line()
 
 ready = pin == "-"
 tries = 3
@@ -62,7 +76,12 @@ def line():
     """The next command, without its end; echoed if that is on."""
     text = b""
     while True:
-        byte = os.read(master, 1)
+        try:
+            byte = os.read(master, 1)
+        except OSError:
+            # The caller's session ended, and the kernel hung the line up for everybody.
+            open_line()
+            continue
         if echo:
             os.write(master, byte)
         if byte == b"\r":
@@ -87,6 +106,6 @@ while True:
     say(*lines)
     if lines[0].startswith("CONNECT"):
         subprocess.call(pppd, stdin=master, stdout=master)
-        tty.setraw(slave, termios.TCSANOW)
+        open_line()
         say("NO CARRIER")
         echo = True

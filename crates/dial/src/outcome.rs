@@ -80,9 +80,13 @@ pub fn failure(link: &Link, program: &str, status: i32, output: &str, report: &s
         ("pppd", Method::Modem { .. }) if status == 8 => chat(report).unwrap_or_else(other),
         // The plugin's own words: which status pppd makes of them differs between versions.
         ("pppd", _)
-            if ["Timeout waiting for PADO", "Unable to complete PPPoE"]
-                .iter()
-                .any(|w| output.contains(w)) =>
+            if [
+                "Timeout waiting for PADO",
+                "Unable to complete PPPoE",
+                "Could not open control connection",
+            ]
+            .iter()
+            .any(|w| output.contains(w)) =>
         {
             Failure::NoAnswer
         }
@@ -207,6 +211,8 @@ mod tests {
             Failure::NoAnswer
         );
         assert_eq!(of(8, "Unable to complete PPPoE Discovery"), Failure::NoAnswer);
+        let pptp = "anon fatal[callmgr_main:pptp_callmgr.c:134]: Could not open control connection to 10.0.0.138\nModem hangup";
+        assert_eq!(of(16, pptp), Failure::NoAnswer);
         assert_eq!(of(10, "PAP authentication failed"), Failure::LoginRefused);
         assert_eq!(of(15, ""), Failure::Lost);
         assert_eq!(of(1, "Interface eth1: No such device"), Failure::NoDevice("eth1".into()));

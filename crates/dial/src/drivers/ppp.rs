@@ -81,7 +81,7 @@ pub(super) fn modem(plan: &mut Plan, link: &Link, role: Role, places: &Places) {
 }
 
 /// What is said to a modem (ITU-T V.250, 3GPP TS 27.007), in the words of chat(8).
-fn chat(apn: &str, number: &str, pin: Option<&Secret>) -> String {
+pub(super) fn chat(apn: &str, number: &str, pin: Option<&Secret>) -> String {
     let mut lines = Vec::new();
     // What it reports ends up in the report; the longest word first, chat takes the first that fits.
     for word in ["NO CARRIER", "NO DIALTONE", "NO DIAL TONE", "NO ANSWER", "BUSY", "SIM PUK", "+CME ERROR"] {
@@ -94,13 +94,17 @@ fn chat(apn: &str, number: &str, pin: Option<&Secret>) -> String {
     lines.push("OK-+++\\c-OK ATE0".to_owned());
     lines.push("OK AT+CMEE=1".to_owned());
     lines.push("OK AT+CPIN?".to_owned());
+    // The OK behind READY is still to come, and must not be taken for that of the next command: then the one after it would
+    // interrupt that (V.250, section 5.6.1). So a command is asked whose answer has a word of its own.
     match pin {
         // Only if it is asked for: a card that is ready must not be asked to count.
-        Some(pin) => lines.push(format!("'READY-AT+CPIN=\"{}\"-OK' ''", pin.reveal())),
-        None => lines.push("READY ''".to_owned()),
+        Some(pin) => lines.push(format!("'READY-AT+CPIN=\"{}\"-OK' '\\dAT+CSQ'", pin.reveal())),
+        None => lines.push("READY '\\dAT+CSQ'".to_owned()),
     }
     lines.push("TIMEOUT 30".to_owned());
-    lines.push(format!("'' 'AT+CGDCONT=1,\"IP\",\"{apn}\"'"));
+    // An empty word to say would be a carriage return.
+    lines.push("CSQ: '\\c'".to_owned());
+    lines.push(format!("OK 'AT+CGDCONT=1,\"IP\",\"{apn}\"'"));
     lines.push(format!("OK 'ATD{number}'"));
     lines.push("CONNECT \\c".to_owned());
     lines.join("\n") + "\n"

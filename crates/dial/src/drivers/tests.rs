@@ -199,3 +199,15 @@ fn only_ipfires_own_session_leaves_its_route_in_the_main_table() {
     assert_eq!(routes("ppp0", Role::Carry), 1);
     assert_eq!((routes("ppp0", Role::Trial), routes("ppp10", Role::Carry)), (0, 0));
 }
+
+#[test]
+fn each_answer_of_a_modem_belongs_to_one_command() {
+    for pin in [None, Some(Secret::new("1234"))] {
+        let script = ppp::chat("internet", "*99#", pin.as_ref());
+        assert!(!script.lines().any(|line| line.ends_with(" ''")), "says a carriage return: {script}");
+        let behind = script.split_once("READY").unwrap().1;
+        // The first OK waited for behind READY is behind the answer of a command asked since.
+        let (asked, answered) = (behind.find("AT+CSQ").unwrap(), behind.find("\nCSQ:").unwrap());
+        assert!(asked < answered && answered < behind.find("\nOK").unwrap(), "{script}");
+    }
+}

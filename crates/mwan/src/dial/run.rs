@@ -20,6 +20,10 @@ use super::session::{Down, Process, Session};
 
 /// Pause between two looks at processes and devices.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long a session that has its address may take to say what it is.
+const DESCRIPTION: Duration = Duration::from_secs(1);
+/// Pause between two looks at that.
+const DESCRIPTION_LOOK: Duration = Duration::from_millis(20);
 /// How long a program that should end by itself may take.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(20);
 /// How long a session may take to say goodbye: pppd asks a far end that is gone twice, for three seconds each
@@ -222,7 +226,7 @@ impl<'a> Run<'a> {
                 for step in self.plan.then.clone() {
                     self.step(&step)?;
                 }
-                return Ok(self.settings.take().unwrap_or_else(|| established(&device, &self.said())));
+                return Ok(self.settings.take().unwrap_or_else(|| self.describe(&device)));
             }
             self.look()?;
             if Instant::now() >= deadline {
@@ -230,6 +234,20 @@ impl<'a> Run<'a> {
             }
             std::thread::sleep(LOOK);
         }
+    }
+
+    /// What the connection is. `pppd` gives the device its address first and says the rest a moment later, in a few lines.
+    fn describe(&self, device: &str) -> Established {
+        let mut found = established(device, &self.said());
+        let deadline = Instant::now() + DESCRIPTION;
+        while self.link.method.makes_a_device() && Instant::now() < deadline {
+            std::thread::sleep(DESCRIPTION_LOOK);
+            let before = std::mem::replace(&mut found, established(device, &self.said()));
+            if found.peer.is_some() && found == before {
+                break;
+            }
+        }
+        found
     }
 
     /// What the modem's last word gives the device.
