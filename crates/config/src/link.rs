@@ -5,6 +5,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+/// The device of the session IPFire dials itself.
+pub const OWN_SESSION: &str = "ppp0";
+
 /// A connection that has to be brought up.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Link {

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use mwan_config::link::OWN_SESSION;
+
 /// Our folder of what must survive a crash, below `/var/ipfire`.
 pub const STATE: &str = "mwan/state";
 /// What IPFire knows of its RED, below `/var/ipfire`.
@@ -138,7 +140,7 @@ pub fn take_over(name: &str, ppp: bool, red: &RedFiles) -> Batch {
         Step::StopConnectd,
     ];
     if ppp {
-        steps.push(Step::StopSession { device: "ppp0" });
+        steps.push(Step::StopSession { device: OWN_SESSION });
     }
     steps.push(Step::Hooks { folder: "red.down" });
     steps.extend(red_files(red));

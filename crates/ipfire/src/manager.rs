@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mwan_config::ipfire::{Dialect, Site};
-use mwan_config::link::{Link, Method};
+use mwan_config::link::{Link, Method, OWN_SESSION};
 use mwan_dial::{Action, Dialler, Phase, Role};
 
 use crate::batch::{self, Batch, Kind, RedFiles};
@@ -19,8 +19,6 @@ const LINGER: Duration = Duration::from_secs(300);
 const START: Duration = Duration::from_secs(15);
 /// How long a trial that was asked for may take.
 const TEST_MAX: Duration = Duration::from_secs(120);
-/// The device of IPFire's own session.
-const OWN_SESSION: &str = "ppp0";
 
 /// What the engine knows of a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

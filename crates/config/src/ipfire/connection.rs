@@ -133,13 +133,12 @@ fn method(hash: &mut Hash, kind: Type) -> Option<Method> {
     let word = kind.word();
     Some(match kind {
         Type::Static => statics(hash, word)?,
-        Type::Dhcp | Type::Atm if !hash.has("ADDRESS") => {
-            Method::Dhcp { hostname: hash.get("HOSTNAME", host_name) }
-        }
-        Type::Atm => statics(hash, word)?,
-        Type::Dhcp => {
-            let problem = Problem::new(codes::HASH_KEY, "an address has no meaning with DHCP; it is ignored");
-            hash.say("ADDRESS", problem);
+        Type::Atm if hash.has("ADDRESS") => statics(hash, word)?,
+        Type::Dhcp | Type::Atm => {
+            if hash.has("ADDRESS") {
+                let message = "an address has no meaning with DHCP; it is ignored";
+                hash.say("ADDRESS", Problem::new(codes::HASH_KEY, message));
+            }
             Method::Dhcp { hostname: hash.get("HOSTNAME", host_name) }
         }
         Type::Pppoe | Type::Vdsl | Type::PppoeAtm => Method::Pppoe {

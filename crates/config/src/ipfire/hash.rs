@@ -40,8 +40,7 @@ impl Hash {
     pub(super) fn theirs(files: &Files, name: &str, kind: FileKind) -> Self {
         let (mut hash, values) = Self::open(files, name);
         for (written, value) in values {
-            if let Some(doc) = keys::of(kind).find(|k| k.key == written || k.also.contains(&written.as_str()))
-            {
+            if let Some(doc) = keys::named(kind, &written) {
                 hash.keep(doc.key, written, value);
             }
         }

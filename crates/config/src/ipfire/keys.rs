@@ -61,8 +61,12 @@ pub fn keys() -> &'static [KeyDoc] {
 }
 
 pub(super) fn find(kind: FileKind, written: &str) -> Option<&'static KeyDoc> {
-    let bare = written.strip_prefix(kind.prefix()).unwrap_or(written);
-    of(kind).find(|k| k.key == bare || k.also.contains(&bare))
+    named(kind, written.strip_prefix(kind.prefix()).unwrap_or(written))
+}
+
+/// Without the prefix of our own files.
+pub(super) fn named(kind: FileKind, name: &str) -> Option<&'static KeyDoc> {
+    of(kind).find(|k| k.key == name || k.also.contains(&name))
 }
 
 pub(super) fn of(kind: FileKind) -> impl Iterator<Item = &'static KeyDoc> {
@@ -122,7 +126,7 @@ const KEYS: &[KeyDoc] = &[
     row(LINK, "CONCENTRATORNAME", &[], "text", "", "PPPOE: AC-Name."),
     row(LINK, "SERVER", &["PPTP_PEER"], "address", "", "PPTP: the server. Required there."),
     row(LINK, "APN", &[], "name", "", "GSM, QMI: access point name. Required there."),
-    row(LINK, "PIN", &[], "4 to 8 digits", "", "GSM, QMI: of the SIM. A PIN that was refused is not tried again."),
+    row(LINK, "PIN", &[], "4 to 8 digits", "", "GSM: of the SIM. A PIN that was refused is not tried again."),
     row(LINK, "NUMBER", &["TELEPHONE"], "text", "*99#", "GSM: what is dialled."),
     row(LINK, "SPEED", &["DTERATE"], "bits per second", "115200", "GSM: of the line to the modem."),
     row(LINK, "CONTROL", &[], "/dev/…", "", "QMI: control device; found by the network device if not given."),

@@ -1,5 +1,7 @@
 //! The RED that IPFire has: which kind it is, and how it is brought up.
 
+use std::collections::BTreeMap;
+
 use super::Files;
 use super::connection::{self, Type};
 use super::hash::Hash;
@@ -7,11 +9,8 @@ use super::keys::FileKind;
 use super::readhash::Value;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::link::Link;
+use crate::link::{Link, OWN_SESSION};
 use crate::report::{Problem, show};
-
-/// The device of IPFire's own session.
-const SESSION: &str = "ppp0";
 
 /// Reads the primary; `None` if it is not understood, which has been said then.
 pub(super) fn read(files: &Files, name: &str, found: &mut Vec<Diagnostic>) -> Option<Link> {
@@ -20,7 +19,9 @@ pub(super) fn read(files: &Files, name: &str, found: &mut Vec<Diagnostic>) -> Op
     let device = text("RED_DEV").unwrap_or("red0").to_owned();
     let link = match text("RED_TYPE").map(str::to_ascii_uppercase).as_deref() {
         Some("STATIC") => fixed(files, &values, &device, name, found),
-        Some("DHCP") => connection::read(&mut lease(files, &values), Type::Dhcp, Some(device), name, SESSION),
+        Some("DHCP") => {
+            connection::read(&mut lease(files, &values), Type::Dhcp, Some(device), name, OWN_SESSION)
+        }
         // IPFire's word for everything that is dialled; which of them stands in the dial profile.
         Some("PPPOE" | "PPTP" | "QMI" | "VDSL") => dialled(files, &device, name, found),
         Some(other) => {
@@ -40,11 +41,7 @@ pub(super) fn read(files: &Files, name: &str, found: &mut Vec<Diagnostic>) -> Op
 }
 
 /// A file made of another's values, under the names of our table.
-fn renamed(
-    files: &Files,
-    values: &std::collections::BTreeMap<String, Value>,
-    names: &[(&str, &str)],
-) -> Files {
+fn renamed(files: &Files, values: &BTreeMap<String, Value>, names: &[(&str, &str)]) -> Files {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
     let lines: String = names
         .iter()
@@ -57,7 +54,7 @@ fn renamed(
 
 fn fixed(
     files: &Files,
-    values: &std::collections::BTreeMap<String, Value>,
+    values: &BTreeMap<String, Value>,
     device: &str,
     name: &str,
     found: &mut Vec<Diagnostic>,
@@ -75,12 +72,12 @@ fn fixed(
     ];
     let names: Vec<(&str, &str)> = names.iter().map(|(theirs, ours)| (theirs.as_str(), *ours)).collect();
     let mut hash = Hash::theirs(&renamed(files, values, &names), "ethernet/settings", FileKind::Profile);
-    let link = connection::read(&mut hash, Type::Static, Some(device.to_owned()), name, SESSION);
+    let link = connection::read(&mut hash, Type::Static, Some(device.to_owned()), name, OWN_SESSION);
     found.extend(hash.finish());
     link
 }
 
-fn lease(files: &Files, values: &std::collections::BTreeMap<String, Value>) -> Hash {
+fn lease(files: &Files, values: &BTreeMap<String, Value>) -> Hash {
     let names = [("RED_DHCP_HOSTNAME", "HOSTNAME"), ("RED_DHCP_FORCE_MTU", "MTU")];
     Hash::theirs(&renamed(files, values, &names), "ethernet/settings", FileKind::Profile)
 }
@@ -104,7 +101,7 @@ fn dialled(files: &Files, device: &str, name: &str, found: &mut Vec<Diagnostic>)
     let link = kind.and_then(|kind| {
         // A modem's line is in the profile; everything else is built on RED's device.
         let device = (kind != Type::Gsm).then(|| device.to_owned());
-        connection::read(&mut hash, kind, device, name, SESSION)
+        connection::read(&mut hash, kind, device, name, OWN_SESSION)
     });
     found.extend(hash.finish());
     link

@@ -4,14 +4,14 @@ use super::hash::Hash;
 use super::{Files, order};
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
-use crate::model::{Config, Families, Rule, Target};
+use crate::model::{Config, Families, Location, Rule, Target};
 use crate::names::Names;
 use crate::options::{Dialect, SectionKind};
 use crate::rule::read_rule;
 use crate::uci::{Entry, Section};
 
-/// What the rest goes by.
-const REST: &str = "red";
+/// Name of the rule for the rest, and of the policy it goes by.
+pub(super) const REST: &str = "red";
 
 pub(super) fn read(files: &Files, policies: &Names, config: &mut Config, found: &mut Vec<Diagnostic>) {
     let globals = config.globals.clone();
@@ -39,12 +39,13 @@ pub(super) fn read(files: &Files, policies: &Names, config: &mut Config, found: 
         found.extend(hash.finish());
     }
     if policies.contains(REST) && !config.rules.iter().any(|r| r.name == REST) {
-        config.rules.extend(rest(config));
+        config.rules.extend(config.policies.first().map(|policy| rest(policy.location.clone())));
     }
 }
 
-fn rest(config: &Config) -> Option<Rule> {
-    Some(Rule {
+/// Everything, by the policy of that name.
+pub(super) fn rest(location: Location) -> Rule {
+    Rule {
         name: REST.to_owned(),
         families: Families::ALL,
         protocols: Vec::new(),
@@ -58,6 +59,6 @@ fn rest(config: &Config) -> Option<Rule> {
         sticky: None,
         logging: false,
         target: Target::Policy(REST.to_owned()),
-        location: config.policies.first()?.location.clone(),
-    })
+        location,
+    }
 }

@@ -6,16 +6,16 @@ use std::time::Duration;
 use super::connection::{self, type_of};
 use super::hash::{Hash, switch};
 use super::keys::FileKind;
-use super::{Checks, Dialect, Files, SESSIONS_FROM, Site, interface, link_name, primary};
+use super::{Checks, Dialect, Files, SESSIONS_FROM, Site, interface, link_name, primary, rules};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::link::Link;
-use crate::model::{Config, Families, LastResort, Masquerade, Member, Policy, Rule, Target};
+use crate::model::{Config, LastResort, Masquerade, Member, Policy};
 use crate::report::{Problem, or_list, show};
 use crate::values;
 
-/// Name of the primary's interface, of the policy and of the rule.
-const RED: &str = "red";
+/// Name of the primary's interface, and of the policy.
+const RED: &str = rules::REST;
 /// Routing tables of the interfaces begin behind this one: 100, 101, 102, as the document has them.
 const TABLE_BASE: u32 = 99;
 
@@ -63,22 +63,7 @@ pub(super) fn read(files: &Files, settings: &mut Hash, found: &mut Vec<Diagnosti
             last_resort,
             location: location.clone(),
         });
-        config.rules.push(Rule {
-            name: RED.to_owned(),
-            families: Families::ALL,
-            protocols: Vec::new(),
-            source: None,
-            destination: None,
-            source_ports: Vec::new(),
-            destination_ports: Vec::new(),
-            source_interface: None,
-            destination_set: None,
-            source_set: None,
-            sticky: None,
-            logging: false,
-            target: Target::Policy(RED.to_owned()),
-            location,
-        });
+        config.rules.push(rules::rest(location));
     }
     config.links = Arc::new(links);
     config.site = Some(Arc::new(site));

@@ -4,14 +4,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use mwan_config::link::{Auth, Link, Login, Method, Secret};
+use mwan_config::link::{Auth, Link, Login, Method, OWN_SESSION, Secret};
 
 use super::{LEASE_METRIC, Role, file, session_device, write};
 use crate::drivers::Places;
 use crate::plan::{Plan, Step};
-
-/// The device of IPFire's own session.
-const OWN_SESSION: &str = "ppp0";
 
 /// The way to a PPTP server.
 pub(super) struct Hop {

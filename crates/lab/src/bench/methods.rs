@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::config::{Shape, TARGETS};
-use super::daemon::{Setup, sum_targets};
-use super::resources::{Usage, late_rounds};
+use super::daemon::Setup;
+use super::resources::Probing;
 use super::table::Row;
 use super::world::World;
 use crate::responders::{Responder, respond};
@@ -59,22 +59,13 @@ fn one(mwan: &Path, world: &World, method: &Method) -> Result<Row, String> {
     let running = Setup::new(mwan, &world.router, &shape.uci())?.start()?;
     running.wait_online(Duration::from_secs(20)).map_err(|e| format!("{}: {e}", method.name))?;
     std::thread::sleep(Duration::from_secs(2));
-    let before = (running.status()?, Usage::of(&running)?);
-    std::thread::sleep(WINDOW);
-    let usage = Usage::of(&running)?;
-    let status = running.status()?;
+    let probing = Probing::over(&running, WINDOW)?;
     running.stop()?;
-    let since = |counter: &str| sum_targets(&status, counter) - sum_targets(&before.0, counter);
-    let (sent, received) = (since("sent"), since("received"));
-    let late = late_rounds(&status) - late_rounds(&before.0);
-    let share = usage.share_since(&before.1) * 100.0;
-    let rss = usage.rss_bytes as f64 / (1024.0 * 1024.0);
-    // A round more or less at either end of the window is not a loss.
-    let kept = received + 240 >= sent && late == 0;
+    let Probing { sent, received, late, share, rss, .. } = probing;
     Ok(Row::new("methods", format!("60 interfaces × 4 targets × 1 s by {}", method.name))
         .target(format!("≤ {} % of a core", method.share_max))
         .measured(format!("{share:.2} %, {late} late"))
-        .verdict(share <= method.share_max && kept)
+        .verdict(share <= method.share_max && probing.lost_nothing())
         .note(format!(
             "{sent} probes sent and {received} answered in {} s, {late} late rounds, {rss:.1} MiB RSS.",
             WINDOW.as_secs()

@@ -48,18 +48,11 @@ pub(crate) fn probes(mwan: &Path) -> Result<Vec<Row>, String> {
     let running = Setup::new(mwan, &world.router, &shape.uci())?.start()?;
     running.wait_online(Duration::from_secs(20))?;
     std::thread::sleep(Duration::from_secs(1));
-    let before = (running.status()?, Usage::of(&running)?);
-    std::thread::sleep(WINDOW);
-    let usage = Usage::of(&running)?;
-    let status = running.status()?;
+    let probing = Probing::over(&running, WINDOW)?;
     running.stop()?;
-    let since = |counter: &str| sum_targets(&status, counter) - sum_targets(&before.0, counter);
-    let (sent, received) = (since("sent"), since("received"));
-    let late = late_rounds(&status) - late_rounds(&before.0);
     let wanted = 60 * 4 * WINDOW.as_secs();
-    let (share, rss) = (usage.share_since(&before.1) * 100.0, usage.rss_bytes as f64 / MIB);
-    // A round more or less at either end of the window is not a loss; neither is one probe in flight.
-    let kept = sent + 240 >= wanted && received + 240 >= sent && late == 0;
+    let Probing { sent, received, late, share, rss, .. } = probing;
+    let kept = sent + 240 >= wanted && probing.lost_nothing();
     Ok(vec![
         Row::new("probes", "60 interfaces × 4 targets × 1 s")
             .target("≤ 2 % of a core, ≤ 12 MiB RSS")
@@ -72,26 +65,62 @@ pub(crate) fn probes(mwan: &Path) -> Result<Vec<Row>, String> {
                  answering and receiving a ping is done in the daemon's system call and so counted, too \
                  (user part by ticks: {:.2} %).",
                 WINDOW.as_secs(),
-                usage.user_share_since(&before.1) * 100.0
+                probing.user_share
             )),
     ])
 }
 
-pub(super) fn late_rounds(status: &Value) -> u64 {
+/// What a daemon's probes came to in a while, and what they cost.
+pub(super) struct Probing {
+    pub(super) sent: u64,
+    pub(super) received: u64,
+    /// Rounds that began late.
+    pub(super) late: u64,
+    /// Of a core, percent.
+    pub(super) share: f64,
+    user_share: f64,
+    /// Memory at the end, MiB.
+    pub(super) rss: f64,
+}
+
+impl Probing {
+    pub(super) fn over(running: &Running, window: Duration) -> Result<Self, String> {
+        let before = (running.status()?, Usage::of(running)?);
+        std::thread::sleep(window);
+        let usage = Usage::of(running)?;
+        let status = running.status()?;
+        let since = |counter: &str| sum_targets(&status, counter) - sum_targets(&before.0, counter);
+        Ok(Probing {
+            sent: since("sent"),
+            received: since("received"),
+            late: late_rounds(&status) - late_rounds(&before.0),
+            share: usage.share_since(&before.1) * 100.0,
+            user_share: usage.user_share_since(&before.1) * 100.0,
+            rss: usage.rss_bytes as f64 / MIB,
+        })
+    }
+
+    /// A round of 60 interfaces more or less at either end is not a loss; neither is one probe in flight.
+    pub(super) fn lost_nothing(&self) -> bool {
+        self.received + 240 >= self.sent && self.late == 0
+    }
+}
+
+fn late_rounds(status: &Value) -> u64 {
     status["daemon"]["late_rounds"].as_u64().unwrap_or(0)
 }
 
 /// What the kernel has on record about a process.
-pub(super) struct Usage {
+struct Usage {
     at: Instant,
     cpu: Duration,
     user: Duration,
-    pub(super) rss_bytes: u64,
+    rss_bytes: u64,
     anonymous_bytes: u64,
 }
 
 impl Usage {
-    pub(super) fn of(running: &Running) -> Result<Usage, String> {
+    fn of(running: &Running) -> Result<Usage, String> {
         let root = format!("/proc/{}", running.pid());
         let read = |name: &str| {
             let path = format!("{root}/{name}");
@@ -111,7 +140,7 @@ impl Usage {
         })
     }
 
-    pub(super) fn share_since(&self, before: &Usage) -> f64 {
+    fn share_since(&self, before: &Usage) -> f64 {
         let time = (self.at - before.at).as_secs_f64();
         self.cpu.saturating_sub(before.cpu).as_secs_f64() / time
     }

@@ -11,9 +11,9 @@ use super::{INET, attr, header, message};
 use crate::monitor::Ears;
 use crate::netlink::{self, KernelError, Protocol, RequestError, Socket, Writer, error_of, u32_be};
 
-/// A transaction without a lock of the caller's is tried again this often when somebody else commits between
 /// A commit that enters so many elements is made unheard.
 const UNHEARD_MIN: usize = 1024;
+/// A transaction without a lock of the caller's is tried again this often when somebody else commits between
 /// our look at the generation and our send.
 const COMMIT_ATTEMPTS: usize = 16;
 

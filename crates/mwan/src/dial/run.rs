@@ -57,23 +57,24 @@ pub(super) fn run(
 /// Undoes the session of a process before this one.
 pub(super) fn undo_left(session: &Session, places: &Places) {
     for process in session.processes.iter().rev() {
-        end(*process);
+        end(process.id, || process::is_alive(process.id, process.start));
     }
     clear(session, places);
 }
 
 /// Asks a process group to end, and kills what does not.
-fn end(process: Process) {
-    let alive = || process::is_alive(process.id, process.start);
-    if alive() {
-        process::end_group(process.id);
+fn end(group: u32, mut alive: impl FnMut() -> bool) {
+    if !alive() {
+        return;
     }
+    process::end_group(group);
     let deadline = Instant::now() + GOODBYE;
-    while alive() && Instant::now() < deadline {
+    while alive() {
+        if Instant::now() >= deadline {
+            process::kill_group(group);
+            return;
+        }
         std::thread::sleep(LOOK);
-    }
-    if alive() {
-        process::kill_group(process.id);
     }
 }
 
@@ -290,17 +291,7 @@ impl<'a> Run<'a> {
 
     fn undo(&mut self) {
         for (_, child) in self.children.iter_mut().rev() {
-            let running = matches!(child.try_wait(), Ok(None));
-            if running {
-                process::end_group(child.id());
-                let deadline = Instant::now() + GOODBYE;
-                while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
-                    std::thread::sleep(LOOK);
-                }
-                if matches!(child.try_wait(), Ok(None)) {
-                    process::kill_group(child.id());
-                }
-            }
+            end(child.id(), || matches!(child.try_wait(), Ok(None)));
             // No zombie, whatever it died of.
             let _ = child.wait();
         }

@@ -243,12 +243,9 @@ fn sync(folder: &Path) -> io::Result<()> {
     folder.parent().map_or(Ok(()), |parent| fs::File::open(parent)?.sync_all())
 }
 
-/// FNV-1a, 64 bits: against a torn or tampered copy, not against an enemy, who would be root.
+/// Against a torn or tampered copy, not against an enemy, who would be root.
 fn checksum(bytes: &[u8]) -> String {
-    let sum = bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
-    format!("{sum:016x}")
+    format!("{:016x}", super::fnv1a(bytes))
 }
 
 fn end(id: u32, what: &str) {

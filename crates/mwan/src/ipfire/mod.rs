@@ -343,9 +343,13 @@ fn fingerprint(link: &Link) -> String {
     use mwan_config::link::Method;
     let Method::Modem { pin, .. } = &link.method else { return String::new() };
     let text = pin.as_ref().map(|pin| pin.reveal()).unwrap_or_default();
-    let sum = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, b| (sum ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
     // Sixteen bits: enough to see that it was changed, too few to find it by.
-    format!("{:04x}", sum & 0xFFFF)
+    format!("{:04x}", fnv1a(text.as_bytes()) & 0xFFFF)
+}
+
+/// FNV-1a, 64 bits.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
