@@ -7,6 +7,7 @@
 mod batch;
 mod hooks;
 mod manager;
+pub mod package;
 
 pub use batch::{Batch, Kind, RED_FILES, RedFiles, STATE, Step, give_back, take_over, tidy_after_boot};
 pub use hooks::{Call, order};

@@ -1,6 +1,7 @@
 //! IPFire: its files read, its RED taken over and given back, links dialled. The decisions are `mwan-ipfire`'s.
 
 mod execute;
+pub(crate) mod install;
 mod files;
 
 use std::collections::{BTreeMap, BTreeSet};
