@@ -120,7 +120,10 @@ fn run_uninstall(places: &Places, purge: bool) -> Result<Exit, Failure> {
     // An image in which nothing runs has no part in this machine's kernel.
     if !places.image || places.run_dir.exists() {
         end(places)?;
-        let _ = fs::remove_dir_all(&places.run_dir);
+        // A folder somebody else has named may hold more than what is ours.
+        if places.run_dir.ends_with(&RUN_DIR[1..]) {
+            let _ = fs::remove_dir_all(&places.run_dir);
+        }
     }
     let removed = uninstall(&places.system, &program, purge).map_err(|e| install_failure(&e))?;
     print(&removed.gone.iter().map(|path| format!("removed {path}\n")).collect::<String>())?;

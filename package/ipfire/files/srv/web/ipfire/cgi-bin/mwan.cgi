@@ -9,6 +9,8 @@
 
 use strict;
 use warnings;
+# What IPFire's modules bring is named here once.
+no warnings 'once';
 use IO::Socket::UNIX;
 
 require '/var/ipfire/general-functions.pl';
