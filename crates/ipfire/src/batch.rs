@@ -38,6 +38,8 @@ pub enum Kind {
     GiveBack,
     /// What a batch or a take-over before the last boot left.
     Tidy,
+    /// One of several REDs works, or does so no longer.
+    Announce(String),
 }
 
 impl std::fmt::Display for Kind {
@@ -46,6 +48,7 @@ impl std::fmt::Display for Kind {
             Kind::TakeOver(name) => write!(f, "take-over by {name}"),
             Kind::GiveBack => f.write_str("giving back"),
             Kind::Tidy => f.write_str("tidying up after a boot"),
+            Kind::Announce(name) => write!(f, "telling of {name}"),
         }
     }
 }
@@ -101,7 +104,18 @@ pub enum Step {
     Hooks {
         /// `red.up`, `red.down`, `mwan.up`, `mwan.down`.
         folder: &'static str,
+        /// What they are told of.
+        about: About,
     },
+}
+
+/// What hooks are told of, in their environment: `INTERFACE` and `DEVICE`, as mwan3's are.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct About {
+    /// Name of the primary, the profile or the RED.
+    pub interface: String,
+    /// The device packets leave by; empty if nobody knows it.
+    pub device: String,
 }
 
 /// What is written into RED's files.
@@ -142,28 +156,33 @@ pub fn take_over(name: &str, ppp: bool, red: &RedFiles) -> Batch {
     if ppp {
         steps.push(Step::StopSession { device: OWN_SESSION });
     }
-    steps.push(Step::Hooks { folder: "red.down" });
+    steps.push(hooks("red.down", name, &red.device));
     steps.extend(red_files(red));
-    steps.push(Step::Hooks { folder: "red.up" });
-    steps.push(Step::Hooks { folder: "mwan.up" });
+    steps.push(hooks("red.up", name, &red.device));
+    steps.push(hooks("mwan.up", name, &red.device));
     steps.push(write(state("current-profile"), format!("{name}\n")));
     steps.push(Step::Stamp { path: state("failover-timestamp") });
     steps.push(Step::Remove { path: state("journal") });
     Batch { kind: Kind::TakeOver(name.to_owned()), steps }
 }
 
-/// RED is the primary's again. `red`: what its new connection is; `None` if it is the one that was kept.
-pub fn give_back(red: Option<&RedFiles>) -> Batch {
+fn hooks(folder: &'static str, interface: &str, device: &str) -> Step {
+    Step::Hooks { folder, about: About { interface: interface.to_owned(), device: device.to_owned() } }
+}
+
+/// RED is that of `primary` again. `red`: what its new connection is; `None` if it is the one that was kept.
+pub fn give_back(primary: &str, red: Option<&RedFiles>) -> Batch {
+    let device = red.map_or("", |red| &red.device);
     let files = KEPT.into_iter().chain(RED_FILES.into_iter().filter(|_| red.is_none())).collect();
     let mut steps = vec![
         write(state("journal"), "give-back\n"),
-        Step::Hooks { folder: "mwan.down" },
-        Step::Hooks { folder: "red.down" },
+        hooks("mwan.down", primary, device),
+        hooks("red.down", primary, device),
         Step::Restore { files, folder: kept() },
     ];
     steps.extend(red.into_iter().flat_map(red_files));
     steps.extend([
-        Step::Hooks { folder: "red.up" },
+        hooks("red.up", primary, device),
         write(state("current-profile"), "primary\n"),
         Step::Stamp { path: state("failback-timestamp") },
         Step::Forget { folder: kept() },
@@ -184,6 +203,14 @@ pub fn tidy_after_boot() -> Batch {
         Step::Remove { path: state("journal") },
     ];
     Batch { kind: Kind::Tidy, steps }
+}
+
+/// One of several REDs came or went. `before` and `after`: what the process after this one has to know meanwhile and then.
+pub(crate) fn announce(name: &str, device: &str, up: bool, before: String, after: String) -> Batch {
+    let folder = if up { "mwan.up" } else { "mwan.down" };
+    let steps =
+        vec![write(state("online"), before), hooks(folder, name, device), write(state("online"), after)];
+    Batch { kind: Kind::Announce(name.to_owned()), steps }
 }
 
 /// RED's files, `active` first away and last back: whoever looks in between sees a RED that is down.
@@ -214,7 +241,8 @@ mod tests {
     /// What is done first and last is what makes a crash harmless.
     #[test]
     fn a_batch_is_told_before_it_begins_and_forgotten_after_it_ended() {
-        for batch in [take_over("gsm", true, &red()), give_back(None), give_back(Some(&red()))] {
+        for batch in [take_over("gsm", true, &red()), give_back("red", None), give_back("red", Some(&red()))]
+        {
             let first = batch.steps.first().unwrap();
             assert!(matches!(first, Step::Write { path, .. } if path == "mwan/state/journal"), "{first:?}");
             assert_eq!(batch.steps.last().unwrap(), &Step::Remove { path: "mwan/state/journal".into() });
@@ -240,10 +268,10 @@ mod tests {
 
     #[test]
     fn red_is_active_last_and_the_copy_is_forgotten_after_everything_is_back() {
-        let steps = give_back(Some(&red())).steps;
+        let steps = give_back("red", Some(&red())).steps;
         let at = |wanted: &dyn Fn(&Step) -> bool| steps.iter().position(wanted).unwrap();
         let active = at(&|s| matches!(s, Step::Write { path, .. } if path == "red/active"));
-        let hooks = at(&|s| *s == Step::Hooks { folder: "red.up" });
+        let hooks = at(&|s| matches!(s, Step::Hooks { folder: "red.up", .. }));
         let forget = at(&|s| matches!(s, Step::Forget { .. }));
         assert!(active < hooks && hooks < forget);
         let restored =

@@ -9,6 +9,7 @@ use mwan_config::ipfire::{Dialect, Site};
 use mwan_config::link::{Link, Method, OWN_SESSION};
 use mwan_dial::{Action, Dialler, Phase, Role};
 
+use crate::announce::Announcer;
 use crate::batch::{self, Batch, Kind, RedFiles};
 
 /// Time before a batch that failed is tried again.
@@ -131,6 +132,8 @@ pub struct Left {
     pub refused: BTreeSet<String>,
     /// Links whose sessions still live.
     pub sessions: BTreeSet<String>,
+    /// Content of `state/online`: those of several REDs that hooks know to be up.
+    pub online: String,
 }
 
 struct Managed {
@@ -161,6 +164,8 @@ pub struct Manager {
     patience: Option<Duration>,
     /// A batch to be done first.
     first: Option<Batch>,
+    /// Of several REDs, which hooks know to be up.
+    announcer: Announcer,
     /// Links that are not configured any more and still end.
     gone: BTreeSet<String>,
     seed: u64,
@@ -186,6 +191,7 @@ impl Manager {
             own_primary: false,
             patience: Some(now + START),
             first: None,
+            announcer: Announcer::new(now, if left.booted { "" } else { &left.online }),
             gone: BTreeSet::new(),
             seed: seed.wrapping_add(links.len() as u64),
         };
@@ -223,9 +229,10 @@ impl Manager {
         self.gone =
             self.links.keys().filter(|name| !links.iter().any(|l| l.name == **name)).cloned().collect();
         if let State::Backup(name) | State::TakingOver(name) = &self.state
-            && !self.links.contains_key(name)
+            && !links.iter().any(|l| l.name == *name)
         {
-            self.first = Some(batch::give_back(None));
+            self.own_primary = self.dials_primary();
+            self.first = Some(batch::give_back(&self.site.primary, None));
         }
         wishes.extend(self.handle(now, Event::Tick));
         wishes
@@ -246,11 +253,13 @@ impl Manager {
         match (journal, taking.or(profile).filter(known)) {
             (Some("give-back"), _) => {
                 self.own_primary = self.dials_primary();
-                self.first = Some(batch::give_back(None));
+                self.first = Some(batch::give_back(&self.site.primary, None));
             }
             (_, Some(name)) => self.state = State::Backup(name.to_owned()),
             // The profile is not configured any more.
-            (_, None) if profile.is_some() || journal.is_some() => self.first = Some(batch::give_back(None)),
+            (_, None) if profile.is_some() || journal.is_some() => {
+                self.first = Some(batch::give_back(&self.site.primary, None));
+            }
             (_, None) => {}
         }
     }
@@ -276,7 +285,8 @@ impl Manager {
         let waits = matches!(self.state, State::Backup(_)) && !self.busy && self.retry_at.is_none();
         let settled = waits && self.primary_is_back();
         let settled = settled.then(|| self.settled_at());
-        let own = [self.retry_at, self.test, self.patience, settled].into_iter().flatten();
+        let announce = self.announcer.wake_at().filter(|_| self.site.dialect == Dialect::Extension);
+        let own = [self.retry_at, self.test, self.patience, settled, announce].into_iter().flatten();
         links.flat_map(|m| m.dialler.wake_at().into_iter().chain(m.lingers)).chain(own).min()
     }
 
@@ -303,7 +313,24 @@ impl Manager {
         // Whose RED is decides what the primary's link is wanted for.
         self.want_red(now, &mut wishes);
         self.want_links(now, &mut wishes);
+        self.announce(now, &mut wishes);
         wishes
+    }
+
+    /// Several REDs: hooks are run for each that comes or goes. With one RED they follow its take-over.
+    fn announce(&mut self, now: Duration, wishes: &mut Vec<Wish>) {
+        if self.site.dialect != Dialect::Extension {
+            return;
+        }
+        let works = |name: &&String| self.path(name).online && !self.gone.contains(*name);
+        let online: BTreeSet<String> = self.links.keys().filter(works).cloned().collect();
+        let changes = self.announcer.changes(now, &online);
+        for (at, change) in changes.iter().enumerate() {
+            let device = self.view(&change.name).map(|view| view.device).unwrap_or_default();
+            let (before, after) =
+                (self.announcer.lines(&changes[at..]), self.announcer.lines(&changes[at + 1..]));
+            wishes.push(Wish::Do(batch::announce(&change.name, &device, change.up, before, after)));
+        }
     }
 
     fn tell(&mut self, now: Duration, name: &str, event: mwan_dial::Event, wishes: &mut Vec<Wish>) {
@@ -331,6 +358,11 @@ impl Manager {
     }
 
     fn done(&mut self, now: Duration, kind: &Kind, error: Option<String>) {
+        // Nobody waits for that.
+        if let Kind::Announce(_) = kind {
+            self.trouble = error;
+            return;
+        }
         self.busy = false;
         self.retry_at = error.is_some().then_some(now + RETRY);
         self.trouble.clone_from(&error);
@@ -340,7 +372,7 @@ impl Manager {
             // What is not finished is begun anew: no step minds.
             (Kind::TakeOver(_), true, State::TakingOver(_)) => State::Primary,
             (Kind::GiveBack, true, State::GivingBack) => State::GivingBack,
-            (_, true, state) => state,
+            (_, _, state) => state,
         };
     }
 
@@ -453,7 +485,9 @@ impl Manager {
     }
 
     fn want_red(&mut self, now: Duration, wishes: &mut Vec<Wish>) {
-        if self.busy || self.retry_at.is_some_and(|at| now < at) || self.site.dialect != Dialect::Universal {
+        // With several REDs there is nothing to take over, but a take-over from before may have to be undone.
+        let one = self.site.dialect == Dialect::Universal || self.first.is_some();
+        if self.busy || self.retry_at.is_some_and(|at| now < at) || !one {
             return;
         }
         self.retry_at = None;
@@ -477,7 +511,7 @@ impl Manager {
             self.state = match &batch.kind {
                 Kind::TakeOver(name) => State::TakingOver(name.clone()),
                 Kind::GiveBack => State::GivingBack,
-                Kind::Tidy => self.state.clone(),
+                Kind::Tidy | Kind::Announce(_) => self.state.clone(),
             };
             wishes.push(Wish::Do(batch));
         }
@@ -516,13 +550,13 @@ impl Manager {
             // A lease or address that was taken for the trial stays: it is RED's now.
             self.own_primary = ours;
             let files = self.red_files(&primary);
-            return Some(batch::give_back(ours.then_some(&files)));
+            return Some(batch::give_back(&primary, ours.then_some(&files)));
         }
         let up = matches!(self.phase(&primary), Some(Phase::Up { role: Role::Carry, .. }));
         if up && self.path(&primary).online {
             self.own_primary = true;
             let files = self.red_files(&primary);
-            return Some(batch::give_back(Some(&files)));
+            return Some(batch::give_back(&primary, Some(&files)));
         }
         None
     }

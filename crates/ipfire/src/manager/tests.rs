@@ -108,6 +108,7 @@ impl World {
                             Kind::TakeOver(name) => format!("take-over {name}"),
                             Kind::GiveBack => "give-back".to_owned(),
                             Kind::Tidy => "tidy".to_owned(),
+                            Kind::Announce(name) => format!("announce {name}"),
                         };
                         self.done.push(word);
                         let error = self.fail_batches.then(|| "No space left on device".to_owned());
@@ -378,4 +379,41 @@ proptest::proptest! {
         let sessions: Vec<&str> = w.runs.keys().map(String::as_str).filter(|n| *n == "gsm" || *n == "lte").collect();
         proptest::prop_assert_eq!(sessions, Vec::<&str>::new(), "paid links hang up");
     }
+}
+
+#[test]
+fn with_several_reds_nothing_is_taken_over_and_each_is_told_of() {
+    let extension = Arc::new(Site {
+        dialect: Dialect::Extension,
+        primary: "red".into(),
+        backups: Vec::new(),
+        settle: S(0),
+    });
+    let left = Left { online: "cable\n".into(), ..Left::default() };
+    let mut w = World::new(fixed(), &[], &left);
+    let both = [link("red", fixed(), false), link("cable", Method::Dhcp { hostname: None }, false)];
+    w.manager = Manager::new(S(0), extension.clone(), &both, &left, 1);
+    w.path("cable", true, true);
+    w.path("red", true, true);
+    assert_eq!(w.done, ["announce red"], "the other one was told of before");
+    w.path("red", false, false);
+    w.path("red", true, true);
+    w.manager.configure(w.now, extension, &both[..1]).into_iter().for_each(|wish| {
+        assert!(!matches!(&wish, Wish::Do(b) if b.kind != Kind::Announce("cable".into())), "{wish:?}");
+    });
+    assert_eq!((w.done.len(), w.manager.state()), (3, &State::Primary));
+}
+
+/// Somebody changes from backups to several REDs while a backup has RED.
+#[test]
+fn a_take_over_is_undone_when_there_are_several_reds() {
+    let mut w = World::new(pppoe(), &["gsm"], &Left::default());
+    w.path("red", false, true);
+    w.path("gsm", true, true);
+    assert_eq!(w.done, ["take-over gsm"]);
+    let extension =
+        Site { dialect: Dialect::Extension, primary: "red0".into(), backups: Vec::new(), settle: S(0) };
+    let wishes = w.manager.configure(w.now, Arc::new(extension), &[link("red0", fixed(), false)]);
+    let is_back = |wish: &Wish| matches!(wish, Wish::Do(batch) if batch.kind == Kind::GiveBack);
+    assert!(wishes.iter().any(is_back), "{wishes:?}");
 }

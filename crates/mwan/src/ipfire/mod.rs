@@ -24,7 +24,7 @@ use tracing::{info, warn};
 
 use crate::dial::Runner;
 use execute::Place;
-pub(crate) use files::{read as read_files, root_of, watched};
+pub(crate) use files::{keep as keep_files, kept_settings, read as read_files, root_of, watched};
 
 /// What threads tell.
 type Happened = (String, mwan_dial::Event);
@@ -321,6 +321,7 @@ fn left(root: &Path, runner: &Runner, links: &[Link]) -> Left {
         booted: files::line(&state.join("boot")) != boot(),
         refused: links.iter().filter(is_refused).map(|link| link.name.clone()).collect(),
         sessions: runner.left().into_iter().collect(),
+        online: fs::read_to_string(state.join("online")).unwrap_or_default(),
     }
 }
 
