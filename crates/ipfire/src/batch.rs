@@ -36,6 +36,8 @@ pub enum Kind {
     TakeOver(String),
     /// RED is the primary's again.
     GiveBack,
+    /// RED's files say what its connection is now.
+    Refresh,
     /// What a batch or a take-over before the last boot left.
     Tidy,
     /// One of several REDs works, or does so no longer.
@@ -47,6 +49,7 @@ impl std::fmt::Display for Kind {
         match self {
             Kind::TakeOver(name) => write!(f, "take-over by {name}"),
             Kind::GiveBack => f.write_str("giving back"),
+            Kind::Refresh => f.write_str("writing its files anew"),
             Kind::Tidy => f.write_str("tidying up after a boot"),
             Kind::Announce(name) => write!(f, "telling of {name}"),
         }
@@ -118,7 +121,7 @@ pub struct About {
     pub device: String,
 }
 
-/// What is written into RED's files.
+/// What is written into RED's files, or stands in them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RedFiles {
     /// `iface`.
@@ -129,6 +132,16 @@ pub struct RedFiles {
     pub remote: Option<IpAddr>,
     /// `dns1` and `dns2`.
     pub dns: Vec<IpAddr>,
+}
+
+impl RedFiles {
+    /// As they can be read again: there are two names of servers, and IPFire writes the word for a device without a next
+    /// hop, too: its own address would do as well.
+    pub(crate) fn written(mut self) -> Self {
+        self.remote = self.remote.or(self.local);
+        self.dns.truncate(2);
+        self
+    }
 }
 
 fn state(name: &str) -> String {
@@ -192,6 +205,14 @@ pub fn give_back(primary: &str, red: Option<&RedFiles>) -> Batch {
     Batch { kind: Kind::GiveBack, steps }
 }
 
+/// RED's connection is another than its files say: a session was dialled anew, or one of IPFire's scripts wrote them.
+pub(crate) fn refresh(name: &str, red: &RedFiles) -> Batch {
+    let mut steps = vec![Step::StopConnectd, hooks("red.down", name, &red.device)];
+    steps.extend(red_files(red));
+    steps.push(hooks("red.up", name, &red.device));
+    Batch { kind: Kind::Refresh, steps }
+}
+
 /// After a boot RED is IPFire's, whatever was before: its own scripts have brought it up. The settings are put back, what is
 /// in `red/` is of this boot.
 pub fn tidy_after_boot() -> Batch {
@@ -215,14 +236,14 @@ pub(crate) fn announce(name: &str, device: &str, up: bool, before: String, after
 
 /// RED's files, `active` first away and last back: whoever looks in between sees a RED that is down.
 fn red_files(red: &RedFiles) -> Vec<Step> {
+    let red = red.clone().written();
     let text = |ip: Option<&IpAddr>| ip.map_or_else(String::new, ToString::to_string);
     vec![
         Step::Remove { path: "red/active".into() },
         write("red/iface", red.device.clone()),
         write("red/device", red.device.clone()),
         write("red/local-ipaddress", text(red.local.as_ref())),
-        // IPFire writes the word for a device without a next hop, too: its own address would do as well.
-        write("red/remote-ipaddress", text(red.remote.as_ref().or(red.local.as_ref()))),
+        write("red/remote-ipaddress", text(red.remote.as_ref())),
         write("red/dns1", text(red.dns.first())),
         write("red/dns2", text(red.dns.get(1))),
         write("red/active", ""),

@@ -18,6 +18,9 @@ const RETRY: Duration = Duration::from_secs(30);
 const LINGER: Duration = Duration::from_secs(300);
 /// A primary that is being brought up while we start is given this long before RED is another's.
 const START: Duration = Duration::from_secs(15);
+/// RED's files are not written more often because they say something else: whoever writes them, too, must not make hooks
+/// run without end.
+const REFRESH: Duration = Duration::from_secs(30);
 /// How long a trial that was asked for may take.
 const TEST_MAX: Duration = Duration::from_secs(120);
 
@@ -50,6 +53,8 @@ pub enum Event {
         /// Why it was not finished.
         error: Option<String>,
     },
+    /// What RED's files say; `None` if they say that it is down.
+    Red(Option<RedFiles>),
     /// Of the owner.
     Command(Command),
     /// Nothing but the passing of time.
@@ -162,6 +167,12 @@ pub struct Manager {
     own_primary: bool,
     /// RED is not taken over before; `None`: the primary has been seen working.
     patience: Option<Duration>,
+    /// The process before us did not come to the end of the take-over by the backup that has RED.
+    unfinished: bool,
+    /// What RED's files say.
+    red: Option<RedFiles>,
+    /// RED's files are not written before, unless it becomes another's.
+    refresh_at: Duration,
     /// A batch to be done first.
     first: Option<Batch>,
     /// Of several REDs, which hooks know to be up.
@@ -190,6 +201,9 @@ impl Manager {
             retry_at: None,
             own_primary: false,
             patience: Some(now + START),
+            unfinished: false,
+            red: None,
+            refresh_at: now,
             first: None,
             announcer: Announcer::new(now, if left.booted { "" } else { &left.online }),
             gone: BTreeSet::new(),
@@ -255,7 +269,10 @@ impl Manager {
                 self.own_primary = self.dials_primary();
                 self.first = Some(batch::give_back(&self.site.primary, None));
             }
-            (_, Some(name)) => self.state = State::Backup(name.to_owned()),
+            (_, Some(name)) => {
+                self.state = State::Backup(name.to_owned());
+                self.unfinished = taking.is_some();
+            }
             // The profile is not configured any more.
             (_, None) if profile.is_some() || journal.is_some() => {
                 self.first = Some(batch::give_back(&self.site.primary, None));
@@ -302,6 +319,7 @@ impl Manager {
             }
             Event::Link(name, event) => self.tell(now, &name, event, &mut wishes),
             Event::Done { kind, error } => self.done(now, &kind, error),
+            Event::Red(red) => self.red = red,
             Event::Command(command) => self.command(now, command),
             Event::Tick => {
                 let names: Vec<String> = self.links.keys().cloned().collect();
@@ -494,15 +512,17 @@ impl Manager {
         let batch = match (self.first.take(), self.state.clone()) {
             (Some(batch), _) => Some(batch),
             // RED was given back a moment ago, and the engine has not followed yet.
-            (None, State::Primary) if self.primary_is_back() => None,
+            (None, State::Primary) if self.primary_is_back() => self.refresh(now),
             (None, State::Primary) if self.patience.is_some() && self.forced.is_none() => None,
             (None, State::Primary) => self.carrier().map(|name| self.take_over(&name)),
             (None, State::Backup(_)) if self.primary_is_back() && now >= self.settled_at() => {
                 self.begin_to_give_back()
             }
-            (None, State::Backup(has)) => {
-                self.carrier().filter(|name| *name != has).map(|name| self.take_over(&name))
-            }
+            (None, State::Backup(has)) => match self.carrier().filter(|name| *name != has || self.unfinished)
+            {
+                Some(name) => Some(self.take_over(&name)),
+                None => self.refresh(now),
+            },
             (None, State::GivingBack) => self.give_back(),
             (None, State::TakingOver(name)) => Some(self.take_over(&name)),
         };
@@ -511,10 +531,31 @@ impl Manager {
             self.state = match &batch.kind {
                 Kind::TakeOver(name) => State::TakingOver(name.clone()),
                 Kind::GiveBack => State::GivingBack,
-                Kind::Tidy | Kind::Announce(_) => self.state.clone(),
+                Kind::Refresh | Kind::Tidy | Kind::Announce(_) => self.state.clone(),
             };
             wishes.push(Wish::Do(batch));
         }
+    }
+
+    /// Whether [`Event::Red`] is wanted: the link that has RED is one of ours.
+    pub fn watches_red(&self) -> Option<&str> {
+        match &self.state {
+            State::Backup(name) => Some(name),
+            State::Primary if self.own_primary => Some(&self.site.primary),
+            _ => None,
+        }
+    }
+
+    /// Whether RED's files say something else than its connection is: it got another address, or somebody wrote them.
+    fn refresh(&mut self, now: Duration) -> Option<Batch> {
+        let name = self.watches_red()?.to_owned();
+        let red = self.red_files(&name);
+        let known = red.local.is_some() && self.path(&name).online;
+        if !known || now < self.refresh_at || self.red.as_ref() == Some(&red.clone().written()) {
+            return None;
+        }
+        self.refresh_at = now + REFRESH;
+        Some(batch::refresh(&name, &red))
     }
 
     /// The backup the engine has traffic carried by.
@@ -524,8 +565,12 @@ impl Manager {
 
     fn take_over(&mut self, name: &str) -> Batch {
         self.own_primary = false;
+        self.unfinished = false;
         self.test = None;
-        batch::take_over(name, self.dials_primary(), &self.red_files(name))
+        let red = self.red_files(name);
+        // What the batch writes is what it will say.
+        self.red = Some(red.clone().written());
+        batch::take_over(name, self.dials_primary(), &red)
     }
 
     fn primary_is_back(&self) -> bool {
@@ -550,12 +595,14 @@ impl Manager {
             // A lease or address that was taken for the trial stays: it is RED's now.
             self.own_primary = ours;
             let files = self.red_files(&primary);
+            self.red = Some(files.clone().written());
             return Some(batch::give_back(&primary, ours.then_some(&files)));
         }
         let up = matches!(self.phase(&primary), Some(Phase::Up { role: Role::Carry, .. }));
         if up && self.path(&primary).online {
             self.own_primary = true;
             let files = self.red_files(&primary);
+            self.red = Some(files.clone().written());
             return Some(batch::give_back(&primary, Some(&files)));
         }
         None

@@ -367,6 +367,27 @@ fn a_half_written_settings_file_keeps_the_last_good_one() {
     site.wait("the backup carries", |s| s.carried_by("cable"));
 }
 
+/// dhcpcd renews the dead primary's lease, and its script does what it always does.
+#[test]
+fn what_ipfires_scripts_write_while_a_backup_has_red_is_put_right() {
+    let site = Site::started();
+    site.silent(true);
+    let is_the_cables = |s: &Site| {
+        (s.read("red/iface"), s.read("red/local-ipaddress")) == ("eth1".into(), "198.51.100.2".into())
+            && s.root().join("red/active").exists()
+    };
+    site.wait("RED is the cable's", |s| s.carried_by("cable") && is_the_cables(s));
+    site.wait("the take-over has ended", |s| !s.root().join("mwan/state/journal").exists());
+    site.write("red/iface", "red0");
+    site.write("red/local-ipaddress", "192.0.2.77");
+    site.wait("it is the cable's again", is_the_cables);
+    site.wait("hooks have been told", |s| {
+        s.hooks().iter().filter(|h| h.starts_with("red.up/9")).count() == 2
+    });
+    site.silent(false);
+    site.wait("the primary has it", |s| s.read("red/local-ipaddress") == "192.0.2.2");
+}
+
 /// As after a loss of power while a page wrote it: nothing of a daemon before is left but files.
 #[test]
 fn a_start_with_half_a_settings_file_or_none_uses_the_last_good_one() {

@@ -107,6 +107,7 @@ impl World {
                         let word = match &batch.kind {
                             Kind::TakeOver(name) => format!("take-over {name}"),
                             Kind::GiveBack => "give-back".to_owned(),
+                            Kind::Refresh => "refresh".to_owned(),
                             Kind::Tidy => "tidy".to_owned(),
                             Kind::Announce(name) => format!("announce {name}"),
                         };
@@ -318,13 +319,17 @@ fn a_crash_at_any_step_is_mended_at_the_next_start() {
     };
     let start = |left: &Left| {
         let mut w = World::new(pppoe(), &["gsm"], left);
+        let ip = "192.0.2.2".parse().ok();
+        let red = RedFiles { device: "up-gsm".into(), local: ip, remote: ip, dns: Vec::new() };
+        w.send(Event::Red(Some(red)));
         w.wait(20);
         w.path("red", false, false);
         w.path("gsm", true, true);
         (w.manager.state().clone(), w.done)
     };
     let gsm = || State::Backup("gsm".into());
-    assert_eq!(start(&left("take-over gsm\n", "primary\n", false)).0, gsm());
+    let begun = start(&left("take-over gsm\n", "primary\n", false));
+    assert_eq!(begun, (gsm(), vec!["take-over gsm".to_owned()]), "begun anew: no step minds");
     assert_eq!(start(&left("", "gsm\n", false)), (gsm(), Vec::new()), "nothing was left undone");
     let (_, done) = start(&left("give-back\n", "gsm\n", false));
     assert_eq!(done[0], "give-back");
@@ -416,4 +421,38 @@ fn a_take_over_is_undone_when_there_are_several_reds() {
     let wishes = w.manager.configure(w.now, Arc::new(extension), &[link("red0", fixed(), false)]);
     let is_back = |wish: &Wish| matches!(wish, Wish::Do(batch) if batch.kind == Kind::GiveBack);
     assert!(wishes.iter().any(is_back), "{wishes:?}");
+}
+
+#[test]
+fn reds_files_follow_what_its_connection_is() {
+    let mut w = World::new(pppoe(), &["gsm"], &Left::default());
+    w.path("red", false, true);
+    w.path("gsm", true, true);
+    assert_eq!(w.done, ["take-over gsm"]);
+    let says = |device: &str, ip: &str| {
+        let ip = ip.parse().ok();
+        Event::Red(Some(RedFiles { device: device.into(), local: ip, remote: ip, dns: Vec::new() }))
+    };
+    w.send(says("up-gsm", "192.0.2.2"));
+    assert_eq!(w.done.len(), 1, "as they are to be");
+    // A lease of the primary's is renewed, and IPFire's own script writes what it always does.
+    w.send(says("red0", "198.51.100.9"));
+    assert_eq!(w.done[1..], ["refresh"]);
+    w.send(says("red0", "198.51.100.9"));
+    w.send(Event::Red(None));
+    assert_eq!(w.done.len(), 2, "hooks do not run without end");
+    w.now += REFRESH;
+    w.send(Event::Red(None));
+    assert_eq!(w.done[2..], ["refresh"]);
+    // The modem dials anew and has another address.
+    w.send(says("up-gsm", "192.0.2.2"));
+    w.now += REFRESH;
+    let path = w.paths.get_mut("gsm").unwrap();
+    path.address = "192.0.2.3".parse().ok();
+    w.send(Event::Paths(w.paths.clone()));
+    assert_eq!(w.done[3..], ["refresh"]);
+    w.send(says("up-gsm", "192.0.2.3"));
+    w.now += REFRESH;
+    w.send(Event::Tick);
+    assert_eq!(w.done.len(), 4);
 }

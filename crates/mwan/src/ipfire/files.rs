@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use mwan_config::ipfire::Files;
+use mwan_ipfire::RedFiles;
 
 /// Largest file that is read, bytes; the reader says so if one is larger than it takes.
 const FILE_BYTES_MAX: u64 = 128 * 1024;
@@ -104,6 +105,18 @@ fn read_file(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     opened.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
+}
+
+/// What RED's files say; `None` if RED is down.
+pub(super) fn red(root: &Path) -> Option<RedFiles> {
+    let text = |name: &str| line(&root.join("red").join(name));
+    let ip = |name: &str| text(name).and_then(|text| text.parse().ok());
+    root.join("red/active").exists().then(|| RedFiles {
+        device: text("iface").unwrap_or_default(),
+        local: ip("local-ipaddress"),
+        remote: ip("remote-ipaddress"),
+        dns: ["dns1", "dns2"].into_iter().filter_map(ip).collect(),
+    })
 }
 
 /// What a file of one line says.
