@@ -12,7 +12,7 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::execute::Place;
 use super::{boot, files};
-use crate::dial::{Runner, program};
+use crate::dial::{Runner, program_with};
 
 /// How long IPFire's own script may take to bring RED up: it waits for a dial of its own.
 const RED_LIMIT: Duration = Duration::from_secs(90);
@@ -52,7 +52,8 @@ pub(crate) fn release(root: &Path, run_dir: &Path) -> io::Result<Released> {
             Released::Tidied
         }
         (true, true) => {
-            place.carry_out(&give_back(None)).map_err(io::Error::other)?;
+            let name = primary.map_or("red", |link| link.name.as_str());
+            place.carry_out(&give_back(name, None)).map_err(io::Error::other)?;
             Released::GivenBack
         }
     };
@@ -78,7 +79,7 @@ fn device_of(link: &Link) -> &str {
 /// IPFire's own script: our session of its primary ended with us, or its own did when a backup took over.
 fn bring_up(place: &Place) {
     let script = place.system("/etc/rc.d/init.d/networking/red").to_string_lossy().into_owned();
-    match program(&[script.clone(), "start".to_owned()], &place.log, RED_LIMIT) {
+    match program_with(&[script.clone(), "start".to_owned()], &[], &place.log, RED_LIMIT) {
         Ok(status) if status.success() => {}
         Ok(status) => crate::cli::talk(&format!("mwan: {script} start: {status}")),
         Err(error) => crate::cli::talk(&format!("mwan: {script} start: {error}")),
