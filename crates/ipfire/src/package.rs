@@ -120,7 +120,8 @@ mod tests {
     #[test]
     fn a_folder_stands_before_what_is_in_it() {
         for (index, item) in ITEMS.iter().enumerate() {
-            let inside = ITEMS[..index].iter().find(|other| other.path.starts_with(&format!("{}/", item.path)));
+            let inside =
+                ITEMS[..index].iter().find(|other| other.path.starts_with(&format!("{}/", item.path)));
             assert_eq!(inside, None);
         }
     }

@@ -150,7 +150,10 @@ fn nothing_is_done_for_others() {
         assert!(text.contains("This is not the name of a profile."), "{profile}: {text}");
     }
     let text = post(&firewall, "ACTION=switch&PROFILE=nobody");
-    assert!(text.contains("there is no usable profile &#39;nobody&#39; (the configuration has: cable)"), "{text}");
+    assert!(
+        text.contains("there is no usable profile &#39;nobody&#39; (the configuration has: cable)"),
+        "{text}"
+    );
     assert!(firewall.status().starts_with("RED is carried by primary\n"), "{}", firewall.status());
 }
 
@@ -184,7 +187,8 @@ fn operators_may_see_and_switch_and_nothing_else() {
         assert!(answer.contains("this socket is for the status and for RED"), "{refused}: {answer}");
     }
     // Longer than any request of an operator.
-    let answer = ask(socket, &format!("{{\"method\":\"plan\",\"file\":\"{}\",\"text\":\"\"}}\n", "x".repeat(5000)));
+    let answer =
+        ask(socket, &format!("{{\"method\":\"plan\",\"file\":\"{}\",\"text\":\"\"}}\n", "x".repeat(5000)));
     assert!(answer.contains("not a request"), "{answer}");
     if is_root() {
         let denied = firewall.as_nobody("/usr/local/bin/mwan status").output().unwrap();
@@ -232,11 +236,15 @@ fn whatever_the_daemon_says_the_page_is_whole() {
     for gone in ["<script", "<img", "<i>", "<b>", "x' onclick"] {
         assert!(!text.contains(gone), "{gone}: {text}");
     }
-    assert!(text.contains("&lt;script&gt;alert(1)&lt;/script&gt; &quot;é&quot; é  \\ &amp; &#39;x&#39;"), "{text}");
+    assert!(
+        text.contains("&lt;script&gt;alert(1)&lt;/script&gt; &quot;é&quot; é  \\ &amp; &#39;x&#39;"),
+        "{text}"
+    );
     assert!(text.contains("waiting: said: &lt;img src=x&gt;; again in 7 s"), "{text}");
     let half = one_line.as_bytes()[..200].to_vec();
     let deep = [b"{\"a\":".repeat(1000), b"\n".to_vec()].concat();
-    for nonsense in [b"\n".to_vec(), Vec::new(), b"[1,2]\n".to_vec(), half, deep, b"{\"red\":[]}\n".to_vec()] {
+    for nonsense in [b"\n".to_vec(), Vec::new(), b"[1,2]\n".to_vec(), half, deep, b"{\"red\":[]}\n".to_vec()]
+    {
         let daemon = pretend(&firewall, vec![nonsense]);
         let text = get(&firewall);
         daemon.join().unwrap();
@@ -247,10 +255,12 @@ fn whatever_the_daemon_says_the_page_is_whole() {
 /// It has no other way to do anything: no file, no program, no evaluated text.
 #[test]
 fn the_page_can_do_nothing_but_ask() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../package/ipfire/files/srv/web/ipfire/cgi-bin/mwan.cgi");
+    let path =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../package/ipfire/files/srv/web/ipfire/cgi-bin/mwan.cgi");
     let mut text = String::new();
     std::fs::File::open(path).unwrap().read_to_string(&mut text).unwrap();
-    let code: String = text.lines().filter(|l| !l.trim_start().starts_with('#')).map(|l| format!("{l}\n")).collect();
+    let code: String =
+        text.lines().filter(|l| !l.trim_start().starts_with('#')).map(|l| format!("{l}\n")).collect();
     for word in ["system", "exec", "qx", "`", "open(", "opendir", "unlink", "eval \"", "eval(", "/ee"] {
         assert!(!code.contains(word), "{word}");
     }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use firewall::{CABLE, Firewall, SETTINGS, Tree};
+use firewall::{CABLE, FIBRE, Firewall, SETTINGS, Tree};
 
 fn assert_same(found: &Tree, expected: &Tree) {
     let names = |tree: &Tree| tree.keys().cloned().collect::<Vec<_>>();
@@ -54,7 +54,12 @@ fn installed_and_removed_while_a_backup_carries_everything_is_as_it_was() {
     firewall.ok("/root/mwan ipfire uninstall");
     let mut left = firewall.tree();
     let owners: Vec<String> = left.keys().filter(|name| !before.contains_key(*name)).cloned().collect();
-    let expected = ["var/ipfire/mwan", "var/ipfire/mwan/profiles", "var/ipfire/mwan/profiles/cable", "var/ipfire/mwan/settings"];
+    let expected = [
+        "var/ipfire/mwan",
+        "var/ipfire/mwan/profiles",
+        "var/ipfire/mwan/profiles/cable",
+        "var/ipfire/mwan/settings",
+    ];
     assert_eq!(owners, expected);
     left.retain(|name, _| !owners.contains(name));
     assert_same(&left, &before);
@@ -217,13 +222,13 @@ fn run(program: &str, args: &[&str]) -> Output {
 #[test]
 fn scripts_are_good_shell() {
     let files = package().join("files/etc/rc.d/init.d");
-    let scripts = ["mwan", "networking/red.up/60-mwan", "networking/red.down/60-mwan"].map(|name| files.join(name));
+    let scripts =
+        ["mwan", "networking/red.up/60-mwan", "networking/red.down/60-mwan"].map(|name| files.join(name));
     let paks = ["install.sh", "uninstall.sh", "update.sh"].map(|name| package().join("paks").join(name));
     for (shell, script) in scripts.iter().map(|s| ("dash", s)).chain(paks.iter().map(|s| ("bash", s))) {
         // SC1090, SC1091: IPFire's own functions; SC2154: what they set.
         let shell = format!("--shell={shell}");
-        let output =
-            run("shellcheck", &[&shell, "--exclude=SC1090,SC1091,SC2154", script.to_str().unwrap()]);
+        let output = run("shellcheck", &[&shell, "--exclude=SC1090,SC1091,SC2154", script.to_str().unwrap()]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
 }
@@ -272,4 +277,91 @@ fn pakfire_installs_updates_and_removes_it() {
     let mut left = firewall.tree();
     left.retain(|name, _| !name.starts_with("var/ipfire/mwan") && name != "var/log/pakfire");
     assert_same(&left, &before);
+}
+
+/// The first column of the table behind a heading of docs/ipfire.md.
+fn commands(heading: &str) -> Vec<String> {
+    let page = fs::read_to_string(package().join("../../docs/ipfire.md")).unwrap();
+    let section = page.split(heading).nth(1).unwrap().split("\n## ").next().unwrap().to_owned();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split("` |").next());
+    rows.map(|command| command.replace("\\|", "|")).collect()
+}
+
+/// While a backup carries and the primary works: that is when every one of them has something to show.
+#[test]
+fn every_command_of_the_documents_shows_something() {
+    let firewall = Firewall::running();
+    firewall.write("var/ipfire/mwan/profiles/fibre", FIBRE);
+    firewall.wait("all three work", |f| f.status().matches("ipv4 online").count() == 3);
+    firewall.ok("/usr/local/bin/mwan-config failover");
+    firewall.wait("the backup carries", |f| f.carried_by("cable, by hand"));
+    firewall.wait("the primary answers", |f| {
+        f.log().contains("parallel test of the primary (red): answers on red0")
+    });
+    let mut all = commands("## Troubleshooting");
+    assert_eq!(all.len(), 12, "{all:?}");
+    let last = all.pop().unwrap();
+    for command in &all {
+        // One that follows never ends.
+        let output = firewall.run(&command.replace("tail -f", "tail -n 1000"));
+        let said = String::from_utf8_lossy(&output.stdout);
+        // 3: something is not as it should be, which is so while RED is a backup's by hand.
+        assert!(matches!(output.status.code(), Some(0 | 3)), "{command}: {output:?}");
+        assert!(!said.trim().is_empty(), "{command}");
+    }
+    assert!(firewall.ok("ip route show table 100").contains("192.0.2.1"));
+    assert!(firewall.ok("ip route show table 101").contains("198.51.100.1"));
+    assert!(firewall.ok("ip route show table 102").contains("203.0.113.1"));
+    // iproute2 knows them by name; busybox has an `ip` of its own.
+    assert!(firewall.ok("/usr/bin/env ip route show table mwan-primary").contains("192.0.2.1"));
+    assert!(firewall.ok("/usr/bin/env ip route show table mwan-backup2").contains("203.0.113.1"));
+    let test = firewall.ok("/usr/local/bin/mwan-daemon-universal test-primary");
+    assert!(test.contains("red: STATIC on red0") && test.ends_with("the primary works\n"), "{test}");
+    firewall.ok(&last);
+    firewall.wait("the primary carries", |f| f.carried_by("primary\n"));
+    assert!(firewall.log().contains("parallel test of the primary (red): over"));
+}
+
+/// IPFire's own session was ended when a backup took over: IPFire dials it again when we are gone.
+#[test]
+fn a_primary_that_is_dialled_is_dialled_by_ipfire_after_a_stop() {
+    let firewall = Firewall::new();
+    firewall.ok("/root/mwan ipfire install");
+    firewall.write("var/ipfire/ethernet/settings", "RED_TYPE=PPPOE\nRED_DEV=red0\nGREEN_DEV=green0\n");
+    firewall.write("var/ipfire/ppp/settings", "TYPE=pppoe\nUSERNAME='somebody'\nPASSWORD='x'\n");
+    let note = "#!/bin/sh\necho \"red $*\" >> /var/log/hooks\n";
+    fs::write(firewall.path("etc/rc.d/init.d/networking/red"), note).unwrap();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    // As a daemon leaves it that is killed while a backup has RED.
+    firewall.write("var/ipfire/mwan/state/boot", &boot);
+    firewall.write("var/ipfire/mwan/state/current-profile", "gsm\n");
+    fs::write(firewall.path("var/log/hooks"), "").unwrap();
+    firewall.ok("/etc/init.d/mwan stop");
+    let hooks = firewall.read("var/log/hooks");
+    assert_eq!(hooks, "red.down/20-firewall\nred.up/20-firewall\nred start\n");
+    assert_eq!(firewall.read("var/ipfire/mwan/state/current-profile"), "primary\n");
+    // And only then.
+    firewall.ok("/etc/init.d/mwan stop");
+    assert_eq!(firewall.read("var/log/hooks"), hooks);
+    // After a boot RED is IPFire's already.
+    firewall.write("var/ipfire/mwan/state/boot", "another\n");
+    firewall.write("var/ipfire/mwan/state/current-profile", "gsm\n");
+    firewall.ok("/etc/init.d/mwan stop");
+    assert_eq!(firewall.read("var/log/hooks"), hooks);
+    assert_eq!(firewall.read("var/ipfire/mwan/state/current-profile"), "primary\n");
+}
+
+/// The backup holds what an owner has written, and nothing of the moment.
+#[test]
+fn the_backup_takes_the_settings_along() {
+    let text = fs::read_to_string(package().join("files/var/ipfire/backup/addons/includes/mwan")).unwrap();
+    let firewall = Firewall::new();
+    firewall.ok("/root/mwan ipfire install");
+    for path in text.lines() {
+        assert!(firewall.path(path.trim_start_matches('/')).exists(), "{path}");
+        assert!(!path.contains("state"));
+    }
+    assert_eq!(text.lines().count(), 5);
+    // A restored backup of a system that had it, in one without our list, is no obstacle.
+    firewall.ok("/usr/local/bin/mwan ipfire uninstall");
 }

@@ -105,7 +105,8 @@ fn run_install(places: &Places) -> Result<Exit, Failure> {
         talk("mwan: it is switched off; profiles first, then `mwan-config enable`");
     }
     let answer = client::try_ask(&places.run_dir, &Request::Status);
-    match (answer.is_ok_and(|answer| answer.is_some()), made.iter().any(|path| path == "/usr/local/bin/mwan")) {
+    match (answer.is_ok_and(|answer| answer.is_some()), made.iter().any(|path| path == "/usr/local/bin/mwan"))
+    {
         (true, true) => talk("mwan: the daemon is still the one before: `mwan-daemon-universal restart`"),
         (true, false) => {}
         (false, _) => talk("mwan: the daemon does not run: `mwan-daemon-universal start`"),

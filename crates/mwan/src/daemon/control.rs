@@ -57,11 +57,7 @@ const OPERATOR: Access =
 
 /// Listens at `path` for the members of a group, as operators; a socket of root's alone where the group cannot be given it.
 #[cfg(feature = "ipfire")]
-pub(super) fn listen_for_operators(
-    path: &Path,
-    group: u32,
-    asked: &mpsc::Sender<Asked>,
-) -> io::Result<()> {
+pub(super) fn listen_for_operators(path: &Path, group: u32, asked: &mpsc::Sender<Asked>) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -106,7 +102,8 @@ async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>, access: Acces
         };
         let (asked, crowded) = (asked.clone(), crowded.clone());
         tokio::spawn(async move {
-            let answered = tokio::time::timeout(CLIENT_TIMEOUT, answer(client, asked, &crowded, access)).await;
+            let answered =
+                tokio::time::timeout(CLIENT_TIMEOUT, answer(client, asked, &crowded, access)).await;
             if let Ok(Err(error)) = answered {
                 debug!("client: {error}");
             }

@@ -72,7 +72,8 @@ fn write_all(mut file: Rotated, messages: &Receiver<Message>, lost: &AtomicU64) 
         match message {
             Message::Line(line) => {
                 let missing = lost.swap(0, Ordering::Relaxed);
-                let said = missing == 0 || file.append(format!("{missing} lines were lost\n").as_bytes()).is_ok();
+                let said =
+                    missing == 0 || file.append(format!("{missing} lines were lost\n").as_bytes()).is_ok();
                 if !said || file.append(&line).is_err() {
                     lost.fetch_add(1 + if said { 0 } else { missing }, Ordering::Relaxed);
                 }

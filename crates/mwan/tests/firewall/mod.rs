@@ -1,5 +1,5 @@
 //! An IPFire-shaped system for tests: its folders and scripts, written anew from their description, busybox as its shell, real
-//! devices and two ISPs, in namespaces of its own. Everything has its real path there (chroot), so the add-on's files run as
+//! devices and three ISPs, in namespaces of its own. Everything has its real path there (chroot), so the add-on's files run as
 //! they are.
 //!
 //! Needs root or user namespaces; without either it fails, it does not skip.
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Two ISPs in one far namespace; then the system's root with what it needs of this machine, and a shell that waits.
+/// Three ISPs in one far namespace; then the system's root with what it needs of this machine, and a shell that waits.
 const BOOT: &str = r#"
 set -e
 ip link set lo up
@@ -25,16 +25,18 @@ while [ ! -s "$DIR/far" ]; do sleep 0.05; done
 read -r far < "$DIR/far"
 while ! ip link add red0 type veth peer name isp0 netns "$far" 2>/dev/null; do sleep 0.05; done
 ip link add eth1 type veth peer name isp1 netns "$far"
+ip link add eth2 type veth peer name isp2 netns "$far"
 nsenter -t "$far" -n sh -ec '
 for ip in 8.8.8.8 1.1.1.1 208.67.222.222; do ip address add $ip/32 dev lo; done
 ip link set lo up
 ip address add 192.0.2.1/24 dev isp0
 ip address add 198.51.100.1/24 dev isp1
-ip link set isp0 up
-ip link set isp1 up
+ip address add 203.0.113.1/24 dev isp2
+for isp in isp0 isp1 isp2; do ip link set $isp up; done
 nft add table ip test
 nft add chain ip test drops "{ type filter hook prerouting priority -300; }"'
 ip link set eth1 up
+ip link set eth2 up
 root="$DIR/root"
 mount --rbind /usr "$root/usr"
 mount --bind "$DIR/local" "$root/usr/local"
@@ -115,6 +117,13 @@ DEVICE=eth1
 ADDRESS=198.51.100.2/24
 GATEWAY=198.51.100.1
 DNS1=9.9.9.9
+";
+
+pub(crate) const FIBRE: &str = "TYPE=STATIC
+DEVICE=eth2
+ADDRESS=203.0.113.2/24
+GATEWAY=203.0.113.1
+PRIORITY=2
 ";
 
 /// Mode and content, or target, of every path.
@@ -272,7 +281,8 @@ fn write(path: &Path, text: &str, mode: u32) {
 
 fn layout(dir: &Path) {
     let root = dir.join("root");
-    for folder in ["usr", "proc", "sys", "dev", "tmp", "root", "run/lock", "bin", "var/ipfire/red", "var/log"] {
+    for folder in ["usr", "proc", "sys", "dev", "tmp", "root", "run/lock", "bin", "var/ipfire/red", "var/log"]
+    {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
     for folder in ["local/bin", "local/sbin", "local/lib"] {

@@ -164,8 +164,7 @@ fn what_the_owner_made_before_and_after_stays() {
             "/var/ipfire/mwan"
         ]
     );
-    let kept: Vec<String> =
-        tree(root).into_keys().filter(|path| !before.contains_key(path)).collect();
+    let kept: Vec<String> = tree(root).into_keys().filter(|path| !before.contains_key(path)).collect();
     assert_eq!(
         kept,
         [
