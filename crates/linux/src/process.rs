@@ -98,20 +98,3 @@ impl Held {
         sys::signal_held(self.descriptor.as_fd(), sys::SIGKILL);
     }
 }
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn who_listens_is_held() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("socket");
-        assert!(Held::listener(&path).is_err());
-        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        assert_eq!(Held::listener(&path).unwrap().id(), std::process::id());
-        drop(listener);
-        assert!(Held::listener(&path).is_err());
-    }
-}

@@ -281,3 +281,20 @@ fn answer_hook(run_dir: &Path, root: &Path, log: &Path, word: HookWord) -> Resul
     let child = with_options(root, log, spawn);
     child.map(drop).map_err(|e| Failure::new("cannot start the daemon", &e))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn who_listens_is_held_and_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        assert!(Held::listener(&path).is_err());
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert_eq!(Held::listener(&path).unwrap().id(), std::process::id());
+        drop(listener);
+        assert!(Held::listener(&path).is_err());
+    }
+}

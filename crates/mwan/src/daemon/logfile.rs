@@ -166,8 +166,10 @@ impl Write for LineWriter {
         let _ = SystemTime.format_time(&mut Writer::new(&mut text));
         text.push_str(&format!(" {:>5} ", self.level));
         text.push_str(String::from_utf8_lossy(bytes).trim_end());
-        let end = text.floor_char_boundary(LINE_MAX - 1);
-        text.truncate(end);
+        if text.len() >= LINE_MAX {
+            let whole = |index: &usize| text.is_char_boundary(*index);
+            text.truncate((0..LINE_MAX).rev().find(whole).unwrap_or(0));
+        }
         text.push('\n');
         if self.file.queue.try_send(Message::Line(text.into_bytes())).is_err() {
             self.file.lost.fetch_add(1, Ordering::Relaxed);
