@@ -322,6 +322,25 @@ fn every_command_of_the_documents_shows_something() {
     assert!(firewall.log().contains("parallel test of the primary (red): over"));
 }
 
+#[test]
+fn a_full_disk_costs_lines_of_the_log_and_nothing_else() {
+    let firewall = Firewall::new();
+    firewall.ok("/root/mwan ipfire install");
+    firewall.write("var/ipfire/mwan/settings", SETTINGS);
+    firewall.write("var/ipfire/mwan/profiles/cable", CABLE);
+    // Room for a page of a file that is there, and for no other.
+    firewall.ok("/usr/bin/mount -t tmpfs -o size=4k none /var/log && dd if=/dev/zero of=/var/log/filler bs=4096 count=1");
+    firewall.ok("/usr/local/bin/mwan-daemon-universal start");
+    firewall.wait("both work", |f| f.status().matches("ipv4 online").count() == 2);
+    firewall.silent(true);
+    firewall.wait("the backup carries", |f| f.carried_by("cable\n"));
+    assert_eq!(firewall.ok("cat /var/log/mwan.log"), "");
+    firewall.ok("rm /var/log/filler");
+    firewall.silent(false);
+    firewall.wait("the primary carries", |f| f.carried_by("primary\n"));
+    firewall.wait("it is said", |f| f.ok("cat /var/log/mwan.log").contains(" lines were lost\n"));
+}
+
 /// IPFire's own session was ended when a backup took over: IPFire dials it again when we are gone.
 #[test]
 fn a_primary_that_is_dialled_is_dialled_by_ipfire_after_a_stop() {

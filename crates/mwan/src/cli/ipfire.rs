@@ -202,7 +202,8 @@ fn end(places: &Places) -> Result<(), Failure> {
     let root = places.root();
     // The locks are held meanwhile: a hook does not start a daemon then.
     let released = daemon::without_daemon(&places.run_dir, || release(&root, &places.run_dir))?;
-    match released.map_err(|e| Failure::new("RED cannot be given back", &e))? {
+    let hint = "put RED's settings right by hand, then remove state/primary-backup in /var/ipfire/mwan and try again";
+    match released.map_err(|e| Failure::new("RED cannot be given back", &e).hint(hint))? {
         Released::GivenBack => talk("mwan: RED is the primary's again"),
         Released::Tidied | Released::Nothing => {}
     }

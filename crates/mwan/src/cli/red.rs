@@ -60,7 +60,11 @@ fn text(status: &Status, red: &Red) -> String {
     if !red.enabled {
         return "mwan is switched off: RED is IPFire's own\n".to_owned();
     }
-    let mut out = format!("RED is carried by {}", red.profile);
+    let mut out = if red.several {
+        format!("several REDs, carried by {}", carriers(status))
+    } else {
+        format!("RED is carried by {}", red.profile)
+    };
     let more = match (red.state.as_str(), &red.forced) {
         ("taking_over", _) => ", taking over".to_owned(),
         ("giving_back", _) => ", giving back".to_owned(),
@@ -78,6 +82,12 @@ fn text(status: &Status, red: &Red) -> String {
         let _ = writeln!(out, ", {}", health(status, &link.name));
     }
     out
+}
+
+fn carriers(status: &Status) -> String {
+    let carry = |i: &&mwan_api::Interface| i.paths.iter().any(|path| path.carries);
+    let names: Vec<&str> = status.interfaces.iter().filter(carry).map(|i| i.name.as_str()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 fn phase(link: &RedLink) -> String {

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn links_and_pipes_are_not_written_to() {
+    fn links_and_devices_are_not_written_to() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("target");
         fs::write(&target, "").unwrap();
@@ -277,11 +277,10 @@ mod tests {
         std::os::unix::fs::symlink(&target, &path).unwrap();
         assert!(rotated(&path, 100).append(b"x\n").is_err());
         assert_eq!(fs::read(&target).unwrap(), b"");
-        // Every write to it fails for want of room.
-        let full = LogFile::start(Path::new("/dev/full")).unwrap();
-        full.queue.send(Message::Line(b"x\n".to_vec())).unwrap();
-        full.flush();
-        assert_eq!(full.lost.load(Ordering::Relaxed), 1);
+        let device = LogFile::start(Path::new("/dev/null")).unwrap();
+        device.queue.send(Message::Line(b"x\n".to_vec())).unwrap();
+        device.flush();
+        assert_eq!(device.lost.load(Ordering::Relaxed), 1);
     }
 
     #[test]
