@@ -57,8 +57,8 @@ pub fn addresses_of(device: &str) -> Vec<std::net::IpAddr> {
     sys::addresses_of(device)
 }
 
-/// Makes `command` the leader of a session of its own (setsid(2)): no terminal's hang-up or interrupt reaches it. When
-/// its parent ends, it belongs to init.
+/// Makes `command` the leader of a session of its own (setsid(2)): no terminal's hang-up or interrupt reaches it, and nothing
+/// that its starter has open (a lock, a pipe somebody reads to its end) stays open in it. When its parent ends, it belongs to init.
 pub fn detach(command: &mut Command) {
     sys::new_session(command);
 }

@@ -272,6 +272,17 @@ fn whatever_the_daemon_says_the_page_is_whole() {
     }
 }
 
+/// As Header::genmenu reads it.
+#[test]
+fn the_menu_leads_to_the_page() {
+    let firewall = Firewall::new();
+    firewall.ok("/root/mwan ipfire install");
+    let read = r#"my $subipfire = {}; eval `cat /var/ipfire/menu.d/*.menu`; die $@ if ($@);
+        my $item = $subipfire->{"60.mwan"}; print "$item->{caption} $item->{enabled} $item->{uri}""#;
+    assert_eq!(firewall.ok(&format!("/usr/bin/perl -Mstrict -we '{read}'")), "Multi-WAN 1 /cgi-bin/mwan.cgi");
+    assert!(firewall.path("srv/web/ipfire/cgi-bin/mwan.cgi").exists());
+}
+
 /// It has no other way to do anything: no file, no program, no evaluated text.
 #[test]
 fn the_page_can_do_nothing_but_ask() {

@@ -129,11 +129,16 @@ fn hooks_of_ipfire_start_the_daemon_if_it_is_switched_on_and_tell_it() {
     firewall.ok("/root/mwan ipfire install");
     firewall.ok("/etc/init.d/networking/red stop; /etc/init.d/networking/red start");
     assert_eq!(pid(&firewall), None, "switched off");
+    assert!(firewall.ok("/usr/local/bin/mwan-config enable").contains("the daemon does not run"));
     firewall.write("var/ipfire/mwan/settings", SETTINGS);
     firewall.write("var/ipfire/mwan/profiles/cable", CABLE);
-    firewall.ok("/etc/init.d/networking/red stop; /etc/init.d/networking/red start");
+    // IPFire's scripts and dhcpcd have files open, which are not the daemon's.
+    firewall.ok("exec 7> /var/log/open; /etc/init.d/networking/red stop; /etc/init.d/networking/red start");
     firewall.wait("it runs", |f| pid(f).is_some());
     let first = pid(&firewall);
+    let open = fs::read_dir(format!("/proc/{}/fd", first.unwrap())).unwrap();
+    let open: Vec<PathBuf> = open.filter_map(|e| fs::read_link(e.unwrap().path()).ok()).collect();
+    assert!(open.len() > 3 && !open.iter().any(|path| path.ends_with("var/log/open")), "{open:?}");
     firewall.wait("both work", |f| f.status().matches("ipv4 online").count() == 2);
     firewall.wait("RED is the primary's", |f| f.carried_by("primary\n"));
     firewall.ok("cd /etc/rc.d/init.d/networking; red.down/60-mwan && red.up/60-mwan");
@@ -368,6 +373,42 @@ fn a_primary_that_is_dialled_is_dialled_by_ipfire_after_a_stop() {
     firewall.ok("/etc/init.d/mwan stop");
     assert_eq!(firewall.read("var/log/hooks"), hooks);
     assert_eq!(firewall.read("var/ipfire/mwan/state/current-profile"), "primary\n");
+}
+
+/// IPFire's build system, as far as the recipe needs it.
+const CONFIG: &str = "
+DIR_SRC := src
+DIR_DL := dl
+DIR_CHK := chk
+DIR_INFO := info
+URL_IPFIRE := https://source.ipfire.org
+PREBUILD := echo prebuild
+POSTBUILD := echo postbuild
+LOAD := echo load
+CHECK := echo check
+B2SUM := echo b2sum
+PAK := echo pak
+";
+
+#[test]
+fn the_recipe_builds_with_the_feature_and_has_the_program_install_the_rest() {
+    let top = tempfile::tempdir().unwrap();
+    fs::write(top.path().join("Config"), CONFIG).unwrap();
+    let recipe = package().join("lfs");
+    let make = |target: &str| {
+        let output =
+            run("make", &["-n", "-C", top.path().to_str().unwrap(), "-f", recipe.to_str().unwrap(), target]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = make("install");
+    let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what}: {text}"));
+    assert!(
+        at("cargo build --release --locked --offline -p mwan --features ipfire")
+            < at("/usr/local/bin/mwan ipfire install")
+    );
+    assert!(text.contains(&format!("mwan-{}", env!("CARGO_PKG_VERSION"))));
+    assert!(make("dist").contains("echo pak"));
 }
 
 /// The backup holds what an owner has written, and nothing of the moment.

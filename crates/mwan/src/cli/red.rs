@@ -10,7 +10,7 @@ use mwan_api::{Red, RedCommand as Wire, RedLink, Request, Status};
 use mwan_config::ipfire::{Files, shown};
 
 use super::args::{RedCommand, Show};
-use super::{Exit, Failure, client, commands, print, render};
+use super::{Exit, Failure, client, commands, print, render, talk};
 
 /// Pause between two looks at a trial.
 const LOOK: Duration = Duration::from_millis(200);
@@ -37,7 +37,7 @@ pub(super) fn run(run_dir: &Path, root: &Path, command: Option<RedCommand>) -> R
         RedCommand::Switch { profile } => tell(Wire::Switch { profile }),
         RedCommand::Failover => tell(Wire::Failover),
         RedCommand::Failback => tell(Wire::Failback),
-        RedCommand::Enable => switch(root, true),
+        RedCommand::Enable => enable(run_dir, root),
         RedCommand::Disable => switch(root, false),
     }
 }
@@ -131,6 +131,14 @@ fn show(root: &Path, profile: &str) -> Result<String, Failure> {
         missing.hint("mwan red list shows those there are")
     })?;
     Ok(shown(bytes))
+}
+
+fn enable(run_dir: &Path, root: &Path) -> Result<Exit, Failure> {
+    let exit = switch(root, true)?;
+    if client::try_ask(run_dir, &Request::Status).is_ok_and(|answer| answer.is_none()) {
+        talk("mwan: the daemon does not run: `mwan-daemon-universal start`");
+    }
+    Ok(exit)
 }
 
 fn switch(root: &Path, value: bool) -> Result<Exit, Failure> {
