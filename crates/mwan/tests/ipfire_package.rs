@@ -197,6 +197,26 @@ fn an_image_is_served_without_touching_this_machine() {
     assert!(pid(&firewall).is_some(), "the daemon of the machine is another");
 }
 
+#[test]
+fn a_shutdown_leaves_red_to_the_next_boot() {
+    let firewall = Firewall::running();
+    firewall.silent(true);
+    firewall.wait("the backup carries", |f| f.carried_by("cable\n"));
+    let hooks = firewall.read("var/log/hooks");
+    assert!(firewall.ok("RUNLEVEL=6 /etc/rc.d/rc6.d/K77mwan stop").contains("[  OK  ]"));
+    assert_eq!(firewall.ok("nft list tables"), "");
+    assert_eq!(firewall.read("var/log/hooks"), hooks, "nothing is brought up for a moment");
+    firewall.wait("it has ended", |f| f.run("/usr/local/bin/mwan ipfire status").status.code() == Some(1));
+    // IPFire's scripts have brought RED up.
+    firewall.write("var/ipfire/mwan/state/boot", "another\n");
+    firewall.write("var/ipfire/red/iface", "red0");
+    firewall.silent(false);
+    firewall.ok("/etc/rc.d/rc3.d/S23mwan start");
+    firewall.wait("RED is the primary's", |f| f.carried_by("primary\n"));
+    firewall.wait("nothing is left of it", |f| !f.path("var/ipfire/mwan/state/primary-backup").exists());
+    assert_eq!(firewall.read("var/ipfire/mwan/state/current-profile"), "primary\n");
+}
+
 fn package() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../package/ipfire").canonicalize().unwrap()
 }
