@@ -373,14 +373,34 @@ fn a_primary_that_is_dialled_is_dialled_by_ipfire_after_a_stop() {
     firewall.ok("/root/mwan ipfire install");
     firewall.write("var/ipfire/ethernet/settings", "RED_TYPE=PPPOE\nRED_DEV=red0\nGREEN_DEV=green0\n");
     firewall.write("var/ipfire/ppp/settings", "TYPE=pppoe\nUSERNAME='somebody'\nPASSWORD='x'\n");
-    let note = "#!/bin/sh\necho \"red $*\" >> /var/log/hooks\n";
+    // The backup's session outlived its daemon. IPFire's script dials nothing while there is such a process.
+    let session = firewall.ok("/usr/bin/setsid sleep 600 > /dev/null 2>&1 & echo $!");
+    let session: u64 = session.trim().parse().unwrap();
+    let stat = fs::read_to_string(format!("/proc/{session}/stat")).unwrap();
+    let start: u64 = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
+    let left = serde_json::json!({
+        "link": "gsm", "trial": false, "processes": [{"id": session, "start": start}], "undo": [],
+        "down": [{"remove": "/run/mwan/dial/gsm.secret"}]
+    });
+    fs::create_dir_all(firewall.path("run/mwan/dial")).unwrap();
+    firewall.write("run/mwan/dial/gsm.session", &left.to_string());
+    firewall.write("run/mwan/dial/gsm.secret", "");
+    let note = format!(
+        "#!/bin/sh\ngrep -q ') [^Z]' /proc/{session}/stat && exit 1\necho \"red $*\" >> /var/log/hooks\n"
+    );
     fs::write(firewall.path("etc/rc.d/init.d/networking/red"), note).unwrap();
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     // As a daemon leaves it that is killed while a backup has RED.
     firewall.write("var/ipfire/mwan/state/boot", &boot);
     firewall.write("var/ipfire/mwan/state/current-profile", "gsm\n");
     fs::write(firewall.path("var/log/hooks"), "").unwrap();
+    assert!(alive(session));
     firewall.ok("/etc/init.d/mwan stop");
+    assert!(!alive(session));
+    assert!(fs::read_dir(firewall.path("run/mwan/dial")).unwrap().all(|e| {
+        let name = e.unwrap().file_name();
+        !name.to_str().unwrap().starts_with("gsm")
+    }));
     let hooks = firewall.read("var/log/hooks");
     assert_eq!(hooks, "red.down/20-firewall\nred.up/20-firewall\nred start\n");
     assert_eq!(firewall.read("var/ipfire/mwan/state/current-profile"), "primary\n");
