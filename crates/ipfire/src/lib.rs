@@ -8,6 +8,7 @@ mod announce;
 mod batch;
 mod hooks;
 mod manager;
+pub mod package;
 
 pub use batch::{
     About, Batch, Kind, RED_FILES, RedFiles, STATE, Step, give_back, take_over, tidy_after_boot,

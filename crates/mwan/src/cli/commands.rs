@@ -44,6 +44,8 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         #[cfg(feature = "ipfire")]
         Command::Red { command, root } => super::red::run(&run_dir, &root, command)?,
         #[cfg(feature = "ipfire")]
+        Command::Ipfire { command, root } => super::ipfire::run(&run_dir, &root, &command)?,
+        #[cfg(feature = "ipfire")]
         Command::TestPrimary { limit } => super::red::test(&run_dir, std::time::Duration::from_secs(limit))?,
         Command::Stop => done(client::ask(&run_dir, &Request::Stop)?)?,
         Command::Cleanup => cleanup(&run_dir)?,

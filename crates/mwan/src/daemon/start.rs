@@ -178,6 +178,12 @@ impl Daemon {
             unreadable: false,
             late_rounds: 0,
         };
+        #[cfg(feature = "ipfire")]
+        {
+            // What is there is a dead daemon's.
+            let _ = fs::remove_file(run_dir.join(super::OPERATOR_SOCKET));
+            daemon.listen_for_operators();
+        }
         daemon.begin(view, config);
         notify::notify("READY=1");
         info!(version = env!("CARGO_PKG_VERSION"), config = name, "started");

@@ -38,7 +38,7 @@ impl Place {
         Place { root: root.to_owned(), system, log: run_dir.join("ipfire.log") }
     }
 
-    fn system(&self, path: &str) -> PathBuf {
+    pub(super) fn system(&self, path: &str) -> PathBuf {
         if self.system.as_os_str().is_empty() {
             PathBuf::from(path)
         } else {
@@ -218,7 +218,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<String> {
 }
 
 /// A new file, then a rename: whoever reads sees all of it or the one before. Mode and owner of one that is there stay.
-fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }

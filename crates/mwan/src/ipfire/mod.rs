@@ -2,6 +2,10 @@
 
 mod execute;
 mod files;
+pub(crate) mod install;
+mod parallel;
+mod release;
+mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -25,6 +29,9 @@ use tracing::{info, warn};
 use crate::dial::Runner;
 use execute::Place;
 pub(crate) use files::{keep as keep_files, kept_settings, read as read_files, root_of, watched};
+use parallel::Parallel;
+pub(crate) use release::{Released, release};
+pub(crate) use settings::{is_enabled, set_enabled};
 
 /// Pause between two looks at RED's files, while they are ours.
 const LOOK: Duration = Duration::from_secs(2);
@@ -44,6 +51,7 @@ pub(crate) struct Ipfire {
     done: UnboundedReceiver<(Kind, Option<String>)>,
     view: Option<Arc<PlatformView>>,
     paths: BTreeMap<String, PathView>,
+    parallel: Parallel,
     /// When RED's files are looked at next.
     look_at: Duration,
 }
@@ -72,6 +80,7 @@ impl Ipfire {
             done,
             view: None,
             paths: BTreeMap::new(),
+            parallel: Parallel::default(),
             look_at: now(),
         };
         remember_boot(root);
@@ -157,13 +166,18 @@ impl Ipfire {
         self.handle(Event::Command(command))
     }
 
+    /// Whether RED is being taken over or given back at this moment: what IPFire's hooks tell then is our own doing.
+    pub(crate) fn is_switching(&self) -> bool {
+        matches!(self.manager.state(), State::TakingOver(_) | State::GivingBack)
+    }
+
     /// Whether there is such a backup.
     pub(crate) fn backups(&self) -> &[String] {
         &self.site.backups
     }
 
-    /// For the status.
-    pub(crate) fn red(&self) -> Red {
+    /// For the status. `enabled`: the configuration in force is.
+    pub(crate) fn red(&self, enabled: bool) -> Red {
         let (profile, state) = match self.manager.state() {
             State::Primary => ("primary", "settled"),
             State::Backup(name) => (name.as_str(), "settled"),
@@ -171,6 +185,7 @@ impl Ipfire {
             State::GivingBack => ("primary", "giving_back"),
         };
         Red {
+            enabled,
             profile: profile.to_owned(),
             state: state.to_owned(),
             forced: self.manager.forced().map(str::to_owned),
@@ -220,6 +235,7 @@ impl Ipfire {
             info!("RED: {}", self.manager.state());
         }
         self.fulfil(wishes);
+        self.parallel.look(&self.manager, &self.site.primary, &self.paths);
         self.changed()
     }
 
