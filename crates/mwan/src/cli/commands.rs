@@ -126,8 +126,8 @@ fn check(file: &Path, json: bool) -> Result<Exit, Failure> {
             loaded.config.rules.len(),
         ));
     }
-    // The same question that a reload asks.
-    match daemon::unusable(&loaded) {
+    // The same question that a reload asks, beside a configuration without mistakes.
+    match loaded.refusal(&[]) {
         Some(why) => {
             if !loaded.has_errors() {
                 talk(&format!("{name}: a running daemon would not take it over: {why}"));

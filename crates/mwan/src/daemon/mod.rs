@@ -61,7 +61,6 @@ use watched::{Kind, WatchedFiles};
 use writer::Writer;
 
 pub(crate) use config::{parse_config, read_config, reread_config};
-pub(crate) use configure::unusable;
 pub(crate) use control::Asked;
 pub(crate) use plan::plan_without_daemon;
 pub(crate) use status::diagnostics;
@@ -247,6 +246,7 @@ impl Daemon {
         }
         self.listen_again();
         self.store.save(self.core.memory());
+        self.store.try_again(self.writer.own_rules());
         Next::Go
     }
 
