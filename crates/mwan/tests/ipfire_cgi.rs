@@ -211,7 +211,7 @@ fn several_reds_have_a_page_and_named_tables() {
     firewall.write("var/ipfire/mwan/interfaces/red0", "INTERFACE_WEIGHT=1\n");
     firewall.write("var/ipfire/mwan/interfaces/red1", CABLE);
     firewall.ok("/usr/local/bin/mwan-daemon-universal start");
-    firewall.wait("both carry", |f| f.status().starts_with("several REDs, carried by red0, red1\n"));
+    firewall.wait("both carry", |f| f.status().starts_with("RED is carried by red0, red1\n"));
     let text = get(&firewall);
     assert!(text.contains("Several REDs at once.") && !text.contains("value='failover'"), "{text}");
     assert_eq!(text.matches("<td>yes</td>").count(), 2, "{text}");

@@ -61,7 +61,7 @@ fn text(status: &Status, red: &Red) -> String {
         return "mwan is switched off: RED is IPFire's own\n".to_owned();
     }
     let mut out = if red.several {
-        format!("several REDs, carried by {}", carriers(status))
+        format!("RED is carried by {}", carriers(status))
     } else {
         format!("RED is carried by {}", red.profile)
     };
