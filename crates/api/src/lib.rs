@@ -135,6 +135,9 @@ pub struct Red {
     /// Whether mwan is switched on in its settings.
     #[serde(default)]
     pub enabled: bool,
+    /// There are several REDs at once, and no backups.
+    #[serde(default)]
+    pub several: bool,
     /// Whose it is: `primary`, or the name of a profile.
     pub profile: String,
     /// `settled`, `taking_over` or `giving_back`.

@@ -57,8 +57,8 @@ pub fn addresses_of(device: &str) -> Vec<std::net::IpAddr> {
     sys::addresses_of(device)
 }
 
-/// Makes `command` the leader of a session of its own (setsid(2)): no terminal's hang-up or interrupt reaches it. When
-/// its parent ends, it belongs to init.
+/// Makes `command` the leader of a session of its own (setsid(2)): no terminal's hang-up or interrupt reaches it, and nothing
+/// that its starter has open (a lock, a pipe somebody reads to its end) stays open in it. When its parent ends, it belongs to init.
 pub fn detach(command: &mut Command) {
     sys::new_session(command);
 }
@@ -96,22 +96,5 @@ impl Held {
     /// Kills it.
     pub fn kill(&self) {
         sys::signal_held(self.descriptor.as_fd(), sys::SIGKILL);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn who_listens_is_held() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("socket");
-        assert!(Held::listener(&path).is_err());
-        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        assert_eq!(Held::listener(&path).unwrap().id(), std::process::id());
-        drop(listener);
-        assert!(Held::listener(&path).is_err());
     }
 }

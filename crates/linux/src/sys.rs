@@ -747,9 +747,17 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// Makes `command` call setsid(2) between fork and exec.
+/// Makes `command` call setsid(2) between fork and exec, and keep no descriptor beyond the standard three.
 pub(crate) fn new_session(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;
-    // SAFETY: the hook makes one system call: no allocation, no lock.
-    unsafe { command.pre_exec(|| check(libc::setsid()).map(drop)) };
+    let alone = || {
+        // Closed by exec, not here: the standard library still needs its own. Before Linux 5.11 they stay open.
+        // SAFETY: plain values, and two system calls: no allocation, no lock.
+        unsafe {
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            check(libc::setsid()).map(drop)
+        }
+    };
+    // SAFETY: see above.
+    unsafe { command.pre_exec(alone) };
 }

@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Output, Stdio};
 
-use firewall::{Firewall, is_root};
+use firewall::{CABLE, Firewall, is_root};
 
 const GENERAL: &str = r#"
 package General;
@@ -201,6 +201,26 @@ fn operators_may_see_and_switch_and_nothing_else() {
     assert!(!path.exists());
 }
 
+#[test]
+fn several_reds_have_a_page_and_named_tables() {
+    let firewall = Firewall::new();
+    firewall.ok("/root/mwan ipfire install");
+    stand_ins(&firewall);
+    let settings = "MWAN_ENABLED=on\nMWAN_INTERFACE_COUNT=2\nMWAN_MONITOR_INTERVAL=0.3\n";
+    firewall.write("var/ipfire/mwan/settings", settings);
+    firewall.write("var/ipfire/mwan/interfaces/red0", "INTERFACE_WEIGHT=1\n");
+    firewall.write("var/ipfire/mwan/interfaces/red1", CABLE);
+    firewall.ok("/usr/local/bin/mwan-daemon-universal start");
+    firewall.wait("both carry", |f| f.status().starts_with("several REDs, carried by red0, red1\n"));
+    let text = get(&firewall);
+    assert!(text.contains("Several REDs at once.") && !text.contains("value='failover'"), "{text}");
+    assert_eq!(text.matches("<td>yes</td>").count(), 2, "{text}");
+    assert!(firewall.ok("/usr/bin/env ip route show table wan1").contains("192.0.2.1"));
+    assert!(firewall.ok("/usr/bin/env ip route show table wan2").contains("198.51.100.1"));
+    post(&firewall, "ACTION=disable");
+    firewall.wait("it is off", |f| f.read("var/ipfire/mwan/settings").starts_with("MWAN_ENABLED=off\n"));
+}
+
 /// A daemon that answers what it is told to.
 fn pretend(firewall: &Firewall, answers: Vec<Vec<u8>>) -> std::thread::JoinHandle<()> {
     let folder = firewall.path("run/mwan");
@@ -250,6 +270,17 @@ fn whatever_the_daemon_says_the_page_is_whole() {
         daemon.join().unwrap();
         assert!(!text.contains("RED is"), "{text}");
     }
+}
+
+/// As Header::genmenu reads it.
+#[test]
+fn the_menu_leads_to_the_page() {
+    let firewall = Firewall::new();
+    firewall.ok("/root/mwan ipfire install");
+    let read = r#"my $subipfire = {}; eval `cat /var/ipfire/menu.d/*.menu`; die $@ if ($@);
+        my $item = $subipfire->{"60.mwan"}; print "$item->{caption} $item->{enabled} $item->{uri}""#;
+    assert_eq!(firewall.ok(&format!("/usr/bin/perl -Mstrict -we '{read}'")), "Multi-WAN 1 /cgi-bin/mwan.cgi");
+    assert!(firewall.path("srv/web/ipfire/cgi-bin/mwan.cgi").exists());
 }
 
 /// It has no other way to do anything: no file, no program, no evaluated text.

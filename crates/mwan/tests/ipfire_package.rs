@@ -129,11 +129,16 @@ fn hooks_of_ipfire_start_the_daemon_if_it_is_switched_on_and_tell_it() {
     firewall.ok("/root/mwan ipfire install");
     firewall.ok("/etc/init.d/networking/red stop; /etc/init.d/networking/red start");
     assert_eq!(pid(&firewall), None, "switched off");
+    assert!(firewall.ok("/usr/local/bin/mwan-config enable").contains("the daemon does not run"));
     firewall.write("var/ipfire/mwan/settings", SETTINGS);
     firewall.write("var/ipfire/mwan/profiles/cable", CABLE);
-    firewall.ok("/etc/init.d/networking/red stop; /etc/init.d/networking/red start");
+    // IPFire's scripts and dhcpcd have files open, which are not the daemon's.
+    firewall.ok("exec 7> /var/log/open; /etc/init.d/networking/red stop; /etc/init.d/networking/red start");
     firewall.wait("it runs", |f| pid(f).is_some());
     let first = pid(&firewall);
+    let open = fs::read_dir(format!("/proc/{}/fd", first.unwrap())).unwrap();
+    let open: Vec<PathBuf> = open.filter_map(|e| fs::read_link(e.unwrap().path()).ok()).collect();
+    assert!(open.len() > 3 && !open.iter().any(|path| path.ends_with("var/log/open")), "{open:?}");
     firewall.wait("both work", |f| f.status().matches("ipv4 online").count() == 2);
     firewall.wait("RED is the primary's", |f| f.carried_by("primary\n"));
     firewall.ok("cd /etc/rc.d/init.d/networking; red.down/60-mwan && red.up/60-mwan");
@@ -190,6 +195,26 @@ fn an_image_is_served_without_touching_this_machine() {
     firewall.ok("/usr/local/bin/mwan ipfire uninstall --root /image");
     assert!(!image.join("usr").exists() && !image.join("run").exists());
     assert!(pid(&firewall).is_some(), "the daemon of the machine is another");
+}
+
+#[test]
+fn a_shutdown_leaves_red_to_the_next_boot() {
+    let firewall = Firewall::running();
+    firewall.silent(true);
+    firewall.wait("the backup carries", |f| f.carried_by("cable\n"));
+    let hooks = firewall.read("var/log/hooks");
+    assert!(firewall.ok("RUNLEVEL=6 /etc/rc.d/rc6.d/K77mwan stop").contains("[  OK  ]"));
+    assert_eq!(firewall.ok("nft list tables"), "");
+    assert_eq!(firewall.read("var/log/hooks"), hooks, "nothing is brought up for a moment");
+    firewall.wait("it has ended", |f| f.run("/usr/local/bin/mwan ipfire status").status.code() == Some(1));
+    // IPFire's scripts have brought RED up.
+    firewall.write("var/ipfire/mwan/state/boot", "another\n");
+    firewall.write("var/ipfire/red/iface", "red0");
+    firewall.silent(false);
+    firewall.ok("/etc/rc.d/rc3.d/S23mwan start");
+    firewall.wait("RED is the primary's", |f| f.carried_by("primary\n"));
+    firewall.wait("nothing is left of it", |f| !f.path("var/ipfire/mwan/state/primary-backup").exists());
+    assert_eq!(firewall.read("var/ipfire/mwan/state/current-profile"), "primary\n");
 }
 
 fn package() -> PathBuf {
@@ -322,6 +347,25 @@ fn every_command_of_the_documents_shows_something() {
     assert!(firewall.log().contains("parallel test of the primary (red): over"));
 }
 
+#[test]
+fn a_full_disk_costs_lines_of_the_log_and_nothing_else() {
+    let firewall = Firewall::new();
+    firewall.ok("/root/mwan ipfire install");
+    firewall.write("var/ipfire/mwan/settings", SETTINGS);
+    firewall.write("var/ipfire/mwan/profiles/cable", CABLE);
+    // Room for a page of a file that is there, and for no other.
+    firewall.ok("/usr/bin/mount -t tmpfs -o size=4k none /var/log && dd if=/dev/zero of=/var/log/filler bs=4096 count=1");
+    firewall.ok("/usr/local/bin/mwan-daemon-universal start");
+    firewall.wait("both work", |f| f.status().matches("ipv4 online").count() == 2);
+    firewall.silent(true);
+    firewall.wait("the backup carries", |f| f.carried_by("cable\n"));
+    assert_eq!(firewall.ok("cat /var/log/mwan.log"), "");
+    firewall.ok("rm /var/log/filler");
+    firewall.silent(false);
+    firewall.wait("the primary carries", |f| f.carried_by("primary\n"));
+    firewall.wait("it is said", |f| f.ok("cat /var/log/mwan.log").contains(" lines were lost\n"));
+}
+
 /// IPFire's own session was ended when a backup took over: IPFire dials it again when we are gone.
 #[test]
 fn a_primary_that_is_dialled_is_dialled_by_ipfire_after_a_stop() {
@@ -329,14 +373,34 @@ fn a_primary_that_is_dialled_is_dialled_by_ipfire_after_a_stop() {
     firewall.ok("/root/mwan ipfire install");
     firewall.write("var/ipfire/ethernet/settings", "RED_TYPE=PPPOE\nRED_DEV=red0\nGREEN_DEV=green0\n");
     firewall.write("var/ipfire/ppp/settings", "TYPE=pppoe\nUSERNAME='somebody'\nPASSWORD='x'\n");
-    let note = "#!/bin/sh\necho \"red $*\" >> /var/log/hooks\n";
+    // The backup's session outlived its daemon. IPFire's script dials nothing while there is such a process.
+    let session = firewall.ok("/usr/bin/setsid sleep 600 > /dev/null 2>&1 & echo $!");
+    let session: u64 = session.trim().parse().unwrap();
+    let stat = fs::read_to_string(format!("/proc/{session}/stat")).unwrap();
+    let start: u64 = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
+    let left = serde_json::json!({
+        "link": "gsm", "trial": false, "processes": [{"id": session, "start": start}], "undo": [],
+        "down": [{"remove": "/run/mwan/dial/gsm.secret"}]
+    });
+    fs::create_dir_all(firewall.path("run/mwan/dial")).unwrap();
+    firewall.write("run/mwan/dial/gsm.session", &left.to_string());
+    firewall.write("run/mwan/dial/gsm.secret", "");
+    let note = format!(
+        "#!/bin/sh\ngrep -q ') [^Z]' /proc/{session}/stat && exit 1\necho \"red $*\" >> /var/log/hooks\n"
+    );
     fs::write(firewall.path("etc/rc.d/init.d/networking/red"), note).unwrap();
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     // As a daemon leaves it that is killed while a backup has RED.
     firewall.write("var/ipfire/mwan/state/boot", &boot);
     firewall.write("var/ipfire/mwan/state/current-profile", "gsm\n");
     fs::write(firewall.path("var/log/hooks"), "").unwrap();
+    assert!(alive(session));
     firewall.ok("/etc/init.d/mwan stop");
+    assert!(!alive(session));
+    assert!(fs::read_dir(firewall.path("run/mwan/dial")).unwrap().all(|e| {
+        let name = e.unwrap().file_name();
+        !name.to_str().unwrap().starts_with("gsm")
+    }));
     let hooks = firewall.read("var/log/hooks");
     assert_eq!(hooks, "red.down/20-firewall\nred.up/20-firewall\nred start\n");
     assert_eq!(firewall.read("var/ipfire/mwan/state/current-profile"), "primary\n");
@@ -349,6 +413,42 @@ fn a_primary_that_is_dialled_is_dialled_by_ipfire_after_a_stop() {
     firewall.ok("/etc/init.d/mwan stop");
     assert_eq!(firewall.read("var/log/hooks"), hooks);
     assert_eq!(firewall.read("var/ipfire/mwan/state/current-profile"), "primary\n");
+}
+
+/// IPFire's build system, as far as the recipe needs it.
+const CONFIG: &str = "
+DIR_SRC := src
+DIR_DL := dl
+DIR_CHK := chk
+DIR_INFO := info
+URL_IPFIRE := https://source.ipfire.org
+PREBUILD := echo prebuild
+POSTBUILD := echo postbuild
+LOAD := echo load
+CHECK := echo check
+B2SUM := echo b2sum
+PAK := echo pak
+";
+
+#[test]
+fn the_recipe_builds_with_the_feature_and_has_the_program_install_the_rest() {
+    let top = tempfile::tempdir().unwrap();
+    fs::write(top.path().join("Config"), CONFIG).unwrap();
+    let recipe = package().join("lfs");
+    let make = |target: &str| {
+        let output =
+            run("make", &["-n", "-C", top.path().to_str().unwrap(), "-f", recipe.to_str().unwrap(), target]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = make("install");
+    let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what}: {text}"));
+    assert!(
+        at("cargo build --release --locked --offline -p mwan --features ipfire")
+            < at("/usr/local/bin/mwan ipfire install")
+    );
+    assert!(text.contains(&format!("mwan-{}", env!("CARGO_PKG_VERSION"))));
+    assert!(make("dist").contains("echo pak"));
 }
 
 /// The backup holds what an owner has written, and nothing of the moment.

@@ -202,7 +202,8 @@ fn end(places: &Places) -> Result<(), Failure> {
     let root = places.root();
     // The locks are held meanwhile: a hook does not start a daemon then.
     let released = daemon::without_daemon(&places.run_dir, || release(&root, &places.run_dir))?;
-    match released.map_err(|e| Failure::new("RED cannot be given back", &e))? {
+    let hint = "put RED's settings right by hand, then remove state/primary-backup in /var/ipfire/mwan and try again";
+    match released.map_err(|e| Failure::new("RED cannot be given back", &e).hint(hint))? {
         Released::GivenBack => talk("mwan: RED is the primary's again"),
         Released::Tidied | Released::Nothing => {}
     }
@@ -280,4 +281,21 @@ fn answer_hook(run_dir: &Path, root: &Path, log: &Path, word: HookWord) -> Resul
     let spawn = |options: &[&OsStr]| launch::spawn(run_dir, options, Stdio::null());
     let child = with_options(root, log, spawn);
     child.map(drop).map_err(|e| Failure::new("cannot start the daemon", &e))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn who_listens_is_held_and_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        assert!(Held::listener(&path).is_err());
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert_eq!(Held::listener(&path).unwrap().id(), std::process::id());
+        drop(listener);
+        assert!(Held::listener(&path).is_err());
+    }
 }

@@ -10,7 +10,7 @@ use mwan_api::{Red, RedCommand as Wire, RedLink, Request, Status};
 use mwan_config::ipfire::{Files, shown};
 
 use super::args::{RedCommand, Show};
-use super::{Exit, Failure, client, commands, print, render};
+use super::{Exit, Failure, client, commands, print, render, talk};
 
 /// Pause between two looks at a trial.
 const LOOK: Duration = Duration::from_millis(200);
@@ -37,7 +37,7 @@ pub(super) fn run(run_dir: &Path, root: &Path, command: Option<RedCommand>) -> R
         RedCommand::Switch { profile } => tell(Wire::Switch { profile }),
         RedCommand::Failover => tell(Wire::Failover),
         RedCommand::Failback => tell(Wire::Failback),
-        RedCommand::Enable => switch(root, true),
+        RedCommand::Enable => enable(run_dir, root),
         RedCommand::Disable => switch(root, false),
     }
 }
@@ -60,7 +60,11 @@ fn text(status: &Status, red: &Red) -> String {
     if !red.enabled {
         return "mwan is switched off: RED is IPFire's own\n".to_owned();
     }
-    let mut out = format!("RED is carried by {}", red.profile);
+    let mut out = if red.several {
+        format!("several REDs, carried by {}", carriers(status))
+    } else {
+        format!("RED is carried by {}", red.profile)
+    };
     let more = match (red.state.as_str(), &red.forced) {
         ("taking_over", _) => ", taking over".to_owned(),
         ("giving_back", _) => ", giving back".to_owned(),
@@ -78,6 +82,12 @@ fn text(status: &Status, red: &Red) -> String {
         let _ = writeln!(out, ", {}", health(status, &link.name));
     }
     out
+}
+
+fn carriers(status: &Status) -> String {
+    let carry = |i: &&mwan_api::Interface| i.paths.iter().any(|path| path.carries);
+    let names: Vec<&str> = status.interfaces.iter().filter(carry).map(|i| i.name.as_str()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 fn phase(link: &RedLink) -> String {
@@ -121,6 +131,14 @@ fn show(root: &Path, profile: &str) -> Result<String, Failure> {
         missing.hint("mwan red list shows those there are")
     })?;
     Ok(shown(bytes))
+}
+
+fn enable(run_dir: &Path, root: &Path) -> Result<Exit, Failure> {
+    let exit = switch(root, true)?;
+    if client::try_ask(run_dir, &Request::Status).is_ok_and(|answer| answer.is_none()) {
+        talk("mwan: the daemon does not run: `mwan-daemon-universal start`");
+    }
+    Ok(exit)
 }
 
 fn switch(root: &Path, value: bool) -> Result<Exit, Failure> {

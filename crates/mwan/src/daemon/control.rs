@@ -28,14 +28,19 @@ pub(crate) type Asked = (Request, oneshot::Sender<Response>);
 /// Listens at `path`, for the owner only, and serves clients until the daemon ends. What is there from a dead daemon is
 /// replaced; the caller holds the lock.
 pub(super) fn listen(path: &Path, asked: &mpsc::Sender<Asked>) -> io::Result<()> {
+    tokio::spawn(serve(bind(path)?, asked.clone(), OWNER));
+    Ok(())
+}
+
+/// For the owner only.
+fn bind(path: &Path) -> io::Result<UnixListener> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    tokio::spawn(serve(listener, asked.clone(), OWNER));
-    Ok(())
+    Ok(listener)
 }
 
 /// What the clients of a socket may do.
@@ -55,17 +60,14 @@ const OWNER: Access = Access { request_max: REQUEST_MAX, allows: |_| true };
 const OPERATOR: Access =
     Access { request_max: 4096, allows: |request| matches!(request, Request::Status | Request::Red { .. }) };
 
-/// Listens at `path` for the members of a group, as operators; a socket of root's alone where the group cannot be given it.
+/// The same for the members of a group, as operators.
 #[cfg(feature = "ipfire")]
 pub(super) fn listen_for_operators(path: &Path, group: u32, asked: &mpsc::Sender<Asked>) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    std::os::unix::fs::chown(path, None, Some(group))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    let listener = bind(path)?;
+    // The group first: nobody else ever gets in.
+    std::os::unix::fs::chown(path, None, Some(group))
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o660)))
+        .inspect_err(|_| drop(fs::remove_file(path)))?;
     tokio::spawn(serve(listener, asked.clone(), OPERATOR));
     Ok(())
 }

@@ -183,6 +183,9 @@ impl Daemon {
             // What is there is a dead daemon's.
             let _ = fs::remove_file(run_dir.join(super::OPERATOR_SOCKET));
             daemon.listen_for_operators();
+            if daemon.ipfire.is_some() && control::group(&options.operator_group).is_none() {
+                info!("there is no group {}: no socket for a web page", options.operator_group);
+            }
         }
         daemon.begin(view, config);
         notify::notify("READY=1");

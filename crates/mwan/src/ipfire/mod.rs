@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use mwan_api::{Red, RedLink};
 use mwan_config::Config;
-use mwan_config::ipfire::Site;
+use mwan_config::ipfire::{Dialect, Site};
 use mwan_config::link::Link;
 use mwan_core::{Carrier, Core, LogicalInterface, PathKey, PlatformView, Time};
 use mwan_dial::{Action, Failure, Phase};
@@ -188,6 +188,7 @@ impl Ipfire {
         };
         Red {
             enabled,
+            several: self.site.dialect == Dialect::Extension,
             profile: profile.to_owned(),
             state: state.to_owned(),
             forced: self.manager.forced().map(str::to_owned),

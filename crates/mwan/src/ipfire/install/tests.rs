@@ -109,6 +109,12 @@ fn a_partial_installation_is_finished_or_undone() {
         for action in plan(root, &program).unwrap().iter().take(done) {
             carry_out(root, action).unwrap();
         }
+        // It died in the middle of the next one.
+        if let Some(Action::File { path, .. }) = plan(root, &program).unwrap().get(1)
+            && done > 0
+        {
+            fs::write(beside(&root.join(path)), "half").unwrap();
+        }
         if done % 2 == 0 {
             install(root, &program).unwrap();
             assert!(plan(root, &program).unwrap().is_empty());

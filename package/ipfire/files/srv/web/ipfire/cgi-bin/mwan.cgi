@@ -211,6 +211,7 @@ sub show {
 sub headline {
 	my ($red) = @_;
 	return 'mwan is switched off: RED is IPFire\'s own.' unless ($red->{'enabled'});
+	return 'Several REDs at once.' if ($red->{'several'});
 	my $profile = $red->{'profile'} // '';
 	my $state = $red->{'state'} // '';
 	return "RED is being taken over by $profile." if ($state eq 'taking_over');
@@ -223,7 +224,7 @@ sub links {
 	my ($status, $red) = @_;
 	print <<END;
 <table class='tbl' width='100%'>
-	<tr><th>Link</th><th>Type</th><th>Device</th><th>Connection</th><th>Health</th></tr>
+	<tr><th>Link</th><th>Type</th><th>Device</th><th>Connection</th><th>Carries</th><th>Health</th></tr>
 END
 	foreach my $link (&list($red->{'links'})) {
 		my $name = $link->{'name'} // '';
@@ -232,14 +233,16 @@ END
 		$phase .= ": $link->{'reason'}" if (defined($link->{'reason'}));
 		$phase .= "; again in $link->{'retry_s'} s" if (defined($link->{'retry_s'}));
 		my @health = ();
+		my $carries = 'no';
 		foreach my $interface (grep { ($_->{'name'} // '') eq $name } &list($status->{'interfaces'})) {
 			foreach my $path (&list($interface->{'paths'})) {
 				my $reason = (ref($path->{'reason'}) eq 'HASH') ? $path->{'reason'}{'text'} // '' : '';
+				$carries = 'yes' if ($path->{'carries'});
 				push(@health, ($path->{'family'} // '') . ' ' . ($path->{'status'} // '') . " ($reason)");
 			}
 		}
 		my $colour = (grep { / (online|disconnecting) / } @health) ? $Header::colourgreen : $Header::colourred;
-		my @cells = ($name . ($link->{'primary'} ? ' (primary)' : ''), $link->{'method'}, $link->{'device'}, $phase);
+		my @cells = ($name . ($link->{'primary'} ? ' (primary)' : ''), $link->{'method'}, $link->{'device'}, $phase, $carries);
 		print "\t<tr>" . join('', map { '<td>' . &html($_) . '</td>' } @cells);
 		print "<td style='color: $colour'>" . &html(join(', ', @health)) . "</td></tr>\n";
 	}
@@ -254,14 +257,17 @@ sub buttons {
 	if (!$red->{'enabled'}) {
 		print "<button type='submit' name='ACTION' value='enable'>Switch on</button>\n";
 	} else {
-		print "<button type='submit' name='ACTION' value='failover'>Failover</button>\n";
-		print "<button type='submit' name='ACTION' value='failback'>Failback</button>\n";
-		print "<button type='submit' name='ACTION' value='test'>Test the primary</button>\n";
+		# Several REDs have no backups.
+		unless ($red->{'several'}) {
+			print "<button type='submit' name='ACTION' value='failover'>Failover</button>\n";
+			print "<button type='submit' name='ACTION' value='failback'>Failback</button>\n";
+			print "<button type='submit' name='ACTION' value='test'>Test the primary</button>\n";
+		}
 		print "<button type='submit' name='ACTION' value='disable'>Switch off</button>\n";
 	}
 	print "</form>\n";
 	my @backups = map { $_->{'name'} // '' } grep { !$_->{'primary'} } &list($red->{'links'});
-	if ($red->{'enabled'} && @backups) {
+	if ($red->{'enabled'} && !$red->{'several'} && @backups) {
 		print "<form method='post' action='$script'>\n<select name='PROFILE'>\n";
 		print "<option value='" . &html($_) . "'>" . &html($_) . "</option>\n" foreach (@backups);
 		print "</select>\n<button type='submit' name='ACTION' value='switch'>Switch to it</button>\n</form>\n";
