@@ -117,7 +117,12 @@ pub(crate) enum Command {
         limit: u64,
     },
     /// Remove everything from the kernel and end the daemon.
-    Stop,
+    Stop {
+        #[cfg(feature = "ipfire")]
+        /// The root of IPFire's system.
+        #[arg(long, hide = true, env = "MWAN_IPFIRE_SYSTEM", default_value = "/")]
+        root: PathBuf,
+    },
     /// Remove everything of mwan's from the kernel, without daemon or configuration.
     Cleanup,
     /// Behave like the command of another package; so does mwan when it is called by that name.

@@ -47,10 +47,20 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Ipfire { command, root } => super::ipfire::run(&run_dir, &root, &command)?,
         #[cfg(feature = "ipfire")]
         Command::TestPrimary { limit } => super::red::test(&run_dir, std::time::Duration::from_secs(limit))?,
-        Command::Stop => done(client::ask(&run_dir, &Request::Stop)?)?,
+        #[cfg(feature = "ipfire")]
+        Command::Stop { root } if has_red(&run_dir) => {
+            super::ipfire::run(&run_dir, &root, &super::args::IpfireCommand::Stop)?
+        }
+        Command::Stop { .. } => done(client::ask(&run_dir, &Request::Stop)?)?,
         Command::Cleanup => cleanup(&run_dir)?,
     };
     Ok(exit.into())
+}
+
+/// Whether the daemon manages IPFire's RED, which is not only in the kernel.
+#[cfg(feature = "ipfire")]
+fn has_red(run_dir: &Path) -> bool {
+    status(run_dir).is_ok_and(|status| status.red.is_some())
 }
 
 /// Removes everything, with the daemon if one runs: it would restore what is removed under it.

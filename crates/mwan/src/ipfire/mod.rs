@@ -9,6 +9,8 @@ mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -21,7 +23,7 @@ use mwan_config::link::Link;
 use mwan_core::{Carrier, Core, LogicalInterface, PathKey, PlatformView, Time};
 use mwan_dial::{Action, Failure, Phase};
 pub(crate) use mwan_ipfire::Command;
-use mwan_ipfire::{Batch, Event, Kind, Left, Manager, PathView, STATE, State, Wish};
+use mwan_ipfire::{Batch, Event, Left, Manager, PathView, STATE, State, Wish};
 use mwan_linux::clock;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{info, warn};
@@ -48,7 +50,7 @@ pub(crate) struct Ipfire {
     site: Arc<Site>,
     happened: UnboundedReceiver<Happened>,
     batches: Sender<Batch>,
-    done: UnboundedReceiver<(Kind, Option<String>)>,
+    done: UnboundedReceiver<Event>,
     view: Option<Arc<PlatformView>>,
     paths: BTreeMap<String, PathView>,
     parallel: Parallel,
@@ -120,12 +122,12 @@ impl Ipfire {
         let event = tokio::select! {
             biased;
             Some((name, event)) = self.happened.recv() => self.told(name, event),
-            Some((kind, error)) = self.done.recv() => {
-                if let Some(error) = &error {
+            Some(done) = self.done.recv() => {
+                if let Event::Done { kind, error: Some(error), .. } = &done {
                     warn!("RED: {kind} failed: {error}");
                 }
                 let _ = self.handle(Event::Red(files::red(&self.root)));
-                Event::Done { kind, error }
+                done
             }
             () = tokio::time::sleep(look), if self.manager.watches_red().is_some() => {
                 self.look_at = now() + LOOK;
@@ -269,10 +271,10 @@ impl Ipfire {
     fn remember_refusal(&self, name: &str) {
         let Some(link) = self.links.iter().find(|l| l.name == name) else { return };
         let file = self.root.join(STATE).join("refused-pins");
-        let mut text = fs::read_to_string(&file).unwrap_or_default();
-        text.push_str(&format!("{} {}\n", name, fingerprint(link)));
+        let line = format!("{} {}\n", name, fingerprint(link));
         let _ = fs::create_dir_all(self.root.join(STATE));
-        if let Err(error) = fs::write(&file, text) {
+        let opened = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&file);
+        if let Err(error) = opened.and_then(|mut file| file.write_all(line.as_bytes())) {
             warn!("{}: {error}", file.display());
         }
     }
@@ -321,10 +323,13 @@ fn path(core: &Core, link: &Link) -> Option<PathView> {
     })
 }
 
-fn carry_out(place: &Place, waiting: &Receiver<Batch>, tell: &UnboundedSender<(Kind, Option<String>)>) {
+fn carry_out(place: &Place, waiting: &Receiver<Batch>, tell: &UnboundedSender<Event>) {
     for batch in waiting {
-        let error = place.carry_out(&batch).err();
-        let _ = tell.send((batch.kind, error));
+        let (steps, error) = match place.carry_out(&batch) {
+            Ok(()) => (batch.steps.len(), None),
+            Err((steps, error)) => (steps, Some(error)),
+        };
+        let _ = tell.send(Event::Done { kind: batch.kind, error, steps });
     }
 }
 
@@ -369,13 +374,12 @@ fn remember_boot(root: &Path) {
     }
 }
 
-/// Tells one PIN from another without holding it.
+/// Tells one PIN from another without holding it. There are only ten thousand: the file is for root alone, as the PIN's own.
 fn fingerprint(link: &Link) -> String {
     use mwan_config::link::Method;
     let Method::Modem { pin, .. } = &link.method else { return String::new() };
     let text = pin.as_ref().map(|pin| pin.reveal()).unwrap_or_default();
-    // Sixteen bits: enough to see that it was changed, too few to find it by.
-    format!("{:04x}", fnv1a(text.as_bytes()) & 0xFFFF)
+    format!("{:016x}", fnv1a(text.as_bytes()))
 }
 
 /// FNV-1a, 64 bits.

@@ -2,20 +2,15 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use mwan_config::ipfire::Site;
 use mwan_config::link::{Link, OWN_SESSION};
-use mwan_ipfire::{STATE, give_back, tidy_after_boot};
-use mwan_linux::process;
+use mwan_ipfire::{STATE, bring_up, tidy_after_boot};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::execute::Place;
 use super::{boot, files};
-use crate::dial::{Runner, program_with};
-
-/// How long IPFire's own script may take to bring RED up: it waits for a dial of its own.
-const RED_LIMIT: Duration = Duration::from_secs(90);
+use crate::dial::Runner;
 
 /// What there was to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,21 +40,22 @@ pub(crate) fn release(root: &Path, run_dir: &Path) -> io::Result<Released> {
     let profile = files::line(&state.join("current-profile"));
     let ours = profile.is_some_and(|profile| profile.trim() != "primary")
         || ["journal", "interference", "primary-backup"].iter().any(|name| state.join(name).exists());
+    let name = primary.map_or("red", |link| link.name.as_str());
+    let device = primary.map(device_of).unwrap_or_default();
     let released = match (ours, files::line(&state.join("boot")) == boot()) {
         (false, _) => Released::Nothing,
-        (true, false) => {
-            place.carry_out(&tidy_after_boot()).map_err(io::Error::other)?;
-            Released::Tidied
-        }
-        (true, true) => {
-            let name = primary.map_or("red", |link| link.name.as_str());
-            place.carry_out(&give_back(name, None)).map_err(io::Error::other)?;
-            Released::GivenBack
-        }
+        (true, false) => Released::Tidied,
+        (true, true) => Released::GivenBack,
     };
-    let down = |device: &str| process::addresses_of(device).is_empty();
-    if (dialled || released == Released::GivenBack) && primary.is_some_and(|link| down(device_of(link))) {
-        bring_up(&place);
+    let batch = match released {
+        Released::GivenBack => Some(mwan_ipfire::release(name, device)),
+        Released::Tidied => Some(tidy_after_boot()),
+        Released::Nothing => None,
+    };
+    // Its session was ours.
+    let dial = (dialled && released != Released::GivenBack).then(|| bring_up(device));
+    for batch in batch.iter().chain(&dial) {
+        place.carry_out(batch).map_err(|(_, error)| io::Error::other(error))?;
     }
     Ok(released)
 }
@@ -74,14 +70,4 @@ fn primary<'a>(site: &Site, links: &'a [Link]) -> Option<&'a Link> {
 
 fn device_of(link: &Link) -> &str {
     if link.method.makes_a_device() { OWN_SESSION } else { &link.session_device }
-}
-
-/// IPFire's own script: our session of its primary ended with us, or its own did when a backup took over.
-fn bring_up(place: &Place) {
-    let script = place.system("/etc/rc.d/init.d/networking/red").to_string_lossy().into_owned();
-    match program_with(&[script.clone(), "start".to_owned()], &[], &place.log, RED_LIMIT) {
-        Ok(status) if status.success() => {}
-        Ok(status) => crate::cli::talk(&format!("mwan: {script} start: {status}")),
-        Err(error) => crate::cli::talk(&format!("mwan: {script} start: {error}")),
-    }
 }

@@ -16,13 +16,14 @@ pub(crate) fn is_enabled(root: &Path) -> bool {
 /// Sets `ENABLED` or `MWAN_ENABLED`, whichever the settings have; everything else stays as it is.
 pub(crate) fn set_enabled(root: &Path, value: bool) -> io::Result<()> {
     let file = root.join("mwan/settings");
-    let text = match fs::read_to_string(&file) {
-        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+    let text = match fs::read(&file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         other => other?,
     };
-    let several = text.lines().any(|line| line.trim_start().starts_with("MWAN_ENABLED="));
+    let several =
+        text.split(|b| *b == b'\n').any(|line| line.trim_ascii_start().starts_with(b"MWAN_ENABLED="));
     let key = if several { "MWAN_ENABLED" } else { "ENABLED" };
     let changed = set_value(&text, key, if value { "on" } else { "off" });
     fs::create_dir_all(root.join("mwan"))?;
-    super::execute::write(&file, changed.as_bytes())
+    super::execute::write(&file, &changed)
 }
