@@ -47,7 +47,7 @@ pub enum Dhcp {
 
 /// The session on trial, which must not be taken for any other.
 const TRIAL_DEVICE: &str = "ppp99";
-/// Routes of leases stay behind every other in the main table: which WAN is used is not decided there.
+/// Routes of ours stay behind every other in the main table: which WAN is used is not decided there.
 const LEASE_METRIC: &str = "20000";
 
 /// How `link` is brought up for `role`.
@@ -62,7 +62,7 @@ pub fn plan(link: &Link, role: Role, places: &Places) -> Plan {
     };
     let base = lower(link, &mut plan);
     match &link.method {
-        Method::Static { addresses, .. } => statics(&mut plan, &base, addresses),
+        Method::Static { addresses, gateways, .. } => statics(&mut plan, &base, addresses, gateways),
         Method::Dhcp { hostname } => lease(&mut plan, link, &base, hostname.as_deref(), places),
         Method::Pppoe { .. } => ppp::pppoe(&mut plan, link, role, &base, places),
         Method::Pptp { server, address, via, .. } => {
@@ -120,17 +120,33 @@ fn atm(bridge: &AtmBridge, plan: &mut Plan) -> String {
     };
     let circuit = format!("{}.{}.{}", bridge.interface, bridge.vpi, bridge.vci);
     plan.up.push(Step::spawn(&["br2684ctl", "-c", &interface, "-e", encapsulation, "-a", &circuit]));
-    // br2684ctl makes the device before it waits; there is nothing to wait on but the device.
-    plan.up.push(Step::run(&["ip", "link", "show", "dev", &name]));
+    // It is still making the device.
+    plan.up.push(Step::Await { device: name.clone() });
     name
 }
 
-fn statics(plan: &mut Plan, device: &str, addresses: &[IpNet]) {
+fn statics(plan: &mut Plan, device: &str, addresses: &[IpNet], gateways: &[IpAddr]) {
     for address in addresses {
         let address = address.to_string();
         plan.up.push(own_address(&address, device));
     }
+    for gateway in gateways {
+        let gateway = gateway.to_string();
+        let route = |verb| last_route(verb, device, Some(&gateway));
+        plan.up.push(Step::make(&route("append"), &route("del")));
+    }
     plan.limit = Duration::from_secs(10);
+}
+
+/// A default route in the main table, behind every other. Which WAN is used is not decided there, but a packet of the machine's own
+/// needs one to get as far as our marks: without any, connect(2) says that the network is unreachable.
+fn last_route<'a>(verb: &'a str, device: &'a str, gateway: Option<&'a str>) -> Vec<&'a str> {
+    let via = gateway.into_iter().flat_map(|gateway| ["via", gateway]);
+    ["ip", "route", verb, "default"]
+        .into_iter()
+        .chain(via)
+        .chain(["dev", device, "metric", LEASE_METRIC])
+        .collect()
 }
 
 /// An address that others may have given the device already.
@@ -207,6 +223,7 @@ pub fn qmi_settings(device: &str, output: &str) -> Option<(Vec<Step>, Establishe
         steps.push(Step::run(&["ip", "link", "set", "dev", device, "mtu", &mtu.to_string()]));
     }
     steps.push(Step::run(&["ip", "address", "replace", &net.to_string(), "dev", device]));
+    steps.push(Step::attempt(&last_route("append", device, None)));
     let gateways = gateway.into_iter().collect();
     Some((steps, Established { device: device.to_owned(), gateways, peer: None, dns }))
 }

@@ -57,6 +57,11 @@ pub enum Step {
         /// What undoes it; run at the end, in reverse order, for what was made by us.
         undo: Vec<String>,
     },
+    /// Waits for a network device that a program before this step makes; ends the attempt if none comes.
+    Await {
+        /// Its name.
+        device: String,
+    },
     /// A program that stays. If it is the connection, its end is the connection's.
     Spawn {
         /// Program and arguments; no secret among them.

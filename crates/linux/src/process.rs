@@ -57,6 +57,11 @@ pub fn addresses_of(device: &str) -> Vec<std::net::IpAddr> {
     sys::addresses_of(device)
 }
 
+/// Whether there is a network device of that name.
+pub fn is_device(name: &str) -> bool {
+    sys::device_index(name).is_ok()
+}
+
 /// Makes `command` the leader of a session of its own (setsid(2)): no terminal's hang-up or interrupt reaches it. When
 /// its parent ends, it belongs to init.
 pub fn detach(command: &mut Command) {

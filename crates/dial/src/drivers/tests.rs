@@ -93,6 +93,7 @@ fn text(plan: &Plan) -> String {
         Step::Remove { path } => format!("  remove {path}\n"),
         Step::Run { argv, may_fail } => format!("  {}{argv:?}\n", if *may_fail { "try " } else { "run " }),
         Step::Make { argv, undo } => format!("  make {argv:?}\n    undone by {undo:?}\n"),
+        Step::Await { device } => format!("  await {device}\n"),
         Step::Spawn { argv } => format!("  spawn {argv:?}\n"),
     };
     let list = |steps: &[Step]| steps.iter().map(step).collect::<String>();
@@ -190,14 +191,26 @@ fn a_modem_tells_its_address() {
     assert_eq!(qmi_settings("wwan0", "error: couldn't get current settings: OutOfCall"), None);
 }
 
+/// The main table's routes decide nothing, but without any the machine's own packets get nowhere near our marks.
 #[test]
-fn only_ipfires_own_session_leaves_its_route_in_the_main_table() {
+fn what_carries_has_a_route_in_the_main_table_behind_all_others() {
     let routes = |session: &str, role| {
         let link = Link { session_device: session.into(), ..every().remove(3) };
-        plan(&link, role, &places()).then.len()
+        text(&plan(&link, role, &places())).split_once("then").unwrap().1.to_owned()
     };
-    assert_eq!(routes("ppp0", Role::Carry), 1);
-    assert_eq!((routes("ppp0", Role::Trial), routes("ppp10", Role::Carry)), (0, 0));
+    let own = routes("ppp0", Role::Carry);
+    assert!(
+        own.contains(r#"["ip", "route", "replace", "default", "dev", "ppp0"]"#),
+        "as IPFire's own: {own}"
+    );
+    let backup = routes("ppp10", Role::Carry);
+    assert!(backup.contains(r#""append", "default", "dev", "ppp10", "metric", "20000"]"#), "{backup}");
+    assert!(!routes("ppp0", Role::Trial).contains("route"));
+    let fixed = text(&plan(&every()[0], Role::Carry, &places()));
+    assert!(fixed.contains(r#""append", "default", "via", "192.0.2.1", "dev", "eth1", "metric", "20000"]"#));
+    let (modem, _) =
+        qmi_settings("wwan0", "IPv4 address: 10.1.1.2\nIPv4 subnet mask: 255.255.255.252\n").unwrap();
+    assert!(format!("{modem:?}").contains(r#""append", "default", "dev", "wwan0", "metric", "20000"]"#));
 }
 
 #[test]

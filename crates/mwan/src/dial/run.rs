@@ -24,6 +24,8 @@ const LOOK: Duration = Duration::from_millis(50);
 const DESCRIPTION: Duration = Duration::from_secs(1);
 /// Pause between two looks at that.
 const DESCRIPTION_LOOK: Duration = Duration::from_millis(20);
+/// How long a program may take to make its device.
+const DEVICE: Duration = Duration::from_secs(5);
 /// How long a program that should end by itself may take.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(20);
 /// How long a session may take to say goodbye: pppd asks a far end that is gone twice, for three seconds each
@@ -178,8 +180,22 @@ impl<'a> Run<'a> {
                 }
                 Ok(())
             }
+            Step::Await { device } => self.wait_for(device),
             Step::Spawn { argv } => self.spawn(argv),
         }
+    }
+
+    /// Until there is such a device, or the program that should make it has ended.
+    fn wait_for(&mut self, device: &str) -> Result<(), Failure> {
+        let deadline = Instant::now() + DEVICE;
+        while !process::is_device(device) {
+            self.look()?;
+            if Instant::now() >= deadline {
+                return Err(Failure::NoDevice(device.to_owned()));
+            }
+            std::thread::sleep(DESCRIPTION_LOOK);
+        }
+        Ok(())
     }
 
     /// Runs a program to its end.
