@@ -193,13 +193,15 @@ fn qmi(plan: &mut Plan, link: &Link) {
     plan.up.insert(0, Step::run(&["ip", "link", "set", "dev", device, "down"]));
     plan.up.insert(1, Step::Set { path: raw, value: "Y" });
     let opened = ["qmicli", "--device", control, "--device-open-proxy"];
-    let call = |words: &[&str]| Step::run(&[&opened, words].concat());
+    // It stays as long as the call does, and ends the call when it is asked to end: no client of the modem's, of which there are
+    // few, is left allocated.
     let start = format!("--wds-start-network=apn={apn},ip-type=4");
-    plan.up.push(call(&[&start, "--client-no-release-cid"]));
-    plan.up.push(call(&["--wds-get-current-settings"]));
+    plan.up.push(Step::spawn(&[&opened[..], &[&start, "--wds-follow-network"]].concat()));
+    // Where it was killed, the call is still up.
     plan.down.push(Step::attempt(&[&opened[..], &["--wds-reset"]].concat()));
     plan.down.push(Step::attempt(&["ip", "address", "flush", "dev", device]));
-    plan.ready = Ready::Qmi { device: device.to_owned() };
+    let ask = opened.into_iter().chain(["--wds-get-current-settings"]).map(str::to_owned).collect();
+    plan.ready = Ready::Qmi { device: device.to_owned(), ask };
     plan.limit = Duration::from_secs(60);
 }
 
@@ -207,7 +209,8 @@ fn qmi(plan: &mut Plan, link: &Link) {
 /// `None` if there is no address in it.
 pub fn qmi_settings(device: &str, output: &str) -> Option<(Vec<Step>, Established)> {
     let value = |name: &str| {
-        let line = output.lines().find_map(|line| line.trim().strip_prefix(name))?;
+        // The last word counts.
+        let line = output.lines().rev().find_map(|line| line.trim().strip_prefix(name))?;
         Some(line.trim_start().strip_prefix(':')?.trim().to_owned())
     };
     let address: Ipv4Addr = value("IPv4 address")?.parse().ok()?;

@@ -102,9 +102,11 @@ pub enum Ready {
         /// The device.
         device: String,
     },
-    /// As before, and the addresses come from what the last program said: see [`crate::qmi_settings`].
+    /// As before, and the addresses come from what a program says once the call is established: see [`crate::qmi_settings`].
     Qmi {
         /// The device.
         device: String,
+        /// Program and arguments; it fails until then.
+        ask: Vec<String>,
     },
 }

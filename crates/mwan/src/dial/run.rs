@@ -24,6 +24,8 @@ const LOOK: Duration = Duration::from_millis(50);
 const DESCRIPTION: Duration = Duration::from_secs(1);
 /// Pause between two looks at that.
 const DESCRIPTION_LOOK: Duration = Duration::from_millis(20);
+/// Pause between two questions whether a modem's call is established.
+const CALL_LOOK: Duration = Duration::from_millis(500);
 /// How long a program may take to make its device.
 const DEVICE: Duration = Duration::from_secs(5);
 /// How long a program that should end by itself may take.
@@ -234,10 +236,13 @@ impl<'a> Run<'a> {
     }
 
     fn wait_ready(&mut self, deadline: Instant) -> Result<Established, Failure> {
-        let (Ready::Address { device } | Ready::Qmi { device }) = self.plan.ready.clone();
-        if let Ready::Qmi { .. } = self.plan.ready {
-            self.take_settings(&device)?;
-        }
+        let device = match self.plan.ready.clone() {
+            Ready::Address { device } => device,
+            Ready::Qmi { device, ask } => {
+                self.take_settings(&device, &ask, deadline)?;
+                device
+            }
+        };
         loop {
             if !process::addresses_of(&device).is_empty() {
                 for step in self.plan.then.clone() {
@@ -267,16 +272,22 @@ impl<'a> Run<'a> {
         found
     }
 
-    /// What the modem's last word gives the device.
-    fn take_settings(&mut self, device: &str) -> Result<(), Failure> {
-        let Some((steps, connection)) = qmi_settings(device, &self.said()) else {
-            return Err(Failure::NoAnswer);
-        };
-        for step in steps {
-            self.step(&step)?;
+    /// What the modem says of its call gives the device its address. Until the call is established the modem refuses to say.
+    fn take_settings(&mut self, device: &str, ask: &[String], deadline: Instant) -> Result<(), Failure> {
+        loop {
+            self.look()?;
+            let told = program(ask, &self.log, PROGRAM_LIMIT).map_err(|e| no_program("qmicli", &e))?;
+            let settings = qmi_settings(device, &self.said()).filter(|_| told.success());
+            if let Some((steps, connection)) = settings {
+                steps.iter().try_for_each(|step| self.step(step))?;
+                self.settings = Some(connection);
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(Failure::NoAnswer);
+            }
+            std::thread::sleep(CALL_LOOK);
         }
-        self.settings = Some(connection);
-        Ok(())
     }
 
     /// Until it ends, or is to end.
