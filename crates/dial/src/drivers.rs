@@ -40,7 +40,8 @@ pub enum Dhcp {
     Dhcpcd,
     /// busybox's `udhcpc`, which leaves that to a program.
     Udhcpc {
-        /// Called with its variables; absolute.
+        /// Called with an event, and its variables in the environment: see [`crate::Lease`]. Or, to take a lease back that it left,
+        /// with `deconfig` and the device. Absolute.
         script: String,
     },
 }
@@ -140,8 +141,9 @@ fn statics(plan: &mut Plan, device: &str, addresses: &[IpNet], gateways: &[IpAdd
 
 /// A default route in the main table, behind every other. Which WAN is used is not decided there, but a packet of the machine's own
 /// needs one to get as far as our marks: without any, connect(2) says that the network is unreachable.
-fn last_route<'a>(verb: &'a str, device: &'a str, gateway: Option<&'a str>) -> Vec<&'a str> {
-    let via = gateway.into_iter().flat_map(|gateway| ["via", gateway]);
+pub(crate) fn last_route<'a>(verb: &'a str, device: &'a str, gateway: Option<&'a str>) -> Vec<&'a str> {
+    // Some providers' next hop is in no network of theirs.
+    let via = gateway.into_iter().flat_map(|gateway| ["via", gateway, "onlink"]);
     ["ip", "route", verb, "default"]
         .into_iter()
         .chain(via)
@@ -150,7 +152,7 @@ fn last_route<'a>(verb: &'a str, device: &'a str, gateway: Option<&'a str>) -> V
 }
 
 /// An address that others may have given the device already.
-fn own_address(address: &str, device: &str) -> Step {
+pub(crate) fn own_address(address: &str, device: &str) -> Step {
     let words = |verb| ["ip", "address", verb, address, "dev", device];
     Step::make(&words("add"), &words("del"))
 }
@@ -165,6 +167,7 @@ fn lease(plan: &mut Plan, link: &Link, device: &str, hostname: Option<&str>, pla
         }
     };
     let mtu = link.mtu.map(|mtu| format!("mtu={mtu}"));
+    let named = hostname.map(|name| format!("hostname:{name}"));
     match (&places.dhcp, hostname) {
         (Dhcp::Dhcpcd, name) => {
             argv.extend(name.into_iter().flat_map(|name| ["-h", name]));
@@ -173,12 +176,11 @@ fn lease(plan: &mut Plan, link: &Link, device: &str, hostname: Option<&str>, pla
             // Says what the lease has besides the address, in the log.
             plan.then.push(Step::attempt(&["dhcpcd", "-4", "-U", device]));
         }
-        (Dhcp::Udhcpc { .. }, Some(name)) => {
-            let name = format!("hostname:{name}");
-            plan.up.push(Step::spawn(&[argv.as_slice(), &["-x", &name]].concat()));
-            return;
+        (Dhcp::Udhcpc { script }, _) => {
+            argv.extend(named.as_deref().into_iter().flat_map(|name| ["-x", name]));
+            // Where it was killed it took nothing back.
+            plan.down.push(Step::attempt(&[script, "deconfig", device]));
         }
-        (Dhcp::Udhcpc { .. }, None) => {}
     }
     plan.up.push(Step::spawn(&argv));
 }
@@ -226,7 +228,8 @@ pub fn qmi_settings(device: &str, output: &str) -> Option<(Vec<Step>, Establishe
         steps.push(Step::run(&["ip", "link", "set", "dev", device, "mtu", &mtu.to_string()]));
     }
     steps.push(Step::run(&["ip", "address", "replace", &net.to_string(), "dev", device]));
-    steps.push(Step::attempt(&last_route("append", device, None)));
+    let via = gateway.map(|gateway| gateway.to_string());
+    steps.push(Step::attempt(&last_route("append", device, via.as_deref())));
     let gateways = gateway.into_iter().collect();
     Some((steps, Established { device: device.to_owned(), gateways, peer: None, dns }))
 }

@@ -132,6 +132,18 @@ fn plans_are_what_a_person_has_read() {
 }
 
 #[test]
+fn udhcpc_is_called_with_our_program_for_its_script_and_undone_by_it() {
+    let places = Places { dhcp: Dhcp::Udhcpc { script: "/run/mwan/dial/mwan-lease".into() }, ..places() };
+    let plan = text(&plan(&every()[1], Role::Carry, &places));
+    let call = r#"spawn ["udhcpc", "-f", "-R", "-S", "-t", "5", "-A", "5", "-s", "/run/mwan/dial/mwan-lease", "-i", "eth1", "-x", "hostname:fire"]"#;
+    assert!(plan.contains(call), "{plan}");
+    assert!(
+        plan.ends_with("down\n  try [\"/run/mwan/dial/mwan-lease\", \"deconfig\", \"eth1\"]\n"),
+        "{plan}"
+    );
+}
+
+#[test]
 fn no_secret_is_an_argument_and_none_is_printed() {
     for link in every() {
         for role in [Role::Carry, Role::Trial] {
@@ -207,7 +219,11 @@ fn what_carries_has_a_route_in_the_main_table_behind_all_others() {
     assert!(backup.contains(r#""append", "default", "dev", "ppp10", "metric", "20000"]"#), "{backup}");
     assert!(!routes("ppp0", Role::Trial).contains("route"));
     let fixed = text(&plan(&every()[0], Role::Carry, &places()));
-    assert!(fixed.contains(r#""append", "default", "via", "192.0.2.1", "dev", "eth1", "metric", "20000"]"#));
+    assert!(
+        fixed.contains(
+            r#""append", "default", "via", "192.0.2.1", "onlink", "dev", "eth1", "metric", "20000"]"#
+        )
+    );
     let (modem, _) =
         qmi_settings("wwan0", "IPv4 address: 10.1.1.2\nIPv4 subnet mask: 255.255.255.252\n").unwrap();
     assert!(format!("{modem:?}").contains(r#""append", "default", "dev", "wwan0", "metric", "20000"]"#));

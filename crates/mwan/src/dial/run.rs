@@ -29,7 +29,7 @@ const CALL_LOOK: Duration = Duration::from_millis(500);
 /// How long a program may take to make its device.
 const DEVICE: Duration = Duration::from_secs(5);
 /// How long a program that should end by itself may take.
-const PROGRAM_LIMIT: Duration = Duration::from_secs(20);
+pub(super) const PROGRAM_LIMIT: Duration = Duration::from_secs(20);
 /// How long a session may take to say goodbye: pppd asks a far end that is gone twice, for three seconds each
 /// (lcp-max-terminate, lcp-restart), and then removes its pid file.
 const GOODBYE: Duration = Duration::from_secs(9);
