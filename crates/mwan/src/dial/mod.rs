@@ -21,7 +21,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::{info, warn};
 
 pub(crate) use lease::{called as called_for_a_lease, run as take_lease};
-pub(crate) use run::program;
+pub(crate) use run::program_with;
 use session::Session;
 
 /// Where programs are looked for, whatever the environment says.
