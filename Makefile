@@ -10,16 +10,17 @@ LAB   := target/release/mwan-lab
 demo: setup build
 	$(LAB) demo --mwan $(MWAN) $(if $(KEEP),--keep)
 
-## test: everything: unit, golden, property, simulation (10,000 worlds; MWAN_SIM_SEEDS=N for more), network namespaces
+## test: everything: unit, golden, property, simulation (10,000 worlds; MWAN_SIM_SEEDS=N for more), network namespaces, real protocols
 test: setup
 	$(CARGO) build --locked -p mwan -p mwan-lab
 	$(CARGO) test --locked --workspace --all-features
+	MWAN_BIN=$(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug/mwan scripts/test-vm
 
 ## test-old-kernel: a selection of it on Debian's own kernel (6.1) in an emulated machine, about fifteen minutes
 test-old-kernel: setup build
 	scripts/test-old-kernel
 
-## test-vm: IPFire's connections on real protocols (PPPoE, VDSL, PPTP, GSM, DHCP), in the same emulated machine; about ten minutes
+## test-vm: of these, IPFire's connections on real protocols (PPPoE, VDSL, PPTP, GSM, DHCP) in the same emulated machine; about six minutes
 test-vm: setup
 	scripts/test-vm
 

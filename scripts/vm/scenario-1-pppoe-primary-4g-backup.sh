@@ -10,6 +10,8 @@ router mobile
 file ethernet/settings RED_TYPE=PPPOE RED_DEV=red0 GREEN_DEV=green0
 file ppp/settings TYPE=pppoe USERNAME=me@isp "PASSWORD='xyzzy plugh'" AUTH=pap-or-chap
 file mwan/profiles/mobile TYPE=GSM DEVICE=ttyTEST0 APN=internet.example
+# Long enough on trial for a shell in an emulated machine to see it.
+sed -i 's/^FAILBACK_ATTEMPTS=.*/FAILBACK_ATTEMPTS=6/' "$IPFIRE/mwan/settings"
 concentrator isp0 10.67.0
 modem -
 settings >/tmp/settings.before

@@ -51,6 +51,9 @@ const TRIAL_DEVICE: &str = "ppp99";
 /// Routes of ours stay behind every other in the main table: which WAN is used is not decided there.
 const LEASE_METRIC: &str = "20000";
 
+/// libqmi's words for a call that is established (src/qmicli/qmicli-wds.c).
+pub(crate) const QMI_STARTED: &str = "Network started";
+
 /// How `link` is brought up for `role`.
 pub fn plan(link: &Link, role: Role, places: &Places) -> Plan {
     let mut plan = Plan {
@@ -157,10 +160,18 @@ pub(crate) fn own_address(address: &str, device: &str) -> Step {
     Step::make(&words("add"), &words("del"))
 }
 
+/// Two dhcpcds with one metric would have one default route between them: the second finds that there is one (EEXIST), and its link
+/// has no next hop. So each link has a number behind ours, made of its name (FNV-1a, 24 bits of it), which is the same every time.
+fn lease_metric(name: &str) -> u32 {
+    let fnv1a = |sum: u32, byte: u8| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    20_001 + (name.bytes().fold(0x811c_9dc5, fnv1a) & 0x00ff_ffff)
+}
+
 fn lease(plan: &mut Plan, link: &Link, device: &str, hostname: Option<&str>, places: &Places) {
+    let metric = lease_metric(&link.name).to_string();
     let mut argv: Vec<&str> = match &places.dhcp {
         // -B stays; -c: no script, which on IPFire would take this lease for RED's own.
-        Dhcp::Dhcpcd => vec!["dhcpcd", "-B", "-4", "-q", "--noipv4ll", "-c", "/bin/true", "-m", LEASE_METRIC],
+        Dhcp::Dhcpcd => vec!["dhcpcd", "-B", "-4", "-q", "--noipv4ll", "-c", "/bin/true", "-m", &metric],
         // -f stays, -R gives the lease back at the end; -n would end it, the limit is ours.
         Dhcp::Udhcpc { script } => {
             vec!["udhcpc", "-f", "-R", "-S", "-t", "5", "-A", "5", "-s", script, "-i", device]
@@ -205,6 +216,11 @@ fn qmi(plan: &mut Plan, link: &Link) {
     let ask = opened.into_iter().chain(["--wds-get-current-settings"]).map(str::to_owned).collect();
     plan.ready = Ready::Qmi { device: device.to_owned(), ask };
     plan.limit = Duration::from_secs(60);
+}
+
+/// Whether `qmicli --wds-start-network` has said that the call is established.
+pub fn qmi_started(output: &str) -> bool {
+    output.contains(QMI_STARTED)
 }
 
 /// What `qmicli --wds-get-current-settings` said: the steps that give the device its address, and the connection.

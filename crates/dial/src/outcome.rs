@@ -147,7 +147,7 @@ fn qmi(output: &str) -> Option<Failure> {
         ("CallFailed", Failure::NoCarrier),
         ("couldn't open the QmiDevice", Failure::Busy),
         // It had come so far, and told nothing worse since.
-        ("Network started", Failure::Lost),
+        (crate::drivers::QMI_STARTED, Failure::Lost),
     ];
     WORDS.iter().find(|(word, _)| output.contains(word)).map(|(_, failure)| failure.clone())
 }

@@ -132,6 +132,14 @@ fn plans_are_what_a_person_has_read() {
 }
 
 #[test]
+fn no_two_leases_have_one_metric() {
+    let metrics: std::collections::BTreeSet<u32> =
+        (0..60).map(|n| lease_metric(&format!("red{n}"))).collect();
+    assert_eq!(metrics.len(), 60, "as many REDs as there may be");
+    assert!(metrics.iter().all(|metric| *metric > 20_000));
+}
+
+#[test]
 fn udhcpc_is_called_with_our_program_for_its_script_and_undone_by_it() {
     let places = Places { dhcp: Dhcp::Udhcpc { script: "/run/mwan/dial/mwan-lease".into() }, ..places() };
     let plan = text(&plan(&every()[1], Role::Carry, &places));

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use mwan_config::link::Link;
 use mwan_dial::{
     Established, Event, Failure, Places, Plan, Ready, Role, Step, established, failure, plan, qmi_settings,
+    qmi_started,
 };
 use mwan_linux::process;
 
@@ -20,11 +21,11 @@ use super::session::{Down, Process, Session};
 
 /// Pause between two looks at processes and devices.
 const LOOK: Duration = Duration::from_millis(50);
+/// Pause between two looks at a session that is being established: packets wait for it.
+const READY_LOOK: Duration = Duration::from_millis(20);
 /// How long a session that has its address may take to say what it is.
 const DESCRIPTION: Duration = Duration::from_secs(1);
-/// Pause between two looks at that.
-const DESCRIPTION_LOOK: Duration = Duration::from_millis(20);
-/// Pause between two questions whether a modem's call is established.
+/// Pause before a modem that would not say what its call is like is asked again.
 const CALL_LOOK: Duration = Duration::from_millis(500);
 /// How long a program may take to make its device.
 const DEVICE: Duration = Duration::from_secs(5);
@@ -195,7 +196,7 @@ impl<'a> Run<'a> {
             if Instant::now() >= deadline {
                 return Err(Failure::NoDevice(device.to_owned()));
             }
-            std::thread::sleep(DESCRIPTION_LOOK);
+            std::thread::sleep(READY_LOOK);
         }
         Ok(())
     }
@@ -254,7 +255,7 @@ impl<'a> Run<'a> {
             if Instant::now() >= deadline {
                 return Err(Failure::NoAnswer);
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(READY_LOOK);
         }
     }
 
@@ -263,7 +264,7 @@ impl<'a> Run<'a> {
         let mut found = established(device, &self.said());
         let deadline = Instant::now() + DESCRIPTION;
         while self.link.method.makes_a_device() && Instant::now() < deadline {
-            std::thread::sleep(DESCRIPTION_LOOK);
+            std::thread::sleep(READY_LOOK);
             let before = std::mem::replace(&mut found, established(device, &self.said()));
             if found.peer.is_some() && found == before {
                 break;
@@ -272,21 +273,24 @@ impl<'a> Run<'a> {
         found
     }
 
-    /// What the modem says of its call gives the device its address. Until the call is established the modem refuses to say.
+    /// What the modem says of its call gives the device its address.
     fn take_settings(&mut self, device: &str, ask: &[String], deadline: Instant) -> Result<(), Failure> {
         loop {
             self.look()?;
-            let told = program(ask, &self.log, PROGRAM_LIMIT).map_err(|e| no_program("qmicli", &e))?;
-            let settings = qmi_settings(device, &self.said()).filter(|_| told.success());
-            if let Some((steps, connection)) = settings {
-                steps.iter().try_for_each(|step| self.step(step))?;
-                self.settings = Some(connection);
-                return Ok(());
+            if qmi_started(&self.said()) {
+                let told = program(ask, &self.log, PROGRAM_LIMIT).map_err(|e| no_program("qmicli", &e))?;
+                if let Some((steps, connection)) =
+                    qmi_settings(device, &self.said()).filter(|_| told.success())
+                {
+                    self.settings = Some(connection);
+                    return steps.iter().try_for_each(|step| self.step(step));
+                }
+                std::thread::sleep(CALL_LOOK);
             }
             if Instant::now() >= deadline {
                 return Err(Failure::NoAnswer);
             }
-            std::thread::sleep(CALL_LOOK);
+            std::thread::sleep(READY_LOOK);
         }
     }
 
