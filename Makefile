@@ -4,7 +4,7 @@ CARGO ?= cargo
 MWAN  := target/release/mwan
 LAB   := target/release/mwan-lab
 
-.PHONY: demo test test-old-kernel test-vm bench build setup docs lint
+.PHONY: demo test test-old-kernel test-vm bench bench-ipfire build setup docs lint
 
 ## demo: a router with two Internet links in network namespaces on this machine (KEEP=1 leaves it up)
 demo: setup build
@@ -28,6 +28,11 @@ test-vm: setup
 bench: setup build
 	$(CARGO) bench --quiet --locked -p mwan --bench switch
 	$(LAB) bench --mwan $(MWAN)
+
+## bench-ipfire: what a switch of IPFire's RED takes, by packets (docs/ipfire.md); about four minutes with the build
+bench-ipfire: setup
+	$(CARGO) build --release --locked -p mwan --features ipfire --target-dir target/ipfire
+	scripts/figures-ipfire target/ipfire/release/mwan
 
 ## build: the release binaries
 build:

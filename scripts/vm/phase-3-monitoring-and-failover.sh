@@ -12,7 +12,7 @@ answers() {
 	if [ "$2" = yes ]; then
 		ip netns exec isp nft delete table ip dead
 	else
-		echo "table ip dead { chain asked { type filter hook prerouting priority -10; ip daddr $1 drop; } }" | ip netns exec isp nft -f -
+		printf 'table ip dead {\nchain asked {\ntype filter hook prerouting priority -10\nip daddr %s drop\n}\n}\n' "$1" | ip netns exec isp nft -f -
 	fi
 }
 

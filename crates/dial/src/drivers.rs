@@ -124,7 +124,7 @@ fn atm(bridge: &AtmBridge, plan: &mut Plan) -> String {
     };
     let circuit = format!("{}.{}.{}", bridge.interface, bridge.vpi, bridge.vci);
     plan.up.push(Step::spawn(&["br2684ctl", "-c", &interface, "-e", encapsulation, "-a", &circuit]));
-    // It is still making the device.
+    // It makes the device, and gives it the hardware address of the card when the circuit is open.
     plan.up.push(Step::Await { device: name.clone() });
     name
 }

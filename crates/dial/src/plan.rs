@@ -57,7 +57,8 @@ pub enum Step {
         /// What undoes it; run at the end, in reverse order, for what was made by us.
         undo: Vec<String>,
     },
-    /// Waits for a network device that a program before this step makes; ends the attempt if none comes.
+    /// Waits for a network device that a program before this step makes, and for its hardware address; ends the attempt if none
+    /// comes.
     Await {
         /// Its name.
         device: String,

@@ -57,9 +57,10 @@ pub fn addresses_of(device: &str) -> Vec<std::net::IpAddr> {
     sys::addresses_of(device)
 }
 
-/// Whether there is a network device of that name.
+/// Whether there is a network device of that name that can be set up: one of Ethernet's kind needs its hardware address.
 pub fn is_device(name: &str) -> bool {
-    sys::device_index(name).is_ok()
+    let Ok(socket) = std::os::unix::net::UnixDatagram::unbound() else { return false };
+    sys::hardware_address(socket.as_fd(), name).is_ok_and(|address| address != Some([0; 6]))
 }
 
 /// Makes `command` the leader of a session of its own (setsid(2)): no terminal's hang-up or interrupt reaches it. When
