@@ -19,7 +19,7 @@ table ip spread {
 EOF
 file ethernet/settings RED_TYPE=PPPOE RED_DEV=red0 GREEN_DEV=green0
 file ppp/settings TYPE=pppoe USERNAME=me@isp "PASSWORD='xyzzy plugh'" AUTH=pap-or-chap
-file mwan/settings MWAN_ENABLED=on MWAN_INTERFACE_COUNT=2 MWAN_LOAD_BALANCE_METHOD=weight MWAN_MONITOR_INTERVAL=2
+file mwan/settings MWAN_ENABLED=on MWAN_INTERFACE_COUNT=2 MWAN_LOAD_BALANCE_METHOD=weight "MWAN_MONITOR_INTERVAL=$CHECKS"
 file mwan/interfaces/red0 INTERFACE_WEIGHT=1
 file mwan/interfaces/red1 INTERFACE_TYPE=PPPOE INTERFACE_DEVICE=eth1 INTERFACE_USERNAME=me@isp "INTERFACE_PASSWORD='xyzzy plugh'" \
 	INTERFACE_WEIGHT=1
@@ -64,7 +64,7 @@ must "and no more than that" test "$first" -le 93
 say "method failover"
 file mwan/interfaces/red0 INTERFACE_PRIORITY=2
 sed -i 's/^INTERFACE_WEIGHT=.*/INTERFACE_PRIORITY=1/' "$IPFIRE/mwan/interfaces/red1"
-file mwan/settings MWAN_ENABLED=on MWAN_INTERFACE_COUNT=2 MWAN_LOAD_BALANCE_METHOD=failover MWAN_MONITOR_INTERVAL=2
+file mwan/settings MWAN_ENABLED=on MWAN_INTERFACE_COUNT=2 MWAN_LOAD_BALANCE_METHOD=failover "MWAN_MONITOR_INTERVAL=$CHECKS"
 within 30 "the policy has it" policy_says 'red1 (100%)'
 connections
 must "the second has all of them" test "$second" -ge 100

@@ -2,7 +2,7 @@
 # The extension document's phase 3: each RED is asked for an address of its own; one that does not answer is left, with its hooks run,
 # and used again when it answers. The settings are the document's, but for the time between two checks.
 
-settings_are() { file mwan/settings MWAN_ENABLED=on MWAN_INTERFACE_COUNT=2 MWAN_LOAD_BALANCE_METHOD=weight "MWAN_FAILOVER_ENABLED=$1" MWAN_MONITOR_INTERVAL=2; }
+settings_are() { file mwan/settings MWAN_ENABLED=on MWAN_INTERFACE_COUNT=2 MWAN_LOAD_BALANCE_METHOD=weight "MWAN_FAILOVER_ENABLED=$1" "MWAN_MONITOR_INTERVAL=$CHECKS"; }
 hooks_are() { [ "$(grep -c "^$1\$" /tmp/mwan-hooks)" = "$2" ]; }
 policy_says() { "$MWAN" --run-dir /run/mwan policies | tr '\n' ' ' | grep -q -- "$1"; }
 both_work() { policy_says 'red0 (50%).*red1 (50%)'; }

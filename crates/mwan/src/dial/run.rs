@@ -28,7 +28,7 @@ const DESCRIPTION: Duration = Duration::from_secs(1);
 /// Pause before a modem that would not say what its call is like is asked again.
 const CALL_LOOK: Duration = Duration::from_millis(500);
 /// How long a program may take to make its device.
-const DEVICE: Duration = Duration::from_secs(5);
+const DEVICE: Duration = Duration::from_secs(15);
 /// How long a program that should end by itself may take.
 pub(super) const PROGRAM_LIMIT: Duration = Duration::from_secs(20);
 /// How long a session may take to say goodbye: pppd asks a far end that is gone twice, for three seconds each
