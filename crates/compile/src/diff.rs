@@ -192,12 +192,12 @@ fn replace_table(table: &Table, have: &Have<'_>) -> Vec<NftOp> {
     ops.extend(create_table(table));
     let kept = |set: &Set| set.elements.is_none() && set.kind.elements == ElementKind::Ranges;
     for (name, set) in table.sets.iter().filter(|(_, set)| kept(set)) {
-        let family = set.kind.family;
+        let kind = set.kind;
         let there =
             have.sets.get(name.as_str()).filter(|s| s.kind == Some(set.kind)).and_then(|s| s.elements);
         let elements: Vec<AddressRange> = there.into_iter().flatten().copied().collect();
         if !elements.is_empty() {
-            ops.push(NftOp::AddElements { set: name.clone(), family, elements });
+            ops.push(NftOp::AddElements { set: name.clone(), kind, elements });
         }
     }
     ops
@@ -279,7 +279,7 @@ fn table_ops(sections: &[Arc<Section>], sets: &[(&String, &Set)], have: &Have<'_
 fn set_ops(sets: &[(&String, &Set)], have: &Have<'_>, ops: &mut Vec<NftOp>) -> Option<()> {
     let nothing = BTreeSet::new();
     for (name, set) in sets {
-        let family = set.kind.family;
+        let kind = set.kind;
         let present = have.sets.get(name.as_str());
         let anew = present.is_some_and(|p| p.kind != Some(set.kind));
         if anew {
@@ -299,11 +299,11 @@ fn set_ops(sets: &[(&String, &Set)], have: &Have<'_>, ops: &mut Vec<NftOp>) -> O
         // Deletions first: an interval that grows would overlap its former self.
         let gone: Vec<AddressRange> = present.difference(wanted).copied().collect();
         if !gone.is_empty() {
-            ops.push(NftOp::DeleteElements { set: (*name).clone(), family, elements: gone });
+            ops.push(NftOp::DeleteElements { set: (*name).clone(), kind, elements: gone });
         }
         let new: Vec<AddressRange> = wanted.difference(present).copied().collect();
         if !new.is_empty() {
-            ops.push(NftOp::AddElements { set: (*name).clone(), family, elements: new });
+            ops.push(NftOp::AddElements { set: (*name).clone(), kind, elements: new });
         }
     }
     Some(())

@@ -2,8 +2,9 @@
 
 use std::fmt::{self, Display, Write};
 
-use mwan_config::{AddressRange, Family, PortRange};
+use mwan_config::{AddressRange, BlockLevel, Family, PortRange};
 
+use crate::blocks::{addresses, mask};
 use crate::nft::*;
 
 /// The whole table as text `nft -f` accepts.
@@ -38,7 +39,7 @@ fn render_set(out: &mut String, name: &str, set: &Set) {
         let _ = writeln!(out, "\t\t{property}");
     }
     if let Some(elements) = set.elements.as_ref().filter(|e| !e.is_empty()) {
-        let _ = writeln!(out, "\t\telements = {{ {} }}", list(elements.iter().map(|r| Range(*r))));
+        let _ = writeln!(out, "\t\telements = {{ {} }}", elements_of(set.kind, elements.iter()));
     }
     out.push_str("\t}\n\n");
 }
@@ -59,12 +60,12 @@ impl Display for NftOp {
                 f.write_str(" }")
             }
             NftOp::DeleteSet(name) => write!(f, "delete set inet {TABLE} {name}"),
-            NftOp::AddElements { set, elements, .. } => {
-                let elements = list(elements.iter().map(|r| Range(*r)));
+            NftOp::AddElements { set, kind, elements } => {
+                let elements = elements_of(*kind, elements.iter());
                 write!(f, "add element inet {TABLE} {set} {{ {elements} }}")
             }
-            NftOp::DeleteElements { set, elements, .. } => {
-                let elements = list(elements.iter().map(|r| Range(*r)));
+            NftOp::DeleteElements { set, kind, elements } => {
+                let elements = elements_of(*kind, elements.iter());
                 write!(f, "delete element inet {TABLE} {set} {{ {elements} }}")
             }
             NftOp::FlushSet(name) => write!(f, "flush set inet {TABLE} {name}"),
@@ -125,7 +126,13 @@ impl Display for Statement {
                 [one] => write!(f, "{selector} {}{one}", operator(*equal)),
                 many => write!(f, "{selector} {}{{ {} }}", operator(*equal), list(many.iter())),
             },
-            Statement::InSet { selector, equal, set } => write!(f, "{selector} {}@{set}", operator(*equal)),
+            Statement::InSet { selector, bits, equal, set } => {
+                write!(f, "{selector} ")?;
+                if let Some(family) = selector.family().filter(|family| *bits < family.bits()) {
+                    write!(f, "& {} ", mask(*bits, family))?;
+                }
+                write!(f, "{}@{set}", operator(*equal))
+            }
             Statement::Known { key, set } => write!(f, "{} @{set}", concat(key)),
             Statement::Remember { key, set, timeout } => {
                 write!(f, "update @{set} {{ {} timeout {} }}", concat(key), Period(*timeout))
@@ -226,6 +233,27 @@ impl Display for Range {
     }
 }
 
+/// Elements of a set: of blocks the first addresses.
+fn elements_of<'a>(kind: SetKind, ranges: impl Iterator<Item = &'a AddressRange> + Clone) -> impl Display {
+    let length = match kind.elements {
+        ElementKind::Blocks(level) => level.length,
+        // One "block", which is the range.
+        _ => 0,
+    };
+    let blocks = matches!(kind.elements, ElementKind::Blocks(_));
+    let each = move |range: &'a AddressRange| {
+        let whole = (!blocks).then_some(*range);
+        let pieces = blocks.then(|| addresses(*range, length)).into_iter().flatten().map(single);
+        whole.into_iter().chain(pieces).map(Range)
+    };
+    list(ranges.flat_map(each))
+}
+
+/// What a set of blocks says of itself: it is also known by it when it is read.
+pub fn blocks_comment(length: u8) -> String {
+    format!("first addresses of blocks /{length}")
+}
+
 fn set_type(kind: SetKind) -> &'static str {
     match (kind.family, kind.elements) {
         (Family::V4, ElementKind::Pairs) => "ipv4_addr . ipv4_addr",
@@ -238,6 +266,9 @@ fn set_type(kind: SetKind) -> &'static str {
 fn set_properties(kind: SetKind) -> Vec<String> {
     let mut properties = match kind.elements {
         ElementKind::Ranges => vec!["flags interval".to_owned()],
+        ElementKind::Blocks(BlockLevel { length, size }) => {
+            vec![format!("size {size}"), format!("comment \"{}\"", blocks_comment(length))]
+        }
         ElementKind::Learned(0) => vec![],
         ElementKind::Learned(seconds) => vec!["flags timeout".to_owned(), format!("timeout {seconds}s")],
         ElementKind::Sources | ElementKind::Pairs => vec!["flags dynamic,timeout".to_owned()],

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::codes;
 use crate::fields::Fields;
-use crate::model::{AddressRange, Config, Families, Family, Location, NamedSet};
+use crate::model::{AddressRange, Config, Families, Family, Location, NamedSet, SetLayout};
 use crate::names::Names;
 use crate::options::Dialect;
 use crate::report::{Place, Problem, Report, show};
@@ -73,6 +73,7 @@ pub(crate) fn read_set(fields: &mut Fields<'_>, name: &str, location: Location) 
         domains: Arc::new(domains),
         timeout,
         counters,
+        layout: SetLayout::default(),
         location,
     })
 }

@@ -306,6 +306,7 @@ fn set(rng: &mut Rng, name: String) -> NamedSet {
         domains: Arc::new(if kind < 2 { vec!["example.org".to_owned()] } else { vec![] }),
         timeout: None,
         counters: rng.chance(30),
+        layout: SetLayout::default(),
         location: location(),
     }
 }
