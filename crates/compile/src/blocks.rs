@@ -182,7 +182,7 @@ pub(crate) fn layout(
     counts: [&Counts; 2],
     old: &SetLayout,
     large_min: usize,
-    most: impl Fn(Family, &[u8]) -> [u64; LEVELS_MAX],
+    most: &dyn Fn(Family, &[u8]) -> [u64; LEVELS_MAX],
 ) -> SetLayout {
     let of = |family: Family, counts: &Counts| {
         let levels = counts.choose(old.of(family), large_min);
@@ -228,7 +228,7 @@ pub(crate) fn anew(set: &NamedSet, old: &SetLayout, large_min: usize) -> SetLayo
     let list: &[AddressRange] = &set.entries;
     let counts = Family::ALL.map(|family| Counts::of(family, &[list]));
     let [v4, v6] = &counts;
-    layout([v4, v6], old, large_min, |family, levels| total(list, family, levels))
+    layout([v4, v6], old, large_min, &|family, levels| total(list, family, levels))
 }
 
 /// The blocks of a list in each level, as ranges that begin and end with one: sorted, disjoint, and never of more than one
@@ -304,12 +304,12 @@ pub fn addresses(run: AddressRange, length: u8) -> impl Iterator<Item = IpAddr> 
     std::iter::successors(Some(first), next).map(move |at| of_bits(at, family))
 }
 
-/// The runs of blocks of which these are the first addresses, in any order; `None`: one is inside of a block.
-pub fn fold(mut addresses: Vec<IpAddr>, family: Family, length: u8) -> Option<BTreeSet<AddressRange>> {
+/// The runs of blocks of which these single addresses, in any order, are the first; `None`: one is inside of a block.
+pub fn fold(mut addresses: Vec<AddressRange>, family: Family, length: u8) -> Option<BTreeSet<AddressRange>> {
     addresses.sort_unstable();
     let host = host_mask(length, family);
     let mut runs = Runs::new(family, length);
-    for first in addresses.into_iter().map(bits) {
+    for first in addresses.into_iter().map(|address| bits(address.first)) {
         if first & host != 0 {
             return None;
         }

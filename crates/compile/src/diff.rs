@@ -115,6 +115,38 @@ pub fn diff_routing(observed: &ObservedRouting, new: &Program) -> Ops {
     ops
 }
 
+/// Sets that these changes make anew though others fill them: name and kind. What is in them is to be read and entered again
+/// ([`refill`]), or a changed timeout would cost all that a resolver has entered.
+pub fn emptied(ops: &Ops, program: &Program) -> Vec<(String, SetKind)> {
+    let gone: BTreeSet<&str> = ops
+        .nft
+        .iter()
+        .filter_map(|op| match op {
+            NftOp::DeleteSet(name) => Some(name.as_str()),
+            _ => None,
+        })
+        .collect();
+    let table = ops.nft.contains(&NftOp::DeleteTable);
+    let of_others = |name: &str, kind: SetKind| {
+        let set = program.table.sets.get(name);
+        // With the table, what was observed in sets of ranges is entered again already: `replace_table`.
+        let lost = gone.contains(name) || table && kind.elements != ElementKind::Ranges;
+        lost && !kind.is_dynamic() && set.is_some_and(|set| set.elements.is_none())
+    };
+    let made = ops.nft.iter().filter_map(|op| match op {
+        NftOp::AddSet { name, kind } if of_others(name, *kind) => Some((name.clone(), *kind)),
+        _ => None,
+    });
+    made.collect()
+}
+
+/// Has these elements entered into a set that is made anew. Their time begins anew, too.
+pub fn refill(ops: &mut Ops, set: String, kind: SetKind, elements: Vec<AddressRange>) {
+    if !elements.is_empty() {
+        ops.nft.push(NftOp::AddElements { set, kind, elements });
+    }
+}
+
 /// Empties the sets that packets fill and that are to be empty: since the transaction that said so, a packet that was
 /// under way may have entered something.
 pub fn flush_strays(program: &Program) -> Ops {

@@ -25,7 +25,7 @@ use mwan_config::Family;
 pub use blocks::lay_out;
 pub use build::{Compiler, compile, member_chain, policy_chain, policy_is_installed, rule_chain};
 pub use check::{Fault, check, check_change};
-pub use diff::{Ops, cleanup, diff, diff_observed, diff_routing, flush_strays, removal};
+pub use diff::{Ops, cleanup, diff, diff_observed, diff_routing, emptied, flush_strays, refill, removal};
 pub use log::counter as log_counter;
 pub use named::dnsmasq;
 pub use stages::{STEP, Stages};

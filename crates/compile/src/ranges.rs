@@ -22,7 +22,10 @@ pub fn prefix_len(range: AddressRange) -> Option<u8> {
 
 /// Sorted, with overlapping and adjacent ranges of one family joined.
 pub fn merge(ranges: impl IntoIterator<Item = AddressRange>) -> Vec<AddressRange> {
-    let mut sorted: Vec<AddressRange> = ranges.into_iter().collect();
+    merge_list(ranges.into_iter().collect())
+}
+
+fn merge_list(mut sorted: Vec<AddressRange>) -> Vec<AddressRange> {
     sorted.sort_unstable();
     let mut merged: Vec<AddressRange> = Vec::with_capacity(sorted.len());
     for range in sorted {

@@ -107,7 +107,7 @@ impl Pair {
             if cuts.is_empty() { &[&self.new.entries] } else { &[&self.new.entries, &self.old] };
         let counts = Family::ALL.map(|family| Counts::of(family, lists));
         let [v4, v6] = &counts;
-        layout([v4, v6], &self.layout, large_min, |family, levels| self.most(cuts, family, levels))
+        layout([v4, v6], &self.layout, large_min, &|family, levels| self.most(cuts, family, levels))
     }
 
     /// The most blocks per level that are in the set at once: the new ranges up to a cut and the old ones behind it.

@@ -39,7 +39,9 @@ fn render_set(out: &mut String, name: &str, set: &Set) {
         let _ = writeln!(out, "\t\t{property}");
     }
     if let Some(elements) = set.elements.as_ref().filter(|e| !e.is_empty()) {
-        let _ = writeln!(out, "\t\telements = {{ {} }}", elements_of(set.kind, elements.iter()));
+        out.push_str("\t\telements = { ");
+        let _ = write_elements(out, set.kind, &mut elements.iter());
+        out.push_str(" }\n");
     }
     out.push_str("\t}\n\n");
 }
@@ -61,12 +63,14 @@ impl Display for NftOp {
             }
             NftOp::DeleteSet(name) => write!(f, "delete set inet {TABLE} {name}"),
             NftOp::AddElements { set, kind, elements } => {
-                let elements = elements_of(*kind, elements.iter());
-                write!(f, "add element inet {TABLE} {set} {{ {elements} }}")
+                write!(f, "add element inet {TABLE} {set} {{ ")?;
+                write_elements(f, *kind, &mut elements.iter())?;
+                f.write_str(" }")
             }
             NftOp::DeleteElements { set, kind, elements } => {
-                let elements = elements_of(*kind, elements.iter());
-                write!(f, "delete element inet {TABLE} {set} {{ {elements} }}")
+                write!(f, "delete element inet {TABLE} {set} {{ ")?;
+                write_elements(f, *kind, &mut elements.iter())?;
+                f.write_str(" }")
             }
             NftOp::FlushSet(name) => write!(f, "flush set inet {TABLE} {name}"),
             NftOp::AddCounter(name) => write!(f, "add counter inet {TABLE} {name}"),
@@ -233,20 +237,25 @@ impl Display for Range {
     }
 }
 
-/// Elements of a set: of blocks the first addresses.
-fn elements_of<'a>(kind: SetKind, ranges: impl Iterator<Item = &'a AddressRange> + Clone) -> impl Display {
-    let length = match kind.elements {
-        ElementKind::Blocks(level) => level.length,
-        // One "block", which is the range.
-        _ => 0,
-    };
-    let blocks = matches!(kind.elements, ElementKind::Blocks(_));
-    let each = move |range: &'a AddressRange| {
-        let whole = (!blocks).then_some(*range);
-        let pieces = blocks.then(|| addresses(*range, length)).into_iter().flatten().map(single);
-        whole.into_iter().chain(pieces).map(Range)
-    };
-    list(ranges.flat_map(each))
+/// Writes the elements of a set: of blocks the first addresses.
+fn write_elements(
+    out: &mut dyn Write,
+    kind: SetKind,
+    ranges: &mut dyn Iterator<Item = &AddressRange>,
+) -> fmt::Result {
+    let mut separator = "";
+    for range in ranges {
+        let ElementKind::Blocks(level) = kind.elements else {
+            write!(out, "{separator}{}", Range(*range))?;
+            separator = ", ";
+            continue;
+        };
+        for first in addresses(*range, level.length) {
+            write!(out, "{separator}{first}")?;
+            separator = ", ";
+        }
+    }
+    Ok(())
 }
 
 /// What a set of blocks says of itself: it is also known by it when it is read.

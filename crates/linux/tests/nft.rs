@@ -524,6 +524,39 @@ fn blocks_are_entered_read_and_taken_out_one_by_one() {
     });
 }
 
+/// A resolver's addresses, some with a time of their own, go from a set with one timeout to one with another, or with none.
+#[test]
+fn what_others_entered_is_read_and_entered_again() {
+    in_namespace("what_others_entered_is_read_and_entered_again", || {
+        let mut socket = NftSocket::open().expect("socket");
+        let name = || "s".to_owned();
+        let mut ops = vec![NftOp::AddTable];
+        let there = [range("192.0.2.1", "192.0.2.1"), range("192.0.2.9", "192.0.2.9")];
+        let counted = SetKind { counter: true, ..dynamic(V4, ElementKind::Learned(600)) };
+        let kinds = [dynamic(V4, ElementKind::Learned(60)), counted, dynamic(V4, ElementKind::Learned(0))];
+        ops.push(NftOp::AddSet { name: name(), kind: kinds[0] });
+        socket.commit(&ops, None).expect("the set");
+        assert_eq!(socket.content("s", kinds[0]).expect("read"), []);
+        assert_eq!(socket.content("none", kinds[0]).expect("read"), []);
+        sh("nft add element inet mwan s { 192.0.2.1, 192.0.2.9 timeout 5m }");
+        for kind in &kinds[1..] {
+            let mut elements = socket.content("s", *kind).expect("read");
+            elements.sort_unstable();
+            assert_eq!(elements, there);
+            let anew = NftOp::AddSet { name: name(), kind: *kind };
+            let filled = NftOp::AddElements { set: name(), kind: *kind, elements };
+            socket.commit(&[NftOp::DeleteSet(name()), anew, filled], None).expect("made anew");
+            assert_eq!(observed(&mut socket).0.sets["s"].kind, Some(*kind));
+        }
+        // Ranges that somebody entered into a set of nobody.
+        let kind = SetKind::ranges(V4);
+        socket.commit(&[NftOp::AddSet { name: "f".into(), kind }], None).expect("another");
+        sh("nft add element inet mwan f { 192.0.2.0/28, 192.0.2.77 }");
+        let ranges = [range("192.0.2.0", "192.0.2.15"), range("192.0.2.77", "192.0.2.77")];
+        assert_eq!(socket.content("f", kind).expect("read"), ranges);
+    });
+}
+
 #[test]
 fn a_sleeping_table_a_dropping_chain_and_a_catchall_are_seen_and_mended() {
     in_namespace("a_sleeping_table_a_dropping_chain_and_a_catchall_are_seen_and_mended", || {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use mwan_compile::blocks::addresses;
+use mwan_compile::blocks;
 use mwan_compile::nft::*;
 use mwan_compile::routing::{IpRule, ObservedRouting, Route, RoutingOp, RuleAction};
 use mwan_compile::{Observed, Ops};
@@ -37,7 +37,7 @@ impl KSet {
         let cut = ipnet::IpNet::new(ip, bits).expect("a prefix length").network();
         match self.kind.elements {
             ElementKind::Blocks(level) => {
-                self.ranges.iter().any(|run| addresses(*run, level.length).any(|first| first == cut))
+                self.ranges.iter().any(|run| blocks::addresses(*run, level.length).any(|first| first == cut))
             }
             _ => self.ranges.iter().any(|r| r.first <= cut && cut <= r.last),
         }
@@ -268,8 +268,8 @@ fn add_elements(t: &mut KTable, set: &str, elements: &[AddressRange]) -> Result<
         there.insert(*e);
     }
     if let ElementKind::Blocks(level) = kind.elements {
-        let blocks: usize = there.iter().map(|run| addresses(*run, level.length).count()).sum();
-        if blocks > level.size as usize {
+        let count: usize = there.iter().map(|run| blocks::addresses(*run, level.length).count()).sum();
+        if count > level.size as usize {
             return Err("ENFILE".into());
         }
     }

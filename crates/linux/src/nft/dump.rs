@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use mwan_compile::blocks;
 use mwan_compile::nft::{
     Base, ElementKind, Hook, HookKind, HookPoint, ObservedChain, ObservedSet, ObservedTable, SetKind, TABLE,
+    single,
 };
 use mwan_compile::text::blocks_comment;
 use mwan_config::{AddressRange, BlockLevel, Family};
@@ -153,9 +154,6 @@ impl NftSocket {
         kind: SetKind,
     ) -> Result<(BTreeSet<AddressRange>, bool), ObserveError> {
         let family = kind.family;
-        if let ElementKind::Blocks(level) = kind.elements {
-            return self.blocks(name, family, level.length);
-        }
         let marks = self.dump(
             "the elements",
             || Self::elements_of(name),
@@ -168,33 +166,25 @@ impl NftSocket {
             },
         )?;
         let others = marks.iter().any(Option::is_none);
+        if let ElementKind::Blocks(level) = kind.elements {
+            let first = marks.into_iter().flatten().map(|mark| single(address(mark.key, family)));
+            let runs = blocks::fold(first.collect(), family, level.length);
+            let inside = runs.is_none();
+            return Ok((runs.unwrap_or_default(), others || inside));
+        }
         Ok((fold(marks.into_iter().flatten().collect(), family), others))
     }
 
-    /// Blocks, and whether there is anything else.
-    fn blocks(
-        &mut self,
-        name: &str,
-        family: Family,
-        length: u8,
-    ) -> Result<(BTreeSet<AddressRange>, bool), ObserveError> {
-        let (first, others) = self.dump(
-            "the elements",
-            || Self::elements_of(name),
-            Default::default,
-            |(first, others): &mut (Vec<IpAddr>, bool), m| {
-                if m.kind == message::NEW_ELEMENTS {
-                    for (_, element) in m.attributes(4).nested(attr::LIST_ELEMENTS) {
-                        let mark = parse_element(element, family).filter(|mark| !mark.timed);
-                        *others |= mark.is_none();
-                        first.extend(mark.map(|mark| address(mark.key, family)));
-                    }
-                }
-            },
-        )?;
-        let runs = blocks::fold(first, family, length);
-        let others = others || runs.is_none();
-        Ok((runs.unwrap_or_default(), others))
+    /// What others have entered into a set of this kind, as it can be entered again; empty if there is no such set.
+    pub fn content(&mut self, name: &str, kind: SetKind) -> Result<Vec<AddressRange>, ObserveError> {
+        match kind.elements {
+            ElementKind::Ranges => Ok(self.elements(name, kind)?.0.into_iter().collect()),
+            _ => {
+                let found = self.known(name, SetKind { elements: ElementKind::Sources, ..kind })?;
+                let alone = found.into_iter().filter(|known| known.destination.is_none());
+                Ok(alone.map(|known| single(known.source)).collect())
+            }
+        }
     }
 
     fn has_elements(&mut self, name: &str) -> Result<bool, ObserveError> {

@@ -371,16 +371,16 @@ impl Encoder {
         id
     }
 
-    /// Elements of a named set: both ends of each range, or the first address of each block.
+    /// Elements of a named set: both ends of each range, the first address of each block, or single addresses.
     fn addresses(&mut self, message: u16, flags: i32, set: &str, kind: SetKind, list: &[AddressRange]) {
-        let write = |border: &Border, w: &mut Writer| border.write(w);
-        match kind.elements {
+        let keys: Box<dyn Iterator<Item = Border>> = match kind.elements {
             ElementKind::Blocks(level) => {
-                let blocks = list.iter().flat_map(|run| addresses(*run, level.length)).map(Border::start);
-                self.elements(message, flags, set, None, blocks, write);
+                Box::new(list.iter().flat_map(move |run| addresses(*run, level.length)).map(Border::start))
             }
-            _ => self.elements(message, flags, set, None, borders(list), write),
-        }
+            ElementKind::Ranges => Box::new(borders(list)),
+            _ => Box::new(list.iter().map(|address| Border::start(address.first))),
+        };
+        self.elements(message, flags, set, None, keys, |border, w| border.write(w));
     }
 
     /// Elements of a set in as many messages as they need.
