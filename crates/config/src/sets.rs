@@ -12,7 +12,7 @@ use crate::report::{Place, Problem, Report, show};
 use crate::rule::SET_NAME_BYTES_MAX;
 use crate::values;
 
-/// Addresses one set may have: some 50 MiB in the kernel, and loaded in well under a second.
+/// Ranges one set may have: some 50 MiB in the kernel, and loaded in well under a second.
 pub(crate) const ENTRIES_MAX: usize = 262_144;
 /// Largest file of a set, bytes: [`ENTRIES_MAX`] lines of IPv6 prefixes.
 pub const SET_FILE_BYTES_MAX: u64 = 16 << 20;
