@@ -903,7 +903,8 @@ fn neighbour_discovery_is_never_a_new_connection() {
     });
 }
 
-/// A list of 100,000 prefixes is written, read back and changed by a few; figures are printed, not asserted.
+/// A list of 100,000 prefixes is written, read back and changed by a few, as ranges and as blocks; figures are printed, not
+/// asserted.
 #[test]
 fn a_hundred_thousand_prefixes_fit() {
     in_namespace("a_hundred_thousand_prefixes_fit", || {
@@ -913,21 +914,25 @@ fn a_hundred_thousand_prefixes_fit() {
             AddressRange { first: ip(n * 32), last: ip(n * 32 + 15) }
         };
         let all: Vec<AddressRange> = (0..100_000).map(prefix).collect();
-        let mut ops = skeleton();
-        ops.push(NftOp::AddSet { name: "list".into(), kind: SetKind::ranges(V4) });
-        ops.push(NftOp::AddElements { set: "list".into(), kind: SetKind::ranges(V4), elements: all.clone() });
-        let started = Instant::now();
-        socket.commit(&ops, None).expect("commit");
-        println!("100,000 prefixes written in {:?}", started.elapsed());
-        let started = Instant::now();
-        let (table, _) = observed(&mut socket);
-        println!("… read in {:?}", started.elapsed());
-        assert!(table.sets["list"].elements.iter().eq(&all));
-        let change =
-            |elements| NftOp::DeleteElements { set: "list".into(), kind: SetKind::ranges(V4), elements };
-        let started = Instant::now();
-        socket.commit(&[change(all[..100].to_vec())], None).expect("commit");
-        println!("… 100 deleted in {:?}", started.elapsed());
-        assert_eq!(observed(&mut socket).0.sets["list"].elements.len(), 99_900);
+        let room = ElementKind::Blocks(BlockLevel { length: 28, size: 196_608 });
+        for kind in [SetKind::ranges(V4), dynamic(V4, room)] {
+            socket.delete_table_if_exists().expect("delete");
+            let list = || "list".to_owned();
+            let mut ops = skeleton();
+            ops.push(NftOp::AddSet { name: list(), kind });
+            ops.push(NftOp::AddElements { set: list(), kind, elements: all.clone() });
+            let started = Instant::now();
+            socket.commit(&ops, None).expect("commit");
+            println!("{kind:?}: 100,000 prefixes written in {:?}", started.elapsed());
+            let started = Instant::now();
+            let (table, _) = observed(&mut socket);
+            println!("… read in {:?}", started.elapsed());
+            assert!(table.sets["list"].elements.iter().eq(&all));
+            let change = |elements| NftOp::DeleteElements { set: list(), kind, elements };
+            let started = Instant::now();
+            socket.commit(&[change(all[..100].to_vec())], None).expect("commit");
+            println!("… 100 deleted in {:?}", started.elapsed());
+            assert_eq!(observed(&mut socket).0.sets["list"].elements.len(), 99_900);
+        }
     });
 }
