@@ -36,8 +36,12 @@ pub enum Kind {
     TakeOver(String),
     /// RED is the primary's again.
     GiveBack,
+    /// RED's files say what its connection is now.
+    Refresh,
     /// What a batch or a take-over before the last boot left.
     Tidy,
+    /// One of several REDs works, or does so no longer.
+    Announce(String),
 }
 
 impl std::fmt::Display for Kind {
@@ -45,7 +49,9 @@ impl std::fmt::Display for Kind {
         match self {
             Kind::TakeOver(name) => write!(f, "take-over by {name}"),
             Kind::GiveBack => f.write_str("giving back"),
+            Kind::Refresh => f.write_str("writing its files anew"),
             Kind::Tidy => f.write_str("tidying up after a boot"),
+            Kind::Announce(name) => write!(f, "telling of {name}"),
         }
     }
 }
@@ -101,10 +107,21 @@ pub enum Step {
     Hooks {
         /// `red.up`, `red.down`, `mwan.up`, `mwan.down`.
         folder: &'static str,
+        /// What they are told of.
+        about: About,
     },
 }
 
-/// What is written into RED's files.
+/// What hooks are told of, in their environment: `INTERFACE` and `DEVICE`, as mwan3's are.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct About {
+    /// Name of the primary, the profile or the RED.
+    pub interface: String,
+    /// The device packets leave by; empty if nobody knows it.
+    pub device: String,
+}
+
+/// What is written into RED's files, or stands in them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RedFiles {
     /// `iface`.
@@ -115,6 +132,16 @@ pub struct RedFiles {
     pub remote: Option<IpAddr>,
     /// `dns1` and `dns2`.
     pub dns: Vec<IpAddr>,
+}
+
+impl RedFiles {
+    /// As they can be read again: there are two names of servers, and IPFire writes the word for a device without a next
+    /// hop, too: its own address would do as well.
+    pub(crate) fn written(mut self) -> Self {
+        self.remote = self.remote.or(self.local);
+        self.dns.truncate(2);
+        self
+    }
 }
 
 fn state(name: &str) -> String {
@@ -142,28 +169,33 @@ pub fn take_over(name: &str, ppp: bool, red: &RedFiles) -> Batch {
     if ppp {
         steps.push(Step::StopSession { device: OWN_SESSION });
     }
-    steps.push(Step::Hooks { folder: "red.down" });
+    steps.push(hooks("red.down", name, &red.device));
     steps.extend(red_files(red));
-    steps.push(Step::Hooks { folder: "red.up" });
-    steps.push(Step::Hooks { folder: "mwan.up" });
+    steps.push(hooks("red.up", name, &red.device));
+    steps.push(hooks("mwan.up", name, &red.device));
     steps.push(write(state("current-profile"), format!("{name}\n")));
     steps.push(Step::Stamp { path: state("failover-timestamp") });
     steps.push(Step::Remove { path: state("journal") });
     Batch { kind: Kind::TakeOver(name.to_owned()), steps }
 }
 
-/// RED is the primary's again. `red`: what its new connection is; `None` if it is the one that was kept.
-pub fn give_back(red: Option<&RedFiles>) -> Batch {
+fn hooks(folder: &'static str, interface: &str, device: &str) -> Step {
+    Step::Hooks { folder, about: About { interface: interface.to_owned(), device: device.to_owned() } }
+}
+
+/// RED is that of `primary` again. `red`: what its new connection is; `None` if it is the one that was kept.
+pub fn give_back(primary: &str, red: Option<&RedFiles>) -> Batch {
+    let device = red.map_or("", |red| &red.device);
     let files = KEPT.into_iter().chain(RED_FILES.into_iter().filter(|_| red.is_none())).collect();
     let mut steps = vec![
         write(state("journal"), "give-back\n"),
-        Step::Hooks { folder: "mwan.down" },
-        Step::Hooks { folder: "red.down" },
+        hooks("mwan.down", primary, device),
+        hooks("red.down", primary, device),
         Step::Restore { files, folder: kept() },
     ];
     steps.extend(red.into_iter().flat_map(red_files));
     steps.extend([
-        Step::Hooks { folder: "red.up" },
+        hooks("red.up", primary, device),
         write(state("current-profile"), "primary\n"),
         Step::Stamp { path: state("failback-timestamp") },
         Step::Forget { folder: kept() },
@@ -171,6 +203,14 @@ pub fn give_back(red: Option<&RedFiles>) -> Batch {
         Step::Remove { path: state("journal") },
     ]);
     Batch { kind: Kind::GiveBack, steps }
+}
+
+/// RED's connection is another than its files say: a session was dialled anew, or one of IPFire's scripts wrote them.
+pub(crate) fn refresh(name: &str, red: &RedFiles) -> Batch {
+    let mut steps = vec![Step::StopConnectd, hooks("red.down", name, &red.device)];
+    steps.extend(red_files(red));
+    steps.push(hooks("red.up", name, &red.device));
+    Batch { kind: Kind::Refresh, steps }
 }
 
 /// After a boot RED is IPFire's, whatever was before: its own scripts have brought it up. The settings are put back, what is
@@ -186,16 +226,24 @@ pub fn tidy_after_boot() -> Batch {
     Batch { kind: Kind::Tidy, steps }
 }
 
+/// One of several REDs came or went. `before` and `after`: what the process after this one has to know meanwhile and then.
+pub(crate) fn announce(name: &str, device: &str, up: bool, before: String, after: String) -> Batch {
+    let folder = if up { "mwan.up" } else { "mwan.down" };
+    let steps =
+        vec![write(state("online"), before), hooks(folder, name, device), write(state("online"), after)];
+    Batch { kind: Kind::Announce(name.to_owned()), steps }
+}
+
 /// RED's files, `active` first away and last back: whoever looks in between sees a RED that is down.
 fn red_files(red: &RedFiles) -> Vec<Step> {
+    let red = red.clone().written();
     let text = |ip: Option<&IpAddr>| ip.map_or_else(String::new, ToString::to_string);
     vec![
         Step::Remove { path: "red/active".into() },
         write("red/iface", red.device.clone()),
         write("red/device", red.device.clone()),
         write("red/local-ipaddress", text(red.local.as_ref())),
-        // IPFire writes the word for a device without a next hop, too: its own address would do as well.
-        write("red/remote-ipaddress", text(red.remote.as_ref().or(red.local.as_ref()))),
+        write("red/remote-ipaddress", text(red.remote.as_ref())),
         write("red/dns1", text(red.dns.first())),
         write("red/dns2", text(red.dns.get(1))),
         write("red/active", ""),
@@ -214,7 +262,8 @@ mod tests {
     /// What is done first and last is what makes a crash harmless.
     #[test]
     fn a_batch_is_told_before_it_begins_and_forgotten_after_it_ended() {
-        for batch in [take_over("gsm", true, &red()), give_back(None), give_back(Some(&red()))] {
+        for batch in [take_over("gsm", true, &red()), give_back("red", None), give_back("red", Some(&red()))]
+        {
             let first = batch.steps.first().unwrap();
             assert!(matches!(first, Step::Write { path, .. } if path == "mwan/state/journal"), "{first:?}");
             assert_eq!(batch.steps.last().unwrap(), &Step::Remove { path: "mwan/state/journal".into() });
@@ -240,10 +289,10 @@ mod tests {
 
     #[test]
     fn red_is_active_last_and_the_copy_is_forgotten_after_everything_is_back() {
-        let steps = give_back(Some(&red())).steps;
+        let steps = give_back("red", Some(&red())).steps;
         let at = |wanted: &dyn Fn(&Step) -> bool| steps.iter().position(wanted).unwrap();
         let active = at(&|s| matches!(s, Step::Write { path, .. } if path == "red/active"));
-        let hooks = at(&|s| *s == Step::Hooks { folder: "red.up" });
+        let hooks = at(&|s| matches!(s, Step::Hooks { folder: "red.up", .. }));
         let forget = at(&|s| matches!(s, Step::Forget { .. }));
         assert!(active < hooks && hooks < forget);
         let restored =

@@ -4,10 +4,13 @@
 //! dialled or dropped, and [`Batch`]es carried out: lists of steps on files and programs, each of which may be repeated
 //! without harm, so that a crash at any of them is mended by doing the batch again.
 
+mod announce;
 mod batch;
 mod hooks;
 mod manager;
 
-pub use batch::{Batch, Kind, RED_FILES, RedFiles, STATE, Step, give_back, take_over, tidy_after_boot};
+pub use batch::{
+    About, Batch, Kind, RED_FILES, RedFiles, STATE, Step, give_back, take_over, tidy_after_boot,
+};
 pub use hooks::{Call, order};
 pub use manager::{Command, Event, Left, Manager, PathView, State, View, Wish};

@@ -9,6 +9,7 @@ use mwan_config::ipfire::{Dialect, Site};
 use mwan_config::link::{Link, Method, OWN_SESSION};
 use mwan_dial::{Action, Dialler, Phase, Role};
 
+use crate::announce::Announcer;
 use crate::batch::{self, Batch, Kind, RedFiles};
 
 /// Time before a batch that failed is tried again.
@@ -17,6 +18,9 @@ const RETRY: Duration = Duration::from_secs(30);
 const LINGER: Duration = Duration::from_secs(300);
 /// A primary that is being brought up while we start is given this long before RED is another's.
 const START: Duration = Duration::from_secs(15);
+/// RED's files are not written more often because they say something else: whoever writes them, too, must not make hooks
+/// run without end.
+const REFRESH: Duration = Duration::from_secs(30);
 /// How long a trial that was asked for may take.
 const TEST_MAX: Duration = Duration::from_secs(120);
 
@@ -49,6 +53,8 @@ pub enum Event {
         /// Why it was not finished.
         error: Option<String>,
     },
+    /// What RED's files say; `None` if they say that it is down.
+    Red(Option<RedFiles>),
     /// Of the owner.
     Command(Command),
     /// Nothing but the passing of time.
@@ -131,6 +137,8 @@ pub struct Left {
     pub refused: BTreeSet<String>,
     /// Links whose sessions still live.
     pub sessions: BTreeSet<String>,
+    /// Content of `state/online`: those of several REDs that hooks know to be up.
+    pub online: String,
 }
 
 struct Managed {
@@ -159,8 +167,16 @@ pub struct Manager {
     own_primary: bool,
     /// RED is not taken over before; `None`: the primary has been seen working.
     patience: Option<Duration>,
+    /// The process before us did not come to the end of the take-over by the backup that has RED.
+    unfinished: bool,
+    /// What RED's files say.
+    red: Option<RedFiles>,
+    /// RED's files are not written before, unless it becomes another's.
+    refresh_at: Duration,
     /// A batch to be done first.
     first: Option<Batch>,
+    /// Of several REDs, which hooks know to be up.
+    announcer: Announcer,
     /// Links that are not configured any more and still end.
     gone: BTreeSet<String>,
     seed: u64,
@@ -185,7 +201,11 @@ impl Manager {
             retry_at: None,
             own_primary: false,
             patience: Some(now + START),
+            unfinished: false,
+            red: None,
+            refresh_at: now,
             first: None,
+            announcer: Announcer::new(now, if left.booted { "" } else { &left.online }),
             gone: BTreeSet::new(),
             seed: seed.wrapping_add(links.len() as u64),
         };
@@ -223,9 +243,10 @@ impl Manager {
         self.gone =
             self.links.keys().filter(|name| !links.iter().any(|l| l.name == **name)).cloned().collect();
         if let State::Backup(name) | State::TakingOver(name) = &self.state
-            && !self.links.contains_key(name)
+            && !links.iter().any(|l| l.name == *name)
         {
-            self.first = Some(batch::give_back(None));
+            self.own_primary = self.dials_primary();
+            self.first = Some(batch::give_back(&self.site.primary, None));
         }
         wishes.extend(self.handle(now, Event::Tick));
         wishes
@@ -246,11 +267,16 @@ impl Manager {
         match (journal, taking.or(profile).filter(known)) {
             (Some("give-back"), _) => {
                 self.own_primary = self.dials_primary();
-                self.first = Some(batch::give_back(None));
+                self.first = Some(batch::give_back(&self.site.primary, None));
             }
-            (_, Some(name)) => self.state = State::Backup(name.to_owned()),
+            (_, Some(name)) => {
+                self.state = State::Backup(name.to_owned());
+                self.unfinished = taking.is_some();
+            }
             // The profile is not configured any more.
-            (_, None) if profile.is_some() || journal.is_some() => self.first = Some(batch::give_back(None)),
+            (_, None) if profile.is_some() || journal.is_some() => {
+                self.first = Some(batch::give_back(&self.site.primary, None));
+            }
             (_, None) => {}
         }
     }
@@ -276,7 +302,8 @@ impl Manager {
         let waits = matches!(self.state, State::Backup(_)) && !self.busy && self.retry_at.is_none();
         let settled = waits && self.primary_is_back();
         let settled = settled.then(|| self.settled_at());
-        let own = [self.retry_at, self.test, self.patience, settled].into_iter().flatten();
+        let announce = self.announcer.wake_at().filter(|_| self.site.dialect == Dialect::Extension);
+        let own = [self.retry_at, self.test, self.patience, settled, announce].into_iter().flatten();
         links.flat_map(|m| m.dialler.wake_at().into_iter().chain(m.lingers)).chain(own).min()
     }
 
@@ -292,6 +319,7 @@ impl Manager {
             }
             Event::Link(name, event) => self.tell(now, &name, event, &mut wishes),
             Event::Done { kind, error } => self.done(now, &kind, error),
+            Event::Red(red) => self.red = red,
             Event::Command(command) => self.command(now, command),
             Event::Tick => {
                 let names: Vec<String> = self.links.keys().cloned().collect();
@@ -303,7 +331,24 @@ impl Manager {
         // Whose RED is decides what the primary's link is wanted for.
         self.want_red(now, &mut wishes);
         self.want_links(now, &mut wishes);
+        self.announce(now, &mut wishes);
         wishes
+    }
+
+    /// Several REDs: hooks are run for each that comes or goes. With one RED they follow its take-over.
+    fn announce(&mut self, now: Duration, wishes: &mut Vec<Wish>) {
+        if self.site.dialect != Dialect::Extension {
+            return;
+        }
+        let works = |name: &&String| self.path(name).online && !self.gone.contains(*name);
+        let online: BTreeSet<String> = self.links.keys().filter(works).cloned().collect();
+        let changes = self.announcer.changes(now, &online);
+        for (at, change) in changes.iter().enumerate() {
+            let device = self.view(&change.name).map(|view| view.device).unwrap_or_default();
+            let (before, after) =
+                (self.announcer.lines(&changes[at..]), self.announcer.lines(&changes[at + 1..]));
+            wishes.push(Wish::Do(batch::announce(&change.name, &device, change.up, before, after)));
+        }
     }
 
     fn tell(&mut self, now: Duration, name: &str, event: mwan_dial::Event, wishes: &mut Vec<Wish>) {
@@ -331,6 +376,11 @@ impl Manager {
     }
 
     fn done(&mut self, now: Duration, kind: &Kind, error: Option<String>) {
+        // Nobody waits for that.
+        if let Kind::Announce(_) = kind {
+            self.trouble = error;
+            return;
+        }
         self.busy = false;
         self.retry_at = error.is_some().then_some(now + RETRY);
         self.trouble.clone_from(&error);
@@ -340,7 +390,7 @@ impl Manager {
             // What is not finished is begun anew: no step minds.
             (Kind::TakeOver(_), true, State::TakingOver(_)) => State::Primary,
             (Kind::GiveBack, true, State::GivingBack) => State::GivingBack,
-            (_, true, state) => state,
+            (_, _, state) => state,
         };
     }
 
@@ -453,22 +503,26 @@ impl Manager {
     }
 
     fn want_red(&mut self, now: Duration, wishes: &mut Vec<Wish>) {
-        if self.busy || self.retry_at.is_some_and(|at| now < at) || self.site.dialect != Dialect::Universal {
+        // With several REDs there is nothing to take over, but a take-over from before may have to be undone.
+        let one = self.site.dialect == Dialect::Universal || self.first.is_some();
+        if self.busy || self.retry_at.is_some_and(|at| now < at) || !one {
             return;
         }
         self.retry_at = None;
         let batch = match (self.first.take(), self.state.clone()) {
             (Some(batch), _) => Some(batch),
             // RED was given back a moment ago, and the engine has not followed yet.
-            (None, State::Primary) if self.primary_is_back() => None,
+            (None, State::Primary) if self.primary_is_back() => self.refresh(now),
             (None, State::Primary) if self.patience.is_some() && self.forced.is_none() => None,
             (None, State::Primary) => self.carrier().map(|name| self.take_over(&name)),
             (None, State::Backup(_)) if self.primary_is_back() && now >= self.settled_at() => {
                 self.begin_to_give_back()
             }
-            (None, State::Backup(has)) => {
-                self.carrier().filter(|name| *name != has).map(|name| self.take_over(&name))
-            }
+            (None, State::Backup(has)) => match self.carrier().filter(|name| *name != has || self.unfinished)
+            {
+                Some(name) => Some(self.take_over(&name)),
+                None => self.refresh(now),
+            },
             (None, State::GivingBack) => self.give_back(),
             (None, State::TakingOver(name)) => Some(self.take_over(&name)),
         };
@@ -477,10 +531,31 @@ impl Manager {
             self.state = match &batch.kind {
                 Kind::TakeOver(name) => State::TakingOver(name.clone()),
                 Kind::GiveBack => State::GivingBack,
-                Kind::Tidy => self.state.clone(),
+                Kind::Refresh | Kind::Tidy | Kind::Announce(_) => self.state.clone(),
             };
             wishes.push(Wish::Do(batch));
         }
+    }
+
+    /// Whether [`Event::Red`] is wanted: the link that has RED is one of ours.
+    pub fn watches_red(&self) -> Option<&str> {
+        match &self.state {
+            State::Backup(name) => Some(name),
+            State::Primary if self.own_primary => Some(&self.site.primary),
+            _ => None,
+        }
+    }
+
+    /// Whether RED's files say something else than its connection is: it got another address, or somebody wrote them.
+    fn refresh(&mut self, now: Duration) -> Option<Batch> {
+        let name = self.watches_red()?.to_owned();
+        let red = self.red_files(&name);
+        let known = red.local.is_some() && self.path(&name).online;
+        if !known || now < self.refresh_at || self.red.as_ref() == Some(&red.clone().written()) {
+            return None;
+        }
+        self.refresh_at = now + REFRESH;
+        Some(batch::refresh(&name, &red))
     }
 
     /// The backup the engine has traffic carried by.
@@ -490,8 +565,12 @@ impl Manager {
 
     fn take_over(&mut self, name: &str) -> Batch {
         self.own_primary = false;
+        self.unfinished = false;
         self.test = None;
-        batch::take_over(name, self.dials_primary(), &self.red_files(name))
+        let red = self.red_files(name);
+        // What the batch writes is what it will say.
+        self.red = Some(red.clone().written());
+        batch::take_over(name, self.dials_primary(), &red)
     }
 
     fn primary_is_back(&self) -> bool {
@@ -516,13 +595,15 @@ impl Manager {
             // A lease or address that was taken for the trial stays: it is RED's now.
             self.own_primary = ours;
             let files = self.red_files(&primary);
-            return Some(batch::give_back(ours.then_some(&files)));
+            self.red = Some(files.clone().written());
+            return Some(batch::give_back(&primary, ours.then_some(&files)));
         }
         let up = matches!(self.phase(&primary), Some(Phase::Up { role: Role::Carry, .. }));
         if up && self.path(&primary).online {
             self.own_primary = true;
             let files = self.red_files(&primary);
-            return Some(batch::give_back(Some(&files)));
+            self.red = Some(files.clone().written());
+            return Some(batch::give_back(&primary, Some(&files)));
         }
         None
     }

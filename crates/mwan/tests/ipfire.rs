@@ -94,7 +94,8 @@ impl Site {
             for name in ["10-late-U", "9-early", "20-not-executable"] {
                 let path = site.system("etc/init.d/networking").join(folder).join(name);
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
-                let text = "#!/bin/sh\necho \"${0##*networking/} $*\" >> \"${0%/etc/*}/hooks\"\n";
+                let text = "#!/bin/sh\necho \"${0##*networking/} $*\" >> \"${0%/etc/*}/hooks\"
+                    echo \"${0##*networking/} $INTERFACE $DEVICE\" >> \"${0%/etc/*}/hooks.about\"\n";
                 fs::write(&path, text).unwrap();
                 let mode = if name.starts_with("20") { 0o644 } else { 0o755 };
                 fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
@@ -224,6 +225,13 @@ impl Site {
         }
     }
 
+    /// `mwan.up INTERFACE DEVICE` for each time hooks of a folder of ours were run.
+    fn announced(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.dir.path().join("system/hooks.about")).unwrap_or_default();
+        let ours = text.lines().filter(|l| l.starts_with("mwan.") && l.contains("/9-early"));
+        ours.map(|l| l.replace("/9-early", "")).collect()
+    }
+
     fn hooks(&self) -> Vec<String> {
         let text = fs::read_to_string(self.dir.path().join("system/hooks")).unwrap_or_default();
         text.lines().map(|l| l.trim().to_owned()).collect()
@@ -235,6 +243,10 @@ impl Drop for Site {
         if let Some(mut daemon) = self.daemon.take() {
             let _ = daemon.kill();
             let _ = daemon.wait();
+        }
+        // The far namespace lives as long as its process, and whoever reads what we say waits for that.
+        if let Ok(far) = fs::read_to_string(self.dir.path().join("far")) {
+            let _ = Command::new("kill").arg(far.trim()).status();
         }
         let _ = self.shell.kill();
         let _ = self.shell.wait();
@@ -355,6 +367,46 @@ fn a_half_written_settings_file_keeps_the_last_good_one() {
     site.wait("the backup carries", |s| s.carried_by("cable"));
 }
 
+/// dhcpcd renews the dead primary's lease, and its script does what it always does.
+#[test]
+fn what_ipfires_scripts_write_while_a_backup_has_red_is_put_right() {
+    let site = Site::started();
+    site.silent(true);
+    let is_the_cables = |s: &Site| {
+        (s.read("red/iface"), s.read("red/local-ipaddress")) == ("eth1".into(), "198.51.100.2".into())
+            && s.root().join("red/active").exists()
+    };
+    site.wait("RED is the cable's", |s| s.carried_by("cable") && is_the_cables(s));
+    site.wait("the take-over has ended", |s| !s.root().join("mwan/state/journal").exists());
+    site.write("red/iface", "red0");
+    site.write("red/local-ipaddress", "192.0.2.77");
+    site.wait("it is the cable's again", is_the_cables);
+    site.wait("hooks have been told", |s| {
+        s.hooks().iter().filter(|h| h.starts_with("red.up/9")).count() == 2
+    });
+    site.silent(false);
+    site.wait("the primary has it", |s| s.read("red/local-ipaddress") == "192.0.2.2");
+}
+
+/// As after a loss of power while a page wrote it: nothing of a daemon before is left but files.
+#[test]
+fn a_start_with_half_a_settings_file_or_none_uses_the_last_good_one() {
+    let mut site = Site::started();
+    for broken in [Some("ENABLED=on\nPRIMARY_CHECK_INTER"), Some(""), None] {
+        site.kill();
+        site.sh("nft delete table inet mwan");
+        match broken {
+            Some(text) => site.write("mwan/settings", text),
+            None => fs::remove_file(site.root().join("mwan/settings")).unwrap(),
+        }
+        site.start();
+        assert!(site.log().contains("stays in force"), "{}", site.log());
+        site.wait("the primary works", |s| s.line("red (primary)").contains("ipv4 online"));
+    }
+    site.silent(true);
+    site.wait("the backup carries", |s| s.carried_by("cable"));
+}
+
 #[test]
 fn enable_and_disable_change_one_word_of_the_settings() {
     let site = Site::started();
@@ -365,4 +417,29 @@ fn enable_and_disable_change_one_word_of_the_settings() {
     });
     assert!(site.mwan(&["red", "enable"]).status.success());
     assert_eq!(site.read("mwan/settings"), SETTINGS);
+}
+
+/// The extension's document: `mwan.up` and `mwan.down` for each RED that comes or goes, and once, whatever daemons do.
+#[test]
+fn hooks_are_run_for_each_of_several_reds() {
+    let mut site = Site::new();
+    fs::remove_dir_all(site.root().join("mwan/profiles")).unwrap();
+    site.write("mwan/settings", "MWAN_ENABLED=on\nMWAN_INTERFACE_COUNT=2\nMWAN_MONITOR_INTERVAL=0.3\n");
+    let cable: String = CABLE.lines().map(|line| format!("INTERFACE_{line}\n")).collect();
+    site.write("mwan/interfaces/red1", &cable);
+    site.start();
+    site.wait("both are told of", |s| s.announced().len() == 2);
+    let mut first = site.announced();
+    first.sort();
+    assert_eq!(first, ["mwan.up red0 red0", "mwan.up red1 eth1"]);
+    site.wait("it is written down", |s| s.read("mwan/state/online") == "red0\nred1\n");
+    site.silent(true);
+    site.wait("the dead one is", |s| s.announced().last().unwrap() == "mwan.down red0 red0");
+    site.kill();
+    site.start();
+    site.silent(false);
+    site.wait("it comes back", |s| s.announced().last().unwrap() == "mwan.up red0 red0");
+    assert_eq!(site.announced().len(), 4, "{:?}", site.announced());
+    // IPFire's own hooks are its own scripts' business.
+    assert!(site.hooks().iter().all(|h| h.starts_with("mwan.")), "{:?}", site.hooks());
 }

@@ -1,6 +1,7 @@
 //! One file, looked up by the keys of the table.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Files;
 use super::keys::{self, FileKind};
@@ -19,6 +20,10 @@ pub(super) struct Hash {
     values: BTreeMap<&'static str, Value>,
     /// The names its owner wrote.
     written: BTreeMap<&'static str, String>,
+    /// One of our own: what nobody looks at is said.
+    ours: bool,
+    /// What was looked at.
+    asked: RefCell<BTreeSet<&'static str>>,
     /// What is needed is missing, or means something else than was meant.
     pub(super) left_out: bool,
 }
@@ -27,6 +32,7 @@ impl Hash {
     /// One of our own files; what is not in the table is said.
     pub(super) fn ours(files: &Files, kind: FileKind, name: &str) -> Self {
         let (mut hash, values) = Self::open(files, name);
+        hash.ours = true;
         for (written, value) in values {
             match keys::find(kind, &written) {
                 Some(doc) => hash.keep(doc.key, written, value),
@@ -68,6 +74,8 @@ impl Hash {
             name: name.to_owned(),
             values: BTreeMap::new(),
             written: BTreeMap::new(),
+            ours: false,
+            asked: RefCell::default(),
             left_out: false,
         };
         (hash, values)
@@ -93,12 +101,17 @@ impl Hash {
 
     /// Whether a key is given.
     pub(super) fn has(&self, key: &'static str) -> bool {
-        self.values.contains_key(key)
+        self.value(key).is_some()
     }
 
     /// The text of a value.
     pub(super) fn text(&self, key: &'static str) -> Option<&str> {
-        self.values.get(key).map(|v| v.text.as_str())
+        self.value(key).map(|v| v.text.as_str())
+    }
+
+    fn value(&self, key: &'static str) -> Option<&Value> {
+        self.asked.borrow_mut().insert(key);
+        self.values.get(key)
     }
 
     /// The value as `parse` reads it; after an error, which is said, the default is used.
@@ -107,7 +120,7 @@ impl Hash {
         key: &'static str,
         parse: impl FnOnce(&str) -> Result<T, Problem>,
     ) -> Option<T> {
-        match parse(&self.values.get(key)?.text) {
+        match parse(self.text(key)?) {
             Ok(value) => Some(value),
             Err(mut problem) => {
                 problem.message.push_str("; the default is used");
@@ -123,7 +136,7 @@ impl Hash {
         key: &'static str,
         parse: impl FnOnce(&str) -> Result<T, Problem>,
     ) -> Option<T> {
-        match parse(&self.values.get(key)?.text) {
+        match parse(self.text(key)?) {
             Ok(value) => Some(value),
             Err(problem) => {
                 self.refuse(key, problem);
@@ -182,8 +195,27 @@ impl Hash {
     }
 
     /// What was found.
-    pub(super) fn finish(self) -> Vec<Diagnostic> {
+    pub(super) fn finish(mut self) -> Vec<Diagnostic> {
+        // Of a file that was given up half-way nobody knows what it would have needed.
+        if self.ours && !self.left_out {
+            self.say_unused();
+        }
         self.report.finish()
+    }
+
+    /// Nothing is ignored silently.
+    fn say_unused(&mut self) {
+        let with = match self.text("TYPE") {
+            Some(kind) => format!("with {}", show(kind)),
+            None if self.has("MWAN_ENABLED") => "with MWAN_ENABLED".to_owned(),
+            None => "here".to_owned(),
+        };
+        let asked = self.asked.take();
+        let unused: Vec<&str> = self.values.keys().copied().filter(|key| !asked.contains(key)).collect();
+        for key in unused {
+            let message = format!("has no meaning {with}; it is ignored");
+            self.say(key, Problem::new(codes::HASH_UNUSED, message));
+        }
     }
 }
 

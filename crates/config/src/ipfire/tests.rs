@@ -176,3 +176,39 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn what_has_no_meaning_is_said() {
+    let unused = |files: &Files| -> Vec<String> {
+        let (_, found) = parse(files);
+        let unused = found.iter().filter(|d| d.code == "W0815");
+        unused
+            .map(|d| format!("{} {}: {}", d.option.as_deref().unwrap_or(""), d.location.line, d.message))
+            .collect()
+    };
+    let profile =
+        "BACKUP_TYPE=DHCP\nBACKUP_DEVICE=eth1\nBACKUP_APN=internet\nBACKUP_PIN=\nBACKUP_PRIORITY=3\n";
+    assert_eq!(
+        unused(&tree(FileKind::Profile, "", profile)),
+        ["BACKUP_APN 3: has no meaning with 'DHCP'; it is ignored"]
+    );
+    let settings = "MWAN_LOAD_BALANCE_METHOD=weight\nFAILOVER_THRESHOLD=3\n";
+    assert_eq!(
+        unused(&tree(FileKind::Settings, "TYPE=DHCP\nDEVICE=eth1\n", settings)),
+        ["FAILOVER_THRESHOLD 4: has no meaning with MWAN_ENABLED; it is ignored"]
+    );
+    // A file that is left out says why, and no more.
+    assert_eq!(unused(&tree(FileKind::Profile, "", "TYPE=PPPOE\nDEVICE=eth1\nAPN=i\n")), [""; 0]);
+}
+
+#[test]
+fn the_primary_is_asked_what_its_owner_names() {
+    let files =
+        tree(FileKind::Settings, "TYPE=DHCP\nDEVICE=eth1\n", "PRIMARY_MONITOR_IP='192.0.2.9 192.0.2.10'\n");
+    let (config, found) = parse(&files);
+    let asked = |name: &str| -> Vec<String> {
+        config.interface(name).unwrap().tracking.targets.iter().map(|t| t.ip.to_string()).collect()
+    };
+    assert_eq!(asked("red"), ["192.0.2.9", "192.0.2.10"], "{found:?}");
+    assert_eq!(asked("x"), TARGETS);
+}

@@ -34,8 +34,8 @@ pub(super) fn read(files: &Files, settings: &mut Hash, found: &mut Vec<Diagnosti
     let mut links = Vec::new();
     let mut members = Vec::new();
     if let Some(link) = primary::read(files, RED, found) {
-        let mut hash = Hash::theirs(files, "ethernet/settings", FileKind::Profile);
-        config.interfaces.push(interface(&mut hash, &link, 1, checks, settings.location()));
+        let location = settings.location();
+        config.interfaces.push(interface(settings, &link, 1, checks, location));
         members.push(member(RED, 1));
         links.push(link);
     }

@@ -107,7 +107,9 @@ impl World {
                         let word = match &batch.kind {
                             Kind::TakeOver(name) => format!("take-over {name}"),
                             Kind::GiveBack => "give-back".to_owned(),
+                            Kind::Refresh => "refresh".to_owned(),
                             Kind::Tidy => "tidy".to_owned(),
+                            Kind::Announce(name) => format!("announce {name}"),
                         };
                         self.done.push(word);
                         let error = self.fail_batches.then(|| "No space left on device".to_owned());
@@ -317,13 +319,17 @@ fn a_crash_at_any_step_is_mended_at_the_next_start() {
     };
     let start = |left: &Left| {
         let mut w = World::new(pppoe(), &["gsm"], left);
+        let ip = "192.0.2.2".parse().ok();
+        let red = RedFiles { device: "up-gsm".into(), local: ip, remote: ip, dns: Vec::new() };
+        w.send(Event::Red(Some(red)));
         w.wait(20);
         w.path("red", false, false);
         w.path("gsm", true, true);
         (w.manager.state().clone(), w.done)
     };
     let gsm = || State::Backup("gsm".into());
-    assert_eq!(start(&left("take-over gsm\n", "primary\n", false)).0, gsm());
+    let begun = start(&left("take-over gsm\n", "primary\n", false));
+    assert_eq!(begun, (gsm(), vec!["take-over gsm".to_owned()]), "begun anew: no step minds");
     assert_eq!(start(&left("", "gsm\n", false)), (gsm(), Vec::new()), "nothing was left undone");
     let (_, done) = start(&left("give-back\n", "gsm\n", false));
     assert_eq!(done[0], "give-back");
@@ -378,4 +384,75 @@ proptest::proptest! {
         let sessions: Vec<&str> = w.runs.keys().map(String::as_str).filter(|n| *n == "gsm" || *n == "lte").collect();
         proptest::prop_assert_eq!(sessions, Vec::<&str>::new(), "paid links hang up");
     }
+}
+
+#[test]
+fn with_several_reds_nothing_is_taken_over_and_each_is_told_of() {
+    let extension = Arc::new(Site {
+        dialect: Dialect::Extension,
+        primary: "red".into(),
+        backups: Vec::new(),
+        settle: S(0),
+    });
+    let left = Left { online: "cable\n".into(), ..Left::default() };
+    let mut w = World::new(fixed(), &[], &left);
+    let both = [link("red", fixed(), false), link("cable", Method::Dhcp { hostname: None }, false)];
+    w.manager = Manager::new(S(0), extension.clone(), &both, &left, 1);
+    w.path("cable", true, true);
+    w.path("red", true, true);
+    assert_eq!(w.done, ["announce red"], "the other one was told of before");
+    w.path("red", false, false);
+    w.path("red", true, true);
+    w.manager.configure(w.now, extension, &both[..1]).into_iter().for_each(|wish| {
+        assert!(!matches!(&wish, Wish::Do(b) if b.kind != Kind::Announce("cable".into())), "{wish:?}");
+    });
+    assert_eq!((w.done.len(), w.manager.state()), (3, &State::Primary));
+}
+
+/// Somebody changes from backups to several REDs while a backup has RED.
+#[test]
+fn a_take_over_is_undone_when_there_are_several_reds() {
+    let mut w = World::new(pppoe(), &["gsm"], &Left::default());
+    w.path("red", false, true);
+    w.path("gsm", true, true);
+    assert_eq!(w.done, ["take-over gsm"]);
+    let extension =
+        Site { dialect: Dialect::Extension, primary: "red0".into(), backups: Vec::new(), settle: S(0) };
+    let wishes = w.manager.configure(w.now, Arc::new(extension), &[link("red0", fixed(), false)]);
+    let is_back = |wish: &Wish| matches!(wish, Wish::Do(batch) if batch.kind == Kind::GiveBack);
+    assert!(wishes.iter().any(is_back), "{wishes:?}");
+}
+
+#[test]
+fn reds_files_follow_what_its_connection_is() {
+    let mut w = World::new(pppoe(), &["gsm"], &Left::default());
+    w.path("red", false, true);
+    w.path("gsm", true, true);
+    assert_eq!(w.done, ["take-over gsm"]);
+    let says = |device: &str, ip: &str| {
+        let ip = ip.parse().ok();
+        Event::Red(Some(RedFiles { device: device.into(), local: ip, remote: ip, dns: Vec::new() }))
+    };
+    w.send(says("up-gsm", "192.0.2.2"));
+    assert_eq!(w.done.len(), 1, "as they are to be");
+    // A lease of the primary's is renewed, and IPFire's own script writes what it always does.
+    w.send(says("red0", "198.51.100.9"));
+    assert_eq!(w.done[1..], ["refresh"]);
+    w.send(says("red0", "198.51.100.9"));
+    w.send(Event::Red(None));
+    assert_eq!(w.done.len(), 2, "hooks do not run without end");
+    w.now += REFRESH;
+    w.send(Event::Red(None));
+    assert_eq!(w.done[2..], ["refresh"]);
+    // The modem dials anew and has another address.
+    w.send(says("up-gsm", "192.0.2.2"));
+    w.now += REFRESH;
+    let path = w.paths.get_mut("gsm").unwrap();
+    path.address = "192.0.2.3".parse().ok();
+    w.send(Event::Paths(w.paths.clone()));
+    assert_eq!(w.done[3..], ["refresh"]);
+    w.send(says("up-gsm", "192.0.2.3"));
+    w.now += REFRESH;
+    w.send(Event::Tick);
+    assert_eq!(w.done.len(), 4);
 }

@@ -71,7 +71,7 @@ struct Found {
 impl Found {
     /// Takes the locks, and reads the configuration and what the daemon before us knew of the kernel.
     fn take(run_dir: &Path, options: &DaemonArgs) -> Result<Self, Failure> {
-        let (name, bytes) = read_config(&options.config)?;
+        let read = read_config(&options.config);
         for dir in [run_dir, options.state_dir.as_path()] {
             fs::create_dir_all(dir)
                 .map_err(|e| Failure::new(format!("cannot make the directory {}", dir.display()), &e))?;
@@ -82,7 +82,10 @@ impl Found {
         if let Some(own) = store.load_rules() {
             writer.remember(own);
         }
-        let (loaded, config_rejected) = first_config(&name, &bytes, &store, &mut writer);
+        let First { name, loaded, rejected: config_rejected } = match read {
+            Ok((name, bytes)) => first_config(name, &bytes, &store, &mut writer),
+            Err(failure) => without_a_file(failure, &options.config, &store)?,
+        };
         log_diagnostics(&loaded.diagnostics);
         Ok(Found { name, loaded, config_rejected, locks, writer, store })
     }
@@ -207,20 +210,39 @@ fn first_core(options: &DaemonArgs, config: &Arc<Config>, store: &mut Store) -> 
     Core::new(options.platform.core(), first, memory)
 }
 
-/// The configuration of a start. If the file is unusable and a daemon before us left a working data plane, the
-/// configuration that made it stays in force (I8, I10); else bad sections are left out and the rest runs.
-fn first_config(name: &str, bytes: &[u8], store: &Store, writer: &mut Writer) -> (Loaded, Option<String>) {
-    let loaded = parse_config(name, bytes);
+/// The configuration of a start.
+struct First {
+    name: String,
+    loaded: Loaded,
+    /// Why the file is not what is loaded.
+    rejected: Option<String>,
+}
+
+/// If the file is unusable and a daemon before us left a working data plane, the configuration that made it stays in force
+/// (I8, I10); else bad sections are left out and the rest runs. IPFire's last good one is used after a boot, too: its
+/// web pages and scripts write files in place, and a router that lost its power meanwhile has half of one.
+fn first_config(name: String, bytes: &[u8], store: &Store, writer: &mut Writer) -> First {
+    let loaded = parse_config(&name, bytes);
     let Some(why) = unusable(&loaded) else {
-        store.keep_config(name, bytes);
-        return (loaded, None);
+        store.keep_config(&name, bytes);
+        return First { name, loaded, rejected: None };
     };
-    let running = writer.observe().is_ok_and(|observed| observed.table.is_some());
-    match store.kept_config().filter(|_| running) {
-        Some((kept, text)) => {
-            error!("{why}; the configuration before stays in force, from {kept}");
-            (parse_config(&kept, &text), Some(why))
-        }
-        None => (loaded, None),
+    let ipfire = crate::ipfire::root_of(Path::new(&name)).is_some();
+    let wanted = ipfire || writer.observe().is_ok_and(|observed| observed.table.is_some());
+    match store.kept_config().filter(|_| wanted) {
+        Some(kept) => before(name, why, kept),
+        None => First { name, loaded, rejected: None },
     }
+}
+
+/// The same where there is no file to be read: IPFire's settings may just be written, or their disk is not there yet.
+fn without_a_file(failure: Failure, file: &Path, store: &Store) -> Result<First, Failure> {
+    let kept = crate::ipfire::root_of(file).and_then(|_| store.kept_config());
+    let name = || file.to_string_lossy().into_owned();
+    kept.map(|kept| before(name(), failure.to_string(), kept)).ok_or(failure)
+}
+
+fn before(name: String, why: String, (kept, text): (String, Vec<u8>)) -> First {
+    error!("{why}; the configuration before stays in force, from {kept}");
+    First { name, loaded: parse_config(&kept, &text), rejected: Some(why) }
 }

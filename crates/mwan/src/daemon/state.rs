@@ -20,6 +20,8 @@ const HEALTH: &str = "health.json";
 const RULES: &str = "rules.json";
 /// Copies of the configuration in force; the name tells its format.
 const KEPT: [&str; 2] = ["accepted.toml", "accepted.uci"];
+/// The same of IPFire's, which is many files.
+const KEPT_TREE: &str = "accepted.ipfire";
 /// Fewer bits have no room for an interface beside the last resorts.
 const MASK_BITS_MIN: u32 = 3;
 /// Largest state file read, bytes; thousands of interfaces need less.
@@ -209,6 +211,12 @@ impl Store {
 
     /// Keeps the configuration that is in force, as it is, for a start at which the file has become unusable.
     pub(super) fn keep_config(&self, name: &str, bytes: &[u8]) {
+        if let Some(root) = crate::ipfire::root_of(Path::new(name)) {
+            if let Err(error) = crate::ipfire::keep_files(root, bytes, &self.state_dir.join(KEPT_TREE)) {
+                warn!("cannot keep a copy of the configuration: {error}");
+            }
+            return;
+        }
         let (own, other) = if is_toml(name) { (KEPT[0], KEPT[1]) } else { (KEPT[1], KEPT[0]) };
         let own = self.state_dir.join(own);
         if fs::read(&own).is_ok_and(|kept| kept == bytes) {
@@ -222,7 +230,9 @@ impl Store {
 
     /// Name and content of the configuration that was in force last.
     pub(super) fn kept_config(&self) -> Option<(String, Vec<u8>)> {
-        let path = KEPT.iter().map(|name| self.state_dir.join(name)).find(|path| path.is_file())?;
+        let tree = crate::ipfire::kept_settings(&self.state_dir.join(KEPT_TREE));
+        let files = KEPT.iter().map(|name| self.state_dir.join(name));
+        let path = tree.into_iter().chain(files).find(|path| path.is_file())?;
         let bytes = fs::read(&path).ok()?;
         Some((path.to_string_lossy().into_owned(), bytes))
     }

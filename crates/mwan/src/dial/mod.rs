@@ -19,7 +19,7 @@ use mwan_dial::{Dhcp, Event, Places, Role};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{info, warn};
 
-pub(crate) use run::program;
+pub(crate) use run::program_with;
 use session::Session;
 
 /// Where programs are looked for, whatever the environment says.

@@ -359,8 +359,18 @@ fn command(argv: &[String], log: &Path) -> std::io::Result<Command> {
 }
 
 /// Runs a program to its end, or kills it.
-pub(crate) fn program(argv: &[String], log: &Path, limit: Duration) -> std::io::Result<ExitStatus> {
-    let mut child = command(argv, log)?.spawn()?;
+fn program(argv: &[String], log: &Path, limit: Duration) -> std::io::Result<ExitStatus> {
+    program_with(argv, &[], log, limit)
+}
+
+/// The same, told something in its environment.
+pub(crate) fn program_with(
+    argv: &[String],
+    environment: &[(&str, &str)],
+    log: &Path,
+    limit: Duration,
+) -> std::io::Result<ExitStatus> {
+    let mut child = command(argv, log)?.envs(environment.iter().copied()).spawn()?;
     let deadline = Instant::now() + limit;
     loop {
         if let Some(status) = child.try_wait()? {

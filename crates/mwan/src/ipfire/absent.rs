@@ -51,6 +51,14 @@ pub(crate) fn read_files(root: Infallible, _: &[u8]) -> Files {
     match root {}
 }
 
+pub(crate) fn keep_files(root: Infallible, _: &[u8], _: &Path) -> std::io::Result<()> {
+    match root {}
+}
+
+pub(crate) fn kept_settings(_: &Path) -> Option<PathBuf> {
+    None
+}
+
 pub(crate) fn watched(root: Infallible) -> Vec<PathBuf> {
     match root {}
 }

@@ -6,12 +6,12 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use mwan_ipfire::{Batch, Step, order};
+use mwan_ipfire::{About, Batch, Step, order};
 use mwan_linux::process;
 use tracing::{info, warn};
 
-use super::files;
-use crate::dial::program;
+use super::files::{self, none_is_well};
+use crate::dial::program_with;
 
 /// How long a hook may take.
 const HOOK_LIMIT: Duration = Duration::from_secs(60);
@@ -77,8 +77,8 @@ impl Place {
                 }
                 Ok(())
             }
-            Step::Hooks { folder } => {
-                self.hooks(folder);
+            Step::Hooks { folder, about } => {
+                self.hooks(folder, about);
                 Ok(())
             }
         }
@@ -156,7 +156,7 @@ impl Place {
         (name.trim() == "pppd").then_some(id)
     }
 
-    fn hooks(&self, folder: &str) {
+    fn hooks(&self, folder: &str, about: &About) {
         let folder = self.system("/etc/init.d/networking").join(folder);
         let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
         let executable =
@@ -167,7 +167,8 @@ impl Place {
             let path = folder.join(&call.file).to_string_lossy().into_owned();
             let argv: Vec<String> =
                 std::iter::once(path.clone()).chain(call.argument.map(str::to_owned)).collect();
-            match program(&argv, &self.log, HOOK_LIMIT) {
+            let environment = [("INTERFACE", about.interface.as_str()), ("DEVICE", about.device.as_str())];
+            match program_with(&argv, &environment, &self.log, HOOK_LIMIT) {
                 Ok(status) if status.success() => {}
                 Ok(status) => warn!("{path}: {status}"),
                 Err(error) => warn!("{path}: {error}"),
@@ -184,7 +185,7 @@ fn name_of(step: &Step) -> String {
         Step::Write { path, .. } | Step::Stamp { path } | Step::Remove { path } => path.clone(),
         Step::StopConnectd => "connectd".to_owned(),
         Step::StopSession { device } => (*device).to_owned(),
-        Step::Hooks { folder } => (*folder).to_owned(),
+        Step::Hooks { folder, .. } => (*folder).to_owned(),
     }
 }
 
@@ -202,13 +203,6 @@ fn beside(path: &Path) -> PathBuf {
 fn same(file: &Path, sum: &str, copy: &Path) -> bool {
     let marks = |path: &Path| fs::metadata(path).map(|m| (m.mode(), m.uid(), m.gid())).ok();
     fs::read(file).is_ok_and(|bytes| checksum(&bytes) == sum) && marks(file) == marks(copy)
-}
-
-fn none_is_well(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }
 
 /// Content, mode and owner; on the disk when it returns. The sum of what was copied.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use mwan_config::ipfire::Files;
+use mwan_ipfire::RedFiles;
 
 /// Largest file that is read, bytes; the reader says so if one is larger than it takes.
 const FILE_BYTES_MAX: u64 = 128 * 1024;
@@ -37,6 +39,38 @@ pub(crate) fn read(root: &Path, settings: &[u8]) -> Files {
     files
 }
 
+/// Keeps a copy of them in `folder`, which is whole at any moment, or the one before stands beside it. For root only: there
+/// are passwords in them. `settings` as with [`read`].
+pub(crate) fn keep(root: &Path, settings: &[u8], folder: &Path) -> std::io::Result<()> {
+    let contents = read(root, settings).contents;
+    let kept = kept_settings(folder).and_then(|file| Some(read(root_of(&file)?, &fs::read(&file).ok()?)));
+    if kept.is_some_and(|kept| kept.contents == contents) {
+        return Ok(());
+    }
+    let (new, before) = (folder.with_extension("new"), folder.with_extension("before"));
+    for left in [&new, &before] {
+        none_is_well(fs::remove_dir_all(left))?;
+    }
+    for (name, bytes) in &contents {
+        let file = new.join(name);
+        if let Some(folder) = file.parent() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        }
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+    }
+    none_is_well(fs::rename(folder, &before))?;
+    fs::rename(&new, folder)?;
+    none_is_well(fs::remove_dir_all(&before))
+}
+
+/// Where the settings of a copy are; it is read as the original is.
+pub(crate) fn kept_settings(folder: &Path) -> Option<PathBuf> {
+    let folders = [folder.to_owned(), folder.with_extension("before")];
+    folders.into_iter().map(|folder| folder.join("mwan/settings")).find(|file| file.is_file())
+}
+
 /// Files and folders whose change is one of the configuration.
 pub(crate) fn watched(root: &Path) -> Vec<PathBuf> {
     let folders = Files::FOLDERS.into_iter().map(str::to_owned);
@@ -60,10 +94,9 @@ fn entries(folder: &Path) -> Vec<String> {
 
 /// `None` if it is not there. Only a regular file will do: nothing waits for a pipe's other end.
 fn read_file(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
-    use std::os::unix::fs::OpenOptionsExt;
     let opened = match fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
         Ok(opened) => opened,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     if !opened.metadata()?.is_file() {
@@ -72,6 +105,18 @@ fn read_file(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     opened.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
+}
+
+/// What RED's files say; `None` if RED is down.
+pub(super) fn red(root: &Path) -> Option<RedFiles> {
+    let text = |name: &str| line(&root.join("red").join(name));
+    let ip = |name: &str| text(name).and_then(|text| text.parse().ok());
+    root.join("red/active").exists().then(|| RedFiles {
+        device: text("iface").unwrap_or_default(),
+        local: ip("local-ipaddress"),
+        remote: ip("remote-ipaddress"),
+        dns: ["dns1", "dns2"].into_iter().filter_map(ip).collect(),
+    })
 }
 
 /// What a file of one line says.
@@ -85,4 +130,11 @@ pub(super) fn kept(folder: &Path) -> BTreeMap<String, String> {
     let manifest = fs::read_to_string(folder.join("manifest")).unwrap_or_default();
     let lines = manifest.lines().filter_map(|line| line.split_once(' '));
     lines.map(|(sum, name)| (name.to_owned(), sum.to_owned())).collect()
+}
+
+pub(super) fn none_is_well(result: std::io::Result<()>) -> std::io::Result<()> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
 }

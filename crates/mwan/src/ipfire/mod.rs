@@ -24,7 +24,10 @@ use tracing::{info, warn};
 
 use crate::dial::Runner;
 use execute::Place;
-pub(crate) use files::{read as read_files, root_of, watched};
+pub(crate) use files::{keep as keep_files, kept_settings, read as read_files, root_of, watched};
+
+/// Pause between two looks at RED's files, while they are ours.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What threads tell.
 type Happened = (String, mwan_dial::Event);
@@ -41,6 +44,8 @@ pub(crate) struct Ipfire {
     done: UnboundedReceiver<(Kind, Option<String>)>,
     view: Option<Arc<PlatformView>>,
     paths: BTreeMap<String, PathView>,
+    /// When RED's files are looked at next.
+    look_at: Duration,
 }
 
 impl Ipfire {
@@ -67,8 +72,10 @@ impl Ipfire {
             done,
             view: None,
             paths: BTreeMap::new(),
+            look_at: now(),
         };
         remember_boot(root);
+        let _ = ipfire.handle(Event::Red(files::red(root)));
         let _ = ipfire.handle(Event::Tick);
         let manager = &ipfire.manager;
         ipfire
@@ -100,6 +107,7 @@ impl Ipfire {
     pub(crate) async fn next(&mut self) -> Option<Arc<PlatformView>> {
         let wake = self.manager.wake_at();
         let pause = wake.map(|at| at.saturating_sub(now()));
+        let look = self.look_at.saturating_sub(now());
         let event = tokio::select! {
             biased;
             Some((name, event)) = self.happened.recv() => self.told(name, event),
@@ -107,7 +115,12 @@ impl Ipfire {
                 if let Some(error) = &error {
                     warn!("RED: {kind} failed: {error}");
                 }
+                let _ = self.handle(Event::Red(files::red(&self.root)));
                 Event::Done { kind, error }
+            }
+            () = tokio::time::sleep(look), if self.manager.watches_red().is_some() => {
+                self.look_at = now() + LOOK;
+                Event::Red(files::red(&self.root))
             }
             () = tokio::time::sleep(pause.unwrap_or(Duration::MAX / 4)), if pause.is_some() => Event::Tick,
         };
@@ -321,6 +334,7 @@ fn left(root: &Path, runner: &Runner, links: &[Link]) -> Left {
         booted: files::line(&state.join("boot")) != boot(),
         refused: links.iter().filter(is_refused).map(|link| link.name.clone()).collect(),
         sessions: runner.left().into_iter().collect(),
+        online: fs::read_to_string(state.join("online")).unwrap_or_default(),
     }
 }
 
