@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mwan_config::{AddressRange, Family, PortRange};
+use mwan_config::{AddressRange, BlockLevel, Family, PortRange};
 
 /// Our table, family `inet`.
 pub const TABLE: &str = "mwan";
@@ -60,6 +60,9 @@ pub struct SetKind {
 pub enum ElementKind {
     /// Addresses and prefixes (`flags interval`).
     Ranges,
+    /// The first addresses of blocks of one length, with room for so many: a hash table of that size. [`Set::elements`] are
+    /// runs of blocks ([`crate::blocks::fold`]).
+    Blocks(BlockLevel),
     /// Single addresses that others enter, for so many seconds if not said otherwise; 0: for ever.
     Learned(u32),
     /// Source addresses that rules add and refresh (`flags dynamic,timeout`).
@@ -83,7 +86,7 @@ impl SetKind {
     pub fn key(self) -> Vec<Selector> {
         match self.elements {
             ElementKind::Pairs => vec![Selector::Source(self.family), Selector::Destination(self.family)],
-            ElementKind::Ranges | ElementKind::Learned(_) | ElementKind::Sources => {
+            ElementKind::Ranges | ElementKind::Blocks(_) | ElementKind::Learned(_) | ElementKind::Sources => {
                 vec![Selector::Source(self.family)]
             }
         }
@@ -179,10 +182,12 @@ pub enum Statement {
         /// At least one; disjoint.
         values: Vec<Value>,
     },
-    /// `ip daddr (==|!=) @NAME`.
+    /// `ip daddr (==|!=) @NAME`, or `ip daddr & MASK (==|!=) @NAME`.
     InSet {
         /// An address selector.
         selector: Selector,
+        /// So many bits of the address are looked up, the others as 0; all where the set has no blocks.
+        bits: u8,
         /// `==` or `!=`.
         equal: bool,
         /// Name of the set.
@@ -292,6 +297,16 @@ pub enum Selector {
     Icmpv6Type,
 }
 
+impl Selector {
+    /// The family of an address.
+    pub fn family(self) -> Option<Family> {
+        match self {
+            Selector::Source(family) | Selector::Destination(family) => Some(family),
+            _ => None,
+        }
+    }
+}
+
 /// A value or range a selector can have. The kind must fit the selector.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Value {
@@ -352,8 +367,8 @@ pub enum NftOp {
     AddElements {
         /// Name of the set.
         set: String,
-        /// Family of the set.
-        family: Family,
+        /// What the set is made of.
+        kind: SetKind,
         /// Disjoint from each other and from what is there.
         elements: Vec<AddressRange>,
     },
@@ -361,8 +376,8 @@ pub enum NftOp {
     DeleteElements {
         /// Name of the set.
         set: String,
-        /// Family of the set.
-        family: Family,
+        /// What the set is made of.
+        kind: SetKind,
         /// Exactly as they are in the kernel.
         elements: Vec<AddressRange>,
     },
@@ -410,9 +425,9 @@ pub struct ObservedTable {
 pub struct ObservedSet {
     /// `None`: its type is none of ours (somebody replaced it).
     pub kind: Option<SetKind>,
-    /// Its elements, as far as they are ranges.
+    /// Its elements, as far as they are ranges or blocks.
     pub elements: BTreeSet<AddressRange>,
-    /// It has elements that are none: `*`, which matches everything, or what packets entered.
+    /// It has elements that are none: `*`, which matches everything, an address inside of a block, or what packets entered.
     pub others: bool,
 }
 

@@ -473,8 +473,39 @@ pub struct NamedSet {
     pub timeout: Option<Duration>,
     /// Count packets per element.
     pub counters: bool,
+    /// How the kernel holds the entries: chosen by the compiler (`mwan_compile::lay_out`), whoever reads a configuration
+    /// leaves it empty.
+    pub layout: SetLayout,
     /// Where the section begins.
     pub location: Location,
+}
+
+/// How the kernel holds the entries of a named set, by family. Without levels: as ranges, in one set that is searched.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SetLayout {
+    /// IPv4.
+    pub v4: Vec<BlockLevel>,
+    /// IPv6.
+    pub v6: Vec<BlockLevel>,
+}
+
+impl SetLayout {
+    /// The levels of a family, ascending by length.
+    pub fn of(&self, family: Family) -> &[BlockLevel] {
+        match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        }
+    }
+}
+
+/// Blocks of one size: prefixes of one length, which are found by one look at a hash table.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct BlockLevel {
+    /// Their prefix length, bits.
+    pub length: u8,
+    /// How many there is room for.
+    pub size: u32,
 }
 
 /// A list of address ranges of one or both families, or its negation.

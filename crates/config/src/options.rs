@@ -228,13 +228,13 @@ const OPTIONS: &[OptionDoc] = {
         row(Ipset, &["enabled"], "enabled", "boolean", "1", "Whether the set is there."),
         list(row(Ipset, &["family"], "family", "ipv4, ipv6, any, all or both", "any", "Families it has addresses of.")),
         list(row(Ipset, &["match"], "", "ip, net, src_ip, dest_ip, src_net, dest_net", "", "What it holds: addresses and prefixes alike; in rules `ipset` and `ipset_src` say of which end.")),
-        list(row(Ipset, &["entry"], "entries", "addresses", "", "Addresses, prefixes, ranges.")),
+        list(row(Ipset, &["entry"], "entries", "addresses", "", "Addresses, prefixes, ranges. Few are in the nftables set `set.NAME.4` (or 6), 1,024 and more in one per prefix length, `set.NAME.4.LENGTH`.")),
         row(Ipset, &["loadfile"], "file", "path", "", "File with more of them, one per line, at most 262144; # and ; begin comments. Read again when it changes.")
         ,
         list(row(Ipset, &["domain"], "domains", "domain names", "", "dnsmasq enters their addresses and those of their subdomains, see dnsmasq_file.")),
         row(Ipset, &["timeout"], "timeout", "time", "", "How long an address that dnsmasq entered stays; without it for ever. Whole seconds.")
         ,
-        row(Ipset, &["counters"], "counters", "boolean", "0", "Count per element (`nft list set inet mwan set.NAME.4`)."),
+        row(Ipset, &["counters"], "counters", "boolean", "0", "Count per element (`nft list set inet mwan set.NAME.4`); a long list is then searched more slowly."),
         row(Ipset, &["maxelem"], "", "number", "", "Of ipset; without effect."),
         row(Ipset, &["hashsize"], "", "number", "", "Of ipset; without effect."),
         row(Ipset, &["storage"], "", "string", "", "Of ipset; without effect."),

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use crate::codes;
 use crate::fields::Fields;
-use crate::model::{AddressRange, Config, Families, Family, Location, NamedSet};
+use crate::model::{AddressRange, Config, Families, Family, Location, NamedSet, SetLayout};
 use crate::names::Names;
 use crate::options::Dialect;
 use crate::report::{Place, Problem, Report, show};
 use crate::rule::SET_NAME_BYTES_MAX;
 use crate::values;
 
-/// Addresses one set may have: some 50 MiB in the kernel, and loaded in well under a second.
+/// Ranges one set may have: some 50 MiB in the kernel, and loaded in well under a second.
 pub(crate) const ENTRIES_MAX: usize = 262_144;
 /// Largest file of a set, bytes: [`ENTRIES_MAX`] lines of IPv6 prefixes.
 pub const SET_FILE_BYTES_MAX: u64 = 16 << 20;
@@ -73,6 +73,7 @@ pub(crate) fn read_set(fields: &mut Fields<'_>, name: &str, location: Location) 
         domains: Arc::new(domains),
         timeout,
         counters,
+        layout: SetLayout::default(),
         location,
     })
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mwan_config::{Config, Loaded, SET_FILE_BYTES_MAX, TABLE_FILE_BYTES_MAX, TableNames};
 
@@ -69,6 +70,7 @@ pub(super) fn parse_watched(name: &str, bytes: &[u8]) -> (Loaded, Vec<Watch>) {
     let mut loaded = mwan_config::parse_with(name, bytes, &|| table_names(Path::new("/")));
     let watches = watch_files(&loaded.config);
     loaded.load_set_files(&|file| read_file(Path::new(file), SET_FILE_BYTES_MAX));
+    mwan_compile::lay_out(Arc::make_mut(&mut loaded.config.sets).as_mut_slice());
     (loaded, watches)
 }
 
