@@ -19,6 +19,7 @@ use super::{Daemon, Next};
 use crate::cli::Failure;
 #[cfg(feature = "ipfire")]
 use crate::ipfire;
+use crate::openwrt::Openwrt;
 
 impl Daemon {
     /// Answers at once, except what takes a while: that is done elsewhere.
@@ -214,6 +215,7 @@ impl Daemon {
         status.problems = status::problems(&status, !self.core.config().globals.enabled);
         status.problems.extend(achieved.differences());
         status.problems.extend(status::local_source(&self.core));
+        status.problems.extend(self.openwrt.as_ref().and_then(Openwrt::problem));
         status
             .problems
             .extend(status.red.as_ref().and_then(|red| Some(format!("RED: {}", red.problem.as_ref()?))));

@@ -238,7 +238,7 @@ impl Daemon {
             match changed {
                 Kind::Configuration => self.reload(None),
                 Kind::Network => {
-                    if let Some(view) = self.openwrt.as_ref().and_then(Openwrt::file_changed) {
+                    if let Some(view) = self.openwrt.as_mut().and_then(Openwrt::file_changed) {
                         self.feed(Event::Platform(view));
                     }
                 }
