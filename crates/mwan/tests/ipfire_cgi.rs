@@ -125,7 +125,11 @@ fn the_page_shows_the_links_and_its_buttons_switch_red() {
     post(&firewall, "ACTION=failback");
     firewall.wait("the primary carries", |f| f.carried_by("primary"));
 
+    let profile = "var/ipfire/mwan/state/current-profile";
+    post(&firewall, "ACTION=switch&PROFILE=cable");
+    firewall.wait("the backup has RED", |f| f.read(profile) == "cable\n");
     post(&firewall, "ACTION=disable");
+    firewall.wait("RED is given back", |f| f.read(profile) == "primary\n");
     firewall.wait("it is off", |f| get(f).contains("mwan is switched off: RED is IPFire&#39;s own."));
     assert!(firewall.read("var/ipfire/mwan/settings").starts_with("ENABLED=off\n"));
     assert!(!get(&firewall).contains("value='failover'"));
@@ -211,7 +215,7 @@ fn several_reds_have_a_page_and_named_tables() {
     firewall.write("var/ipfire/mwan/interfaces/red0", "INTERFACE_WEIGHT=1\n");
     firewall.write("var/ipfire/mwan/interfaces/red1", CABLE);
     firewall.ok("/usr/local/bin/mwan-daemon-universal start");
-    firewall.wait("both carry", |f| f.status().starts_with("several REDs, carried by red0, red1\n"));
+    firewall.wait("both carry", |f| f.status().starts_with("RED is carried by red0, red1\n"));
     let text = get(&firewall);
     assert!(text.contains("Several REDs at once.") && !text.contains("value='failover'"), "{text}");
     assert_eq!(text.matches("<td>yes</td>").count(), 2, "{text}");

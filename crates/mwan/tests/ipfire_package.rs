@@ -344,7 +344,7 @@ fn every_command_of_the_documents_shows_something() {
     assert!(test.contains("red: STATIC on red0") && test.ends_with("the primary works\n"), "{test}");
     firewall.ok(&last);
     firewall.wait("the primary carries", |f| f.carried_by("primary\n"));
-    assert!(firewall.log().contains("parallel test of the primary (red): over"));
+    firewall.wait("it is said", |f| f.log().contains("parallel test of the primary (red): over"));
 }
 
 #[test]

@@ -104,6 +104,9 @@ fn run_install(places: &Places) -> Result<Exit, Failure> {
     if !is_enabled(&places.root()) {
         talk("mwan: it is switched off; profiles first, then `mwan-config enable`");
     }
+    if places.image {
+        return Ok(Exit::Ok);
+    }
     let answer = client::try_ask(&places.run_dir, &Request::Status);
     match (answer.is_ok_and(|answer| answer.is_some()), made.iter().any(|path| path == "/usr/local/bin/mwan"))
     {

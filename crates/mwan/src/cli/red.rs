@@ -63,7 +63,7 @@ fn text(status: &Status, red: &Red) -> String {
         return format!("mwan is switched off: RED {red}\n");
     }
     let mut out = if red.several {
-        format!("several REDs, carried by {}", carriers(status))
+        format!("RED is carried by {}", carriers(status))
     } else {
         format!("RED is carried by {}", red.profile)
     };
