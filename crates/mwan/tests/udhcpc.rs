@@ -58,6 +58,7 @@ impl Site {
             .args([namespaces, "--kill-child", "sh", "-c", NETWORK])
             .env("DIR", dir.path())
             .stdin(Stdio::null())
+            .stdout(Stdio::null())
             .spawn()
             .unwrap();
         let mut site = Site { shell, daemon: None, server: None, dir };
@@ -211,6 +212,8 @@ impl Drop for Site {
             let _ = child.kill();
             let _ = child.wait();
         }
+        let far = self.read("far");
+        let _ = Command::new("kill").arg(far.trim()).status();
         let _ = self.shell.kill();
         let _ = self.shell.wait();
     }
