@@ -216,6 +216,44 @@ fn switched_off_nothing_is_in_the_kernel() {
     assert!(kernel(&daemon).contains("table inet mwan"));
 }
 
+#[test]
+fn the_file_for_dnsmasq_is_kept_right_and_goes_at_the_end() {
+    let config = |file: &std::path::Path| {
+        let globals = format!("config globals 'globals'\n\toption dnsmasq_file '{}'\n", file.display());
+        format!("{globals}config ipset 'video'\n\tlist domain 'video.example'\n{CONFIG}")
+    };
+    let mut daemon = Daemon::start(CONFIG);
+    let [own, first, second, third] =
+        ["mwan3", "first.conf", "second.conf", "absent/third.conf"].map(|name| daemon.path(name));
+    let right = |file: &std::path::Path| {
+        std::fs::read_to_string(file).is_ok_and(|text| text.contains("nftset=/video.example/"))
+    };
+    let problem = |d: &Daemon| d.status()["problems"].to_string().contains("cannot write");
+    // The file alone changes: nothing of the kernel does.
+    for (file, before) in [(&first, &third), (&second, &first)] {
+        std::fs::write(&own, config(file)).unwrap();
+        assert!(daemon.mwan(&["reload"]).status.success());
+        assert!(right(file) && !before.exists());
+    }
+    std::fs::remove_file(&second).unwrap();
+    daemon.wait("it is made again", |_| right(&second));
+    std::fs::write(&own, config(&third)).unwrap();
+    assert!(daemon.mwan(&["reload"]).status.success());
+    assert!(problem(&daemon) && !second.exists());
+    for state in ["down", "up"] {
+        daemon.inside(&["ip", "link", "set", "wan0", state]);
+        daemon.wait("the kernel changes", |d| {
+            d.json(&["status", "--json"])["interfaces"][0]["paths"][0]["usable"] == (state == "up")
+        });
+    }
+    assert_eq!(daemon.log().matches("cannot write").count(), 1, "{}", daemon.log());
+    std::fs::create_dir(daemon.path("absent")).unwrap();
+    daemon.wait("it can be written", |d| right(&third) && !problem(d));
+    assert!(daemon.mwan(&["stop"]).status.success());
+    daemon.child.wait().unwrap();
+    assert!(!third.exists());
+}
+
 /// On plain Linux the name of an interface is that of a device.
 #[test]
 fn a_rule_that_waits_for_its_interface_is_shown() {
