@@ -50,6 +50,10 @@ impl Compiler {
 
     /// The program of `desired`.
     pub fn compile(&mut self, desired: &Arc<Desired>) -> Program {
+        if desired.off {
+            self.last = None;
+            return Program::default();
+        }
         let (last, silent) = (self.last.take(), self.silent);
         let old = last.as_ref().map(|(old, program)| (old.as_ref(), program));
         let devices = old.filter(|(old, _)| same_devices(old, desired));

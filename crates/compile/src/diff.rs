@@ -69,8 +69,14 @@ pub fn diff(old: &Program, new: &Program) -> Ops {
         .filter(|(name, set)| old.table.sets.get(*name).is_none_or(|o| !Arc::ptr_eq(o, set)))
         .map(|(name, set)| (name, set.as_ref()))
         .collect();
-    let nft =
-        table_ops(&new_sections, &wanted_sets, &have).unwrap_or_else(|| replace_table(&new.table, &have));
+    let nft = match (old.table.is_empty(), new.table.is_empty()) {
+        (true, true) => Vec::new(),
+        (true, false) => create_table(&new.table),
+        (false, true) => vec![NftOp::DeleteTable],
+        (false, false) => {
+            table_ops(&new_sections, &wanted_sets, &have).unwrap_or_else(|| replace_table(&new.table, &have))
+        }
+    };
     let mut ops = Ops { nft, ..Ops::default() };
     let mut stale = Vec::new();
     if !Arc::ptr_eq(&old.routes, &new.routes) {
@@ -87,6 +93,8 @@ pub fn diff(old: &Program, new: &Program) -> Ops {
 /// takes a rule or route that is to be deleted for any it finds that is not contrary to it (rule_find, fib_nh_match).
 pub fn diff_observed(observed: &Observed, new: &Program) -> Ops {
     let nft = match &observed.table {
+        None if new.table.is_empty() => Vec::new(),
+        Some(_) if new.table.is_empty() => vec![NftOp::DeleteTable],
         None => create_table(&new.table),
         Some(table) => {
             let sets: Vec<(&String, &Set)> = new.table.sets.iter().map(|(n, s)| (n, s.as_ref())).collect();

@@ -26,6 +26,13 @@ pub struct Table {
     pub sections: Vec<Arc<Section>>,
 }
 
+impl Table {
+    /// Whether nothing is in it: then there is to be no table.
+    pub fn is_empty(&self) -> bool {
+        self.sets.is_empty() && self.sections.iter().all(|s| s.counters.is_empty() && s.chains.is_empty())
+    }
+}
+
 /// Counters and chains that change together.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Section {

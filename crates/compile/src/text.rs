@@ -9,6 +9,9 @@ use crate::nft::*;
 
 /// The whole table as text `nft -f` accepts.
 pub fn table(table: &Table) -> String {
+    if table.is_empty() {
+        return String::new();
+    }
     let mut out = format!("table inet {TABLE} {{\n");
     for (name, set) in &table.sets {
         render_set(&mut out, name, set);

@@ -96,6 +96,7 @@ fn desired(rules: Vec<DesiredRule>) -> Desired {
         found.rule.name = format!("r{number}");
     }
     Desired {
+        off: false,
         generation: 1,
         marks: Marks::new(0x3F00),
         rule_base: RuleBase::default(),

@@ -57,6 +57,7 @@ impl Case {
         let rules = Arc::new(rules.collect());
         let (connected, custom) = (nets(rng), nets(rng));
         let desired = Desired {
+            off: false,
             generation: 1,
             marks: Marks::new(0x3F00),
             rule_base: RuleBase::default(),
