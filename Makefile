@@ -4,22 +4,23 @@ CARGO ?= cargo
 MWAN  := target/release/mwan
 LAB   := target/release/mwan-lab
 
-.PHONY: demo test test-old-kernel test-vm bench build setup docs lint
+.PHONY: demo test test-old-kernel test-vm bench bench-ipfire build setup docs lint
 
 ## demo: a router with two Internet links in network namespaces on this machine (KEEP=1 leaves it up)
 demo: setup build
 	$(LAB) demo --mwan $(MWAN) $(if $(KEEP),--keep)
 
-## test: everything: unit, golden, property, simulation (10,000 worlds; MWAN_SIM_SEEDS=N for more), network namespaces
+## test: everything: unit, golden, property, simulation (10,000 worlds; MWAN_SIM_SEEDS=N for more), network namespaces, real protocols
 test: setup
 	$(CARGO) build --locked -p mwan -p mwan-lab
 	$(CARGO) test --locked --workspace --all-features
+	MWAN_BIN=$(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug/mwan scripts/test-vm
 
 ## test-old-kernel: a selection of it on Debian's own kernel (6.1) in an emulated machine, about fifteen minutes
 test-old-kernel: setup build
 	scripts/test-old-kernel
 
-## test-vm: IPFire's connections on real protocols (PPPoE, VDSL, PPTP, GSM, DHCP), in the same emulated machine; about ten minutes
+## test-vm: of these, IPFire's connections on real protocols (PPPoE, VDSL, PPTP, GSM, DHCP) in the same emulated machine; about six minutes
 test-vm: setup
 	scripts/test-vm
 
@@ -27,6 +28,11 @@ test-vm: setup
 bench: setup build
 	$(CARGO) bench --quiet --locked -p mwan --bench switch
 	$(LAB) bench --mwan $(MWAN)
+
+## bench-ipfire: what a switch of IPFire's RED takes, by packets (docs/ipfire.md); about four minutes with the build
+bench-ipfire: setup
+	$(CARGO) build --release --locked -p mwan --features ipfire --target-dir target/ipfire
+	scripts/figures-ipfire target/ipfire/release/mwan
 
 ## build: the release binaries
 build:

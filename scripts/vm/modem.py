@@ -4,8 +4,10 @@ Speaks AT (ITU-T V.250, 3GPP TS 27.007) as far as a caller needs, echo included;
 are written to LOG. After ATD the far end's pppd has the line until it ends. A command that comes before the last one was
 answered ends that one, as V.250, section 5.6.1, allows. Its process group is in LOG.pid.
 """
+import fcntl
 import os
 import select
+import struct
 import subprocess
 import sys
 import termios
@@ -30,6 +32,9 @@ def open_line():
     global slave
     os.close(slave)
     slave = os.open(name, os.O_RDWR | os.O_NOCTTY)
+    # As the last close of a real line does it, which a pseudo terminal does not while its other end is open: a caller that was
+    # killed leaves PPP's line discipline.
+    fcntl.ioctl(slave, termios.TIOCSETD, struct.pack("i", 0))
     tty.setraw(slave, termios.TCSANOW)
 
 
@@ -106,6 +111,8 @@ while True:
     say(*lines)
     if lines[0].startswith("CONNECT"):
         subprocess.call(pppd, stdin=master, stdout=master)
+        # pppd leaves it as it needs it if it did not end in peace.
+        os.set_blocking(master, True)
         open_line()
         say("NO CARRIER")
         echo = True

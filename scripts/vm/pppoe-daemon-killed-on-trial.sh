@@ -6,10 +6,6 @@
 . "$WORK/scripts/pppoe-primary"
 
 prepare
-# Long enough on trial for a shell in an emulated machine to see it.
-sed -i 's/^FAILBACK_ATTEMPTS=.*/FAILBACK_ATTEMPTS=10/' "$IPFIRE/mwan/settings"
-settings >/tmp/settings.before
-within 30 "the changed settings are read" logged 'configuration read'
 fails_over
 speak
 within 90 "a session on trial answers while the cable carries" on_trial_beside_cable

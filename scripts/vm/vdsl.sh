@@ -9,6 +9,7 @@ router cable
 file ethernet/settings RED_TYPE=PPPOE RED_DEV=red0 GREEN_DEV=green0
 file ppp/settings TYPE=vdsl USERNAME=me@isp "PASSWORD='xyzzy plugh'" AUTH=chap
 file mwan/profiles/cable TYPE=DHCP DEVICE=eth1
+sed -i 's/^FAILBACK_ATTEMPTS=.*/FAILBACK_ATTEMPTS=6/' "$IPFIRE/mwan/settings"
 ip netns exec isp ip link add link isp0 name isp0.7 type vlan id 7
 ip netns exec isp ip link set isp0.7 up
 # IPFire's script makes it for VDSL, and leaves it.

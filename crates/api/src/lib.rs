@@ -392,6 +392,9 @@ pub struct Rule {
     /// What has gone to the kernel log; `None`: it does not log.
     #[serde(default)]
     pub logged: Option<Logged>,
+    /// The interface it waits for, which has no device yet: the rule is not in the kernel. Such rules are behind all others.
+    #[serde(default)]
+    pub waiting_for: Option<String>,
 }
 
 /// How much of a rule is in the kernel log. There is a limit, so it may be less than has matched.

@@ -50,6 +50,10 @@ impl Compiler {
 
     /// The program of `desired`.
     pub fn compile(&mut self, desired: &Arc<Desired>) -> Program {
+        if desired.off {
+            self.last = None;
+            return Program::default();
+        }
         let (last, silent) = (self.last.take(), self.silent);
         let old = last.as_ref().map(|(old, program)| (old.as_ref(), program));
         let devices = old.filter(|(old, _)| same_devices(old, desired));
@@ -207,6 +211,7 @@ fn user_rules(family: Family, custom: bool, entry: &str) -> Rule {
     let names = SET_NAMES.iter().filter(|name| custom || **name != "custom");
     let outside = names.map(|name| Statement::InSet {
         selector: Selector::Destination(family),
+        bits: family.bits(),
         equal: false,
         set: set_name(name, family),
     });
@@ -392,7 +397,7 @@ pub(crate) fn first_match(shapes: Vec<(usize, Shape)>, rules: &[DesiredRule], fa
     group(shapes).into_iter().flat_map(|g| dispatch(&g, rules, family)).collect()
 }
 
-/// What decides a group of rules: one rule, except where a named set is made of two.
+/// What decides a group of rules: one rule, except where a named set is made of several.
 fn dispatch(group: &Group, rules: &[DesiredRule], family: Family) -> Vec<Rule> {
     let target = |index: usize| Verdict::Goto(rule_chain(&rules[index].rule.name, family));
     match (&group.key, group.rules.as_slice()) {
@@ -456,8 +461,9 @@ fn linear(shape: &Shape) -> Vec<Vec<Statement>> {
         .map(|(selector, equal, values)| Statement::Match { selector, equal, values: values.clone() })
         .collect();
     shape.sets.iter().fold(vec![statements], |variants, (selector, parts)| {
-        let with = |statements: &Vec<Statement>, set: &String| {
-            let within = Statement::InSet { selector: *selector, equal: true, set: set.clone() };
+        let with = |statements: &Vec<Statement>, (set, bits): &(String, u8)| {
+            let (selector, set) = (*selector, set.clone());
+            let within = Statement::InSet { selector, bits: *bits, equal: true, set };
             [statements.as_slice(), &[within]].concat()
         };
         variants.iter().flat_map(|v| parts.iter().map(move |set| with(v, set))).collect()

@@ -69,8 +69,14 @@ pub fn diff(old: &Program, new: &Program) -> Ops {
         .filter(|(name, set)| old.table.sets.get(*name).is_none_or(|o| !Arc::ptr_eq(o, set)))
         .map(|(name, set)| (name, set.as_ref()))
         .collect();
-    let nft =
-        table_ops(&new_sections, &wanted_sets, &have).unwrap_or_else(|| replace_table(&new.table, &have));
+    let nft = match (old.table.is_empty(), new.table.is_empty()) {
+        (true, true) => Vec::new(),
+        (true, false) => create_table(&new.table),
+        (false, true) => vec![NftOp::DeleteTable],
+        (false, false) => {
+            table_ops(&new_sections, &wanted_sets, &have).unwrap_or_else(|| replace_table(&new.table, &have))
+        }
+    };
     let mut ops = Ops { nft, ..Ops::default() };
     let mut stale = Vec::new();
     if !Arc::ptr_eq(&old.routes, &new.routes) {
@@ -87,6 +93,8 @@ pub fn diff(old: &Program, new: &Program) -> Ops {
 /// takes a rule or route that is to be deleted for any it finds that is not contrary to it (rule_find, fib_nh_match).
 pub fn diff_observed(observed: &Observed, new: &Program) -> Ops {
     let nft = match &observed.table {
+        None if new.table.is_empty() => Vec::new(),
+        Some(_) if new.table.is_empty() => vec![NftOp::DeleteTable],
         None => create_table(&new.table),
         Some(table) => {
             let sets: Vec<(&String, &Set)> = new.table.sets.iter().map(|(n, s)| (n, s.as_ref())).collect();
@@ -113,6 +121,38 @@ pub fn diff_routing(observed: &ObservedRouting, new: &Program) -> Ops {
     rule_ops(observed.rules.iter(), new, &mut ops);
     ops.remove.extend(stale);
     ops
+}
+
+/// Sets that these changes make anew though others fill them: name and kind. What is in them is to be read and entered again
+/// ([`refill`]), or a changed timeout would cost all that a resolver has entered.
+pub fn emptied(ops: &Ops, program: &Program) -> Vec<(String, SetKind)> {
+    let gone: BTreeSet<&str> = ops
+        .nft
+        .iter()
+        .filter_map(|op| match op {
+            NftOp::DeleteSet(name) => Some(name.as_str()),
+            _ => None,
+        })
+        .collect();
+    let table = ops.nft.contains(&NftOp::DeleteTable);
+    let of_others = |name: &str, kind: SetKind| {
+        let set = program.table.sets.get(name);
+        // With the table, what was observed in sets of ranges is entered again already: `replace_table`.
+        let lost = gone.contains(name) || table && kind.elements != ElementKind::Ranges;
+        lost && !kind.is_dynamic() && set.is_some_and(|set| set.elements.is_none())
+    };
+    let made = ops.nft.iter().filter_map(|op| match op {
+        NftOp::AddSet { name, kind } if of_others(name, *kind) => Some((name.clone(), *kind)),
+        _ => None,
+    });
+    made.collect()
+}
+
+/// Has these elements entered into a set that is made anew. Their time begins anew, too.
+pub fn refill(ops: &mut Ops, set: String, kind: SetKind, elements: Vec<AddressRange>) {
+    if !elements.is_empty() {
+        ops.nft.push(NftOp::AddElements { set, kind, elements });
+    }
 }
 
 /// Empties the sets that packets fill and that are to be empty: since the transaction that said so, a packet that was
@@ -192,12 +232,12 @@ fn replace_table(table: &Table, have: &Have<'_>) -> Vec<NftOp> {
     ops.extend(create_table(table));
     let kept = |set: &Set| set.elements.is_none() && set.kind.elements == ElementKind::Ranges;
     for (name, set) in table.sets.iter().filter(|(_, set)| kept(set)) {
-        let family = set.kind.family;
+        let kind = set.kind;
         let there =
             have.sets.get(name.as_str()).filter(|s| s.kind == Some(set.kind)).and_then(|s| s.elements);
         let elements: Vec<AddressRange> = there.into_iter().flatten().copied().collect();
         if !elements.is_empty() {
-            ops.push(NftOp::AddElements { set: name.clone(), family, elements });
+            ops.push(NftOp::AddElements { set: name.clone(), kind, elements });
         }
     }
     ops
@@ -279,7 +319,7 @@ fn table_ops(sections: &[Arc<Section>], sets: &[(&String, &Set)], have: &Have<'_
 fn set_ops(sets: &[(&String, &Set)], have: &Have<'_>, ops: &mut Vec<NftOp>) -> Option<()> {
     let nothing = BTreeSet::new();
     for (name, set) in sets {
-        let family = set.kind.family;
+        let kind = set.kind;
         let present = have.sets.get(name.as_str());
         let anew = present.is_some_and(|p| p.kind != Some(set.kind));
         if anew {
@@ -299,11 +339,11 @@ fn set_ops(sets: &[(&String, &Set)], have: &Have<'_>, ops: &mut Vec<NftOp>) -> O
         // Deletions first: an interval that grows would overlap its former self.
         let gone: Vec<AddressRange> = present.difference(wanted).copied().collect();
         if !gone.is_empty() {
-            ops.push(NftOp::DeleteElements { set: (*name).clone(), family, elements: gone });
+            ops.push(NftOp::DeleteElements { set: (*name).clone(), kind, elements: gone });
         }
         let new: Vec<AddressRange> = wanted.difference(present).copied().collect();
         if !new.is_empty() {
-            ops.push(NftOp::AddElements { set: (*name).clone(), family, elements: new });
+            ops.push(NftOp::AddElements { set: (*name).clone(), kind, elements: new });
         }
     }
     Some(())

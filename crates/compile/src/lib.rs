@@ -2,6 +2,7 @@
 //!
 //! Pure: the same desired state gives the same program, byte for byte.
 
+pub mod blocks;
 mod build;
 mod check;
 mod diff;
@@ -21,9 +22,10 @@ use std::sync::Arc;
 
 use mwan_config::Family;
 
+pub use blocks::lay_out;
 pub use build::{Compiler, compile, member_chain, policy_chain, policy_is_installed, rule_chain};
 pub use check::{Fault, check, check_change};
-pub use diff::{Ops, cleanup, diff, diff_observed, diff_routing, flush_strays, removal};
+pub use diff::{Ops, cleanup, diff, diff_observed, diff_routing, emptied, flush_strays, refill, removal};
 pub use log::counter as log_counter;
 pub use named::dnsmasq;
 pub use stages::{STEP, Stages};

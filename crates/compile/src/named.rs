@@ -1,12 +1,14 @@
-//! Named sets (`config ipset`). What the owner lists is in `set.NAME.4`: exactly that, changed by difference. What dnsmasq
+//! Named sets (`config ipset`). What the owner lists is in `set.NAME.4`: exactly that, changed by difference. A long list is
+//! laid out in blocks instead ([`crate::blocks`]), in sets `set.NAME.4.24` for each length. What dnsmasq
 //! enters is in `learned.NAME.4`, which we create and never flush: so nobody has to know whose an element is. A rule
-//! that names a set with both parts asks for one after the other.
+//! that names a set of several parts asks for one after the other.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use mwan_config::{Family, NamedSet};
+use mwan_config::{BlockLevel, Family, NamedSet};
 
+use crate::blocks::runs;
 use crate::build::{bounded, digit, identifier};
 use crate::nft::{ElementKind, Set, SetKind, TABLE};
 use crate::ranges::merge;
@@ -16,6 +18,8 @@ use crate::ranges::merge;
 pub(crate) enum Part {
     /// The owner's, from the configuration.
     Listed,
+    /// Blocks of this level of them.
+    Blocks(BlockLevel),
     /// The resolver's.
     Learned,
     /// A set without a list and without domains: whoever fills it.
@@ -25,34 +29,48 @@ pub(crate) enum Part {
 /// The nft sets a named set is made of: name, family and part.
 pub(crate) fn parts(named: &NamedSet) -> Vec<(String, Family, Part)> {
     let (listed, learned) = (!named.entries.is_empty() || named.file.is_some(), !named.domains.is_empty());
-    let mut kinds = Vec::new();
-    kinds.extend(listed.then_some(Part::Listed));
-    kinds.extend(learned.then_some(Part::Learned));
-    kinds.extend((!listed && !learned).then_some(Part::Foreign));
-    let each = named.families.iter().flat_map(|family| kinds.iter().map(move |part| (family, *part)));
-    each.map(|(family, part)| (name(&named.name, family, part), family, part)).collect()
+    let of = |family: Family| {
+        let levels = named.layout.of(family);
+        let whole = levels.is_empty().then_some(Part::Listed);
+        let lists = levels.iter().copied().map(Part::Blocks).chain(whole).filter(move |_| listed);
+        let others = [(learned, Part::Learned), (!listed && !learned, Part::Foreign)];
+        let others = others.into_iter().filter_map(|(is, part)| is.then_some(part));
+        lists.chain(others).map(move |part| (name(&named.name, family, part), family, part))
+    };
+    named.families.iter().flat_map(of).collect()
 }
 
 fn name(set: &str, family: Family, part: Part) -> String {
-    let prefix = if part == Part::Learned { "learned" } else { "set" };
-    bounded(format!("{prefix}.{}.{}", identifier(set), digit(family)))
+    let (set, family) = (identifier(set), digit(family));
+    bounded(match part {
+        Part::Listed | Part::Foreign => format!("set.{set}.{family}"),
+        Part::Blocks(level) => format!("set.{set}.{family}.{}", level.length),
+        Part::Learned => format!("learned.{set}.{family}"),
+    })
 }
 
-/// One part of a set.
-pub(crate) fn set(named: &NamedSet, family: Family, part: Part) -> Set {
+/// The parts of a set.
+pub(crate) fn sets(named: &NamedSet) -> Vec<(String, Set)> {
     let seconds = named.timeout.map_or(0, |t| u32::try_from(t.as_secs()).unwrap_or(u32::MAX).max(1));
-    let elements = match part {
-        Part::Learned => ElementKind::Learned(seconds),
-        Part::Listed | Part::Foreign => ElementKind::Ranges,
+    let own = |family| named.entries.iter().copied().filter(move |range| Family::of(range.first) == family);
+    let mut blocks = Family::ALL.map(|family| {
+        let levels = named.layout.of(family);
+        let ranges = if levels.is_empty() { Vec::new() } else { merge(own(family)) };
+        runs(ranges.into_iter(), family, levels).into_iter()
+    });
+    let mut set = |family: Family, part| {
+        let (elements, list) = match part {
+            Part::Learned => (ElementKind::Learned(seconds), None),
+            Part::Listed => (ElementKind::Ranges, Some(merge(own(family)).into_iter().collect())),
+            Part::Foreign => (ElementKind::Ranges, None),
+            // One for each level, in their order.
+            Part::Blocks(level) => {
+                (ElementKind::Blocks(level), blocks[usize::from(family == Family::V6)].next())
+            }
+        };
+        Set { kind: SetKind { family, elements, counter: named.counters }, elements: list }
     };
-    let listed = || {
-        let own = named.entries.iter().copied().filter(|range| Family::of(range.first) == family);
-        merge(own).into_iter().collect()
-    };
-    Set {
-        kind: SetKind { family, elements, counter: named.counters },
-        elements: (part == Part::Listed).then(listed),
-    }
+    parts(named).into_iter().map(|(name, family, part)| (name, set(family, part))).collect()
 }
 
 /// Whether a set is like the one of its name among `old`, told by the pointer to its list.
@@ -62,6 +80,7 @@ pub(crate) fn unchanged(named: &NamedSet, old: &[NamedSet]) -> bool {
             && o.timeout == named.timeout
             && o.families == named.families
             && o.file == named.file
+            && o.layout == named.layout
             && Arc::ptr_eq(&o.entries, &named.entries)
     };
     old.iter().find(|o| o.name == named.name).is_some_and(like)

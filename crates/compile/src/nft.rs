@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mwan_config::{AddressRange, Family, PortRange};
+use mwan_config::{AddressRange, BlockLevel, Family, PortRange};
 
 /// Our table, family `inet`.
 pub const TABLE: &str = "mwan";
@@ -24,6 +24,13 @@ pub struct Table {
     pub sets: BTreeMap<String, Arc<Set>>,
     /// Named counters and chains, in groups that change together; no name is in two sections.
     pub sections: Vec<Arc<Section>>,
+}
+
+impl Table {
+    /// Whether nothing is in it: then there is to be no table.
+    pub fn is_empty(&self) -> bool {
+        self.sets.is_empty() && self.sections.iter().all(|s| s.counters.is_empty() && s.chains.is_empty())
+    }
 }
 
 /// Counters and chains that change together.
@@ -60,6 +67,9 @@ pub struct SetKind {
 pub enum ElementKind {
     /// Addresses and prefixes (`flags interval`).
     Ranges,
+    /// The first addresses of blocks of one length, with room for so many: a hash table of that size. [`Set::elements`] are
+    /// runs of blocks ([`crate::blocks::fold`]).
+    Blocks(BlockLevel),
     /// Single addresses that others enter, for so many seconds if not said otherwise; 0: for ever.
     Learned(u32),
     /// Source addresses that rules add and refresh (`flags dynamic,timeout`).
@@ -83,7 +93,7 @@ impl SetKind {
     pub fn key(self) -> Vec<Selector> {
         match self.elements {
             ElementKind::Pairs => vec![Selector::Source(self.family), Selector::Destination(self.family)],
-            ElementKind::Ranges | ElementKind::Learned(_) | ElementKind::Sources => {
+            ElementKind::Ranges | ElementKind::Blocks(_) | ElementKind::Learned(_) | ElementKind::Sources => {
                 vec![Selector::Source(self.family)]
             }
         }
@@ -179,10 +189,12 @@ pub enum Statement {
         /// At least one; disjoint.
         values: Vec<Value>,
     },
-    /// `ip daddr (==|!=) @NAME`.
+    /// `ip daddr (==|!=) @NAME`, or `ip daddr & MASK (==|!=) @NAME`.
     InSet {
         /// An address selector.
         selector: Selector,
+        /// So many bits of the address are looked up, the others as 0; all where the set has no blocks.
+        bits: u8,
         /// `==` or `!=`.
         equal: bool,
         /// Name of the set.
@@ -292,6 +304,16 @@ pub enum Selector {
     Icmpv6Type,
 }
 
+impl Selector {
+    /// The family of an address.
+    pub fn family(self) -> Option<Family> {
+        match self {
+            Selector::Source(family) | Selector::Destination(family) => Some(family),
+            _ => None,
+        }
+    }
+}
+
 /// A value or range a selector can have. The kind must fit the selector.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Value {
@@ -352,8 +374,8 @@ pub enum NftOp {
     AddElements {
         /// Name of the set.
         set: String,
-        /// Family of the set.
-        family: Family,
+        /// What the set is made of.
+        kind: SetKind,
         /// Disjoint from each other and from what is there.
         elements: Vec<AddressRange>,
     },
@@ -361,8 +383,8 @@ pub enum NftOp {
     DeleteElements {
         /// Name of the set.
         set: String,
-        /// Family of the set.
-        family: Family,
+        /// What the set is made of.
+        kind: SetKind,
         /// Exactly as they are in the kernel.
         elements: Vec<AddressRange>,
     },
@@ -410,9 +432,9 @@ pub struct ObservedTable {
 pub struct ObservedSet {
     /// `None`: its type is none of ours (somebody replaced it).
     pub kind: Option<SetKind>,
-    /// Its elements, as far as they are ranges.
+    /// Its elements, as far as they are ranges or blocks.
     pub elements: BTreeSet<AddressRange>,
-    /// It has elements that are none: `*`, which matches everything, or what packets entered.
+    /// It has elements that are none: `*`, which matches everything, an address inside of a block, or what packets entered.
     pub others: bool,
 }
 

@@ -22,7 +22,10 @@ pub fn prefix_len(range: AddressRange) -> Option<u8> {
 
 /// Sorted, with overlapping and adjacent ranges of one family joined.
 pub fn merge(ranges: impl IntoIterator<Item = AddressRange>) -> Vec<AddressRange> {
-    let mut sorted: Vec<AddressRange> = ranges.into_iter().collect();
+    merge_list(ranges.into_iter().collect())
+}
+
+fn merge_list(mut sorted: Vec<AddressRange>) -> Vec<AddressRange> {
     sorted.sort_unstable();
     let mut merged: Vec<AddressRange> = Vec::with_capacity(sorted.len());
     for range in sorted {
@@ -60,6 +63,31 @@ pub(crate) fn bits(ip: IpAddr) -> u128 {
         IpAddr::V4(ip) => u128::from(u32::from(ip)),
         IpAddr::V6(ip) => u128::from(ip),
     }
+}
+
+/// [`bits`] turned round.
+pub(crate) fn of_bits(bits: u128, family: Family) -> IpAddr {
+    match family {
+        Family::V4 => IpAddr::V4(Ipv4Addr::from(bits as u32)),
+        Family::V6 => IpAddr::V6(Ipv6Addr::from(bits)),
+    }
+}
+
+/// The fewest prefixes that make up a range, ascending: first address and length.
+pub(crate) fn prefixes(range: AddressRange) -> impl Iterator<Item = (u128, u8)> {
+    let width = Family::of(range.first).bits();
+    let (mut first, last) = (Some(bits(range.first)), bits(range.last));
+    std::iter::from_fn(move || {
+        let at = first.filter(|at| *at <= last)?;
+        // As large as the alignment allows and the rest of the range has room for.
+        let room = match (last - at).checked_add(1) {
+            Some(count) => count.ilog2(),
+            None => 128,
+        };
+        let host = at.trailing_zeros().min(room).min(u32::from(width));
+        first = 1u128.checked_shl(host).and_then(|size| at.checked_add(size));
+        Some((at, width - host as u8))
+    })
 }
 
 /// Every address of a family.

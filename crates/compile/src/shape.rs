@@ -5,7 +5,7 @@
 use mwan_config::{AddressMatch, AddressRange, Family, NamedSet, PortRange};
 use mwan_core::DesiredRule;
 
-use crate::named::parts;
+use crate::named::{Part, parts};
 use crate::nft::{Selector, Value};
 use crate::ranges::{everything, merge, merge_ports};
 
@@ -22,8 +22,8 @@ pub(crate) struct Shape {
     pub(crate) dimensions: Vec<Dimension>,
     /// Addresses that must *not* match.
     pub(crate) negated: Vec<Dimension>,
-    /// Named sets: selector and the names of its parts, of which one has to match.
-    pub(crate) sets: Vec<(Selector, Vec<String>)>,
+    /// Named sets: selector and its parts, of which one has to match: name, and how many bits of the address are looked up.
+    pub(crate) sets: Vec<(Selector, Vec<(String, u8)>)>,
 }
 
 impl Shape {
@@ -70,7 +70,11 @@ impl Shape {
             let Some(name) = name else { continue };
             let named = sets.iter().find(|set| set.name == *name)?;
             let parts = parts(named).into_iter().filter(|(_, of, _)| *of == family);
-            shape.sets.push((selector, parts.map(|(name, _, _)| name).collect()));
+            let bits = |part| match part {
+                Part::Blocks(level) => level.length,
+                Part::Listed | Part::Learned | Part::Foreign => family.bits(),
+            };
+            shape.sets.push((selector, parts.map(|(name, _, part)| (name, bits(part))).collect()));
         }
         Some(shape)
     }

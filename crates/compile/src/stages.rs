@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use mwan_config::{AddressRange, NamedSet};
+use mwan_config::{AddressRange, Family, NamedSet, SetLayout};
 
+use crate::blocks::{Counts, LARGE_MIN, LEVELS_MAX, add, anew, layout, total};
 use crate::ranges::merge;
 
 /// Elements one step adds or removes, about: some 20 ms in the kernel.
@@ -11,7 +12,8 @@ pub const STEP: usize = 4_096;
 
 /// The lists between those in force and new ones. In each of them every address is in a set either as before or as
 /// afterwards: a step ends only between two ranges, never inside of one that grows, shrinks or is split. Sets that are new
-/// fill before a rule refers to them (I5); the other options of a set stay as they are.
+/// fill before a rule refers to them (I5); the other options of a set stay as they are. On the way a set has one layout that
+/// is good for what it held and for what it will hold: most often the one it has, and will have.
 #[derive(Debug)]
 pub struct Stages {
     sets: Vec<NamedSet>,
@@ -25,6 +27,10 @@ pub struct Stages {
 struct Pair {
     new: NamedSet,
     old: Vec<AddressRange>,
+    /// On the way; before that, the old one.
+    layout: SetLayout,
+    /// On the way it counts packets per element, as before.
+    counters: bool,
 }
 
 /// Up to here all is new: so many sets, so many ranges of the next one's list afterwards and before.
@@ -36,32 +42,38 @@ struct Cut {
 }
 
 impl Stages {
-    /// From `old` to `new`, whose lists are sorted and merged by this. Nothing to do if the change is small.
+    /// From `old` to `new`, whose lists are sorted, merged and laid out by this. Nothing to do if the change is small.
     pub fn new(old: &[NamedSet], new: &mut [NamedSet]) -> Self {
-        Stages::with_step(old, new, STEP)
+        Stages::with_step(old, new, STEP, LARGE_MIN)
     }
 
-    fn with_step(old: &[NamedSet], new: &mut [NamedSet], step: usize) -> Self {
+    fn with_step(old: &[NamedSet], new: &mut [NamedSet], step: usize, large_min: usize) -> Self {
         let mut pairs = Vec::new();
-        for set in new {
+        let mut cuts = Vec::new();
+        let mut changed = 0;
+        for (index, set) in new.iter_mut().enumerate() {
             set.entries = Arc::new(merge(set.entries.iter().copied()));
             let before = old.iter().find(|o| o.name == set.name);
             let old = before.map(|o| merge(o.entries.iter().copied())).unwrap_or_default();
-            pairs.push(Pair { new: set.clone(), old });
-        }
-        let mut cuts = Vec::new();
-        let mut changed = 0;
-        for (index, pair) in pairs.iter().enumerate() {
+            let layout = before.map(|o| o.layout.clone()).unwrap_or_default();
+            let counters = before.map_or(set.counters, |o| o.counters);
+            let mut pair = Pair { new: set.clone(), old, layout, counters };
+            let first = cuts.len();
             pair.cuts(index, step, &mut changed, &mut cuts);
+            pair.layout = pair.on_the_way(&cuts[first..], large_min);
+            set.layout = anew(set, &pair.layout, large_min);
+            pairs.push(pair);
         }
         Stages { sets: old.to_vec(), pairs, cuts: cuts.into_iter(), done: 0 }
     }
 
     fn put(&mut self, index: usize, entries: Arc<Vec<AddressRange>>) {
-        let set = &self.pairs[index].new;
+        let Pair { new: set, layout, .. } = &self.pairs[index];
         match self.sets.iter_mut().find(|s| s.name == set.name) {
-            Some(there) => there.entries = entries,
-            None => self.sets.push(NamedSet { entries, ..set.clone() }),
+            // Nothing was changed in it by itself.
+            Some(there) if there.entries == entries => {}
+            Some(there) => (there.entries, there.layout) = (entries, layout.clone()),
+            None => self.sets.push(NamedSet { entries, layout: layout.clone(), ..set.clone() }),
         }
     }
 }
@@ -85,6 +97,34 @@ impl Pair {
             reach = reach.max(Some(next.last));
         }
     }
+
+    /// The layout at these cuts, and when all is new and other sets are not yet.
+    fn on_the_way(&self, cuts: &[Cut], large_min: usize) -> SetLayout {
+        if self.counters {
+            return SetLayout::default();
+        }
+        let lists: &[&[AddressRange]] =
+            if cuts.is_empty() { &[&self.new.entries] } else { &[&self.new.entries, &self.old] };
+        let counts = Family::ALL.map(|family| Counts::of(family, lists));
+        let [v4, v6] = &counts;
+        layout([v4, v6], &self.layout, large_min, &|family, levels| self.most(cuts, family, levels))
+    }
+
+    /// The most blocks per level that are in the set at once: the new ranges up to a cut and the old ones behind it.
+    fn most(&self, cuts: &[Cut], family: Family, levels: &[u8]) -> [u64; LEVELS_MAX] {
+        let mut most = total(&self.new.entries, family, levels);
+        let mut there = total(&self.old, family, levels);
+        let (mut new, mut old) = (0, 0);
+        for cut in cuts {
+            there = add(there, total(&self.new.entries[new..cut.new], family, levels));
+            for (there, gone) in there.iter_mut().zip(total(&self.old[old..cut.old], family, levels)) {
+                *there = there.saturating_sub(gone);
+            }
+            most.iter_mut().zip(there).for_each(|(most, there)| *most = (*most).max(there));
+            (new, old) = (cut.new, cut.old);
+        }
+        most
+    }
 }
 
 impl Iterator for Stages {
@@ -106,7 +146,10 @@ impl Iterator for Stages {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mwan_config::{Families, Location};
+    use crate::blocks::{addresses, lay_out_from};
+    use crate::named;
+    use crate::nft::ElementKind;
+    use mwan_config::{BlockLevel, Families, Location};
     use proptest::prelude::*;
     use std::net::Ipv4Addr;
 
@@ -117,18 +160,37 @@ mod tests {
             name: name.into(),
             families: Families::ALL,
             entries: Arc::new(ranges.iter().map(range).collect()),
-            file: None,
+            file: Some("list".into()),
             domains: Arc::default(),
             timeout: None,
             counters: false,
+            layout: SetLayout::default(),
             location: Location { file: "x".into(), line: 1 },
         }
     }
 
-    fn has(sets: &[NamedSet], name: &str, n: u8) -> bool {
-        let ip: std::net::IpAddr = Ipv4Addr::new(10, 0, 0, n).into();
-        let set = sets.iter().find(|s| s.name == name);
-        set.is_some_and(|s| s.entries.iter().any(|r| r.first <= ip && ip <= r.last))
+    /// Which of 10.0.0.0/24 are found in a set as it is in the kernel.
+    fn has(sets: &[NamedSet], name: &str) -> [bool; 256] {
+        let mut found = [false; 256];
+        let parts = sets.iter().find(|s| s.name == name).map(named::sets).unwrap_or_default();
+        for (_, part) in parts.into_iter().filter(|(_, part)| part.kind.family == Family::V4) {
+            let elements = part.elements.expect("a list");
+            let length = match part.kind.elements {
+                ElementKind::Blocks(level) => {
+                    let blocks: usize =
+                        elements.iter().map(|run| addresses(*run, level.length).count()).sum();
+                    assert!(blocks <= level.size as usize, "{blocks} blocks in {level:?}");
+                    level.length
+                }
+                _ => 32,
+            };
+            for (found, n) in found.iter_mut().zip(0..=255u8) {
+                let net = ipnet::Ipv4Net::new(Ipv4Addr::new(10, 0, 0, n), length).expect("a length");
+                let cut = std::net::IpAddr::from(net.network());
+                *found |= elements.iter().any(|r| r.first <= cut && cut <= r.last);
+            }
+        }
+        found
     }
 
     fn ranges() -> impl Strategy<Value = Vec<(u8, u8)>> {
@@ -140,23 +202,61 @@ mod tests {
         /// once it is as afterwards it stays so.
         #[test]
         fn every_address_is_as_before_or_as_afterwards(
-            a in ranges(), b in ranges(), c in ranges(), d in ranges(), step in 1..6usize,
+            a in ranges(), b in ranges(), c in ranges(), d in ranges(), step in 1..6usize, large in 1..30usize,
+            counters in any::<[bool; 2]>(),
         ) {
-            let old = [named("x", &a), named("y", &c), named("gone", &a)];
+            let mut old = [named("x", &a), named("y", &c), named("gone", &a)];
+            old[0].counters = counters[0];
+            lay_out_from(&mut old, large);
             let mut new = [named("y", &d), named("fresh", &c), named("x", &b)];
-            let stages: Vec<_> = Stages::with_step(&old, &mut new, step).collect();
+            new[2].counters = counters[1];
+            let stages: Vec<_> = Stages::with_step(&old, &mut new, step, large).collect();
             for name in ["x", "y", "fresh"] {
-                for n in 0..=255 {
-                    let (before, after) = (has(&old, name, n), has(&new, name, n));
-                    let mut seen = before;
-                    for sets in &stages {
-                        let now = has(sets, name, n);
-                        prop_assert!(now == seen || (now == after && seen == before));
-                        seen = now;
+                let (before, after) = (has(&old, name), has(&new, name));
+                let mut seen = before;
+                for sets in &stages {
+                    let now = has(sets, name);
+                    for n in 0..256 {
+                        prop_assert!(now[n] == seen[n] || (now[n] == after[n] && seen[n] == before[n]));
                     }
+                    seen = now;
                 }
             }
-            prop_assert!(stages.iter().all(|sets| (0..=255).all(|n| has(sets, "gone", n) == has(&old, "gone", n))));
+            prop_assert!(stages.iter().all(|sets| has(sets, "gone") == has(&old, "gone")));
+        }
+    }
+
+    #[test]
+    fn a_long_list_has_its_layout_in_all_steps_and_keeps_it_when_it_changes() {
+        let ip = |n: u32| std::net::IpAddr::from((0x0a00_0000 + n * 512).to_be_bytes());
+        let list = |range: std::ops::Range<u32>| {
+            let entries = range.map(|n| AddressRange {
+                first: ip(n),
+                last: (u32::from(as_v4(ip(n))) + 255).to_be_bytes().into(),
+            });
+            NamedSet { entries: Arc::new(entries.collect()), ..named("x", &[]) }
+        };
+        let layouts = |old: &[NamedSet], new: &mut NamedSet| -> Vec<SetLayout> {
+            let steps: Vec<_> =
+                Stages::new(old, std::slice::from_mut(new)).map(|sets| sets[0].layout.clone()).collect();
+            [steps, vec![new.layout.clone()]].concat()
+        };
+        let mut first = list(0..50_000);
+        let there = layouts(&[], &mut first);
+        assert_eq!((there.len(), &there[0].v4[..]), (13, &[BlockLevel { length: 24, size: 98_304 }][..]));
+        assert!(there.iter().all(|layout| *layout == there[0]));
+        // A tenth is another, and on the way nothing is made anew. Half as much again needs more room, from the first step on.
+        let mut second = list(5_000..55_000);
+        assert!(layouts(std::slice::from_ref(&first), &mut second).iter().all(|layout| *layout == there[0]));
+        let mut third = list(0..100_000);
+        let grown = layouts(&[second], &mut third);
+        assert!(grown.iter().all(|layout| layout.v4 == [BlockLevel { length: 24, size: 196_608 }]));
+    }
+
+    fn as_v4(ip: std::net::IpAddr) -> Ipv4Addr {
+        match ip {
+            std::net::IpAddr::V4(ip) => ip,
+            std::net::IpAddr::V6(_) => unreachable!("these are of IPv4"),
         }
     }
 

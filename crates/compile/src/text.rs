@@ -2,12 +2,16 @@
 
 use std::fmt::{self, Display, Write};
 
-use mwan_config::{AddressRange, Family, PortRange};
+use mwan_config::{AddressRange, BlockLevel, Family, PortRange};
 
+use crate::blocks::{addresses, mask};
 use crate::nft::*;
 
 /// The whole table as text `nft -f` accepts.
 pub fn table(table: &Table) -> String {
+    if table.is_empty() {
+        return String::new();
+    }
     let mut out = format!("table inet {TABLE} {{\n");
     for (name, set) in &table.sets {
         render_set(&mut out, name, set);
@@ -38,7 +42,9 @@ fn render_set(out: &mut String, name: &str, set: &Set) {
         let _ = writeln!(out, "\t\t{property}");
     }
     if let Some(elements) = set.elements.as_ref().filter(|e| !e.is_empty()) {
-        let _ = writeln!(out, "\t\telements = {{ {} }}", list(elements.iter().map(|r| Range(*r))));
+        out.push_str("\t\telements = { ");
+        let _ = write_elements(out, set.kind, &mut elements.iter());
+        out.push_str(" }\n");
     }
     out.push_str("\t}\n\n");
 }
@@ -59,13 +65,15 @@ impl Display for NftOp {
                 f.write_str(" }")
             }
             NftOp::DeleteSet(name) => write!(f, "delete set inet {TABLE} {name}"),
-            NftOp::AddElements { set, elements, .. } => {
-                let elements = list(elements.iter().map(|r| Range(*r)));
-                write!(f, "add element inet {TABLE} {set} {{ {elements} }}")
+            NftOp::AddElements { set, kind, elements } => {
+                write!(f, "add element inet {TABLE} {set} {{ ")?;
+                write_elements(f, *kind, &mut elements.iter())?;
+                f.write_str(" }")
             }
-            NftOp::DeleteElements { set, elements, .. } => {
-                let elements = list(elements.iter().map(|r| Range(*r)));
-                write!(f, "delete element inet {TABLE} {set} {{ {elements} }}")
+            NftOp::DeleteElements { set, kind, elements } => {
+                write!(f, "delete element inet {TABLE} {set} {{ ")?;
+                write_elements(f, *kind, &mut elements.iter())?;
+                f.write_str(" }")
             }
             NftOp::FlushSet(name) => write!(f, "flush set inet {TABLE} {name}"),
             NftOp::AddCounter(name) => write!(f, "add counter inet {TABLE} {name}"),
@@ -125,7 +133,13 @@ impl Display for Statement {
                 [one] => write!(f, "{selector} {}{one}", operator(*equal)),
                 many => write!(f, "{selector} {}{{ {} }}", operator(*equal), list(many.iter())),
             },
-            Statement::InSet { selector, equal, set } => write!(f, "{selector} {}@{set}", operator(*equal)),
+            Statement::InSet { selector, bits, equal, set } => {
+                write!(f, "{selector} ")?;
+                if let Some(family) = selector.family().filter(|family| *bits < family.bits()) {
+                    write!(f, "& {} ", mask(*bits, family))?;
+                }
+                write!(f, "{}@{set}", operator(*equal))
+            }
             Statement::Known { key, set } => write!(f, "{} @{set}", concat(key)),
             Statement::Remember { key, set, timeout } => {
                 write!(f, "update @{set} {{ {} timeout {} }}", concat(key), Period(*timeout))
@@ -226,6 +240,32 @@ impl Display for Range {
     }
 }
 
+/// Writes the elements of a set: of blocks the first addresses.
+fn write_elements(
+    out: &mut dyn Write,
+    kind: SetKind,
+    ranges: &mut dyn Iterator<Item = &AddressRange>,
+) -> fmt::Result {
+    let mut separator = "";
+    for range in ranges {
+        let ElementKind::Blocks(level) = kind.elements else {
+            write!(out, "{separator}{}", Range(*range))?;
+            separator = ", ";
+            continue;
+        };
+        for first in addresses(*range, level.length) {
+            write!(out, "{separator}{first}")?;
+            separator = ", ";
+        }
+    }
+    Ok(())
+}
+
+/// What a set of blocks says of itself: it is also known by it when it is read.
+pub fn blocks_comment(length: u8) -> String {
+    format!("first addresses of blocks /{length}")
+}
+
 fn set_type(kind: SetKind) -> &'static str {
     match (kind.family, kind.elements) {
         (Family::V4, ElementKind::Pairs) => "ipv4_addr . ipv4_addr",
@@ -238,6 +278,9 @@ fn set_type(kind: SetKind) -> &'static str {
 fn set_properties(kind: SetKind) -> Vec<String> {
     let mut properties = match kind.elements {
         ElementKind::Ranges => vec!["flags interval".to_owned()],
+        ElementKind::Blocks(BlockLevel { length, size }) => {
+            vec![format!("size {size}"), format!("comment \"{}\"", blocks_comment(length))]
+        }
         ElementKind::Learned(0) => vec![],
         ElementKind::Learned(seconds) => vec!["flags timeout".to_owned(), format!("timeout {seconds}s")],
         ElementKind::Sources | ElementKind::Pairs => vec!["flags dynamic,timeout".to_owned()],

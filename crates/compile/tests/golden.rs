@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use mwan_compile::nft::NftOp;
 use mwan_compile::{Compiler, Program, check, compile, diff, diff_observed, text};
 use mwan_config::Family;
 use mwan_core::*;
@@ -266,6 +267,24 @@ fn the_kernel_gets_from_every_program_to_the_next() {
         assert!(direct.len() > 3, "nothing was listed");
         let differing: Vec<&String> = changed.symmetric_difference(&direct).collect();
         assert!(differing.is_empty(), "from {:?} to {:?}: {differing:#?}", cases()[*from], cases()[*to]);
+    }
+}
+
+/// `enabled '0'` means nothing at all, from wherever one comes to it and back.
+#[test]
+fn switched_off_there_is_no_table_no_rule_and_no_route() {
+    for case in cases() {
+        let on = core(&case).desired().unwrap().clone();
+        let off = Arc::new(Desired { off: true, ..(*on).clone() });
+        let mut compiler = Compiler::default();
+        let [before, none, after] = [&on, &off, &on].map(|desired| compiler.compile(desired));
+        assert_eq!((&before, &none), (&after, &Program::default()));
+        assert!(check(&none, off.marks).is_empty());
+        let gone = diff(&before, &none);
+        assert_eq!(gone.nft, [NftOp::DeleteTable], "{}", case.display());
+        assert!(gone.add.is_empty() && gone.remove.len() == before.rules.len() + before.routes.len());
+        assert!(diff(&none, &none).is_empty() && diff_observed(&Default::default(), &none).is_empty());
+        assert_eq!(diff(&none, &after), diff_observed(&Default::default(), &after));
     }
 }
 

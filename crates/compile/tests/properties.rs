@@ -17,9 +17,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use kernel::{Kernel, Skb, steps, walk};
-use mwan_compile::nft::{NftOp, Selector, Statement, Value};
+use mwan_compile::nft::{ElementKind, NftOp, Selector, Statement, Value};
 use mwan_compile::routing::RuleAction;
-use mwan_compile::{Program, cleanup, compile, diff, diff_observed, flush_strays};
+use mwan_compile::{Program, cleanup, compile, diff, diff_observed, emptied, flush_strays, refill};
 use mwan_config::*;
 use mwan_core::{
     Core, Decision, Desired, DesiredInterface, DesiredPath, DesiredRule, Event, Home, LocalSource, Marks,
@@ -96,6 +96,7 @@ fn desired(rules: Vec<DesiredRule>) -> Desired {
         found.rule.name = format!("r{number}");
     }
     Desired {
+        off: false,
         generation: 1,
         marks: Marks::new(0x3F00),
         rule_base: RuleBase::default(),
@@ -389,6 +390,62 @@ proptest! {
         let again = diff_observed(&kernel.observe(), &to);
         prop_assert!(again.is_empty(), "{:#?}", again);
         prop_assert_eq!(&kernel.table, &created(&to).table);
+    }
+}
+
+fn with_set(timeout: u64, counters: bool, domains: bool) -> Program {
+    let set = NamedSet {
+        name: "s".into(),
+        families: Families { v4: true, v6: false },
+        entries: Arc::default(),
+        file: None,
+        domains: Arc::new(if domains { vec!["example.org".into()] } else { vec![] }),
+        timeout: (timeout > 0).then(|| std::time::Duration::from_secs(timeout)),
+        counters,
+        layout: SetLayout::default(),
+        location: location(),
+    };
+    compile(&Desired { sets: Arc::new(vec![set]), ..desired(vec![]) })
+}
+
+/// What others have entered into a set is entered into the one that takes its place, whatever made it another; nothing else
+/// is ever read for that.
+#[test]
+fn a_set_that_others_fill_keeps_its_content_when_it_is_made_anew() {
+    let there = vec![range("198.51.100.10", "198.51.100.10")];
+    for (domains, name) in [(true, "learned.s.4"), (false, "set.s.4")] {
+        let old = with_set(600, false, domains);
+        for (new, another) in [
+            (with_set(600, false, domains), false),
+            (with_set(700, false, domains), domains),
+            (with_set(0, false, domains), domains),
+            (with_set(600, true, domains), true),
+        ] {
+            let mut kernel = created(&old);
+            for mut ops in [diff(&old, &new), diff_observed(&kernel.observe(), &new)] {
+                let lost = emptied(&ops, &new);
+                assert_eq!(
+                    lost.iter().map(|(set, _)| set.as_str()).collect::<Vec<_>>(),
+                    vec![name; another.into()]
+                );
+                for (set, kind) in lost {
+                    assert_eq!(kind, new.table.sets[name].kind);
+                    refill(&mut ops, set, kind, there.clone());
+                }
+                let mut kernel = kernel.clone();
+                reach(&mut kernel, &ops);
+                let set = &kernel.table.as_ref().unwrap().sets[name];
+                assert_eq!(set.ranges.iter().eq(&there), another);
+                assert!(diff(&new, &new).is_empty());
+            }
+            // Somebody turned a chain of ours into something that cannot be changed in place: the table is made anew.
+            let chain = kernel.table.as_mut().unwrap().chains.get_mut("prerouting").unwrap();
+            Arc::make_mut(chain).hook = None;
+            let lost = emptied(&diff_observed(&kernel.observe(), &new), &new);
+            let learned =
+                new.table.sets.iter().filter(|(_, set)| matches!(set.kind.elements, ElementKind::Learned(_)));
+            assert!(lost.iter().map(|(set, _)| set).eq(learned.map(|(set, _)| set)));
+        }
     }
 }
 

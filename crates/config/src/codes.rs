@@ -50,7 +50,7 @@ codes! {
     WORD_LONG = "E0106", "value too long",
         "One word or value is longer than 64 KiB. The line is skipped. Put long address lists into several rules.";
     FILE_LONG = "E0107", "file too large",
-        "A UCI file is larger than 4 MiB: only its complete lines below that limit are read. Or a `mwan.toml` is larger than 1 MiB: nothing of it is read.";
+        "A UCI file is larger than 4 MiB, or a `mwan.toml` larger than 1 MiB: nothing of it is read. Long lists of addresses belong into the file of a set.";
     SECTIONS = "E0108", "too many sections",
         "The file has more than 20000 sections. The surplus is not read.";
     GIVE_UP = "E0109", "too many unreadable lines",
@@ -127,8 +127,8 @@ codes! {
         "It is not used. Add the family to the interface (`list family`).";
     DUPLICATE_TARGET = "W0506", "target given twice",
         "It is probed once and counts once.";
-    TOO_MANY_INTERFACES = "E0507", "mask too small for the interfaces",
-        "With b bits the mask has room for 2^b − 4 interfaces (0x3F00: 60). The interfaces beyond are left out. Disabled interfaces count.";
+    TOO_MANY_INTERFACES = "E0507", "too many interfaces",
+        "With b bits the mask has room for 2^b − 4 interfaces (0x3F00: 60), and there can be 250 in all: their numbers are routing tables, too. The interfaces beyond are left out. Disabled interfaces count.";
     THRESHOLDS = "W0508", "recovery threshold worse than failure threshold",
         "A target would be up and down at once. The failure threshold is used for both.";
     TOO_MANY_TARGETS = "E0509", "too many targets",
@@ -185,7 +185,7 @@ codes! {
     RULE_KEY = "E0710", "unknown key in a rule",
         "In `mwan.toml` a rule with an unknown key is left out: if the key was meant to narrow it, it would match too much. In UCI files the option is ignored, as mwan3 does: W0202.";
     UNKNOWN_SET = "W0711", "unknown set",
-        "The rule names a set (`ipset`, `ipset_src`) that no `config ipset` section (`[set.NAME]`) defines. Sets of the old `ipset` program cannot be seen from nftables. The rule is left out: mwan3 makes an empty set, which matches nothing either.";
+        "The rule names a set (`ipset`, `ipset_src`) that no `config ipset` section (`[set.NAME]`) defines. It is made, empty, for others to fill, as mwan3 does: `set.NAME.4` and `set.NAME.6` in the nftables table `inet mwan`, as the message says. The rule matches nothing until something is in it. Sets of the old `ipset` program cannot be seen from nftables, so what filled that has to fill these: for dnsmasq the line `nftset=/DOMAIN/4#inet#mwan#set.NAME.4,6#inet#mwan#set.NAME.6` instead of `ipset=/DOMAIN/NAME`; or write the domains into a `config ipset` section.";
     SET_FILE = "E0712", "file of a set not usable",
         "The file named by `loadfile` cannot be read, is larger than 16 MiB or has more than 262144 lines. Nothing of it is in the set; inline entries and what dnsmasq enters are.";
     SET_LINE = "W0713", "bad line in the file of a set",
@@ -194,6 +194,8 @@ codes! {
         "Domain names consist of letters, digits, - _ and . and have at most 253 characters; a set has at most 10000. It is left out; the set stays with the others.";
     NO_RESOLVER = "W0715", "domains that no resolver is told of",
         "A set has domains, but the globals name no `dnsmasq_file`: nothing enters their addresses unless you configure dnsmasq yourself (`nftset=/DOMAIN/4#inet#mwan#learned.NAME.4,6#inet#mwan#learned.NAME.6`).";
+    SET_SECONDS = "W0716", "timeout of a set rounded up",
+        "How long an address stays in a set is counted in whole seconds. The next larger number of them is used.";
     NOT_LOGGED = "N0719", "rule that is not logged",
         "The rule asks for `logging`, but the global switch of the same name is off. mwan3 and mwan log only if both are on.";
 

@@ -28,9 +28,6 @@ struct Row {
     proof: &'static str,
 }
 
-/// What proves that an option is read and its values are checked.
-const READ: &str = "every_malformed_value_in_uci_files";
-
 const fn row(
     section: SectionKind,
     key: &'static str,
@@ -41,13 +38,13 @@ const fn row(
     Row { section, key, verdict, note, proof }
 }
 
-/// Options without a row are ours, with the proof that they are read.
+/// Every option has a row.
 #[rustfmt::skip]
 const ROWS: &[Row] = {
     use SectionKind::*;
     use Verdict::*;
     &[
-        row(Globals, "enabled", Same, "", "globally_disabled_wants_nothing"),
+        row(Globals, "enabled", Same, "", "switched_off_nothing_is_in_the_kernel"),
         row(Globals, "mmx_mask", Better, "any mask of at least 3 bits, of any shape (`mask-shapes`); changing it takes open connections along; other packages' bits survive", "mask-change"),
         row(Globals, "rt_table_lookup", Better, "names of /etc/iproute2/rt_tables and rt_tables.d, too; the files are watched", "table-names"),
         row(Globals, "logging", Better, "counted, and limited to 6000 lines a minute in all", "logging"),
@@ -56,6 +53,24 @@ const ROWS: &[Row] = {
         row(Globals, "source_routing", Different, "both families, sockets and routed networks; mwan3 only keeps IPv6 default routes limited to their source; a WAN that is down passes its sources on to the rules", "source-routing"),
         row(Globals, "mode", Better, "without effect of its own; rules that say the other are named (W0302)", "a_mode_that_contradicts_the_rules_is_named"),
         row(Globals, "rtmon_interval", Same, "without effect since mwan3 2.9", "documented_examples_have_no_errors"),
+        row(Globals, "masquerade", Ours, "on plain Linux there may be no firewall that translates", "masquerade-on"),
+        row(Globals, "dnsmasq_file", Ours, "domains of sets, where no script writes them for dnsmasq", "sets-dnsmasq"),
+        row(Globals, "dnsmasq_command", Ours, "run only when that file has changed", "sets-dnsmasq"),
+        row(Globals, "rule_base_connected", Ours, "where other packages have rules of their own", "rule-bases"),
+        row(Globals, "rule_base_iif", Ours, "likewise", "rule-bases"),
+        row(Globals, "rule_base_fwmark", Ours, "likewise", "rule-bases"),
+        row(Globals, "rule_base_oif", Ours, "likewise", "rule-bases"),
+        row(Globals, "rule_base_unreachable", Ours, "likewise", "rule-bases"),
+        row(Globals, "iif_rules", Ours, "mwan3's rules by input device are of no use here: what comes in by a WAN is marked", "iif-rules"),
+        row(Globals, "user_script", Ours, "another place than /etc/mwan3.user", "the_command_line_comes_before_the_configuration_and_that_before_the_defaults"),
+        row(Globals, "hooks_dir", Ours, "programs that read JSON", "hooks"),
+        row(Globals, "hook_timeout", Ours, "no script holds anything up", "a_script_that_hangs_is_killed_with_all_it_started"),
+        row(Interface, "device", Ours, "mwan3 knows names of netifd only", "balance-3-2-1"),
+        row(Interface, "gateway", Ours, "where no route of the main table tells it", "switched_off_nothing_is_in_the_kernel"),
+        row(Interface, "track_gateway", Ours, "the gateway of the moment as a target", "track-gateway-arp"),
+        row(Interface, "quality_window", Ours, "loss and latency over the last probes", "s09-loss-15"),
+        row(Interface, "failback", Ours, "what becomes of flows on the backup when the better WAN is back", "s04-failback-move-now"),
+        row(Interface, "failback_drain", Ours, "how long they may stay", "failback_drain_moves_after_its_limit"),
         row(Interface, "enabled", Better, "an interface without it is named (N0501)", "every_case_reads_as_expected"),
         row(Interface, "family", Better, "each family has a health of its own", "v4-v6-independent"),
         row(Interface, "routed_network", Ours, "networks of which OpenWrt knows nothing", "source-routing"),
@@ -92,12 +107,26 @@ const ROWS: &[Row] = {
         row(Rule, "dest_ip", Better, "lists, ranges, negation; a value that is none leaves out this rule only", "address_lists"),
         row(Rule, "dest_port", Same, "", "port_lists"),
         row(Rule, "src_iface", Same, "", "rule-matches"),
-        row(Rule, "ipset", Same, "", "sets-dnsmasq"),
+        row(Rule, "ipset", Different, "an nftables set: a set nobody defines is made, empty, as in mwan3, but dnsmasq needs `nftset=` instead of `ipset=` to fill it (W0711 has the line)", "sets-on-demand"),
+        row(Rule, "ipset_src", Ours, "the same for the source", "sets-dnsmasq"),
+        row(Rule, "sticky_key", Ours, "one WAN per source and destination", "sticky-destination"),
         row(Rule, "sticky", Same, "", "sticky"),
         row(Rule, "timeout", Same, "", "sticky"),
         row(Rule, "logging", Better, "counted, and limited to 600 lines a minute, a rule", "logging"),
         row(Rule, "use_policy", Better, "an unknown policy is named", "bad-references"),
         row(Rule, "equalize", Same, "without effect", "legacy-options"),
+        row(Ipset, "name", Ours, "sections as in OpenWrt's firewall", "sets"),
+        row(Ipset, "enabled", Ours, "likewise", "sets"),
+        row(Ipset, "family", Ours, "likewise; without it both", "sets-dnsmasq"),
+        row(Ipset, "match", Ours, "likewise", "sets"),
+        row(Ipset, "entry", Ours, "likewise", "sets-dnsmasq"),
+        row(Ipset, "loadfile", Ours, "likewise; read again when it changes", "sets-dnsmasq"),
+        row(Ipset, "domain", Ours, "what dnsmasq enters", "sets-dnsmasq"),
+        row(Ipset, "timeout", Ours, "of what dnsmasq entered", "sets"),
+        row(Ipset, "counters", Ours, "per element", "sets-dnsmasq"),
+        row(Ipset, "maxelem", Ours, "of the old ipset; without effect", "sets"),
+        row(Ipset, "hashsize", Ours, "likewise", "sets"),
+        row(Ipset, "storage", Ours, "likewise", "sets"),
     ]
 };
 
@@ -106,29 +135,42 @@ pub(crate) fn table() -> String {
     let mut out = String::from("| section | option | | what is other | shown by |\n|---|---|---|---|---|\n");
     for kind in SectionKind::ALL {
         for doc in options_of(kind).filter(|o| !o.uci.is_empty() && o.kind != "text") {
-            // Writing into a String cannot fail.
-            let _ = writeln!(out, "{}", line(kind, doc));
+            // Writing into a String cannot fail. A test asks for a row of each.
+            let _ = row_of(kind, doc).map(|row| writeln!(out, "{}", line(row, doc)));
         }
     }
     out
 }
 
-fn line(kind: SectionKind, doc: &OptionDoc) -> String {
+fn row_of(kind: SectionKind, doc: &OptionDoc) -> Option<&'static Row> {
+    ROWS.iter().find(|r| r.section == kind && r.key == doc.key())
+}
+
+fn line(row: &Row, doc: &OptionDoc) -> String {
     let names: Vec<String> = doc.uci.iter().map(|n| format!("`{n}`")).collect();
-    let known = ROWS.iter().find(|r| r.section == kind && r.key == doc.key());
-    let (verdict, note, proof) = known.map_or((Verdict::Ours, "", READ), |r| (r.verdict, r.note, r.proof));
-    let verdict = match verdict {
+    let verdict = match row.verdict {
         Verdict::Same => "same",
         Verdict::Better => "better",
         Verdict::Different => "different",
         Verdict::Ours => "ours",
     };
-    format!("| {} | {} | {verdict} | {note} | `{proof}` |", kind.uci()[0], names.join(", "))
+    let (kind, note, proof) = (row.section.uci()[0], row.note, row.proof);
+    format!("| {kind} | {} | {verdict} | {note} | `{proof}` |", names.join(", "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A new option is compared and shown by something that can fail, or it is not in the table.
+    #[test]
+    fn every_option_has_a_row() {
+        for kind in SectionKind::ALL {
+            for doc in options_of(kind).filter(|o| !o.uci.is_empty() && o.kind != "text") {
+                assert!(row_of(kind, doc).is_some(), "{kind:?} {} has no row in compat.rs", doc.key());
+            }
+        }
+    }
 
     #[test]
     fn every_row_is_about_an_option_and_only_once() {
@@ -136,6 +178,8 @@ mod tests {
             assert!(options_of(row.section).any(|o| o.key() == row.key), "{:?} {}", row.section, row.key);
             let same = ROWS.iter().filter(|r| (r.section, r.key) == (row.section, row.key));
             assert_eq!(same.count(), 1, "{:?} {}", row.section, row.key);
+            // That values are read and checked is so of all of them, and shows nothing of what one does.
+            assert!(!row.proof.starts_with("every_malformed_value"), "{}", row.key);
             assert!(
                 !row.proof.is_empty() && (row.verdict == Verdict::Same || !row.note.is_empty()),
                 "{}",

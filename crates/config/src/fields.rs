@@ -138,6 +138,14 @@ impl<'a> Fields<'a> {
         self.left_out = true;
     }
 
+    /// Reports something about options that contradict each other, where the first of them that is given stands.
+    pub(crate) fn say_at(&mut self, keys: &[&'static str], problem: Problem) {
+        match keys.iter().find_map(|key| Some((*key, self.items(key).last()?.line))) {
+            Some((key, line)) => self.add(key, line, problem),
+            None => self.say(problem),
+        }
+    }
+
     /// Reports something about an option.
     pub(crate) fn add(&mut self, key: &'static str, line: u32, problem: Problem) {
         let written = self.values.get(key).map_or(key, |v| v.written.as_str());

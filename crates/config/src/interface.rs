@@ -286,11 +286,14 @@ fn read_quality(fields: &mut Fields<'_>, window: u32) -> Option<Quality> {
     }
     if quality.recovery_latency_ms > quality.failure_latency_ms {
         quality.recovery_latency_ms = quality.failure_latency_ms;
-        fields.say(thresholds("recovery_latency", "failure_latency"));
+        fields.say_at(
+            &["recovery_latency", "failure_latency"],
+            thresholds("recovery_latency", "failure_latency"),
+        );
     }
     if quality.recovery_loss_percent > quality.failure_loss_percent {
         quality.recovery_loss_percent = quality.failure_loss_percent;
-        fields.say(thresholds("recovery_loss", "failure_loss"));
+        fields.say_at(&["recovery_loss", "failure_loss"], thresholds("recovery_loss", "failure_loss"));
     }
     Some(quality)
 }
@@ -501,24 +504,28 @@ fn check_rule_base(fields: &mut Fields<'_>, globals: &mut Globals) {
     }
     let width = (1u64 << globals.mask.count_ones()).min(u64::from(BAND_WIDTH_MAX)) as u32;
     let mut bands = vec![
-        (base.connected, base.connected, "connected"),
-        (base.fwmark, base.fwmark + width, "fwmark"),
-        (base.oif, base.oif + width, "oif"),
-        (base.unreachable, base.unreachable + width, "unreachable"),
+        (base.connected, base.connected, "rule_base_connected"),
+        (base.fwmark, base.fwmark + width, "rule_base_fwmark"),
+        (base.oif, base.oif + width, "rule_base_oif"),
+        (base.unreachable, base.unreachable + width, "rule_base_unreachable"),
     ];
     if base.iif_rules {
-        bands.push((base.iif, base.iif + width, "iif"));
+        bands.push((base.iif, base.iif + width, "rule_base_iif"));
     }
     bands.sort_unstable();
     let collision = bands.windows(2).find_map(|pair| match pair {
-        [(_, last, a), (first, _, b)] if first <= last => Some(format!("the bands {a} and {b} overlap")),
+        [(_, last, a), (first, _, b)] if first <= last => {
+            Some((format!("the bands of {a} and {b} overlap"), [*b, *a]))
+        }
         _ => None,
     });
     let too_high = bands.iter().find(|(_, last, _)| *last >= PRIORITY_MAIN);
-    let too_high =
-        too_high.map(|(_, last, name)| format!("the band {name} ends at {last}, behind the main table"));
-    if let Some(message) = collision.or(too_high) {
-        fields.say(
+    let too_high = too_high.map(|(_, last, name)| {
+        (format!("the band of {name} ends at {last}, behind the main table"), [*name; 2])
+    });
+    if let Some((message, options)) = collision.or(too_high) {
+        fields.say_at(
+            &options,
             Problem::new(codes::RULE_BASE, format!("{message}; the default bases are used"))
                 .hint(format!("leave {} between two bases", width + 1)),
         );

@@ -34,7 +34,7 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use interface::loglevel_name;
 pub use model::*;
 pub use options::{Dialect, OptionDoc, SectionKind, options};
-pub use sets::SET_FILE_BYTES_MAX;
+pub use sets::{SET_FILE_BYTES_MAX, nft_identifier};
 pub use tables::{TABLE_FILE_BYTES_MAX, TableNames};
 pub use target::{DnsKind, DnsProbe, HttpProbe, ProbeMethod, ProbeTarget};
 

@@ -236,6 +236,16 @@ pub struct RuleBase {
     pub unreachable: u32,
 }
 
+/// Most interfaces there can be whatever the mask: their numbers are routing tables, too, and 253 to 255 are the kernel's own.
+/// mwan3's limit.
+pub const INTERFACES_MAX: u32 = 250;
+
+/// Most interfaces a mask has values for: default, unreachable and blackhole take the three highest, and 0 is "not ours".
+pub fn interfaces_max(mask: u32) -> u32 {
+    let values = 1u64 << mask.count_ones();
+    u32::try_from(values.saturating_sub(4)).unwrap_or(u32::MAX).min(INTERFACES_MAX)
+}
+
 impl Default for RuleBase {
     fn default() -> Self {
         RuleBase { connected: 990, iif: 1000, iif_rules: false, fwmark: 2000, oif: 2500, unreachable: 3000 }
@@ -249,7 +259,7 @@ pub struct Interface {
     pub name: String,
     /// Whether it takes part at all.
     pub enabled: bool,
-    /// 1-based position among all interface sections: mwan3's id, ours on first sight.
+    /// 1-based position among all interface sections: mwan3's id, ours on first sight. At most [`INTERFACES_MAX`].
     pub position: u16,
     /// Kernel device if the configuration names one; else the platform (or the name itself) tells.
     pub device: Option<String>,
@@ -473,8 +483,39 @@ pub struct NamedSet {
     pub timeout: Option<Duration>,
     /// Count packets per element.
     pub counters: bool,
+    /// How the kernel holds the entries: chosen by the compiler (`mwan_compile::lay_out`), whoever reads a configuration
+    /// leaves it empty.
+    pub layout: SetLayout,
     /// Where the section begins.
     pub location: Location,
+}
+
+/// How the kernel holds the entries of a named set, by family. Without levels: as ranges, in one set that is searched.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SetLayout {
+    /// IPv4.
+    pub v4: Vec<BlockLevel>,
+    /// IPv6.
+    pub v6: Vec<BlockLevel>,
+}
+
+impl SetLayout {
+    /// The levels of a family, ascending by length.
+    pub fn of(&self, family: Family) -> &[BlockLevel] {
+        match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        }
+    }
+}
+
+/// Blocks of one size: prefixes of one length, which are found by one look at a hash table.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct BlockLevel {
+    /// Their prefix length, bits.
+    pub length: u8,
+    /// How many there is room for.
+    pub size: u32,
 }
 
 /// A list of address ranges of one or both families, or its negation.

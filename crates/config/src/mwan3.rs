@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use crate::codes;
 use crate::fields::Fields;
 use crate::interface::{read_globals, read_interface};
-use crate::model::{Config, Globals, Interface, Member};
+use crate::model::{Config, Globals, INTERFACES_MAX, Interface, Member, interfaces_max};
 use crate::names::Names;
 use crate::options::{Dialect, SectionKind};
 use crate::policy::{finish_policy, read_member, read_use_member};
@@ -232,7 +232,7 @@ pub(crate) fn open<'a>(
     fields
 }
 
-/// Leaves out the interfaces the mask has no value for.
+/// Leaves out the interfaces that can have no number.
 pub(crate) fn check_mask(
     report: &mut Report,
     globals: &Globals,
@@ -241,17 +241,19 @@ pub(crate) fn check_mask(
     names: &mut Names,
 ) {
     let bits = globals.mask.count_ones();
-    // default, unreachable and blackhole take the three highest values, and 0 is "not ours".
-    let highest = (1u64 << bits).saturating_sub(4);
-    let first_surplus = interfaces.partition_point(|i| u64::from(i.position) <= highest);
+    let highest = interfaces_max(globals.mask);
+    let first_surplus = interfaces.partition_point(|i| u32::from(i.position) <= highest);
     for interface in interfaces.split_off(first_surplus) {
         let label = interface_label(dialect, &interface.name);
         let line = interface.location.line;
-        let message = format!(
-            "mask {:#X} has {bits} bits, room for {highest} interfaces; this is number {} and is left out",
-            globals.mask, interface.position
-        );
-        let problem = Problem::new(codes::TOO_MANY_INTERFACES, message).hint("set more bits in the mask");
+        let number = format!("this is number {} and is left out", interface.position);
+        let problem = |message| Problem::new(codes::TOO_MANY_INTERFACES, message);
+        let problem = if highest == INTERFACES_MAX {
+            problem(format!("there can be {INTERFACES_MAX} interfaces; {number}"))
+        } else {
+            let room = format!("mask {:#X} has {bits} bits, room for {highest} interfaces", globals.mask);
+            problem(format!("{room}; {number}")).hint("set more bits in the mask")
+        };
         report.add(Place { line, section: &label, option: None }, problem);
         names.revoke(&interface.name, line);
     }

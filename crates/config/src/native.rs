@@ -47,14 +47,20 @@ pub(crate) fn parse(file_name: &str, bytes: &[u8]) -> (Config, Report) {
     let text = String::from_utf8_lossy(bytes);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let mut sections = Sections::default();
+    let mut whole = None;
     match DeTable::parse(text) {
         Ok(table) => sections.collect(&Source::new(text, 1), &mut report, table.get_ref()),
         Err(error) => {
-            let line = Source::new(text, 1).line(error.span().unwrap_or(0..0).start);
-            sections.collect_chunks(text, &mut report, line, &error);
+            sections.collect_chunks(text, &mut report);
+            whole = Some(error);
         }
     }
     sections.check_numbers(&mut report);
+    // Nothing is wrong inside of any table, nor is one of a name there twice, which was told.
+    if let Some(error) = whole.filter(|_| !report.has(codes::TOML)) {
+        let line = Source::new(text, 1).line(error.span().unwrap_or(0..0).start);
+        syntax_error(&mut report, line, &error);
+    }
     (build(&mut report, &sections), report)
 }
 
@@ -133,8 +139,7 @@ struct Sections {
 
 impl Sections {
     /// Reads a text that is not TOML as a whole, table by table.
-    fn collect_chunks(&mut self, text: &str, report: &mut Report, line: u32, error: &toml::de::Error) {
-        let mut found = false;
+    fn collect_chunks(&mut self, text: &str, report: &mut Report) {
         for (first_line, chunk) in chunks(text) {
             let mut source = Source::new(chunk, first_line);
             let (table, errors) = DeTable::parse_recoverable(chunk);
@@ -149,12 +154,7 @@ impl Sections {
                     break;
                 }
             }
-            found |= source.damaged.is_some();
             self.collect(&source, report, table.get_ref());
-        }
-        // Nothing is wrong inside of any table: then a table is there twice.
-        if !found {
-            syntax_error(report, line, error);
         }
     }
 

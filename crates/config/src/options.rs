@@ -140,13 +140,13 @@ const OPTIONS: &[OptionDoc] = {
     use SectionKind::*;
     &[
         row(Globals, &["enabled"], "enabled", "boolean", "1", "0: mwan does nothing at all."),
-        row(Globals, &["mmx_mask"], "mask", "number", "0x3F00", "The bits of packet and connection marks that are ours; at least 3 bits. With b bits there is room for 2^b − 4 interfaces."),
+        row(Globals, &["mmx_mask"], "mask", "number", "0x3F00", "The bits of packet and connection marks that are ours; at least 3 bits. With b bits there is room for 2^b − 4 interfaces, at most 250."),
         list(row(Globals, &["rt_table_lookup"], "tables", "table numbers, main, local, default, or names of /etc/iproute2/rt_tables", "", "Further routing tables whose destinations are never policy-routed.")),
         row(Globals, &["masquerade"], "masquerade", "auto, 1 or 0", "auto", "Whether mwan translates the source of what leaves by a WAN. auto: where the platform has no firewall of its own that does.")
         ,
         row(Globals, &["logging"], "logging", "boolean", "0", "Global switch of rule logging. At most 6000 lines a minute are written, shared evenly by the rules that log, and for each rule and family at most 600 and at least 1."),
-        row(Globals, &["dnsmasq_file"], "dnsmasq_file", "path", "", "File that is written for dnsmasq: which domains fill which set (`nftset=` lines). dnsmasq has to read it (`conf-file`, `conf-dir`)."),
-        list(row(Globals, &["dnsmasq_command"], "dnsmasq_command", "program and its arguments, one value each", "", "What is run, without a shell, after dnsmasq_file has changed: dnsmasq reads it only when it starts.")),
+        row(Globals, &["dnsmasq_file"], "dnsmasq_file", "path", "", "File that is written for dnsmasq: which domains fill which set (`nftset=` lines). dnsmasq has to read it (`conf-file`, `conf-dir`). It is kept as it has to be, and removed by `stop` or when the option is."),
+        list(row(Globals, &["dnsmasq_command"], "dnsmasq_command", "program and its arguments, one value each", "", "What is run, without a shell, after dnsmasq_file has changed: dnsmasq reads it only when it starts. It has 30 s.")),
         row(Globals, &["loglevel"], "loglevel", "emerg, alert, crit, error, warning, notice, info, debug", "notice", "Level of rule logging in the kernel log."),
         row(Globals, &["local_source"], "local_source", "interface name, or none", "none", "Interface (as lan) by whose address rules judge the router's own traffic: one with `src_ip` of the LAN then matches it, too. It leaves with the address of the WAN it takes."),
         row(Globals, &["source_routing"], "source_routing", "boolean", "0", "Traffic that already has a WAN's source address leaves by that WAN while it is usable, before any rule: sockets bound to the address, and networks of its `routed_network`. A socket that is not bound has the address of the main table's best default route; with local_source that one WAN's address does not count as chosen."),
@@ -214,8 +214,8 @@ const OPTIONS: &[OptionDoc] = {
         list(row(Rule, &["dest_port"], "dport", "ports", "", "Destination ports and ranges; tcp and udp only.")),
         row(Rule, &["src_iface"], "in", "interface name", "", "Logical name of the interface the packet came in by (also one that is no WAN, as lan).")
         ,
-        row(Rule, &["ipset"], "set", "set name", "", "The destination must be in this set."),
-        row(Rule, &["ipset_src"], "source_set", "set name", "", "The source must be in this set."),
+        row(Rule, &["ipset"], "set", "set name", "", "The destination must be in this set. One that no section defines is made, empty, for others to fill (W0711)."),
+        row(Rule, &["ipset_src"], "source_set", "set name", "", "The source must be in this set, likewise."),
         row(Rule, &["sticky"], "sticky", "boolean", "0", "A source keeps its WAN for `timeout` after its last new connection."),
         row(Rule, &["timeout"], "sticky_timeout", "time", "600", "Time of sticky."),
         row(Rule, &["sticky_key"], "sticky_key", "source or source+destination", "source", "What keeps its WAN with sticky: a source, or a source for each destination on its own."),
@@ -228,13 +228,13 @@ const OPTIONS: &[OptionDoc] = {
         row(Ipset, &["enabled"], "enabled", "boolean", "1", "Whether the set is there."),
         list(row(Ipset, &["family"], "family", "ipv4, ipv6, any, all or both", "any", "Families it has addresses of.")),
         list(row(Ipset, &["match"], "", "ip, net, src_ip, dest_ip, src_net, dest_net", "", "What it holds: addresses and prefixes alike; in rules `ipset` and `ipset_src` say of which end.")),
-        list(row(Ipset, &["entry"], "entries", "addresses", "", "Addresses, prefixes, ranges.")),
+        list(row(Ipset, &["entry"], "entries", "addresses", "", "Addresses, prefixes, ranges. Few are in the nftables set `set.NAME.4` (or 6), 1,024 and more in one per prefix length, `set.NAME.4.LENGTH`.")),
         row(Ipset, &["loadfile"], "file", "path", "", "File with more of them, one per line, at most 262144; # and ; begin comments. Read again when it changes.")
         ,
         list(row(Ipset, &["domain"], "domains", "domain names", "", "dnsmasq enters their addresses and those of their subdomains, see dnsmasq_file.")),
         row(Ipset, &["timeout"], "timeout", "time", "", "How long an address that dnsmasq entered stays; without it for ever. Whole seconds.")
         ,
-        row(Ipset, &["counters"], "counters", "boolean", "0", "Count per element (`nft list set inet mwan set.NAME.4`)."),
+        row(Ipset, &["counters"], "counters", "boolean", "0", "Count per element (`nft list set inet mwan set.NAME.4`); a long list is then searched more slowly."),
         row(Ipset, &["maxelem"], "", "number", "", "Of ipset; without effect."),
         row(Ipset, &["hashsize"], "", "number", "", "Of ipset; without effect."),
         row(Ipset, &["storage"], "", "string", "", "Of ipset; without effect."),

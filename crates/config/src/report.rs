@@ -69,6 +69,11 @@ impl Report {
         });
     }
 
+    /// Whether something of this code was found.
+    pub(crate) fn has(&self, code: &str) -> bool {
+        self.diagnostics.iter().any(|d| d.code == code)
+    }
+
     pub(crate) fn extend(&mut self, diagnostics: Vec<Diagnostic>) {
         self.diagnostics.extend(diagnostics);
     }

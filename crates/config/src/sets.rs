@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::codes;
 use crate::fields::Fields;
-use crate::model::{AddressRange, Config, Families, Family, Location, NamedSet};
+use crate::model::{AddressRange, Config, Families, Family, Location, NamedSet, SetLayout};
 use crate::names::Names;
 use crate::options::Dialect;
 use crate::report::{Place, Problem, Report, show};
 use crate::rule::SET_NAME_BYTES_MAX;
 use crate::values;
 
-/// Addresses one set may have: some 50 MiB in the kernel, and loaded in well under a second.
+/// Ranges one set may have: some 50 MiB in the kernel, and loaded in well under a second.
 pub(crate) const ENTRIES_MAX: usize = 262_144;
 /// Largest file of a set, bytes: [`ENTRIES_MAX`] lines of IPv6 prefixes.
 pub const SET_FILE_BYTES_MAX: u64 = 16 << 20;
@@ -56,7 +57,7 @@ pub(crate) fn read_set(fields: &mut Fields<'_>, name: &str, location: Location) 
     }
     let file = fields.one("loadfile").map(|item| item.text);
     let domains = read_domains(fields);
-    let timeout = fields.items("timeout").first().and_then(|_| fields.get("timeout", values::time));
+    let timeout = read_timeout(fields);
     let counters = fields.bool("counters", false);
     let name = given.unwrap_or_else(|| name.to_owned());
     if let Err(problem) = values::foreign_name(&name, SET_NAME_BYTES_MAX) {
@@ -73,8 +74,21 @@ pub(crate) fn read_set(fields: &mut Fields<'_>, name: &str, location: Location) 
         domains: Arc::new(domains),
         timeout,
         counters,
+        layout: SetLayout::default(),
         location,
     })
+}
+
+/// Whole seconds, as dnsmasq's elements have them.
+fn read_timeout(fields: &mut Fields<'_>) -> Option<Duration> {
+    let line = fields.items("timeout").last()?.line;
+    let timeout = fields.get("timeout", values::time)?;
+    let whole = Duration::from_secs(timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0));
+    if whole != timeout {
+        let message = format!("{} s is used: it is counted in whole seconds", whole.as_secs());
+        fields.add("timeout", line, Problem::new(codes::SET_SECONDS, message));
+    }
+    Some(whole)
 }
 
 fn read_domains(fields: &mut Fields<'_>) -> Vec<String> {
@@ -109,23 +123,76 @@ pub(crate) fn keep(report: &mut Report, config: &mut Config, names: &mut Names, 
     Arc::make_mut(&mut config.sets).push(set);
 }
 
-/// Leaves out the rules that name a set nobody defines, and limits the others to the families their sets have.
-pub(crate) fn check_rules(config: &mut Config, report: &mut Report) {
+/// A name as part of an nft identifier: letters, digits, `_`; everything else as `-HEX-`, so that different names stay
+/// different.
+pub fn nft_identifier(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars() {
+        if c.is_ascii_alphanumeric() || c == '_' {
+            out.push(c);
+        } else {
+            out.push_str(&format!("-{:x}-", u32::from(c)));
+        }
+    }
+    out
+}
+
+/// Makes the sets that rules name and nobody defines, empty, for others to fill: mwan3 does the same, and its users let
+/// dnsmasq fill them.
+fn add_undefined(config: &mut Config, report: &mut Report) {
     let mut names = Names::default();
     config.sets.iter().for_each(|set| names.keep(&set.name, set.location.line));
+    let mut added: Vec<NamedSet> = Vec::new();
+    for rule in &config.rules {
+        for set in [&rule.destination_set, &rule.source_set].into_iter().flatten() {
+            if names.contains(set) || added.iter().any(|a| a.name == *set) {
+                continue;
+            }
+            let label = format!("rule {}", show(&rule.name));
+            let place = Place { line: rule.location.line, section: &label, option: None };
+            let [v4, v6] = [4, 6].map(|digit| format!("set.{}.{digit}", nft_identifier(set)));
+            let made = format!("it is made, empty, as {v4} and {v6} in the nftables table inet mwan");
+            let problem = names.unknown(codes::UNKNOWN_SET, "set", set, &made, std::iter::empty());
+            let typo = problem.hint.filter(|hint| hint.starts_with("did you mean"));
+            let fill = format!("let dnsmasq fill it: nftset=/DOMAIN/4#inet#mwan#{v4},6#inet#mwan#{v6}");
+            let fill = match typo {
+                Some(typo) => format!("{typo} Else {fill}"),
+                None => format!("{fill}; or define it: config ipset {}", show(set)),
+            };
+            report.add(place, Problem::new(codes::UNKNOWN_SET, problem.message).hint(fill));
+            added.push(foreign(set, rule.location.clone()));
+        }
+    }
+    if !added.is_empty() {
+        Arc::make_mut(&mut config.sets).extend(added);
+    }
+}
+
+/// A set that others fill.
+fn foreign(name: &str, location: Location) -> NamedSet {
+    NamedSet {
+        name: name.to_owned(),
+        families: Families::ALL,
+        entries: Arc::default(),
+        file: None,
+        domains: Arc::default(),
+        timeout: None,
+        counters: false,
+        layout: SetLayout::default(),
+        location,
+    }
+}
+
+/// Makes the sets nobody defines, and limits rules to the families their sets have.
+pub(crate) fn check_rules(config: &mut Config, report: &mut Report) {
+    add_undefined(config, report);
     let families: BTreeMap<&str, Families> =
         config.sets.iter().map(|set| (set.name.as_str(), set.families)).collect();
     config.rules.retain_mut(|rule| {
         let label = format!("rule {}", show(&rule.name));
         let place = Place { line: rule.location.line, section: &label, option: None };
         for set in [&rule.destination_set, &rule.source_set].into_iter().flatten() {
-            let Some(of_set) = families.get(set.as_str()) else {
-                let none = std::iter::empty();
-                let problem = names.unknown(codes::UNKNOWN_SET, "set", set, "the rule is left out", none);
-                let hint = format!("define it: config ipset {}", show(set));
-                report.add(place, if problem.hint.is_some() { problem } else { problem.hint(hint) });
-                return false;
-            };
+            let Some(of_set) = families.get(set.as_str()) else { continue };
             rule.families.v4 &= of_set.v4;
             rule.families.v6 &= of_set.v6;
         }
@@ -232,6 +299,19 @@ mod tests {
         let found = loaded.diagnostics.iter().filter(|d| d.section.starts_with("ipset"));
         assert_eq!(loaded.config.rules.len(), 1, "the rule stays");
         (loaded.config.sets[0].entries.len(), found.map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn a_timeout_is_rounded_up_to_whole_seconds_and_that_is_said() {
+        for (text, seconds, codes) in
+            [("2", 2, vec![]), ("1.5", 2, vec!["W0716"]), ("200ms", 1, vec!["W0716"])]
+        {
+            let text = format!("config ipset 's'\n option timeout '{text}'\n");
+            let loaded = crate::parse_uci("f", text.as_bytes());
+            assert_eq!(loaded.config.sets[0].timeout, Some(Duration::from_secs(seconds)));
+            let found: Vec<_> = loaded.diagnostics.iter().map(|d| d.code).collect();
+            assert_eq!(found, codes, "{text}");
+        }
     }
 
     #[test]

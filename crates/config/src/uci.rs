@@ -61,14 +61,16 @@ pub struct Entry {
 
 /// Reads UCI text. Never panics; what cannot be read is in the diagnostics.
 pub fn parse(file_name: &str, bytes: &[u8]) -> (Vec<Section>, Vec<Diagnostic>) {
+    let too_long = bytes.len() > FILE_BYTES_MAX;
     let mut parser = Parser {
-        rest: Cursor { bytes: start_and_limit(bytes), at: 0, line: 1 },
+        // A part of a file means something else than the whole.
+        rest: Cursor { bytes: if too_long { &[] } else { without_mark(bytes) }, at: 0, line: 1 },
         report: Report::new(file_name),
         sections: Vec::new(),
         open: Open::None,
         bad_lines: 0,
     };
-    if bytes.len() > FILE_BYTES_MAX {
+    if too_long {
         let message = format!("{} bytes; the limit is {FILE_BYTES_MAX}", bytes.len());
         parser.report.add(Place::default(), Problem::new(codes::FILE_LONG, message));
     }
@@ -81,17 +83,9 @@ pub fn quote(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
 
-/// Without the byte order mark that some editors write, and cut after the last whole line within the
-/// limit.
-fn start_and_limit(bytes: &[u8]) -> &[u8] {
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    match bytes.get(..FILE_BYTES_MAX) {
-        Some(head) if bytes.len() > FILE_BYTES_MAX => {
-            let end = head.iter().rposition(|b| *b == b'\n').unwrap_or(0);
-            &head[..end]
-        }
-        _ => bytes,
-    }
+/// Without the byte order mark that some editors write.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)
 }
 
 /// Where the next option goes.

@@ -19,6 +19,8 @@ use crate::{Home, LocalSource, Marks};
 pub struct Desired {
     /// Counts up with every change; identifies what the writer reports back.
     pub generation: u64,
+    /// Switched off as a whole (`enabled '0'` in the globals): nothing at all is to be in the kernel.
+    pub off: bool,
     /// Mask and values.
     pub marks: Marks,
     /// Priorities of ip rules.
@@ -69,6 +71,7 @@ impl PartialEq for Desired {
         }
         let Desired {
             generation,
+            off,
             marks,
             rule_base,
             interfaces,
@@ -81,8 +84,8 @@ impl PartialEq for Desired {
             local_source,
             masquerade,
         } = self;
-        (*generation, *marks, *rule_base, *masquerade)
-            == (other.generation, other.marks, other.rule_base, other.masquerade)
+        (*generation, *off, *marks, *rule_base, *masquerade)
+            == (other.generation, other.off, other.marks, other.rule_base, other.masquerade)
             && same(interfaces, &other.interfaces)
             && same(policies, &other.policies)
             && same(rules, &other.rules)

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mwan_config::{Config, Family, Policy, Target};
+use mwan_config::{Config, Family, Policy, Target, interfaces_max};
 
 use crate::hooks::{HookCall, Told};
 use crate::ids::Ids;
@@ -22,10 +22,6 @@ use flows::Flows;
 pub use events::{Effect, Event, Memory, Output, RememberedPath, Switch, Transition};
 pub use flows::Placement;
 pub use view::PathStatus;
-
-/// Highest id of an interface whatever the mask: ids are routing table numbers too, and 253 to 255 are the
-/// kernel's own. mwan3's limit.
-const MAX_ID: u32 = 250;
 
 /// A refused route is tried again after this long: what made the kernel refuse it (a link that was down for a
 /// moment) may be over without leaving a trace in what is seen of the network.
@@ -185,8 +181,7 @@ impl Core {
         self.config = config;
         self.refused.clear();
         self.dirty = Dirty { devices: true, interfaces: true, rules: true, any: true };
-        let marks = Marks::new(self.config.globals.mask);
-        self.ids.assign(&self.config.interfaces, marks.max_interface_id().min(MAX_ID));
+        self.ids.assign(&self.config.interfaces, interfaces_max(self.config.globals.mask));
         self.taken_down.retain(|name| self.config.interface(name).is_some());
         let devices: BTreeMap<String, String> = self.wans.drain(..).map(|w| (w.name, w.device)).collect();
         self.wans = self

@@ -97,6 +97,29 @@ mod tests {
         }
     }
 
+    /// The configuration keeps as many as there are ids for; one without would be ignored without a word.
+    #[test]
+    fn every_interface_the_configuration_keeps_has_an_id() {
+        let names: Vec<String> = (0..300).map(|n| format!("w{n}")).collect();
+        let sections: String = names.iter().map(|n| format!("config interface '{n}'\n")).collect();
+        for (mask, room) in [("0x700", 4), ("0x3f00", 60), ("0xff00", 250), ("0xfff000", 250)] {
+            let text = format!("config globals 'globals'\n option mmx_mask '{mask}'\n{sections}");
+            let loaded = mwan_config::parse("ids", text.as_bytes());
+            let core = crate::Core::new(
+                crate::Platform { translate: false },
+                std::sync::Arc::new(loaded.config),
+                crate::Memory::default(),
+            );
+            assert_eq!(core.config().interfaces.len(), room, "{mask}");
+            assert!(core.config().interfaces.iter().all(|i| core.wan(&i.name).is_some() || !i.enabled));
+            let ids = core.memory().ids;
+            assert_eq!(ids.len(), room, "{mask}");
+            assert!(ids.iter().all(|(_, id)| (1..=250).contains(id)));
+            let told = loaded.diagnostics.iter().filter(|d| d.code == "E0507").count();
+            assert_eq!(told, 300 - room, "{mask}");
+        }
+    }
+
     #[test]
     fn retired_ids_are_reused_only_when_no_other_is_left() {
         let mut all = Ids::default();

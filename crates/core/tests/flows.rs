@@ -517,6 +517,7 @@ fn globally_disabled_wants_nothing() {
     let off = format!("config globals 'globals'\n option enabled 0\n{FAILOVER}");
     let rig = Rig::new(config(&["a", "b"], &off));
     let desired = rig.core.desired().unwrap();
+    assert!(desired.off, "then there is no table and no rule, whatever else is here");
     assert!(desired.interfaces.is_empty() && desired.policies.is_empty() && desired.rules.is_empty());
 }
 

@@ -40,15 +40,19 @@ pub enum Dhcp {
     Dhcpcd,
     /// busybox's `udhcpc`, which leaves that to a program.
     Udhcpc {
-        /// Called with its variables; absolute.
+        /// Called with an event, and its variables in the environment: see [`crate::Lease`]. Or, to take a lease back that it left,
+        /// with `deconfig` and the device. Absolute.
         script: String,
     },
 }
 
 /// The session on trial, which must not be taken for any other.
 const TRIAL_DEVICE: &str = "ppp99";
-/// Routes of leases stay behind every other in the main table: which WAN is used is not decided there.
+/// Routes of ours stay behind every other in the main table: which WAN is used is not decided there.
 const LEASE_METRIC: &str = "20000";
+
+/// libqmi's words for a call that is established (src/qmicli/qmicli-wds.c).
+pub(crate) const QMI_STARTED: &str = "Network started";
 
 /// How `link` is brought up for `role`.
 pub fn plan(link: &Link, role: Role, places: &Places) -> Plan {
@@ -62,7 +66,7 @@ pub fn plan(link: &Link, role: Role, places: &Places) -> Plan {
     };
     let base = lower(link, &mut plan);
     match &link.method {
-        Method::Static { addresses, .. } => statics(&mut plan, &base, addresses),
+        Method::Static { addresses, gateways, .. } => statics(&mut plan, &base, addresses, gateways),
         Method::Dhcp { hostname } => lease(&mut plan, link, &base, hostname.as_deref(), places),
         Method::Pppoe { .. } => ppp::pppoe(&mut plan, link, role, &base, places),
         Method::Pptp { server, address, via, .. } => {
@@ -120,35 +124,61 @@ fn atm(bridge: &AtmBridge, plan: &mut Plan) -> String {
     };
     let circuit = format!("{}.{}.{}", bridge.interface, bridge.vpi, bridge.vci);
     plan.up.push(Step::spawn(&["br2684ctl", "-c", &interface, "-e", encapsulation, "-a", &circuit]));
-    // br2684ctl makes the device before it waits; there is nothing to wait on but the device.
-    plan.up.push(Step::run(&["ip", "link", "show", "dev", &name]));
+    // It makes the device, and gives it the hardware address of the card when the circuit is open.
+    plan.up.push(Step::Await { device: name.clone() });
     name
 }
 
-fn statics(plan: &mut Plan, device: &str, addresses: &[IpNet]) {
+fn statics(plan: &mut Plan, device: &str, addresses: &[IpNet], gateways: &[IpAddr]) {
     for address in addresses {
         let address = address.to_string();
         plan.up.push(own_address(&address, device));
     }
+    for gateway in gateways {
+        let gateway = gateway.to_string();
+        let route = |verb| last_route(verb, device, Some(&gateway));
+        plan.up.push(Step::make(&route("append"), &route("del")));
+    }
     plan.limit = Duration::from_secs(10);
 }
 
+/// A default route in the main table, behind every other. Which WAN is used is not decided there, but a packet of the machine's own
+/// needs one to get as far as our marks: without any, connect(2) says that the network is unreachable.
+pub(crate) fn last_route<'a>(verb: &'a str, device: &'a str, gateway: Option<&'a str>) -> Vec<&'a str> {
+    // Some providers' next hop is in no network of theirs.
+    let via = gateway.into_iter().flat_map(|gateway| ["via", gateway, "onlink"]);
+    ["ip", "route", verb, "default"]
+        .into_iter()
+        .chain(via)
+        .chain(["dev", device, "metric", LEASE_METRIC])
+        .collect()
+}
+
 /// An address that others may have given the device already.
-fn own_address(address: &str, device: &str) -> Step {
+pub(crate) fn own_address(address: &str, device: &str) -> Step {
     let words = |verb| ["ip", "address", verb, address, "dev", device];
     Step::make(&words("add"), &words("del"))
 }
 
+/// Two dhcpcds with one metric would have one default route between them: the second finds that there is one (EEXIST), and its link
+/// has no next hop. So each link has a number behind ours, made of its name (FNV-1a, 24 bits of it), which is the same every time.
+fn lease_metric(name: &str) -> u32 {
+    let fnv1a = |sum: u32, byte: u8| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    20_001 + (name.bytes().fold(0x811c_9dc5, fnv1a) & 0x00ff_ffff)
+}
+
 fn lease(plan: &mut Plan, link: &Link, device: &str, hostname: Option<&str>, places: &Places) {
+    let metric = lease_metric(&link.name).to_string();
     let mut argv: Vec<&str> = match &places.dhcp {
         // -B stays; -c: no script, which on IPFire would take this lease for RED's own.
-        Dhcp::Dhcpcd => vec!["dhcpcd", "-B", "-4", "-q", "--noipv4ll", "-c", "/bin/true", "-m", LEASE_METRIC],
+        Dhcp::Dhcpcd => vec!["dhcpcd", "-B", "-4", "-q", "--noipv4ll", "-c", "/bin/true", "-m", &metric],
         // -f stays, -R gives the lease back at the end; -n would end it, the limit is ours.
         Dhcp::Udhcpc { script } => {
             vec!["udhcpc", "-f", "-R", "-S", "-t", "5", "-A", "5", "-s", script, "-i", device]
         }
     };
     let mtu = link.mtu.map(|mtu| format!("mtu={mtu}"));
+    let named = hostname.map(|name| format!("hostname:{name}"));
     match (&places.dhcp, hostname) {
         (Dhcp::Dhcpcd, name) => {
             argv.extend(name.into_iter().flat_map(|name| ["-h", name]));
@@ -157,12 +187,11 @@ fn lease(plan: &mut Plan, link: &Link, device: &str, hostname: Option<&str>, pla
             // Says what the lease has besides the address, in the log.
             plan.then.push(Step::attempt(&["dhcpcd", "-4", "-U", device]));
         }
-        (Dhcp::Udhcpc { .. }, Some(name)) => {
-            let name = format!("hostname:{name}");
-            plan.up.push(Step::spawn(&[argv.as_slice(), &["-x", &name]].concat()));
-            return;
+        (Dhcp::Udhcpc { script }, _) => {
+            argv.extend(named.as_deref().into_iter().flat_map(|name| ["-x", name]));
+            // Where it was killed it took nothing back.
+            plan.down.push(Step::attempt(&[script, "deconfig", device]));
         }
-        (Dhcp::Udhcpc { .. }, None) => {}
     }
     plan.up.push(Step::spawn(&argv));
 }
@@ -177,21 +206,29 @@ fn qmi(plan: &mut Plan, link: &Link) {
     plan.up.insert(0, Step::run(&["ip", "link", "set", "dev", device, "down"]));
     plan.up.insert(1, Step::Set { path: raw, value: "Y" });
     let opened = ["qmicli", "--device", control, "--device-open-proxy"];
-    let call = |words: &[&str]| Step::run(&[&opened, words].concat());
+    // It stays as long as the call does, and ends the call when it is asked to end: no client of the modem's, of which there are
+    // few, is left allocated.
     let start = format!("--wds-start-network=apn={apn},ip-type=4");
-    plan.up.push(call(&[&start, "--client-no-release-cid"]));
-    plan.up.push(call(&["--wds-get-current-settings"]));
+    plan.up.push(Step::spawn(&[&opened[..], &[&start, "--wds-follow-network"]].concat()));
+    // Where it was killed, the call is still up.
     plan.down.push(Step::attempt(&[&opened[..], &["--wds-reset"]].concat()));
     plan.down.push(Step::attempt(&["ip", "address", "flush", "dev", device]));
-    plan.ready = Ready::Qmi { device: device.to_owned() };
+    let ask = opened.into_iter().chain(["--wds-get-current-settings"]).map(str::to_owned).collect();
+    plan.ready = Ready::Qmi { device: device.to_owned(), ask };
     plan.limit = Duration::from_secs(60);
+}
+
+/// Whether `qmicli --wds-start-network` has said that the call is established.
+pub fn qmi_started(output: &str) -> bool {
+    output.contains(QMI_STARTED)
 }
 
 /// What `qmicli --wds-get-current-settings` said: the steps that give the device its address, and the connection.
 /// `None` if there is no address in it.
 pub fn qmi_settings(device: &str, output: &str) -> Option<(Vec<Step>, Established)> {
     let value = |name: &str| {
-        let line = output.lines().find_map(|line| line.trim().strip_prefix(name))?;
+        // The last word counts.
+        let line = output.lines().rev().find_map(|line| line.trim().strip_prefix(name))?;
         Some(line.trim_start().strip_prefix(':')?.trim().to_owned())
     };
     let address: Ipv4Addr = value("IPv4 address")?.parse().ok()?;
@@ -207,6 +244,8 @@ pub fn qmi_settings(device: &str, output: &str) -> Option<(Vec<Step>, Establishe
         steps.push(Step::run(&["ip", "link", "set", "dev", device, "mtu", &mtu.to_string()]));
     }
     steps.push(Step::run(&["ip", "address", "replace", &net.to_string(), "dev", device]));
+    let via = gateway.map(|gateway| gateway.to_string());
+    steps.push(Step::attempt(&last_route("append", device, via.as_deref())));
     let gateways = gateway.into_iter().collect();
     Some((steps, Established { device: device.to_owned(), gateways, peer: None, dns }))
 }

@@ -8,8 +8,10 @@ mod dialler;
 mod drivers;
 mod outcome;
 mod plan;
+mod udhcpc;
 
 pub use dialler::{Action, Dialler, Event, Phase};
-pub use drivers::{Dhcp, Places, Role, plan, qmi_settings};
+pub use drivers::{Dhcp, Places, Role, plan, qmi_settings, qmi_started};
 pub use outcome::{Established, Failure, established, failure};
 pub use plan::{Plan, Ready, Step};
+pub use udhcpc::Lease;

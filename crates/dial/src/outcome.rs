@@ -146,6 +146,8 @@ fn qmi(output: &str) -> Option<Failure> {
         ("AuthenticationFailed", Failure::LoginRefused),
         ("CallFailed", Failure::NoCarrier),
         ("couldn't open the QmiDevice", Failure::Busy),
+        // It had come so far, and told nothing worse since.
+        (crate::drivers::QMI_STARTED, Failure::Lost),
     ];
     WORDS.iter().find(|(word, _)| output.contains(word)).map(|(_, failure)| failure.clone())
 }

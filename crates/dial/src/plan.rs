@@ -57,6 +57,12 @@ pub enum Step {
         /// What undoes it; run at the end, in reverse order, for what was made by us.
         undo: Vec<String>,
     },
+    /// Waits for a network device that a program before this step makes, and for its hardware address; ends the attempt if none
+    /// comes.
+    Await {
+        /// Its name.
+        device: String,
+    },
     /// A program that stays. If it is the connection, its end is the connection's.
     Spawn {
         /// Program and arguments; no secret among them.
@@ -97,9 +103,11 @@ pub enum Ready {
         /// The device.
         device: String,
     },
-    /// As before, and the addresses come from what the last program said: see [`crate::qmi_settings`].
+    /// As before, and the addresses come from what a program says once the call is established: see [`crate::qmi_settings`].
     Qmi {
         /// The device.
         device: String,
+        /// Program and arguments; it fails until then.
+        ask: Vec<String>,
     },
 }

@@ -686,11 +686,12 @@ impl Manager {
             None if is_primary && link.method.makes_a_device() => OWN_SESSION.to_owned(),
             None => link.session_device.clone(),
         };
-        // IPFire's RED and devices of their own are up as far as we are concerned: the kernel knows better.
+        // IPFire's RED and what stays up are up as far as we are concerned: the kernel knows better. What is dialled is not
+        // before its dialler says so, though its device may have its address a moment earlier: what RED's files need comes with it.
         let ours = link.on_demand && !(is_primary && self.state == State::Primary);
         Some(View {
             device,
-            up: connection.is_some() || !ours || !link.method.makes_a_device(),
+            up: connection.is_some() || !ours,
             on_trial: is_primary && (self.state != State::Primary || self.is_tried())
                 || self.is_set_aside(name),
             gateways: connection.map(|c| c.gateways.clone()).unwrap_or_default(),

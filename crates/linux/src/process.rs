@@ -57,6 +57,12 @@ pub fn addresses_of(device: &str) -> Vec<std::net::IpAddr> {
     sys::addresses_of(device)
 }
 
+/// Whether there is a network device of that name that can be set up: one of Ethernet's kind needs its hardware address.
+pub fn is_device(name: &str) -> bool {
+    let Ok(socket) = std::os::unix::net::UnixDatagram::unbound() else { return false };
+    sys::hardware_address(socket.as_fd(), name).is_ok_and(|address| address != Some([0; 6]))
+}
+
 /// Makes `command` the leader of a session of its own (setsid(2)): no terminal's hang-up or interrupt reaches it, and nothing
 /// that its starter has open (a lock, a pipe somebody reads to its end) stays open in it. When its parent ends, it belongs to init.
 pub fn detach(command: &mut Command) {

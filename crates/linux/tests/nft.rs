@@ -11,7 +11,7 @@ use mwan_compile::nft::{
     Base, ElementKind, Hook, HookKind, HookPoint, MarkKind, NftOp, ObservedTable, Rule, Selector, SetKind,
     Statement, Value, Verdict, single,
 };
-use mwan_config::{AddressRange, Family, PortRange};
+use mwan_config::{AddressRange, BlockLevel, Family, PortRange};
 use mwan_linux::nft::{CommitError, NftSocket};
 
 fn ip(text: &str) -> IpAddr {
@@ -47,6 +47,10 @@ const V6: Family = Family::V6;
 
 fn dynamic(family: Family, elements: ElementKind) -> SetKind {
     SetKind { family, elements, counter: false }
+}
+
+fn blocks(family: Family, length: u8) -> SetKind {
+    dynamic(family, ElementKind::Blocks(BlockLevel { length, size: 96 }))
 }
 
 /// What sticky rules are made of.
@@ -86,12 +90,12 @@ fn skeleton() -> Vec<NftOp> {
         NftOp::AddSet { name: "connected6".into(), kind: SetKind::ranges(V6) },
         NftOp::AddElements {
             set: "connected4".into(),
-            family: V4,
+            kind: SetKind::ranges(V4),
             elements: vec![range("10.0.0.0", "10.255.255.255"), range("192.168.0.0", "192.168.0.77")],
         },
         NftOp::AddElements {
             set: "connected6".into(),
-            family: V6,
+            kind: SetKind::ranges(V6),
             elements: vec![
                 range("fd00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
                 range("2001:db8::1", "2001:db8::1"),
@@ -106,6 +110,18 @@ fn skeleton() -> Vec<NftOp> {
             kind: SetKind { counter: true, ..dynamic(V6, ElementKind::Learned(3600)) },
         },
         NftOp::AddSet { name: "counted4".into(), kind: SetKind { counter: true, ..SetKind::ranges(V4) } },
+        NftOp::AddSet { name: "blocks4".into(), kind: blocks(V4, 24) },
+        NftOp::AddSet { name: "blocks6".into(), kind: blocks(V6, 47) },
+        NftOp::AddElements {
+            set: "blocks4".into(),
+            kind: blocks(V4, 24),
+            elements: vec![range("10.0.0.0", "10.0.2.255"), range("255.255.255.0", "255.255.255.255")],
+        },
+        NftOp::AddElements {
+            set: "blocks6".into(),
+            kind: blocks(V6, 47),
+            elements: vec![range("2001:db8::", "2001:db8:3:ffff:ffff:ffff:ffff:ffff")],
+        },
         NftOp::AddCounter("wan_in".into()),
         NftOp::AddChain { name: "set_1".into(), hook: None },
         NftOp::AddChain { name: "set_2".into(), hook: None },
@@ -170,12 +186,12 @@ fn everything() -> Vec<NftOp> {
         ],
         vec![
             v4(),
-            S::InSet { selector: Destination(V4), equal: true, set: "connected4".into() },
+            S::InSet { selector: Destination(V4), bits: 32, equal: true, set: "connected4".into() },
             verdict(Verdict::Return),
         ],
         vec![
             v6(),
-            S::InSet { selector: Source(V6), equal: false, set: "connected6".into() },
+            S::InSet { selector: Source(V6), bits: 128, equal: false, set: "connected6".into() },
             verdict(Verdict::Return),
         ],
         vec![S::Vmap {
@@ -308,6 +324,10 @@ fn everything() -> Vec<NftOp> {
         vec![S::Limit { per_minute: 600, burst: 20 }, S::Log { prefix, level }, S::Counter("wan_in".into())]
     }));
     rules.push(vec![S::Limit { per_minute: 1, burst: 5 }, S::Log { prefix: "x".repeat(127), level: 5 }]);
+    let within = |selector, bits, equal, set: &str| S::InSet { selector, bits, equal, set: set.into() };
+    rules.push(vec![v4(), within(Destination(V4), 24, true, "blocks4"), verdict(goto("set_1"))]);
+    rules.push(vec![v4(), within(Source(V4), 32, true, "blocks4"), verdict(goto("set_1"))]);
+    rules.push(vec![v6(), within(Destination(V6), 47, false, "blocks6"), verdict(goto("set_1"))]);
     let mut ops = vec![
         add_rule("set_1", "set #1", vec![set(MarkKind::Packet), set(MarkKind::Connection)]),
         add_rule("set_2", "clear #2", vec![S::SetMark { mark: MarkKind::Packet, mask: 0x3f00, value: 0 }]),
@@ -394,7 +414,7 @@ fn the_table_is_observed_as_committed() {
         let hook = Hook { kind: HookKind::Nat, point: HookPoint::Postrouting, priority: 100 };
         assert_eq!(table.chains["postrouting"].base, Base::Accepting(hook));
         assert_eq!(table.chains["set_1"].base, Base::No);
-        let tags: Vec<_> = (0..50).map(|n| format!("rule #{n}")).collect();
+        let tags: Vec<_> = (0..53).map(|n| format!("rule #{n}")).collect();
         assert_eq!(table.chains["prerouting"].tags, tags);
         assert_eq!(table.chains["set_1"].tags, ["set #1", ""]);
         assert_eq!(table.counters.iter().collect::<Vec<_>>(), ["wan_in"]);
@@ -403,6 +423,11 @@ fn the_table_is_observed_as_committed() {
         let expected = [range("10.0.0.0", "10.255.255.255"), range("192.168.0.0", "192.168.0.77")];
         assert_eq!(set.elements.iter().copied().collect::<Vec<_>>(), expected);
         assert_eq!(table.sets["connected6"].elements.len(), 2);
+        let set = &table.sets["blocks4"];
+        assert_eq!(set.kind, Some(blocks(V4, 24)));
+        let expected = [range("10.0.0.0", "10.0.2.255"), range("255.255.255.0", "255.255.255.255")];
+        assert_eq!(set.elements.iter().copied().collect::<Vec<_>>(), expected);
+        assert_eq!(table.sets["blocks6"].kind, Some(blocks(V6, 47)));
         socket.delete_table_if_exists().expect("delete");
         socket.delete_table_if_exists().expect("delete again");
         assert_eq!(socket.observe().expect("observe").0, None);
@@ -415,8 +440,16 @@ fn elements_come_and_go_and_the_ends_of_the_world_are_ranges() {
     in_namespace("elements_come_and_go_and_the_ends_of_the_world_are_ranges", || {
         let mut socket = NftSocket::open().expect("socket");
         let set = |family| if family == V4 { "s4" } else { "s6" }.to_owned();
-        let add = |family, elements| NftOp::AddElements { set: set(family), family, elements };
-        let delete = |family, elements| NftOp::DeleteElements { set: set(family), family, elements };
+        let add = |family, elements| NftOp::AddElements {
+            set: set(family),
+            kind: SetKind::ranges(family),
+            elements,
+        };
+        let delete = |family, elements| NftOp::DeleteElements {
+            set: set(family),
+            kind: SetKind::ranges(family),
+            elements,
+        };
         let all6 = range("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
         let low = range("0.0.0.0", "0.0.0.255");
         let next = range("0.0.1.0", "0.0.1.0");
@@ -446,6 +479,81 @@ fn elements_come_and_go_and_the_ends_of_the_world_are_ranges() {
         assert_eq!((table.sets["s4"].kind, table.sets["s5"].kind), (None, None));
         socket.commit(&["s4", "s5", "s6"].map(|s| NftOp::DeleteSet(s.into())), None).expect("delete sets");
         assert_eq!(observed(&mut socket).0.sets, BTreeMap::new());
+    });
+}
+
+#[test]
+fn blocks_are_entered_read_and_taken_out_one_by_one() {
+    in_namespace("blocks_are_entered_read_and_taken_out_one_by_one", || {
+        let mut socket = NftSocket::open().expect("socket");
+        let kind = blocks(V4, 24);
+        let change = |add, elements| match (add, "s".to_owned()) {
+            (true, set) => NftOp::AddElements { set, kind, elements },
+            (false, set) => NftOp::DeleteElements { set, kind, elements },
+        };
+        let (one, two, three) = (
+            range("10.0.0.0", "10.0.0.255"),
+            range("10.0.0.0", "10.0.1.255"),
+            range("10.0.0.0", "10.0.2.255"),
+        );
+        let far = range("10.1.0.0", "10.1.0.255");
+        let mut ops = vec![NftOp::AddTable, NftOp::AddSet { name: "s".into(), kind }];
+        ops.push(change(true, vec![two, far]));
+        socket.commit(&ops, None).expect("add");
+        let there = |socket: &mut NftSocket| {
+            let set = observed(socket).0.sets.remove("s").expect("the set");
+            (set.kind, set.elements.into_iter().collect::<Vec<_>>(), set.others)
+        };
+        assert_eq!(there(&mut socket), (Some(kind), vec![two, far], false));
+        let shown = sh("nft list set inet mwan s");
+        assert!(["10.0.0.0,", "10.0.1.0", "10.1.0.0"].iter().all(|ip| shown.contains(ip)), "{shown}");
+        // A run that grows, in one transaction.
+        socket.commit(&[change(false, vec![two]), change(true, vec![three])], None).expect("grow");
+        assert_eq!(there(&mut socket).1, [three, far]);
+        socket.commit(&[change(false, vec![three, far]), change(true, vec![one])], None).expect("shrink");
+        assert_eq!(there(&mut socket).1, [one]);
+        // Somebody enters an address as he would in a set of addresses: it stands for nothing.
+        sh("nft add element inet mwan s { 10.0.0.7 }");
+        assert!(there(&mut socket).2);
+        // All the room there is (96) and more.
+        let room = range("11.0.0.0", "11.0.95.255");
+        let flush = NftOp::FlushSet("s".into());
+        socket.commit(&[flush.clone(), change(true, vec![room])], None).expect("full");
+        socket.commit(&[change(true, vec![range("12.0.0.0", "12.0.0.255")])], None).expect_err("too many");
+        assert_eq!(there(&mut socket).1, [room]);
+    });
+}
+
+/// A resolver's addresses, some with a time of their own, go from a set with one timeout to one with another, or with none.
+#[test]
+fn what_others_entered_is_read_and_entered_again() {
+    in_namespace("what_others_entered_is_read_and_entered_again", || {
+        let mut socket = NftSocket::open().expect("socket");
+        let name = || "s".to_owned();
+        let mut ops = vec![NftOp::AddTable];
+        let there = [range("192.0.2.1", "192.0.2.1"), range("192.0.2.9", "192.0.2.9")];
+        let counted = SetKind { counter: true, ..dynamic(V4, ElementKind::Learned(600)) };
+        let kinds = [dynamic(V4, ElementKind::Learned(60)), counted, dynamic(V4, ElementKind::Learned(0))];
+        ops.push(NftOp::AddSet { name: name(), kind: kinds[0] });
+        socket.commit(&ops, None).expect("the set");
+        assert_eq!(socket.content("s", kinds[0]).expect("read"), []);
+        assert_eq!(socket.content("none", kinds[0]).expect("read"), []);
+        sh("nft add element inet mwan s { 192.0.2.1, 192.0.2.9 timeout 5m }");
+        for kind in &kinds[1..] {
+            let mut elements = socket.content("s", *kind).expect("read");
+            elements.sort_unstable();
+            assert_eq!(elements, there);
+            let anew = NftOp::AddSet { name: name(), kind: *kind };
+            let filled = NftOp::AddElements { set: name(), kind: *kind, elements };
+            socket.commit(&[NftOp::DeleteSet(name()), anew, filled], None).expect("made anew");
+            assert_eq!(observed(&mut socket).0.sets["s"].kind, Some(*kind));
+        }
+        // Ranges that somebody entered into a set of nobody.
+        let kind = SetKind::ranges(V4);
+        socket.commit(&[NftOp::AddSet { name: "f".into(), kind }], None).expect("another");
+        sh("nft add element inet mwan f { 192.0.2.0/28, 192.0.2.77 }");
+        let ranges = [range("192.0.2.0", "192.0.2.15"), range("192.0.2.77", "192.0.2.77")];
+        assert_eq!(socket.content("f", kind).expect("read"), ranges);
     });
 }
 
@@ -721,7 +829,7 @@ fn big_programs_fit_and_are_quick() {
         }
         let elements: Vec<_> =
             (0..5000).map(|n| single(IpAddr::from((0x1400_0000u32 + n * 2).to_be_bytes()))).collect();
-        ops.push(NftOp::AddElements { set: "connected4".into(), family: V4, elements });
+        ops.push(NftOp::AddElements { set: "connected4".into(), kind: SetKind::ranges(V4), elements });
         let rule = || [add_rule("set_2", "", vec![Statement::Verdict(Verdict::Return)])];
         socket.commit(&skeleton(), None).expect("skeleton");
         let start = Instant::now();
@@ -795,7 +903,8 @@ fn neighbour_discovery_is_never_a_new_connection() {
     });
 }
 
-/// A list of 100,000 prefixes is written, read back and changed by a few; figures are printed, not asserted.
+/// A list of 100,000 prefixes is written, read back and changed by a few, as ranges and as blocks; figures are printed, not
+/// asserted.
 #[test]
 fn a_hundred_thousand_prefixes_fit() {
     in_namespace("a_hundred_thousand_prefixes_fit", || {
@@ -805,20 +914,25 @@ fn a_hundred_thousand_prefixes_fit() {
             AddressRange { first: ip(n * 32), last: ip(n * 32 + 15) }
         };
         let all: Vec<AddressRange> = (0..100_000).map(prefix).collect();
-        let mut ops = skeleton();
-        ops.push(NftOp::AddSet { name: "list".into(), kind: SetKind::ranges(V4) });
-        ops.push(NftOp::AddElements { set: "list".into(), family: V4, elements: all.clone() });
-        let started = Instant::now();
-        socket.commit(&ops, None).expect("commit");
-        println!("100,000 prefixes written in {:?}", started.elapsed());
-        let started = Instant::now();
-        let (table, _) = observed(&mut socket);
-        println!("… read in {:?}", started.elapsed());
-        assert!(table.sets["list"].elements.iter().eq(&all));
-        let change = |elements| NftOp::DeleteElements { set: "list".into(), family: V4, elements };
-        let started = Instant::now();
-        socket.commit(&[change(all[..100].to_vec())], None).expect("commit");
-        println!("… 100 deleted in {:?}", started.elapsed());
-        assert_eq!(observed(&mut socket).0.sets["list"].elements.len(), 99_900);
+        let room = ElementKind::Blocks(BlockLevel { length: 28, size: 196_608 });
+        for kind in [SetKind::ranges(V4), dynamic(V4, room)] {
+            socket.delete_table_if_exists().expect("delete");
+            let list = || "list".to_owned();
+            let mut ops = skeleton();
+            ops.push(NftOp::AddSet { name: list(), kind });
+            ops.push(NftOp::AddElements { set: list(), kind, elements: all.clone() });
+            let started = Instant::now();
+            socket.commit(&ops, None).expect("commit");
+            println!("{kind:?}: 100,000 prefixes written in {:?}", started.elapsed());
+            let started = Instant::now();
+            let (table, _) = observed(&mut socket);
+            println!("… read in {:?}", started.elapsed());
+            assert!(table.sets["list"].elements.iter().eq(&all));
+            let change = |elements| NftOp::DeleteElements { set: list(), kind, elements };
+            let started = Instant::now();
+            socket.commit(&[change(all[..100].to_vec())], None).expect("commit");
+            println!("… 100 deleted in {:?}", started.elapsed());
+            assert_eq!(observed(&mut socket).0.sets["list"].elements.len(), 99_900);
+        }
     });
 }

@@ -127,7 +127,7 @@ impl Site {
             .stderr(log)
             .spawn();
         self.daemon = Some(daemon.unwrap());
-        self.wait("it answers", |s| s.mwan(&["red", "status"]).stdout.starts_with(b"RED"));
+        self.wait("it answers", |s| s.status().contains("carried by"));
     }
 
     fn kill(&mut self) {

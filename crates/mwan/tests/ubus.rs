@@ -334,6 +334,18 @@ fn without_ubus_devices_come_from_the_configuration_of_the_network() {
     let (mut daemon, ()) = Daemon::start(|dir| std::fs::write(dir.join("network"), file).unwrap());
     daemon.wait("online", |d| d.wan(0)["reason"]["code"] == "answering");
     assert!(daemon.log().contains("no ubus at"), "{}", daemon.log());
+    // Emptied, cut short or garbage it changes nothing, and that is told (I8).
+    let problem = |d: &Daemon| d.status()["problems"].to_string().contains("netifd is not believed");
+    for bad in
+        ["", "nonsense\n", &file.replace("option gateway", "option"), "config device\n\toption name 'br'\n"]
+    {
+        std::fs::write(daemon.path("network"), bad).unwrap();
+        daemon.wait("it is told", problem);
+        assert_eq!(daemon.wan(0)["reason"]["code"], "answering", "{bad:?}: {}", daemon.log());
+        std::fs::write(daemon.path("network"), file).unwrap();
+        daemon.wait("it is good again", |d| !problem(d));
+    }
+    assert_eq!(daemon.log().matches("devices stay as they are").count(), 4, "{}", daemon.log());
     // Read again when it changes, as long as nobody knows better.
     std::fs::write(daemon.path("network"), file.replace("wan0", "wan9")).unwrap();
     daemon.wait("the change is seen", |d| d.wan(0)["reason"]["code"] == "no_device");

@@ -92,15 +92,7 @@ pub(crate) fn digit(family: Family) -> u8 {
 /// A name as part of an nft identifier: letters, digits, `_`; everything else as `-HEX-`, so that different
 /// names stay different.
 pub(crate) fn identifier(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for c in name.chars() {
-        if c.is_ascii_alphanumeric() || c == '_' {
-            out.push(c);
-        } else {
-            out.push_str(&format!("-{:x}-", u32::from(c)));
-        }
-    }
-    out
+    mwan_config::nft_identifier(name)
 }
 
 /// A name the kernel accepts, whatever its length; the hash keeps long ones apart.

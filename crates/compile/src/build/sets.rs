@@ -24,12 +24,13 @@ pub(super) fn sets(desired: &Desired, old: Option<(&Desired, &Program)>) -> BTre
     let mut sets = networks(desired, old);
     let same_sets = old.filter(|(old, _)| Arc::ptr_eq(&old.sets, &desired.sets));
     for named in desired.sets.iter() {
-        for (name, family, part) in named::parts(named) {
-            let unchanged =
-                same_sets.is_some() || old.is_some_and(|(old, _)| named::unchanged(named, &old.sets));
-            let same = before(&name).filter(|_| unchanged).cloned();
-            sets.insert(name, same.unwrap_or_else(|| Arc::new(named::set(named, family, part))));
-        }
+        let unchanged = same_sets.is_some() || old.is_some_and(|(old, _)| named::unchanged(named, &old.sets));
+        let same = named::parts(named).into_iter().map(|(name, ..)| {
+            let set = before(&name).filter(|_| unchanged)?.clone();
+            Some((name, set))
+        });
+        let new = || named::sets(named).into_iter().map(|(name, set)| (name, Arc::new(set))).collect();
+        sets.extend(same.collect::<Option<Vec<_>>>().unwrap_or_else(new));
     }
     for (name, set) in sticky::sets(desired) {
         let same = before(&name).filter(|before| ***before == set).cloned();

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use mwan_compile::blocks;
 use mwan_compile::nft::*;
 use mwan_compile::routing::{IpRule, ObservedRouting, Route, RoutingOp, RuleAction};
 use mwan_compile::{Observed, Ops};
@@ -29,6 +30,17 @@ pub(crate) struct KSet {
 impl KSet {
     pub(crate) fn new(kind: SetKind) -> Self {
         KSet { kind, ranges: BTreeSet::new(), known: BTreeSet::new() }
+    }
+
+    /// Looks up so many bits of an address. A set of blocks is a hash table of the first addresses of them.
+    fn holds(&self, ip: IpAddr, bits: u8) -> bool {
+        let cut = ipnet::IpNet::new(ip, bits).expect("a prefix length").network();
+        match self.kind.elements {
+            ElementKind::Blocks(level) => {
+                self.ranges.iter().any(|run| blocks::addresses(*run, level.length).any(|first| first == cut))
+            }
+            _ => self.ranges.iter().any(|r| r.first <= cut && cut <= r.last),
+        }
     }
 }
 
@@ -255,6 +267,12 @@ fn add_elements(t: &mut KTable, set: &str, elements: &[AddressRange]) -> Result<
         }
         there.insert(*e);
     }
+    if let ElementKind::Blocks(level) = kind.elements {
+        let count: usize = there.iter().map(|run| blocks::addresses(*run, level.length).count()).sum();
+        if count > level.size as usize {
+            return Err("ENFILE".into());
+        }
+    }
     Ok(())
 }
 
@@ -401,10 +419,8 @@ fn evaluate(table: &KTable, statement: &Statement, skb: &mut Skb) -> Go {
         Statement::Match { selector, equal, values } => {
             test(field(skb, *selector).is_some_and(|f| values.iter().any(|v| holds(v, &f)) == *equal))
         }
-        Statement::InSet { selector, equal, set } => test(match field(skb, *selector) {
-            Some(Field::Ip(ip)) => {
-                table.sets[set].ranges.iter().any(|r| r.first <= ip && ip <= r.last) == *equal
-            }
+        Statement::InSet { selector, bits, equal, set } => test(match field(skb, *selector) {
+            Some(Field::Ip(ip)) => table.sets[set].holds(ip, *bits) == *equal,
             _ => false,
         }),
         Statement::Vmap { key, elements } => {

@@ -130,7 +130,7 @@ const KEYS: &[KeyDoc] = &[
     row(LINK, "PIN", &[], "4 to 8 digits", "", "GSM: of the SIM. A PIN that was refused is not tried again."),
     row(LINK, "NUMBER", &["TELEPHONE"], "text", "*99#", "GSM: what is dialled."),
     row(LINK, "SPEED", &["DTERATE"], "bits per second", "115200", "GSM: of the line to the modem."),
-    row(LINK, "CONTROL", &[], "/dev/…", "", "QMI: control device; found by the network device if not given."),
+    row(LINK, "CONTROL", &[], "/dev/…", "", "QMI: control device; /dev/cdc-wdm0 if not given."),
 
     row(POLICY, "METHOD", &[], "weight or failover", "weight", "As MWAN_LOAD_BALANCE_METHOD, for this policy."),
     row(POLICY, "MEMBERS", &[], "interfaces", "all", "Those it may use."),

@@ -216,10 +216,10 @@ fn flush_events(value: &str) -> Option<Vec<&'static str>> {
     const EVENTS: [&str; 4] = ["ifup", "ifdown", "connected", "disconnected"];
     let mut found = Vec::new();
     for piece in values::pieces(value) {
-        match piece.to_ascii_lowercase().as_str() {
-            "always" => found.extend(["ifup", "ifdown"]),
-            "never" => {}
-            word => found.push(EVENTS.into_iter().find(|e| *e == word)?),
+        match (piece.to_ascii_lowercase().as_str(), values::boolean(piece)) {
+            ("always", _) | (_, Ok(true)) => found.extend(["ifup", "ifdown"]),
+            ("never", _) | (_, Ok(false)) => {}
+            (word, _) => found.push(EVENTS.into_iter().find(|e| *e == word)?),
         }
     }
     Some(unique(found))

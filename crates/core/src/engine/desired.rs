@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use mwan_config::{AddressRange, Family, Masquerade};
+use mwan_config::{AddressRange, Family, Masquerade, Rule};
 
 use super::{Core, Wan};
 use crate::path::Path;
@@ -39,6 +39,7 @@ impl Core {
             .then(|| shared(self.homes(&interfaces), last.and_then(|l| l.homes.as_ref())));
         Desired {
             generation: last.map_or(0, |l| l.generation),
+            off: !globals.enabled,
             marks: Marks::new(globals.mask),
             rule_base: globals.rule_base,
             interfaces,
@@ -162,7 +163,18 @@ impl Core {
         self.paths.get(&key)?.ready.as_ref().map(|r| r.next_hop)
     }
 
-    /// Rules whose names can be resolved now; the others wait (mwan3 does the same).
+    /// The rules that wait for an interface whose device is not known, and that interface's name.
+    pub fn waiting_rules(&self) -> impl Iterator<Item = (&Rule, &str)> {
+        let net = self.net.as_deref().filter(|_| self.config.globals.enabled);
+        let waits = move |rule: &'_ Rule| {
+            let name = rule.source_interface.as_deref();
+            net.zip(name).is_some_and(|(net, name)| self.device_of(net, name).is_none())
+        };
+        let waiting = self.config.rules.iter().filter(move |rule| waits(rule));
+        waiting.filter_map(|rule| Some((rule, rule.source_interface.as_deref()?)))
+    }
+
+    /// Rules whose names can be resolved now; the others wait ([`Core::waiting_rules`]; mwan3 does the same).
     fn desired_rules(&self, net: &NetView) -> Vec<DesiredRule> {
         let globals = &self.config.globals;
         self.config

@@ -118,6 +118,8 @@ fn start(plan: &mut Plan, options: Options, link: &Link, role: Role, places: &Pl
         // IPFire's own session leaves its route there, for the time when we do not run. pppd does not make it where another is,
         // as that of a lease, whatever its metric.
         plan.then.push(Step::attempt(&["ip", "route", "replace", "default", "dev", &device]));
+    } else if role == Role::Carry {
+        plan.then.push(Step::attempt(&super::last_route("append", &device, None)));
     }
     plan.limit = Duration::from_secs(45);
 }

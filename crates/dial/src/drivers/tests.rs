@@ -93,6 +93,7 @@ fn text(plan: &Plan) -> String {
         Step::Remove { path } => format!("  remove {path}\n"),
         Step::Run { argv, may_fail } => format!("  {}{argv:?}\n", if *may_fail { "try " } else { "run " }),
         Step::Make { argv, undo } => format!("  make {argv:?}\n    undone by {undo:?}\n"),
+        Step::Await { device } => format!("  await {device}\n"),
         Step::Spawn { argv } => format!("  spawn {argv:?}\n"),
     };
     let list = |steps: &[Step]| steps.iter().map(step).collect::<String>();
@@ -128,6 +129,26 @@ fn plans_are_what_a_person_has_read() {
     }
     let golden = std::fs::read_to_string(&path).unwrap();
     assert!(golden == all, "UPDATE_GOLDEN=1 cargo test -p mwan-dial if this is right:\n{all}");
+}
+
+#[test]
+fn no_two_leases_have_one_metric() {
+    let metrics: std::collections::BTreeSet<u32> =
+        (0..60).map(|n| lease_metric(&format!("red{n}"))).collect();
+    assert_eq!(metrics.len(), 60, "as many REDs as there may be");
+    assert!(metrics.iter().all(|metric| *metric > 20_000));
+}
+
+#[test]
+fn udhcpc_is_called_with_our_program_for_its_script_and_undone_by_it() {
+    let places = Places { dhcp: Dhcp::Udhcpc { script: "/run/mwan/dial/mwan-lease".into() }, ..places() };
+    let plan = text(&plan(&every()[1], Role::Carry, &places));
+    let call = r#"spawn ["udhcpc", "-f", "-R", "-S", "-t", "5", "-A", "5", "-s", "/run/mwan/dial/mwan-lease", "-i", "eth1", "-x", "hostname:fire"]"#;
+    assert!(plan.contains(call), "{plan}");
+    assert!(
+        plan.ends_with("down\n  try [\"/run/mwan/dial/mwan-lease\", \"deconfig\", \"eth1\"]\n"),
+        "{plan}"
+    );
 }
 
 #[test]
@@ -190,14 +211,30 @@ fn a_modem_tells_its_address() {
     assert_eq!(qmi_settings("wwan0", "error: couldn't get current settings: OutOfCall"), None);
 }
 
+/// The main table's routes decide nothing, but without any the machine's own packets get nowhere near our marks.
 #[test]
-fn only_ipfires_own_session_leaves_its_route_in_the_main_table() {
+fn what_carries_has_a_route_in_the_main_table_behind_all_others() {
     let routes = |session: &str, role| {
         let link = Link { session_device: session.into(), ..every().remove(3) };
-        plan(&link, role, &places()).then.len()
+        text(&plan(&link, role, &places())).split_once("then").unwrap().1.to_owned()
     };
-    assert_eq!(routes("ppp0", Role::Carry), 1);
-    assert_eq!((routes("ppp0", Role::Trial), routes("ppp10", Role::Carry)), (0, 0));
+    let own = routes("ppp0", Role::Carry);
+    assert!(
+        own.contains(r#"["ip", "route", "replace", "default", "dev", "ppp0"]"#),
+        "as IPFire's own: {own}"
+    );
+    let backup = routes("ppp10", Role::Carry);
+    assert!(backup.contains(r#""append", "default", "dev", "ppp10", "metric", "20000"]"#), "{backup}");
+    assert!(!routes("ppp0", Role::Trial).contains("route"));
+    let fixed = text(&plan(&every()[0], Role::Carry, &places()));
+    assert!(
+        fixed.contains(
+            r#""append", "default", "via", "192.0.2.1", "onlink", "dev", "eth1", "metric", "20000"]"#
+        )
+    );
+    let (modem, _) =
+        qmi_settings("wwan0", "IPv4 address: 10.1.1.2\nIPv4 subnet mask: 255.255.255.252\n").unwrap();
+    assert!(format!("{modem:?}").contains(r#""append", "default", "dev", "wwan0", "metric", "20000"]"#));
 }
 
 #[test]

@@ -194,6 +194,20 @@ fn a_dead_pppoe_primary_is_left_tried_beside_the_backup_and_returned_to() {
     assert_eq!(w.runs(), [CABLE, ("red", Role::Carry)], "the modem hangs up");
 }
 
+/// A modem's device may have its address before it is known what next hop and name servers go with it.
+#[test]
+fn what_is_dialled_is_not_up_before_its_dialler_says_so() {
+    let modem = link("dongle", Method::Qmi { control: None, apn: "i".into() }, true);
+    let links = [link("red", fixed(), false), modem];
+    let mut manager = Manager::new(S(0), site(&["dongle"]), &links, &Left::default(), 1);
+    let is_up = |manager: &Manager| manager.view("dongle").unwrap().up;
+    manager.handle(S(1), Event::Command(Command::Failover));
+    assert!(matches!(manager.phase("dongle"), Some(Phase::Dialling { .. })) && !is_up(&manager));
+    let established = mwan_dial::Event::Established(Established::default());
+    manager.handle(S(2), Event::Link("dongle".into(), established));
+    assert!(is_up(&manager));
+}
+
 #[test]
 fn a_primary_on_trial_has_to_answer_for_a_while() {
     let mut w = World::new(pppoe(), &["gsm"], &Left::default());

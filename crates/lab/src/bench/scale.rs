@@ -39,6 +39,14 @@ impl Prefixes {
         }
     }
 
+    /// Of an address.
+    fn bits(self) -> u32 {
+        match self {
+            Prefixes::V4 => 32,
+            Prefixes::V6 => 128,
+        }
+    }
+
     /// As many lines of a set file.
     fn lines(self, count: usize) -> String {
         let mut out = String::new();
@@ -56,10 +64,10 @@ impl Prefixes {
     }
 }
 
-/// A named set from a file, and how much is in it.
+/// A named set from a file, and how many addresses are in it.
 struct Listed {
     prefixes: Prefixes,
-    count: usize,
+    addresses: u128,
     file: PathBuf,
 }
 
@@ -68,8 +76,10 @@ impl Listed {
     fn new(folder: &TempDir, prefixes: Prefixes, count: usize, more: &str) -> Result<Listed, String> {
         let file = folder.path().join(format!("list{}-{count}", prefixes.digit()));
         let text = prefixes.lines(count - usize::from(!more.is_empty())) + more;
-        std::fs::write(&file, text).map_err(|e| format!("{}: {e}", file.display()))?;
-        Ok(Listed { prefixes, count, file })
+        std::fs::write(&file, &text).map_err(|e| format!("{}: {e}", file.display()))?;
+        let lengths = text.lines().filter_map(|line| line.split_once('/')?.1.parse::<u32>().ok());
+        let addresses = lengths.map(|length| 1u128 << (prefixes.bits() - length)).sum();
+        Ok(Listed { prefixes, addresses, file })
     }
 
     /// The set, and a rule that asks for it.
@@ -83,20 +93,28 @@ impl Listed {
         )
     }
 
-    /// Whether the kernel has all of it.
+    /// Whether the kernel has all of it: as many addresses, in however many sets of however many elements.
     fn assert_loaded(&self, world: &World) -> Result<(), String> {
-        let set = format!("set.list{}.{}", self.prefixes.digit(), self.prefixes.digit());
-        let out = world.router.output(&["nft", "-j", "list", "set", "inet", "mwan", &set], "");
+        let set = format!("set.list{0}.{0}", self.prefixes.digit());
+        let out = world.router.output(&["nft", "-j", "list", "table", "inet", "mwan"], "");
         let out = out.map_err(|e| e.to_string())?;
         let json: serde_json::Value = serde_json::from_slice(&out.stdout)
             .map_err(|e| format!("nft: {e}: {}", String::from_utf8_lossy(&out.stderr).trim()))?;
-        let objects = json["nftables"].as_array().into_iter().flatten();
-        let elements = objects.filter_map(|object| object["set"]["elem"].as_array());
-        let found: usize = elements.map(Vec::len).sum();
-        if found == self.count {
+        let objects = json["nftables"].as_array().into_iter().flatten().map(|object| &object["set"]);
+        // `set.list4.4` has prefixes, `set.list4.4.24` the first addresses of blocks of that length.
+        let parts = objects.filter_map(|found| {
+            let rest = found["name"].as_str()?.strip_prefix(&set)?;
+            let length: Option<u64> = rest.strip_prefix('.').and_then(|length| length.parse().ok());
+            Some((length, found["elem"].as_array()?))
+        });
+        let bits = u64::from(self.prefixes.bits());
+        let elements = parts.flat_map(|(length, list)| list.iter().map(move |element| (length, element)));
+        let lengths = elements.map(|(length, element)| length.or(element["prefix"]["len"].as_u64()));
+        let found: u128 = lengths.map(|length| 1u128 << bits.saturating_sub(length.unwrap_or(bits))).sum();
+        if found == self.addresses {
             Ok(())
         } else {
-            Err(format!("{set} has {found} elements of {}", self.count))
+            Err(format!("{set} has {found} addresses of {}", self.addresses))
         }
     }
 }

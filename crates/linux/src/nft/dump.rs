@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
+use mwan_compile::blocks;
 use mwan_compile::nft::{
     Base, ElementKind, Hook, HookKind, HookPoint, ObservedChain, ObservedSet, ObservedTable, SetKind, TABLE,
+    single,
 };
-use mwan_config::{AddressRange, Family};
+use mwan_compile::text::blocks_comment;
+use mwan_config::{AddressRange, BlockLevel, Family};
 
 use super::socket::ObserveError;
 use super::{INET, NftSocket, attr, header, message};
@@ -92,7 +95,7 @@ impl NftSocket {
                 // Others' business: what is in it is never compared.
                 Some(SetKind { elements: ElementKind::Learned(_), .. }) => (BTreeSet::new(), false),
                 Some(kind) if kind.is_dynamic() => (BTreeSet::new(), self.has_elements(&name)?),
-                Some(kind) => self.elements_at_times(&name, handle, kind.family)?,
+                Some(kind) => self.elements_at_times(&name, handle, kind)?,
                 None => (BTreeSet::new(), false),
             };
             sets.insert(name, ObservedSet { kind, elements, others });
@@ -127,7 +130,7 @@ impl NftSocket {
         &mut self,
         name: &str,
         handle: u64,
-        family: Family,
+        kind: SetKind,
     ) -> Result<(BTreeSet<AddressRange>, bool), ObserveError> {
         if let Some(large) = self.large.get(name)
             && large.handle == handle
@@ -136,7 +139,7 @@ impl NftSocket {
             return Ok((large.elements.clone(), false));
         }
         self.large.remove(name);
-        let (elements, others) = self.elements(name, family)?;
+        let (elements, others) = self.elements(name, kind)?;
         if elements.len() >= LARGE_SET && !others {
             let large = LargeSet { handle, read: Instant::now(), elements: elements.clone() };
             self.large.insert(name.to_owned(), large);
@@ -144,12 +147,13 @@ impl NftSocket {
         Ok((elements, others))
     }
 
-    /// Ranges, and whether there is anything else.
+    /// Ranges or blocks, and whether there is anything else.
     fn elements(
         &mut self,
         name: &str,
-        family: Family,
+        kind: SetKind,
     ) -> Result<(BTreeSet<AddressRange>, bool), ObserveError> {
+        let family = kind.family;
         let marks = self.dump(
             "the elements",
             || Self::elements_of(name),
@@ -162,7 +166,25 @@ impl NftSocket {
             },
         )?;
         let others = marks.iter().any(Option::is_none);
+        if let ElementKind::Blocks(level) = kind.elements {
+            let first = marks.into_iter().flatten().map(|mark| single(address(mark.key, family)));
+            let runs = blocks::fold(first.collect(), family, level.length);
+            let inside = runs.is_none();
+            return Ok((runs.unwrap_or_default(), others || inside));
+        }
         Ok((fold(marks.into_iter().flatten().collect(), family), others))
+    }
+
+    /// What others have entered into a set of this kind, as it can be entered again; empty if there is no such set.
+    pub fn content(&mut self, name: &str, kind: SetKind) -> Result<Vec<AddressRange>, ObserveError> {
+        match kind.elements {
+            ElementKind::Ranges => Ok(self.elements(name, kind)?.0.into_iter().collect()),
+            _ => {
+                let found = self.known(name, SetKind { elements: ElementKind::Sources, ..kind })?;
+                let alone = found.into_iter().filter(|known| known.destination.is_none());
+                Ok(alone.map(|known| single(known.source)).collect())
+            }
+        }
     }
 
     fn has_elements(&mut self, name: &str) -> Result<bool, ObserveError> {
@@ -284,14 +306,18 @@ fn parse_set(m: &Message<'_>) -> Option<(String, Option<SetKind>, u64)> {
         _ => None,
     };
     const DYNAMIC: u32 = attr::SET_TIMEOUT | attr::SET_EVAL;
+    let size = be32(attributes.nested(attr::SET_DESC), attr::SET_DESC_SIZE);
     let elements = match (flags, key) {
         // With room for so many elements only it would refuse some of ours.
-        (attr::SET_INTERVAL, Some((_, false))) => {
-            be32(attributes.nested(attr::SET_DESC), attr::SET_DESC_SIZE)
-                .is_none()
-                .then_some(ElementKind::Ranges)
+        (attr::SET_INTERVAL, Some((_, false))) => size.is_none().then_some(ElementKind::Ranges),
+        (0, Some((family, false))) => {
+            match (size, attributes.find(attr::SET_USERDATA).and_then(set_comment)) {
+                (None, _) => Some(ElementKind::Learned(0)),
+                (Some(size), Some(comment)) => block_length(&comment, family)
+                    .map(|length| ElementKind::Blocks(BlockLevel { length, size })),
+                _ => None,
+            }
         }
-        (0, Some((_, false))) => Some(ElementKind::Learned(0)),
         (attr::SET_TIMEOUT, Some((_, false))) => Some(ElementKind::Learned(
             attributes
                 .find(attr::SET_DEFAULT_TIMEOUT)
@@ -470,11 +496,24 @@ fn fnv1a(start: u64, bytes: &[u8]) -> u64 {
 
 const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
 
-/// The comment in a rule's user data: type, length, value.
-fn comment(mut data: &[u8]) -> Option<String> {
+/// The length of the blocks of a set that says it is one of blocks.
+fn block_length(comment: &str, family: Family) -> Option<u8> {
+    (0..=family.bits()).find(|length| *comment == blocks_comment(*length))
+}
+
+fn comment(data: &[u8]) -> Option<String> {
+    user_data(data, attr::UDATA_COMMENT)
+}
+
+fn set_comment(data: &[u8]) -> Option<String> {
+    user_data(data, attr::UDATA_SET_COMMENT)
+}
+
+/// A text in the user data of a rule or set: type, length, value.
+fn user_data(mut data: &[u8], wanted: u8) -> Option<String> {
     while let [kind, length, rest @ ..] = data {
         let value = rest.get(..usize::from(*length))?;
-        if *kind == attr::UDATA_COMMENT {
+        if *kind == wanted {
             return Some(text(value));
         }
         data = &rest[usize::from(*length)..];

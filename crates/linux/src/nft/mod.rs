@@ -107,6 +107,7 @@ pub(crate) mod attr {
     pub(crate) const UDATA_COMMENT: u8 = 0;
     pub(crate) const UDATA_KEY_BYTEORDER: u8 = 0;
     pub(crate) const UDATA_DATA_BYTEORDER: u8 = 1;
+    pub(crate) const UDATA_SET_COMMENT: u8 = 7;
 }
 
 /// `struct nfgenmsg`: family, version 0, resource id.

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use mwan_compile::blocks::{LARGE_MIN, lay_out_from};
 use mwan_config::*;
 use mwan_core::{
     Carrier, Desired, DesiredInterface, DesiredPath, DesiredPolicy, DesiredRule, Marks, MasqueradePlan,
@@ -30,7 +31,10 @@ impl Case {
     /// Configuration number `seed`.
     pub(crate) fn new(seed: u64) -> Case {
         let rng = &mut Rng::new(seed);
-        let sets: Vec<NamedSet> = (0..rng.below(4)).map(|n| set(rng, format!("s{seed}_{n}"))).collect();
+        let mut sets: Vec<NamedSet> = (0..rng.below(4)).map(|n| set(rng, format!("s{seed}_{n}"))).collect();
+        // Most configurations have blocks where long lists would.
+        let large_min = *rng.pick(&[1, 1, 6, LARGE_MIN]);
+        lay_out_from(&mut sets, large_min);
         let mut learned = Vec::new();
         for set in sets.iter().filter(|set| !set.domains.is_empty()) {
             let families = set.families;
@@ -53,6 +57,7 @@ impl Case {
         let rules = Arc::new(rules.collect());
         let (connected, custom) = (nets(rng), nets(rng));
         let desired = Desired {
+            off: false,
             generation: 1,
             marks: Marks::new(0x3F00),
             rule_base: RuleBase::default(),
@@ -239,7 +244,7 @@ fn rule(rng: &mut Rng, sets: &[NamedSet]) -> Rule {
         rng.pick(&[&[][..], &[6], &[6], &[17], &[17], &[6, 17], &[1], &[58], &[1, 58], &[50]]).to_vec();
     let has_ports = protocols.iter().all(|p| [6, 17].contains(p));
     let set = |rng: &mut Rng| {
-        let some = !sets.is_empty() && rng.chance(12);
+        let some = !sets.is_empty() && rng.chance(15);
         some.then(|| rng.pick(sets).name.clone())
     };
     let target = match rng.below(4) {
@@ -298,16 +303,32 @@ fn set(rng: &mut Rng, name: String) -> NamedSet {
         *rng.pick(&[Families::ALL, Families { v4: true, v6: false }, Families { v4: false, v6: true }]);
     let kind = rng.below(4);
     let count = if kind == 0 { 0 } else { rng.range(1, 20) };
+    // Prefixes of a few lengths, or ranges that begin and end anywhere.
+    let lengths = [rng.range(0, 9), rng.range(0, 9), rng.range(0, 9)];
+    let entries = (0..count).flat_map(|_| match kind {
+        2.. => families.iter().map(|family| prefix(rng, family, &lengths)).collect(),
+        _ => ranges(rng, families),
+    });
+    let entries = entries.collect();
     NamedSet {
         name,
         families,
-        entries: Arc::new((0..count).flat_map(|_| ranges(rng, families)).collect()),
+        entries: Arc::new(entries),
         file: None,
         domains: Arc::new(if kind < 2 { vec!["example.org".to_owned()] } else { vec![] }),
         timeout: None,
         counters: rng.chance(30),
+        layout: SetLayout::default(),
         location: location(),
     }
+}
+
+/// A prefix with one of these numbers of host bits (in IPv6 of the part that counts).
+fn prefix(rng: &mut Rng, family: Family, host_bits: &[u64]) -> AddressRange {
+    let bits = *rng.pick(host_bits) as u8;
+    let len = if family == Family::V4 { 32 - bits } else { 64 - bits };
+    let net = ipnet::IpNet::new(address(rng, family), len).expect("a prefix length");
+    AddressRange { first: net.network(), last: net.broadcast() }
 }
 
 /// Networks that are never policy-routed: few and small, or no packet would come to the rules.

@@ -197,6 +197,8 @@ struct Tally {
     by_map: u64,
     by_rule: u64,
     unmatched: u64,
+    /// Of those by a rule, by one that looks for a block.
+    by_block: u64,
 }
 
 impl Tally {
@@ -207,6 +209,7 @@ impl Tally {
             Some(_) => &mut self.by_rule,
         };
         *to += 1;
+        self.by_block += u64::from(rule.is_some_and(|rule| by_block(program).contains(rule)));
     }
 
     fn assert_worth(&self, packets: u64) {
@@ -214,7 +217,26 @@ impl Tally {
         for part in [self.by_map, self.by_rule, self.unmatched] {
             assert!(part * 10 >= packets, "too one-sided: {self:?}");
         }
+        assert!(self.by_block * 200 >= packets, "hardly a block: {self:?}");
     }
+}
+
+/// Chains of rules that have a variant which looks for a block of more than one address.
+fn by_block(program: &Program) -> BTreeSet<&str> {
+    let chains = program.table.sections.iter().flat_map(|section| &section.chains);
+    let rules = chains.filter(|(name, _)| name.starts_with("rules.")).flat_map(|(_, chain)| &chain.rules);
+    let cut = |statement: &Statement| match statement {
+        Statement::InSet { selector, bits, .. } => {
+            selector.family().is_some_and(|family| *bits < family.bits())
+        }
+        _ => false,
+    };
+    let verdict = |rule: &'_ Rule| rule.statements.iter().any(cut);
+    let verdicts = rules.filter(|rule| verdict(rule)).filter_map(|rule| match rule.statements.last() {
+        Some(Statement::Verdict(Verdict::Goto(chain))) => Some(chain.as_str()),
+        _ => None,
+    });
+    verdicts.collect()
 }
 
 /// Chains of rules that are elements of verdict maps.

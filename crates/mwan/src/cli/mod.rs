@@ -101,6 +101,11 @@ pub(crate) fn main() -> ExitCode {
     if let Some(program) = words.first().and_then(|name| compat::Program::called(name)) {
         return end(compat::run(program, &compat::run_dir(), &words[1..]));
     }
+    // udhcpc's script.
+    #[cfg(feature = "ipfire")]
+    if let Some(folder) = words.first().and_then(|name| crate::dial::called_for_a_lease(name)) {
+        return end(crate::dial::take_lease(&folder, &words[1..]));
+    }
     #[cfg(feature = "ipfire")]
     let words = match words.first().and_then(|name| red::called(name)) {
         Some(before) => before.iter().map(Into::into).chain(words.into_iter().skip(1)).collect(),

@@ -58,7 +58,9 @@ pub(super) fn status(run_dir: &Path, json: bool) -> Result<Exit, Failure> {
 
 fn text(status: &Status, red: &Red) -> String {
     if !red.enabled {
-        return "mwan is switched off: RED is IPFire's own\n".to_owned();
+        let settled = red.profile == "primary" && red.state == "settled";
+        let red = if settled { "is IPFire's own" } else { "is being given back" };
+        return format!("mwan is switched off: RED {red}\n");
     }
     let mut out = if red.several {
         format!("RED is carried by {}", carriers(status))

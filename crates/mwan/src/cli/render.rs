@@ -141,7 +141,8 @@ pub(super) fn rules(status: &Status) -> String {
     let mut text = String::new();
     for family in ["ipv4", "ipv6"] {
         let _ = writeln!(text, "{}Active {family} user rules:", if family == "ipv4" { "" } else { "\n" });
-        for rule in status.rules.iter().filter(|r| r.family == family) {
+        let active = |rule: &&Rule| rule.waiting_for.is_none();
+        for rule in status.rules.iter().filter(active).filter(|r| r.family == family) {
             text.extend(rule.logged.iter().map(|logged| log_line(rule, logged)));
             let _ = writeln!(text, "{}", rule_line(rule));
         }
@@ -156,7 +157,16 @@ pub(super) fn rules(status: &Status) -> String {
     if !sticky.is_empty() {
         let _ = write!(text, "\nSticky sources:\n{sticky}");
     }
+    let waiting: String = status.rules.iter().filter_map(waiting_line).collect();
+    if !waiting.is_empty() {
+        let _ = write!(text, "\nWaiting for their interface:\n{waiting}");
+    }
     text
+}
+
+fn waiting_line(rule: &Rule) -> Option<String> {
+    let interface = plain(rule.waiting_for.as_ref()?);
+    Some(format!(" {} {}: {interface} has no device\n", plain(&rule.name), rule.family))
 }
 
 fn sticky_line(rule: &Rule, entry: &mwan_api::StickyEntry) -> String {
@@ -261,6 +271,7 @@ mod tests {
             more: "multiport dports 443 ".into(),
             sticky_entries: Vec::new(),
             logged: None,
+            waiting_for: None,
         };
         assert_eq!(
             rule_line(&rule),

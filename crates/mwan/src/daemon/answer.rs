@@ -19,6 +19,7 @@ use super::{Daemon, Next};
 use crate::cli::Failure;
 #[cfg(feature = "ipfire")]
 use crate::ipfire;
+use crate::openwrt::Openwrt;
 
 impl Daemon {
     /// Answers at once, except what takes a while: that is done elsewhere.
@@ -46,6 +47,8 @@ impl Daemon {
             Request::Stop => match self.writer.clean() {
                 Ok(()) => {
                     self.store.forget_health();
+                    self.dnsmasq.stop(self.core.config());
+                    self.clear_marks();
                     self.core.stopped().into_iter().for_each(|call| self.hooks.call(call));
                     let _ = reply.send(Response::Done);
                     return Next::End(STOP_MAX);
@@ -118,6 +121,13 @@ impl Daemon {
         if let Err(error) = std::thread::Builder::new().name("settings".to_owned()).spawn(work) {
             warn!("cannot start the thread that writes the settings: {error}");
         }
+    }
+
+    /// Entries that are just getting other marks may have bits of both masks.
+    fn clear_marks(&mut self) {
+        let changing = self.staged.take().map(|(_, remark, _)| remark).or(self.remark.take());
+        self.flows.clear(self.core.config().globals.mask | changing.map_or(0, |remark| remark.mask()));
+        self.clearing = true;
     }
 
     fn command(&mut self, interface: String, event: fn(String) -> Event) -> Result<Response, Failure> {
@@ -211,9 +221,13 @@ impl Daemon {
         let committed = self.writer.committed().cloned();
         let achieved = Achieved::new(&self.core, committed.as_ref(), observed.as_ref());
         status.rules = achieved.rules(&counters, |rule, id, family| self.writer.sticky(rule, id, family));
+        status.rules.extend(status::waiting_rules(&self.core));
         status.problems = status::problems(&status, !self.core.config().globals.enabled);
         status.problems.extend(achieved.differences());
         status.problems.extend(status::local_source(&self.core));
+        status.problems.extend(status::waiting(&self.core));
+        status.problems.extend(self.dnsmasq.problem());
+        status.problems.extend(self.openwrt.as_ref().and_then(Openwrt::problem));
         status
             .problems
             .extend(status.red.as_ref().and_then(|red| Some(format!("RED: {}", red.problem.as_ref()?))));

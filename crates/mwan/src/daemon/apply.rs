@@ -26,6 +26,9 @@ impl Daemon {
         let (events, failure) = match self.writer.apply(&desired) {
             Ok(applied) => {
                 self.flows.placement(self.core.placement());
+                if desired.off {
+                    self.flows.clear(desired.marks.mask());
+                }
                 self.dnsmasq.tell(self.core.config());
                 self.remark.take().into_iter().for_each(|remark| self.flows.remark(remark));
                 (vec![Event::Applied { generation }], applied.incomplete)

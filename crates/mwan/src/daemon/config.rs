@@ -4,13 +4,14 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mwan_config::{Config, Loaded, SET_FILE_BYTES_MAX, TABLE_FILE_BYTES_MAX, TableNames};
 
 use crate::cli::Failure;
 
 /// Largest configuration read, bytes. Ten thousand rules are about 2 MiB.
-const SIZE_MAX: u64 = 4 << 20;
+const SIZE_MAX: u64 = mwan_config::uci::FILE_BYTES_MAX as u64;
 
 /// Name for diagnostics and content. `-` is standard input.
 pub(crate) fn read_config(file: &Path) -> Result<(String, Vec<u8>), Failure> {
@@ -32,7 +33,9 @@ fn bounded(name: &str, source: impl Read) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     source.take(SIZE_MAX + 1).read_to_end(&mut bytes).map_err(|e| cannot_read(name, &e))?;
     if bytes.len() as u64 > SIZE_MAX {
-        return Err(Failure::says(format!("the configuration {name} is larger than {SIZE_MAX} bytes")));
+        return Err(Failure::says(format!(
+            "error[E0107]: the configuration {name} is larger than {SIZE_MAX} bytes"
+        )));
     }
     Ok(bytes)
 }
@@ -69,6 +72,7 @@ pub(super) fn parse_watched(name: &str, bytes: &[u8]) -> (Loaded, Vec<Watch>) {
     let mut loaded = mwan_config::parse_with(name, bytes, &|| table_names(Path::new("/")));
     let watches = watch_files(&loaded.config);
     loaded.load_set_files(&|file| read_file(Path::new(file), SET_FILE_BYTES_MAX));
+    mwan_compile::lay_out(Arc::make_mut(&mut loaded.config.sets).as_mut_slice());
     (loaded, watches)
 }
 
@@ -153,7 +157,7 @@ pub(crate) struct Watch {
 }
 
 /// What changes when a file does: inode, size, modification time.
-type Stamp = (u64, u64, i64, i64);
+pub(super) type Stamp = (u64, u64, i64, i64);
 
 impl Watch {
     pub(crate) fn new(path: &Path) -> Self {
@@ -184,7 +188,7 @@ impl Watch {
     }
 }
 
-fn stamp(path: &Path) -> Option<Stamp> {
+pub(super) fn stamp(path: &Path) -> Option<Stamp> {
     let meta = std::fs::metadata(path).ok()?;
     Some((meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
 }

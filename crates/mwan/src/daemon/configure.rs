@@ -53,6 +53,8 @@ impl Daemon {
                 self.store.save(self.core.memory());
                 info!("connections have the marks of the new mask");
             }
+            // Only the end waits for it.
+            Done::Cleared => {}
         }
         Next::Go
     }

@@ -22,6 +22,8 @@ const HELD_MAX: usize = 200_000;
 /// Entries are looked at again so long after the program was exchanged: one whose first packet was on its way then may
 /// have been entered since.
 const SECOND_PASS: Duration = Duration::from_secs(1);
+/// Clearing our bits ends after so long: a table of 200,000 entries takes a fraction of it.
+pub(super) const CLEAR_MAX: Duration = Duration::from_secs(10);
 
 /// What the thread has done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +32,8 @@ pub(super) enum Done {
     Prepared,
     /// No old mark is left.
     Remarked,
+    /// No mark of ours is left, as far as there was time.
+    Cleared,
 }
 
 enum Job {
@@ -38,6 +42,7 @@ enum Job {
     Move(PathKey, Marks),
     Prepare(Remark),
     Remark(Remark, Pass),
+    Clear(u32),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -96,6 +101,12 @@ impl Flows {
         self.send(Job::Prepare(remark));
     }
 
+    /// Nothing of ours is in the kernel any more: nor shall our bits, those of `mask`, be in any entry, or the next program,
+    /// perhaps of other ids, would read them. [`Done::Cleared`] follows.
+    pub(super) fn clear(&self, mask: u32) {
+        self.send(Job::Clear(mask));
+    }
+
     /// The program has been exchanged: old marks go; [`Done::Remarked`] follows.
     pub(super) fn remark(&self, remark: Remark) {
         self.send(Job::Remark(remark, Pass::First));
@@ -126,6 +137,7 @@ impl Worker {
                 Job::Move(path, marks) => self.move_misplaced(path, marks),
                 Job::Prepare(remark) => self.prepare(&remark),
                 Job::Remark(remark, pass) => self.remark(remark, pass),
+                Job::Clear(mask) => self.clear(mask),
                 Job::Placement(_) | Job::Flush(..) => Ok(()),
             };
             if let Err(error) = result {
@@ -146,6 +158,23 @@ impl Worker {
         moved += actor.delete_misplaced(path, marks, &mut slice);
         info!(id = path.id, family = path.family.name(), moved, "flows moved back");
         Ok(())
+    }
+
+    fn clear(&mut self, mask: u32) -> Result<(), ConntrackError> {
+        // Those that are held would be marked again.
+        self.actor.held.clear();
+        let mut mask = mask;
+        self.actor.later.retain(|(_, job)| match job {
+            Job::Prepare(remark) | Job::Remark(remark, _) => {
+                mask |= remark.mask();
+                false
+            }
+            _ => true,
+        });
+        let Worker { list, actor } = self;
+        let cleared = clear_marks(list, &mut actor.conntrack, mask);
+        actor.tell(Done::Cleared);
+        cleared.map(|cleared| debug!(cleared, "connection entries without our marks"))
     }
 
     fn prepare(&mut self, remark: &Remark) -> Result<(), ConntrackError> {
@@ -291,6 +320,40 @@ impl Actor {
             debug!("connection entries: {}", Failure::new("some are not as they should be", &error));
             0
         })
+    }
+}
+
+/// Takes the bits of `mask` out of every entry, for [`CLEAR_MAX`] at most. Other bits stay (I3). Returns how many had some.
+fn clear_marks(list: &mut Conntrack, change: &mut Conntrack, mask: u32) -> Result<usize, ConntrackError> {
+    let end = Instant::now() + CLEAR_MAX;
+    let mut cleared = 0;
+    for family in Family::ALL {
+        let mut slice = Vec::with_capacity(SLICE);
+        let mut result = Ok(());
+        list.walk(family, 0, 0, &mut |flow| {
+            if flow.mark & mask == 0 || result.is_err() || Instant::now() > end {
+                return;
+            }
+            slice.push((flow, 0));
+            if slice.len() == SLICE {
+                result = change.mark_flows(&mem::take(&mut slice), mask).map(|count| cleared += count);
+            }
+        })?;
+        result?;
+        cleared += change.mark_flows(&slice, mask)?;
+    }
+    Ok(cleared)
+}
+
+/// The same where no daemon is.
+pub(super) fn clean(mask: u32) {
+    let clear = || clear_marks(&mut Conntrack::open()?, &mut Conntrack::open()?, mask);
+    match clear() {
+        Ok(0) => {}
+        Ok(cleared) => info!(cleared, "connection entries without our marks"),
+        Err(error) => {
+            warn!("connection entries: {}", Failure::new("they keep our marks", &error));
+        }
     }
 }
 

@@ -37,7 +37,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mwan_config::{Config, Diagnostic};
 use mwan_core::{Core, Desired, Effect, Event, PlatformView, ProbeReport, Remark, Time};
@@ -110,7 +110,12 @@ pub(crate) fn cleanup(run_dir: &Path) -> Result<(), Failure> {
     // A daemon that is alive would restore it all.
     let _lock = lock::take_namespace()?;
     Writer::open()?.clean()?;
-    Store::new(run_dir, run_dir).forget_health();
+    let mut store = Store::new(run_dir, run_dir);
+    store.load();
+    // By what mask, only a daemon of this boot can have said; without its word no bit is ours.
+    flows::clean(store.marked_with(0));
+    store.forget_health();
+    dnsmasq::clean(run_dir);
     let _ = fs::remove_file(run_dir.join(SOCKET));
     #[cfg(feature = "ipfire")]
     let _ = fs::remove_file(run_dir.join(OPERATOR_SOCKET));
@@ -162,6 +167,8 @@ struct Daemon {
     dnsmasq: Dnsmasq,
     options: DaemonArgs,
     run_dir: PathBuf,
+    /// Our bits in connection entries are being cleared, and the end waits for it.
+    clearing: bool,
     _locks: Locks,
     signals: Signals,
     started: Time,
@@ -238,16 +245,25 @@ impl Daemon {
             match changed {
                 Kind::Configuration => self.reload(None),
                 Kind::Network => {
-                    if let Some(view) = self.openwrt.as_ref().and_then(Openwrt::file_changed) {
+                    if let Some(view) = self.openwrt.as_mut().and_then(Openwrt::file_changed) {
                         self.feed(Event::Platform(view));
                     }
                 }
             }
         }
+        self.tell_dnsmasq();
+        self.dnsmasq.look();
         self.listen_again();
         self.store.save(self.core.memory());
         self.store.try_again(self.writer.own_rules());
         Next::Go
+    }
+
+    /// Only when the sets are in the kernel.
+    fn tell_dnsmasq(&mut self) {
+        if self.pending.is_none() && self.staged.is_none() {
+            self.dnsmasq.tell(self.core.config());
+        }
     }
 
     /// Somebody may have tidied the run directory up.
@@ -286,7 +302,15 @@ impl Daemon {
         let _ = fs::remove_file(self.run_dir.join(OPERATOR_SOCKET));
         // Let the answer to the request that ended us be written.
         tokio::time::sleep(Duration::from_millis(20)).await;
+        let end = Instant::now() + hooks_max;
         self.hooks.finish(hooks_max).await;
+        self.dnsmasq.finish(end).await;
+        if self.clearing {
+            let cleared =
+                async { while !matches!(self.flows_done.recv().await, None | Some(Done::Cleared)) {} };
+            // As long as it may take, and a little for what is before it.
+            let _ = tokio::time::timeout(flows::CLEAR_MAX + WATCH_INTERVAL, cleared).await;
+        }
         info!("ended; the data plane stays as it is");
         Ok(())
     }
@@ -381,6 +405,7 @@ impl Daemon {
     fn feed(&mut self, event: Event) {
         // What only a probe or the clock says is worth a look at the files only if it changed a state.
         let mut save = !matches!(event, Event::Probe(_) | Event::Tick | Event::Applied { .. });
+        let configured = matches!(event, Event::Configure(_));
         if let Event::Configure(config) = &event {
             self.hooks.look_in(Places::new(&self.options, &config.globals.hooks));
         }
@@ -403,6 +428,9 @@ impl Daemon {
             }
             let links = self.ipfire.as_mut().and_then(|ipfire| ipfire.look(&self.core));
             events.extend(links.map(Event::Platform));
+        }
+        if configured {
+            self.tell_dnsmasq();
         }
         if save {
             self.store.save(self.core.memory());

@@ -295,6 +295,27 @@ fn sticky_entries(
     entries
 }
 
+/// Rules that wait for their interface, once per family they are for.
+pub(super) fn waiting_rules(core: &Core) -> Vec<api::Rule> {
+    let one = |(rule, interface): (&Rule, &str)| {
+        let of = |family| api::Rule {
+            waiting_for: Some(interface.to_owned()),
+            ..rule_status(rule, family, &Counters::new())
+        };
+        rule.families.iter().map(of).collect::<Vec<_>>()
+    };
+    core.waiting_rules().flat_map(one).collect()
+}
+
+/// The same as problems.
+pub(super) fn waiting(core: &Core) -> Vec<String> {
+    let text = |(rule, interface): (&Rule, &str)| {
+        let (name, interface) = (rule.name.escape_debug(), interface.escape_debug());
+        format!("rule {name} waits for interface {interface}, which has no device")
+    };
+    core.waiting_rules().map(text).collect()
+}
+
 fn rule_status(rule: &Rule, family: Family, counters: &Counters) -> api::Rule {
     let (packets, bytes) = counters.get(&rule_chain(&rule.name, family)).copied().unwrap_or_default();
     let protocols: Vec<String> = rule.protocols.iter().map(|p| protocol_name(*p)).collect();
@@ -330,6 +351,7 @@ fn rule_status(rule: &Rule, family: Family, counters: &Counters) -> api::Rule {
         more,
         sticky_entries: Vec::new(),
         logged: None,
+        waiting_for: None,
     }
 }
 

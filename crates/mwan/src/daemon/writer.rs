@@ -7,7 +7,7 @@ use mwan_compile::nft::{NftOp, Statement};
 use mwan_compile::routing::{ObservedRouting, RoutingOp};
 use mwan_compile::{
     Compiler, Observed, Ops, Program, check, check_change, cleanup, diff, diff_observed, diff_routing,
-    flush_strays,
+    emptied, flush_strays, refill,
 };
 use mwan_config::Family;
 use mwan_core::{Desired, PathKey};
@@ -247,12 +247,13 @@ impl Writer {
         let mut known = self.installed.take();
         let mut done = Vec::new();
         for _ in 0..STALE_RETRIES {
-            let ops = match &known {
+            let mut ops = match &known {
                 Some(installed) => diff(installed, program),
                 // The ruleset is what was committed a moment ago; that others change it is heard of.
                 None if !done.is_empty() => diff_routing(&self.routing().map_err(Trouble::Failed)?, program),
                 None => diff_observed(&self.observe().map_err(Trouble::Failed)?, program),
             };
+            self.keep_content(&mut ops, program).map_err(Trouble::Failed)?;
             match self.execute(&ops) {
                 Ok(incomplete) => {
                     let again = known.is_none() && !(ops.add.is_empty() && ops.remove.is_empty());
@@ -281,6 +282,17 @@ impl Writer {
             }
         }
         Err(Trouble::Failed(Failure::says("others change the ruleset faster than it can be read")))
+    }
+
+    /// What others have entered into sets that are made anew goes into the new ones. If they enter more meanwhile, the kernel
+    /// refuses the transaction, and all of this is done again.
+    fn keep_content(&mut self, ops: &mut Ops, program: &Program) -> Result<(), Failure> {
+        for (set, kind) in emptied(ops, program) {
+            let content = self.nft.content(&set, kind);
+            let content = content.map_err(|e| Failure::new("cannot read what is to be kept", &e))?;
+            refill(ops, set, kind, content);
+        }
+        Ok(())
     }
 
     /// In the order that leaves traffic no worse at any point (I5). Before any mark may lead to a route that the

@@ -4,6 +4,7 @@
 //! they say goes to a file, and what has to be undone one day is in `NAME.session` in the run directory, from where the next
 //! process takes it over. A session on trial gets SIGTERM when we die, by whatever death, and is undone at the next start.
 
+mod lease;
 mod run;
 mod session;
 
@@ -19,6 +20,7 @@ use mwan_dial::{Dhcp, Event, Places, Role};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{info, warn};
 
+pub(crate) use lease::{called as called_for_a_lease, run as take_lease};
 pub(crate) use run::program_with;
 use session::Session;
 
@@ -45,7 +47,7 @@ impl Runner {
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
         // Programs are started in `/`.
         let folder = fs::canonicalize(folder)?;
-        Ok(Runner { places: places(&folder), tell, stops: BTreeMap::new() })
+        Ok(Runner { places: places(&folder)?, tell, stops: BTreeMap::new() })
     }
 
     /// Runs the plan of a link.
@@ -112,19 +114,16 @@ fn sessions(places: &Places) -> Vec<(PathBuf, Session)> {
 }
 
 /// What there is on this system.
-fn places(folder: &Path) -> Places {
+fn places(folder: &Path) -> std::io::Result<Places> {
     let has = |name: &str| PATH.split(':').map(|dir| Path::new(dir).join(name)).find(|p| p.exists());
     let place = |name: &str| {
         has(name).unwrap_or_else(|| Path::new("/usr/sbin").join(name)).to_string_lossy().into_owned()
     };
     let udhcpc = has("dhcpcd").is_none() && has("udhcpc").is_some();
-    let script = || {
-        std::env::current_exe().map_or_else(|_| "/usr/sbin/mwan".into(), |p| p.to_string_lossy().into_owned())
-    };
-    Places {
+    Ok(Places {
         run_dir: folder.to_string_lossy().into_owned(),
         chat: place("chat"),
         pptp: place("pptp"),
-        dhcp: if udhcpc { Dhcp::Udhcpc { script: script() } } else { Dhcp::Dhcpcd },
-    }
+        dhcp: if udhcpc { Dhcp::Udhcpc { script: lease::script(folder)? } } else { Dhcp::Dhcpcd },
+    })
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use mwan_config::link::Link;
 use mwan_dial::{
     Established, Event, Failure, Places, Plan, Ready, Role, Step, established, failure, plan, qmi_settings,
+    qmi_started,
 };
 use mwan_linux::process;
 
@@ -20,12 +21,16 @@ use super::session::{Down, Process, Session};
 
 /// Pause between two looks at processes and devices.
 const LOOK: Duration = Duration::from_millis(50);
+/// Pause between two looks at a session that is being established: packets wait for it.
+const READY_LOOK: Duration = Duration::from_millis(20);
 /// How long a session that has its address may take to say what it is.
 const DESCRIPTION: Duration = Duration::from_secs(1);
-/// Pause between two looks at that.
-const DESCRIPTION_LOOK: Duration = Duration::from_millis(20);
+/// Pause before a modem that would not say what its call is like is asked again.
+const CALL_LOOK: Duration = Duration::from_millis(500);
+/// How long a program may take to make its device.
+const DEVICE: Duration = Duration::from_secs(15);
 /// How long a program that should end by itself may take.
-const PROGRAM_LIMIT: Duration = Duration::from_secs(20);
+pub(super) const PROGRAM_LIMIT: Duration = Duration::from_secs(20);
 /// How long a session may take to say goodbye: pppd asks a far end that is gone twice, for three seconds each
 /// (lcp-max-terminate, lcp-restart), and then removes its pid file.
 const GOODBYE: Duration = Duration::from_secs(9);
@@ -180,8 +185,22 @@ impl<'a> Run<'a> {
                 }
                 Ok(())
             }
+            Step::Await { device } => self.wait_for(device),
             Step::Spawn { argv } => self.spawn(argv),
         }
+    }
+
+    /// Until there is such a device, or the program that should make it has ended.
+    fn wait_for(&mut self, device: &str) -> Result<(), Failure> {
+        let deadline = Instant::now() + DEVICE;
+        while !process::is_device(device) {
+            self.look()?;
+            if Instant::now() >= deadline {
+                return Err(Failure::NoDevice(device.to_owned()));
+            }
+            std::thread::sleep(READY_LOOK);
+        }
+        Ok(())
     }
 
     /// Runs a program to its end.
@@ -220,10 +239,13 @@ impl<'a> Run<'a> {
     }
 
     fn wait_ready(&mut self, deadline: Instant) -> Result<Established, Failure> {
-        let (Ready::Address { device } | Ready::Qmi { device }) = self.plan.ready.clone();
-        if let Ready::Qmi { .. } = self.plan.ready {
-            self.take_settings(&device)?;
-        }
+        let device = match self.plan.ready.clone() {
+            Ready::Address { device } => device,
+            Ready::Qmi { device, ask } => {
+                self.take_settings(&device, &ask, deadline)?;
+                device
+            }
+        };
         loop {
             if !process::addresses_of(&device).is_empty() {
                 for step in self.plan.then.clone() {
@@ -235,7 +257,7 @@ impl<'a> Run<'a> {
             if Instant::now() >= deadline {
                 return Err(Failure::NoAnswer);
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(READY_LOOK);
         }
     }
 
@@ -244,7 +266,7 @@ impl<'a> Run<'a> {
         let mut found = established(device, &self.said());
         let deadline = Instant::now() + DESCRIPTION;
         while self.link.method.makes_a_device() && Instant::now() < deadline {
-            std::thread::sleep(DESCRIPTION_LOOK);
+            std::thread::sleep(READY_LOOK);
             let before = std::mem::replace(&mut found, established(device, &self.said()));
             if found.peer.is_some() && found == before {
                 break;
@@ -253,16 +275,25 @@ impl<'a> Run<'a> {
         found
     }
 
-    /// What the modem's last word gives the device.
-    fn take_settings(&mut self, device: &str) -> Result<(), Failure> {
-        let Some((steps, connection)) = qmi_settings(device, &self.said()) else {
-            return Err(Failure::NoAnswer);
-        };
-        for step in steps {
-            self.step(&step)?;
+    /// What the modem says of its call gives the device its address.
+    fn take_settings(&mut self, device: &str, ask: &[String], deadline: Instant) -> Result<(), Failure> {
+        loop {
+            self.look()?;
+            if qmi_started(&self.said()) {
+                let told = program(ask, &self.log, PROGRAM_LIMIT).map_err(|e| no_program("qmicli", &e))?;
+                if let Some((steps, connection)) =
+                    qmi_settings(device, &self.said()).filter(|_| told.success())
+                {
+                    self.settings = Some(connection);
+                    return steps.iter().try_for_each(|step| self.step(step));
+                }
+                std::thread::sleep(CALL_LOOK);
+            }
+            if Instant::now() >= deadline {
+                return Err(Failure::NoAnswer);
+            }
+            std::thread::sleep(READY_LOOK);
         }
-        self.settings = Some(connection);
-        Ok(())
     }
 
     /// Until it ends, or is to end.
@@ -362,7 +393,7 @@ fn command(argv: &[String], log: &Path) -> std::io::Result<Command> {
 }
 
 /// Runs a program to its end, or kills it.
-fn program(argv: &[String], log: &Path, limit: Duration) -> std::io::Result<ExitStatus> {
+pub(super) fn program(argv: &[String], log: &Path, limit: Duration) -> std::io::Result<ExitStatus> {
     program_with(argv, &[], log, limit)
 }
 

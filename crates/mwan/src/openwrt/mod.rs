@@ -39,6 +39,8 @@ pub(crate) struct Openwrt {
     netifd: watch::Receiver<Netifd>,
     /// netifd's configuration, which stands in for it.
     file: PathBuf,
+    /// Why that file is not believed.
+    doubt: Option<String>,
 }
 
 impl Openwrt {
@@ -47,7 +49,7 @@ impl Openwrt {
     pub(crate) fn start(args: &BusArgs, ask: Option<mpsc::Sender<Asked>>) -> Self {
         let (tell, netifd) = watch::channel(Netifd::Unknown);
         tokio::spawn(bus::run(args.ubus_socket.clone(), tell, ask));
-        Openwrt { netifd, file: args.network_config.clone() }
+        Openwrt { netifd, file: args.network_config.clone(), doubt: None }
     }
 
     /// The interfaces as far as they are known at a start: netifd's, else its configuration's.
@@ -59,7 +61,7 @@ impl Openwrt {
             return Some(view);
         }
         warn!("netifd does not answer; devices are taken from {} until it does", self.file.display());
-        self.read_file()
+        self.first_file()
     }
 
     /// The next change netifd tells of.
@@ -75,15 +77,48 @@ impl Openwrt {
         }
     }
 
-    /// The interfaces of netifd's configuration, which changed, if netifd is not there to say what it makes of it.
-    pub(crate) fn file_changed(&self) -> Option<Arc<PlatformView>> {
-        let absent = !matches!(*self.netifd.borrow(), Netifd::View(_));
-        absent.then(|| self.read_file()).flatten()
+    /// The interfaces of netifd's configuration, which changed, if netifd is not there to say what it makes of it. A file that
+    /// is not one, or half of one, changes nothing (I8).
+    pub(crate) fn file_changed(&mut self) -> Option<Arc<PlatformView>> {
+        if self.answers() {
+            return None;
+        }
+        let view = self.read_file()?;
+        match &self.doubt {
+            None => Some(view),
+            Some(doubt) => {
+                warn!("devices stay as they are: {doubt}");
+                None
+            }
+        }
     }
 
-    fn read_file(&self) -> Option<Arc<PlatformView>> {
+    /// Why devices may be other than the file of netifd says.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let doubt = self.doubt.as_ref().filter(|_| !self.answers())?;
+        Some(format!("the configuration of netifd is not believed: {doubt}"))
+    }
+
+    fn answers(&self) -> bool {
+        matches!(*self.netifd.borrow(), Netifd::View(_))
+    }
+
+    /// At a start a file with a mistake is better than none; one without an interface is none.
+    fn first_file(&mut self) -> Option<Arc<PlatformView>> {
+        let view = self.read_file()?;
+        if let Some(doubt) = &self.doubt {
+            warn!("{doubt}; devices are taken from what can be read of it");
+        }
+        Some(view).filter(|view| !view.interfaces.is_empty())
+    }
+
+    fn read_file(&mut self) -> Option<Arc<PlatformView>> {
         match reread_config(&self.file) {
-            Ok((name, bytes)) => Some(Arc::new(network::view(&name, &bytes))),
+            Ok((name, bytes)) => {
+                let (view, doubt) = network::view(&name, &bytes);
+                self.doubt = doubt;
+                Some(Arc::new(view))
+            }
             Err(failure) => {
                 info!("{failure}; an interface without `option device` has its own name as device");
                 None

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use mwan_config::Severity;
 use mwan_config::uci::{self, Section};
 use mwan_core::{LogicalInterface, PlatformView};
 
@@ -27,9 +28,17 @@ const TUNNELS: [(&str, &str); 12] = [
 /// Protocols whose device has the name of the interface.
 const NAMESAKES: [&str; 5] = ["wireguard", "wireguard_vxlan", "openconnect", "xfrm", "vpnc"];
 
-/// The interfaces of a `network` file. What cannot be read is left out; netifd complains of it where its owner looks.
-pub(super) fn view(file: &str, bytes: &[u8]) -> PlatformView {
-    let (sections, _) = uci::parse(file, bytes);
+/// The interfaces of a `network` file as far as they can be read, and what keeps it from being believed: a line that is none,
+/// or that there is no interface at all, as in a file that is just being written or was cut short.
+pub(super) fn view(file: &str, bytes: &[u8]) -> (PlatformView, Option<String>) {
+    let (sections, found) = uci::parse(file, bytes);
+    let error = found.iter().find(|d| d.severity == Severity::Error).map(ToString::to_string);
+    let none = sections.iter().all(|s| s.kind != "interface");
+    let doubt = error.or_else(|| none.then(|| format!("{file}: it has no interface section")));
+    (read(&sections), doubt)
+}
+
+fn read(sections: &[Section]) -> PlatformView {
     let off = |s: &&Section| {
         !["1", "yes", "on", "true", "enabled"].contains(&option(s, "disabled").unwrap_or_default())
     };
@@ -154,7 +163,8 @@ config interface 'about'
 
     #[test]
     fn devices_are_those_netifd_makes() {
-        let view = view("network", FILE.as_bytes());
+        let (view, doubt) = view("network", FILE.as_bytes());
+        assert_eq!(doubt, None);
         let device = |name: &str| view.interfaces.get(name).map(|i| i.device.clone().unwrap_or_default());
         for (name, expected) in [
             ("lan", "br-lan"),
@@ -175,13 +185,20 @@ config interface 'about'
         assert_eq!(view.interfaces["fixed"].dns.len(), 1);
     }
 
+    /// netifd's own words: a type may have a hyphen.
     #[test]
-    fn damaged_files_give_what_can_be_read() {
-        let view = view(
-            "network",
-            b"config interface 'wan'\n option device 'eth1'\nnonsense\n\xff\xfe\nconfig interface\n",
-        );
-        assert!(view.interfaces.len() <= 1);
-        assert!(super::view("network", b"").interfaces.is_empty());
+    fn damaged_files_give_what_can_be_read_and_are_not_believed() {
+        let good = "config interface 'wan'\n option device 'eth1'\nconfig bridge-vlan\n option vlan '1'\n";
+        let (found, doubt) = view("network", good.as_bytes());
+        assert_eq!((found.interfaces.len(), doubt), (1, None));
+        let bad = [good.as_bytes(), b"nonsense\n\xff\xfe\nconfig interface\n"].concat();
+        let (found, doubt) = view("network", &bad);
+        assert_eq!(found.interfaces.len(), 1);
+        assert!(doubt.is_some_and(|text| text.contains("network:5")));
+        for empty in [&b""[..], b"# nothing\n", b"config device\n option name 'br-lan'\n"] {
+            let (found, doubt) = view("network", empty);
+            assert!(found.interfaces.is_empty());
+            assert!(doubt.is_some_and(|text| text.contains("no interface section")));
+        }
     }
 }

@@ -124,6 +124,10 @@ fn next(ip: IpAddr) -> Option<IpAddr> {
 }
 
 impl Border {
+    pub(super) fn start(key: IpAddr) -> Self {
+        Border { key, end: false }
+    }
+
     pub(super) fn write(&self, writer: &mut Writer) {
         let (v4, v6);
         let key: &[u8] = match self.key {

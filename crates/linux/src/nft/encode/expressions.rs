@@ -1,10 +1,13 @@
 //! Statements as expressions of nf_tables: registers are loaded, compared, looked up and written.
 
+use mwan_compile::blocks::mask;
 use mwan_compile::nft::{HASH_SEED, MarkKind, Selector, Statement, Value};
 use mwan_config::Family;
 
 use super::super::attr;
-use super::elements::{Element, element, has_spans, padded, prefix_mask, width, write_verdict};
+use super::elements::{
+    Element, address_bytes, element, has_spans, padded, prefix_mask, width, write_verdict,
+};
 use super::{EQUAL, EncodeError, FIRST_REGISTER, NOT_EQUAL, VERDICT_REGISTER};
 use crate::netlink::Writer;
 
@@ -51,8 +54,12 @@ impl Expressions<'_> {
             Statement::Match { selector, equal, values } => {
                 self.match_values(*selector, *equal, values, set)?
             }
-            Statement::InSet { selector, equal, set } => {
+            Statement::InSet { selector, bits, equal, set } => {
                 self.load(*selector, FIRST_REGISTER);
+                if let Some(family) = selector.family().filter(|family| *bits < family.bits()) {
+                    let mask = address_bytes(mask(*bits, family));
+                    self.bitwise(&mask, &vec![0; mask.len()]);
+                }
                 self.lookup(set, None, false, *equal);
             }
             Statement::Vmap { key, .. } => {

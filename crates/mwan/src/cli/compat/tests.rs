@@ -83,6 +83,7 @@ fn rule(
         more: more.into(),
         sticky_entries: Vec::new(),
         logged: None,
+        waiting_for: None,
     }
 }
 

@@ -1,5 +1,9 @@
 # shellcheck shell=dash
-# RED with a fixed address, leases behind it.
+# The document's scenario 2: RED with a fixed address, leases behind it, whose client dies by SIGKILL while it carries.
+
+# The one that the daemon started: others may be its own helpers.
+client() { pgrep -P "$DAEMON" dhcpcd; }
+lease_again() { client && has_address eth1 && says 'RED is carried by cable$'; }
 
 provider
 router cable
@@ -19,6 +23,12 @@ must "iface is the cable's" red iface eth1
 must "local-ipaddress is the lease's" red local-ipaddress "$(address eth1)"
 must "remote-ipaddress is the lease's" red remote-ipaddress 198.51.100.1
 must "dns1 is the lease's" red dns1 149.112.112.112
+say "its client is killed"
+kill -9 "$(client)"
+within 30 "the daemon has seen it" logged 'WARN.* cable: '
+within 5 "no process is left a zombie" not zombies
+within 60 "there is a lease again, and RED is the cable's" lease_again
+must "packets arrive by the cable" arrives_by isp1
 speak
 within 60 "RED is the primary's again" says 'RED is carried by primary$'
 within 30 "packets arrive by the primary" arrives_by isp0

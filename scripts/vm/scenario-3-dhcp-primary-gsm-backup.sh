@@ -1,5 +1,7 @@
 # shellcheck shell=dash
-# RED by a lease, a modem behind it, whose SIM wants a PIN; then a PIN that is wrong, which is tried once only.
+# The document's scenario 3: RED by a lease, a modem behind it, whose SIM wants a PIN; then a PIN that is wrong, which is tried once only.
+
+kill_chat() { pkill -9 -x chat; }
 
 profile() { file mwan/profiles/mobile 'BACKUP_TYPE="GSM"' 'BACKUP_DEVICE="/dev/ttyTEST0"' 'BACKUP_APN="internet.example"' "BACKUP_PIN=\"$1\""; }
 
@@ -17,6 +19,10 @@ must "packets arrive by the primary" arrives_by isp0
 must "the modem was not called" not test -e /tmp/modem-commands
 settings >/tmp/settings.before
 silence isp0
+say "chat is killed while it talks to the modem"
+within 60 "chat talks" kill_chat
+within 30 "the daemon has seen it" logged 'WARN.* mobile: '
+within 5 "no process is left a zombie" not zombies
 within 120 "RED is the modem's" says 'RED is carried by mobile$'
 must "packets arrive by the session" arrives_by ppp
 must "the PIN was told once" said 'AT+CPIN="1234"' 1

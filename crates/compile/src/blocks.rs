@@ -1,0 +1,322 @@
+//! Large lists as hashed blocks. The kernel searches a set of ranges (nft_set_rbtree): among 100,000 every look goes down
+//! some 17 nodes that are in nobody's cache, and every range is two nodes to enter. A prefix is found by one look at a hash
+//! table if its length is known: the address is cut to that length and looked up. So a large list is laid out in a few
+//! **levels**, prefix lengths, each with a set of its own that holds the first addresses of **blocks** of that length; a
+//! shorter prefix is as many blocks of the next level. A list whose lengths spread too widely stays one set of ranges.
+//!
+//! The layout is chosen once, where the list is read, and kept while it is good enough: another one means that the set is
+//! made anew.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use mwan_config::{AddressRange, BlockLevel, Family, NamedSet, SetLayout};
+
+use crate::ranges::{bits, merge, of_bits, prefixes};
+
+/// A list of fewer ranges stays a set of ranges, which then costs no more.
+pub const LARGE_MIN: usize = 1_024;
+/// What is in blocks becomes a set of ranges again below this part of [`LARGE_MIN`].
+const SMALL_PART: usize = 2;
+/// Looks at a set that a packet may cost. Five cost somewhat more than the search among ten ranges, a third of that
+/// among 100,000.
+pub(crate) const LEVELS_MAX: usize = 5;
+/// Blocks per range that are not worth a further level: as many elements as the set of ranges would have.
+const BLOCKS_GOOD: u64 = 2;
+/// Blocks per range at most. A block takes the kernel a quarter of the time that a range takes.
+const BLOCKS_MAX: u64 = 4;
+/// Blocks that belong together (one range) and are in the kernel one by one: a range that grows has up to so many written
+/// anew.
+const RUN_BITS: u8 = 8;
+/// Prefix lengths there are, 0 to 128.
+const LENGTHS: usize = 129;
+
+/// How many prefixes of each length a list is made of.
+#[derive(Clone)]
+pub(crate) struct Counts {
+    prefixes: [u64; LENGTHS],
+    ranges: u64,
+    /// More prefixes than blocks are allowed: they were not all counted.
+    scattered: bool,
+}
+
+impl Counts {
+    pub(crate) fn of(family: Family, lists: &[&[AddressRange]]) -> Self {
+        let own = || lists.iter().flat_map(|list| list.iter()).filter(|r| Family::of(r.first) == family);
+        let ranges = own().count() as u64;
+        let mut counts = Counts { prefixes: [0; LENGTHS], ranges, scattered: false };
+        let mut left = ranges * BLOCKS_MAX / 4 * 5;
+        for range in own() {
+            for (_, length) in prefixes(*range) {
+                counts.prefixes[usize::from(length)] += 1;
+                left = left.saturating_sub(1);
+            }
+            // A range of IPv6 may be 250 prefixes.
+            if left == 0 {
+                counts.scattered = true;
+                break;
+            }
+        }
+        counts
+    }
+
+    /// Lengths there are, ascending.
+    fn lengths(&self) -> Vec<u8> {
+        let there = self.prefixes.iter().zip(0u8..).filter(|(count, _)| **count > 0);
+        there.map(|(_, length)| length).collect()
+    }
+
+    /// Blocks of `level` that all prefixes longer than `above` and not longer than `level` take.
+    fn blocks(&self, above: Option<u8>, level: u8) -> u64 {
+        let from = above.map_or(0, |above| usize::from(above) + 1);
+        let lengths = from..=usize::from(level);
+        lengths.fold(0u64, |sum, length| {
+            sum.saturating_add(expand(self.prefixes[length], usize::from(level) - length))
+        })
+    }
+
+    /// Blocks in these levels; `None`: a prefix is longer than the last.
+    fn blocks_in(&self, levels: &[u8]) -> Option<u64> {
+        let longest = self.lengths().last().copied();
+        if self.scattered || longest.is_some_and(|longest| levels.last().is_none_or(|last| *last < longest)) {
+            return None;
+        }
+        let above = std::iter::once(None).chain(levels.iter().copied().map(Some));
+        Some(
+            above
+                .zip(levels)
+                .fold(0u64, |sum, (above, level)| sum.saturating_add(self.blocks(above, *level))),
+        )
+    }
+
+    /// For one level, two…: the levels that take the fewest blocks.
+    fn fewest(&self) -> Vec<Vec<u8>> {
+        let lengths = self.lengths();
+        // best[i]: blocks of all prefixes up to lengths[i], which is the last level, and the levels.
+        let mut best: Vec<(u64, Vec<u8>)> =
+            lengths.iter().map(|level| (self.blocks(None, *level), vec![*level])).collect();
+        let mut found: Vec<Vec<u8>> = best.last().map(|(_, levels)| levels.clone()).into_iter().collect();
+        for count in 2..=LEVELS_MAX.min(lengths.len()) {
+            let one_more = |at: usize| {
+                let level = lengths[at];
+                let before = (count - 2..at).map(|i| {
+                    let (blocks, levels) = &best[i];
+                    (blocks.saturating_add(self.blocks(levels.last().copied(), level)), levels)
+                });
+                let (blocks, levels) = before.min()?;
+                Some((blocks, [levels.as_slice(), &[level]].concat()))
+            };
+            // Those with fewer lengths than levels are never asked for.
+            best = (0..lengths.len()).map(|at| one_more(at).unwrap_or((u64::MAX, Vec::new()))).collect();
+            found.extend(best.last().map(|(_, levels)| levels.clone()));
+        }
+        found
+    }
+
+    /// The levels a list is laid out in; `None`: it would take too many blocks.
+    fn plan(&self) -> Option<Vec<u8>> {
+        let fewest = self.fewest();
+        let within = |per_range: u64| {
+            let most = self.ranges.saturating_mul(per_range);
+            fewest.iter().find(|levels| self.blocks_in(levels).is_some_and(|blocks| blocks <= most)).cloned()
+        };
+        within(BLOCKS_GOOD).or_else(|| within(BLOCKS_MAX))
+    }
+
+    /// The levels for this list when those of `old` are there; empty: a set of ranges.
+    fn choose(&self, old: &[BlockLevel], large_min: usize) -> Vec<u8> {
+        let min = if old.is_empty() { large_min } else { large_min / SMALL_PART };
+        if self.ranges < min as u64 {
+            return Vec::new();
+        }
+        let best = self.plan();
+        // Good enough: what any list may take, or no more than a quarter above the best.
+        let most = best.as_ref().and_then(|levels| self.blocks_in(levels));
+        let most = most.unwrap_or(self.ranges * BLOCKS_MAX) / 4 * 5;
+        let most = most.max(self.ranges * BLOCKS_GOOD);
+        let kept: Vec<u8> = old.iter().map(|level| level.length).collect();
+        let longest = self.lengths().last().copied().filter(|longest| kept.last() < Some(longest));
+        let longer = longest.map(|longest| [kept.as_slice(), &[longest]].concat());
+        let good = |levels: &Vec<u8>| {
+            levels.len() <= LEVELS_MAX && self.blocks_in(levels).is_some_and(|blocks| blocks <= most)
+        };
+        let kept = [Some(kept), longer].into_iter().flatten().filter(|_| !old.is_empty()).find(good);
+        kept.or(best).unwrap_or_default()
+    }
+}
+
+/// `count << bits`, or as much as there can be.
+fn expand(count: u64, bits: usize) -> u64 {
+    match count {
+        0 => 0,
+        _ => 1u64.checked_shl(bits as u32).map_or(u64::MAX, |each| count.saturating_mul(each)),
+    }
+}
+
+/// Room for `blocks`, and for more: the kernel's hash table (nft_set_hash) keeps the size it is made with. Three quarters
+/// of a power of two make a table of that power.
+fn size(blocks: u64, old: Option<u32>) -> u32 {
+    let fits = |size: &u32| blocks <= u64::from(*size) && u64::from(*size) <= 16 * blocks.max(256);
+    let new = || {
+        let buckets = (blocks + blocks / 2).max(64).next_power_of_two();
+        u32::try_from(buckets / 4 * 3).unwrap_or(u32::MAX)
+    };
+    old.filter(fits).unwrap_or_else(new)
+}
+
+/// Blocks per level of a range, for ranges that the levels cover.
+pub(crate) fn blocks_of(range: AddressRange, levels: &[u8]) -> [u64; LEVELS_MAX] {
+    let mut blocks = [0u64; LEVELS_MAX];
+    for (_, length) in prefixes(range) {
+        if let Some(at) = levels.iter().position(|level| *level >= length) {
+            blocks[at] = blocks[at].saturating_add(expand(1, usize::from(levels[at] - length)));
+        }
+    }
+    blocks
+}
+
+/// The layout of what is counted in `counts` (IPv4, IPv6), which keeps that of `old` while it is good enough. `most`: the
+/// most blocks there will be in these levels.
+pub(crate) fn layout(
+    counts: [&Counts; 2],
+    old: &SetLayout,
+    large_min: usize,
+    most: &dyn Fn(Family, &[u8]) -> [u64; LEVELS_MAX],
+) -> SetLayout {
+    let of = |family: Family, counts: &Counts| {
+        let levels = counts.choose(old.of(family), large_min);
+        let most = most(family, &levels);
+        let room = |length: u8| old.of(family).iter().find(|level| level.length == length).map(|l| l.size);
+        let levels = levels.iter().zip(most);
+        levels
+            .map(|(length, blocks)| BlockLevel { length: *length, size: size(blocks, room(*length)) })
+            .collect()
+    };
+    SetLayout { v4: of(Family::V4, counts[0]), v6: of(Family::V6, counts[1]) }
+}
+
+/// Blocks per level of a whole list of a family.
+pub(crate) fn total(list: &[AddressRange], family: Family, levels: &[u8]) -> [u64; LEVELS_MAX] {
+    let own = list.iter().filter(|range| Family::of(range.first) == family);
+    own.fold([0; LEVELS_MAX], |sum, range| add(sum, blocks_of(*range, levels)))
+}
+
+pub(crate) fn add(mut sum: [u64; LEVELS_MAX], more: [u64; LEVELS_MAX]) -> [u64; LEVELS_MAX] {
+    sum.iter_mut().zip(more).for_each(|(sum, more)| *sum = sum.saturating_add(more));
+    sum
+}
+
+/// Sorts and merges the lists of sets that were read, and chooses how the kernel is to hold them.
+pub fn lay_out(sets: &mut [NamedSet]) {
+    lay_out_from(sets, LARGE_MIN);
+}
+
+/// The same for lists of `large_min` ranges or more, where they are smaller than life.
+pub fn lay_out_from(sets: &mut [NamedSet], large_min: usize) {
+    for set in sets {
+        set.entries = Arc::new(merge(set.entries.iter().copied()));
+        set.layout = anew(set, &SetLayout::default(), large_min);
+    }
+}
+
+/// The layout of a set by itself. What counts packets per element is not cut to pieces.
+pub(crate) fn anew(set: &NamedSet, old: &SetLayout, large_min: usize) -> SetLayout {
+    if set.counters {
+        return SetLayout::default();
+    }
+    let list: &[AddressRange] = &set.entries;
+    let counts = Family::ALL.map(|family| Counts::of(family, &[list]));
+    let [v4, v6] = &counts;
+    layout([v4, v6], old, large_min, &|family, levels| total(list, family, levels))
+}
+
+/// The blocks of a list in each level, as ranges that begin and end with one: sorted, disjoint, and never of more than one
+/// prefix that is [`RUN_BITS`] shorter. That form is the only one for these blocks, so lists of it can be compared.
+pub(crate) fn runs(
+    list: impl Iterator<Item = AddressRange>,
+    family: Family,
+    levels: &[BlockLevel],
+) -> Vec<BTreeSet<AddressRange>> {
+    let mut all: Vec<Runs> = levels.iter().map(|level| Runs::new(family, level.length)).collect();
+    for range in list {
+        for (first, length) in prefixes(range) {
+            if let Some(runs) = all.iter_mut().find(|runs| runs.length >= length) {
+                runs.push(first, first | host_mask(length, family));
+            }
+        }
+    }
+    all.into_iter().map(|runs| runs.list.into_iter().collect()).collect()
+}
+
+/// Runs of blocks of one length, entered in ascending order.
+struct Runs {
+    family: Family,
+    length: u8,
+    list: Vec<AddressRange>,
+}
+
+impl Runs {
+    fn new(family: Family, length: u8) -> Self {
+        Runs { family, length, list: Vec::new() }
+    }
+
+    fn push(&mut self, mut first: u128, last: u128) {
+        let group = host_mask(self.length.saturating_sub(RUN_BITS), self.family);
+        loop {
+            let end = last.min(first | group);
+            let joins = |run: &&mut AddressRange| {
+                let there = bits(run.last);
+                there.checked_add(1) == Some(first) && there | group == first | group
+            };
+            match self.list.last_mut().filter(joins) {
+                Some(run) => run.last = of_bits(end, self.family),
+                None => self.list.push(AddressRange {
+                    first: of_bits(first, self.family),
+                    last: of_bits(end, self.family),
+                }),
+            }
+            if end == last {
+                return;
+            }
+            first = end + 1;
+        }
+    }
+}
+
+/// The bits behind a prefix length.
+fn host_mask(length: u8, family: Family) -> u128 {
+    let host = u32::from(family.bits().saturating_sub(length));
+    u128::MAX.checked_shl(host).map_or(u128::MAX, |mask| !mask)
+}
+
+/// The mask that cuts an address to a prefix length.
+pub fn mask(length: u8, family: Family) -> IpAddr {
+    of_bits(!host_mask(length, family) & host_mask(0, family), family)
+}
+
+/// The first addresses of the blocks of a run.
+pub fn addresses(run: AddressRange, length: u8) -> impl Iterator<Item = IpAddr> + Clone {
+    let family = Family::of(run.first);
+    let step = host_mask(length, family).checked_add(1);
+    let (first, last) = (bits(run.first), bits(run.last));
+    let next = move |at: &u128| at.checked_add(step?).filter(|next| *next <= last);
+    std::iter::successors(Some(first), next).map(move |at| of_bits(at, family))
+}
+
+/// The runs of blocks of which these single addresses, in any order, are the first; `None`: one is inside of a block.
+pub fn fold(mut addresses: Vec<AddressRange>, family: Family, length: u8) -> Option<BTreeSet<AddressRange>> {
+    addresses.sort_unstable();
+    let host = host_mask(length, family);
+    let mut runs = Runs::new(family, length);
+    for first in addresses.into_iter().map(|address| bits(address.first)) {
+        if first & host != 0 {
+            return None;
+        }
+        runs.push(first, first | host);
+    }
+    Some(runs.list.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests;
