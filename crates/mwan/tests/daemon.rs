@@ -840,7 +840,7 @@ fn a_failover_does_not_wait_for_a_large_set() {
         let place = |text: &str| log.find(text).unwrap_or_else(|| panic!("no {text}: {log}"));
         assert!(place("policy only ipv4: wan -> wanb") < place("configuration read"), "{log}");
         // One length, so one set: of the first addresses.
-        let count = "nft -j list set inet mwan set.big.4.28 | grep -o '\"[0-9]*\\.[0-9.]*\"' | wc -l";
+        let count = "nft -j list set inet mwan set.big.4.28 | grep -oE '\"([0-9]+[.]){3}[0-9]+\"' | wc -l";
         assert_eq!(daemon.inside(&["sh", "-c", count]).trim(), LISTED.to_string());
         daemon.inside(&["ip", "link", "set", "wan0", "up"]);
     }
