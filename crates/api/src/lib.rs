@@ -73,6 +73,14 @@ pub enum RedCommand {
     Failback,
     /// The primary is brought up beside what carries, now.
     TestPrimary,
+    /// IPFire's scripts say that RED has come up.
+    Up,
+    /// IPFire's scripts say that RED has gone down.
+    Down,
+    /// Switch mwan on in its settings.
+    Enable,
+    /// Switch mwan off in its settings.
+    Disable,
 }
 
 /// What the daemon answers.
@@ -124,6 +132,12 @@ pub struct Status {
 
 /// IPFire's RED.
 pub struct Red {
+    /// Whether mwan is switched on in its settings.
+    #[serde(default)]
+    pub enabled: bool,
+    /// There are several REDs at once, and no backups.
+    #[serde(default)]
+    pub several: bool,
     /// Whose it is: `primary`, or the name of a profile.
     pub profile: String,
     /// `settled`, `taking_over` or `giving_back`.

@@ -3,6 +3,7 @@
 //! Pure: text in, [`Config`] and [`Diagnostic`]s out. No file, no clock, no environment, no DNS.
 //! Nothing here panics on any input, and nothing is dropped without a diagnostic.
 
+mod acceptance;
 mod codes;
 mod compat;
 mod diagnostic;

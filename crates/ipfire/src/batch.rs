@@ -67,8 +67,16 @@ pub enum Step {
         /// Below `/var/ipfire`.
         folder: String,
     },
-    /// Puts back what [`Step::Keep`] took, byte for byte; what was not there is removed. Does nothing without the folder.
+    /// Puts back what [`Step::Keep`] took, byte for byte; what was not there is removed. Does nothing without the folder, and
+    /// nothing where the folder is damaged, which is an error.
     Restore {
+        /// Only these of what was kept.
+        files: Vec<&'static str>,
+        /// Below `/var/ipfire`.
+        folder: String,
+    },
+    /// Puts back those of what was kept that are gone or empty since. What somebody changed meanwhile stays: it is not ours.
+    Mend {
         /// Only these of what was kept.
         files: Vec<&'static str>,
         /// Below `/var/ipfire`.
@@ -102,6 +110,11 @@ pub enum Step {
     StopSession {
         /// Its device.
         device: &'static str,
+    },
+    /// Has IPFire's own script bring RED up, unless this device has an address.
+    BringUp {
+        /// The primary's.
+        device: String,
     },
     /// Runs what is in a folder of hooks. One that fails or hangs is said, and the next is run.
     Hooks {
@@ -157,6 +170,9 @@ fn kept() -> String {
     state("primary-backup")
 }
 
+/// Steps of [`take_over`] before the first that touches something of IPFire's.
+const TOUCHING: usize = 3;
+
 /// RED becomes that of the backup `name`. `ppp`: the primary is a session of IPFire's own.
 pub fn take_over(name: &str, ppp: bool, red: &RedFiles) -> Batch {
     let mut steps = vec![
@@ -186,14 +202,16 @@ fn hooks(folder: &'static str, interface: &str, device: &str) -> Step {
 /// RED is that of `primary` again. `red`: what its new connection is; `None` if it is the one that was kept.
 pub fn give_back(primary: &str, red: Option<&RedFiles>) -> Batch {
     let device = red.map_or("", |red| &red.device);
-    let files = KEPT.into_iter().chain(RED_FILES.into_iter().filter(|_| red.is_none())).collect();
     let mut steps = vec![
         write(state("journal"), "give-back\n"),
         hooks("mwan.down", primary, device),
         hooks("red.down", primary, device),
-        Step::Restore { files, folder: kept() },
+        Step::Mend { files: KEPT.into(), folder: kept() },
     ];
-    steps.extend(red.into_iter().flat_map(red_files));
+    match red {
+        Some(red) => steps.extend(red_files(red)),
+        None => steps.push(Step::Restore { files: RED_FILES.into(), folder: kept() }),
+    }
     steps.extend([
         hooks("red.up", primary, device),
         write(state("current-profile"), "primary\n"),
@@ -203,6 +221,29 @@ pub fn give_back(primary: &str, red: Option<&RedFiles>) -> Batch {
         Step::Remove { path: state("journal") },
     ]);
     Batch { kind: Kind::GiveBack, steps }
+}
+
+/// RED is IPFire's, and none of ours dials it: mwan is switched off, or ends for good.
+pub fn release(primary: &str, device: &str) -> Batch {
+    let mut steps = give_back(primary, None).steps;
+    steps.push(Step::BringUp { device: device.to_owned() });
+    Batch { kind: Kind::GiveBack, steps }
+}
+
+/// IPFire brings RED up, if it is down.
+pub fn bring_up(device: &str) -> Batch {
+    Batch { kind: Kind::Tidy, steps: vec![Step::BringUp { device: device.to_owned() }] }
+}
+
+/// A take-over ended before anything of IPFire's was touched.
+pub(crate) fn abandon() -> Batch {
+    let steps = vec![Step::Forget { folder: kept() }, Step::Remove { path: state("journal") }];
+    Batch { kind: Kind::Tidy, steps }
+}
+
+/// Whether that many steps of a take-over touched anything of IPFire's.
+pub(crate) fn touched(done: usize) -> bool {
+    done > TOUCHING
 }
 
 /// RED's connection is another than its files say: a session was dialled anew, or one of IPFire's scripts wrote them.
@@ -217,7 +258,7 @@ pub(crate) fn refresh(name: &str, red: &RedFiles) -> Batch {
 /// in `red/` is of this boot.
 pub fn tidy_after_boot() -> Batch {
     let steps = vec![
-        Step::Restore { files: KEPT.into(), folder: kept() },
+        Step::Mend { files: KEPT.into(), folder: kept() },
         write(state("current-profile"), "primary\n"),
         Step::Forget { folder: kept() },
         Step::Remove { path: state("interference") },
@@ -272,7 +313,10 @@ mod tests {
 
     #[test]
     fn nothing_of_ipfires_is_touched_before_the_primary_is_kept() {
-        for step in &take_over("gsm", true, &red()).steps {
+        let steps = take_over("gsm", true, &red()).steps;
+        let own = |step: &Step| matches!(step, Step::Keep { .. } | Step::Write { .. });
+        assert!(steps[..TOUCHING].iter().all(own) && !own(&steps[TOUCHING]) && !touched(TOUCHING));
+        for step in &steps {
             match step {
                 Step::Keep { files, .. } => {
                     assert!(
@@ -295,8 +339,7 @@ mod tests {
         let hooks = at(&|s| matches!(s, Step::Hooks { folder: "red.up", .. }));
         let forget = at(&|s| matches!(s, Step::Forget { .. }));
         assert!(active < hooks && hooks < forget);
-        let restored =
-            steps.iter().find_map(|s| if let Step::Restore { files, .. } = s { Some(files) } else { None });
-        assert!(!restored.unwrap().contains(&"red/local-ipaddress"), "a new session has another address");
+        let restored = steps.iter().any(|s| matches!(s, Step::Restore { .. }));
+        assert!(!restored, "a new session has another address");
     }
 }

@@ -8,9 +8,11 @@ mod announce;
 mod batch;
 mod hooks;
 mod manager;
+pub mod package;
 
 pub use batch::{
-    About, Batch, Kind, RED_FILES, RedFiles, STATE, Step, give_back, take_over, tidy_after_boot,
+    About, Batch, Kind, RED_FILES, RedFiles, STATE, Step, bring_up, give_back, release, take_over,
+    tidy_after_boot,
 };
 pub use hooks::{Call, order};
 pub use manager::{Command, Event, Left, Manager, PathView, State, View, Wish};

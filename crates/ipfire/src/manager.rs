@@ -52,6 +52,8 @@ pub enum Event {
         kind: Kind,
         /// Why it was not finished.
         error: Option<String>,
+        /// Steps that were carried out.
+        steps: usize,
     },
     /// What RED's files say; `None` if they say that it is down.
     Red(Option<RedFiles>),
@@ -167,6 +169,8 @@ pub struct Manager {
     own_primary: bool,
     /// RED is not taken over before; `None`: the primary has been seen working.
     patience: Option<Duration>,
+    /// A take-over ended after so many steps, and nothing has been done about it.
+    broken_off: Option<usize>,
     /// The process before us did not come to the end of the take-over by the backup that has RED.
     unfinished: bool,
     /// What RED's files say.
@@ -201,6 +205,7 @@ impl Manager {
             retry_at: None,
             own_primary: false,
             patience: Some(now + START),
+            broken_off: None,
             unfinished: false,
             red: None,
             refresh_at: now,
@@ -318,7 +323,7 @@ impl Manager {
                 self.test = self.test.filter(|_| !self.path(&self.site.primary).online);
             }
             Event::Link(name, event) => self.tell(now, &name, event, &mut wishes),
-            Event::Done { kind, error } => self.done(now, &kind, error),
+            Event::Done { kind, error, steps } => self.done(now, &kind, error, steps),
             Event::Red(red) => self.red = red,
             Event::Command(command) => self.command(now, command),
             Event::Tick => {
@@ -375,7 +380,7 @@ impl Manager {
         }
     }
 
-    fn done(&mut self, now: Duration, kind: &Kind, error: Option<String>) {
+    fn done(&mut self, now: Duration, kind: &Kind, error: Option<String>, steps: usize) {
         // Nobody waits for that.
         if let Kind::Announce(_) = kind {
             self.trouble = error;
@@ -384,6 +389,13 @@ impl Manager {
         self.busy = false;
         self.retry_at = error.is_some().then_some(now + RETRY);
         self.trouble.clone_from(&error);
+        self.broken_off = match kind {
+            Kind::TakeOver(_) if error.is_some() => Some(steps),
+            _ => self.broken_off.filter(|_| error.is_some()),
+        };
+        if *kind == Kind::Tidy && error.is_some() {
+            self.first = Some(batch::tidy_after_boot());
+        }
         self.state = match (kind, error.is_some(), self.state.clone()) {
             (Kind::TakeOver(name), false, _) => State::Backup(name.clone()),
             (Kind::GiveBack | Kind::Tidy, false, _) => State::Primary,
@@ -420,16 +432,16 @@ impl Manager {
         let primary = self.site.primary.clone();
         let stays =
             |m: &&Managed| !m.link.on_demand && m.link.name != primary && !self.gone.contains(&m.link.name);
-        for managed in self.links.values().filter(stays) {
+        for managed in self.links.values().filter(stays).filter(|_| self.site.enabled) {
             wanted.insert(managed.link.name.clone(), Role::Carry);
         }
-        if self.site.dialect == Dialect::Universal {
+        if self.site.dialect == Dialect::Universal && self.site.enabled {
             wanted.extend(self.wanted_backups().into_iter().map(|name| (name, Role::Carry)));
             wanted.extend(self.wanted_primary().map(|role| (primary, role)));
         }
         let names: Vec<String> = self.links.keys().cloned().collect();
         for name in names {
-            if self.lingers(now, &name) {
+            if self.lingers(now, &name) && self.site.enabled {
                 wanted.entry(name.clone()).or_insert(Role::Carry);
             }
             let event =
@@ -503,14 +515,20 @@ impl Manager {
     }
 
     fn want_red(&mut self, now: Duration, wishes: &mut Vec<Wish>) {
-        // With several REDs there is nothing to take over, but a take-over from before may have to be undone.
-        let one = self.site.dialect == Dialect::Universal || self.first.is_some();
-        if self.busy || self.retry_at.is_some_and(|at| now < at) || !one {
+        if self.busy || self.retry_at.is_some_and(|at| now < at) {
             return;
         }
         self.retry_at = None;
+        if !self.site.enabled {
+            return self.leave_red(wishes);
+        }
+        // With several REDs there is nothing to take over, but a take-over from before may have to be undone.
+        if self.site.dialect != Dialect::Universal && self.first.is_none() {
+            return;
+        }
         let batch = match (self.first.take(), self.state.clone()) {
             (Some(batch), _) => Some(batch),
+            (None, State::Primary) if self.primary_is_back() && self.broken_off.is_some() => self.undo(),
             // RED was given back a moment ago, and the engine has not followed yet.
             (None, State::Primary) if self.primary_is_back() => self.refresh(now),
             (None, State::Primary) if self.patience.is_some() && self.forced.is_none() => None,
@@ -527,14 +545,41 @@ impl Manager {
             (None, State::TakingOver(name)) => Some(self.take_over(&name)),
         };
         if let Some(batch) = batch {
-            self.busy = true;
-            self.state = match &batch.kind {
-                Kind::TakeOver(name) => State::TakingOver(name.clone()),
-                Kind::GiveBack => State::GivingBack,
-                Kind::Refresh | Kind::Tidy | Kind::Announce(_) => self.state.clone(),
-            };
-            wishes.push(Wish::Do(batch));
+            self.carry_out(batch, wishes);
         }
+    }
+
+    fn carry_out(&mut self, batch: Batch, wishes: &mut Vec<Wish>) {
+        self.busy = true;
+        self.state = match &batch.kind {
+            Kind::TakeOver(name) => State::TakingOver(name.clone()),
+            Kind::GiveBack => State::GivingBack,
+            Kind::Refresh | Kind::Tidy | Kind::Announce(_) => self.state.clone(),
+        };
+        wishes.push(Wish::Do(batch));
+    }
+
+    /// mwan is switched off: what is IPFire's is given back once nothing of ours runs, for its own script dials beside no
+    /// other `pppd`.
+    fn leave_red(&mut self, wishes: &mut Vec<Wish>) {
+        let ours = self.state != State::Primary || self.own_primary || self.broken_off.is_some();
+        let runs = |m: &Managed| {
+            matches!(m.dialler.phase(), Phase::Dialling { .. } | Phase::Up { .. } | Phase::Stopping)
+        };
+        if self.first.is_none() && !ours || self.links.values().any(runs) {
+            return;
+        }
+        (self.own_primary, self.forced, self.first) = (false, None, None);
+        let device = self.view(&self.site.primary).map(|view| view.device).unwrap_or_default();
+        self.carry_out(batch::release(&self.site.primary, &device), wishes);
+    }
+
+    /// A take-over was broken off, and the primary works again.
+    fn undo(&mut self) -> Option<Batch> {
+        Some(match batch::touched(self.broken_off?) {
+            true => batch::give_back(&self.site.primary, None),
+            false => batch::abandon(),
+        })
     }
 
     /// Whether [`Event::Red`] is wanted: the link that has RED is one of ours.
@@ -565,7 +610,7 @@ impl Manager {
 
     fn take_over(&mut self, name: &str) -> Batch {
         self.own_primary = false;
-        self.unfinished = false;
+        (self.unfinished, self.broken_off) = (false, None);
         self.test = None;
         let red = self.red_files(name);
         // What the batch writes is what it will say.

@@ -57,8 +57,44 @@ pub fn addresses_of(device: &str) -> Vec<std::net::IpAddr> {
     sys::addresses_of(device)
 }
 
-/// Makes `command` the leader of a session of its own (setsid(2)): no terminal's hang-up or interrupt reaches it. When
-/// its parent ends, it belongs to init.
+/// Makes `command` the leader of a session of its own (setsid(2)): no terminal's hang-up or interrupt reaches it, and nothing
+/// that its starter has open (a lock, a pipe somebody reads to its end) stays open in it. When its parent ends, it belongs to init.
 pub fn detach(command: &mut Command) {
     sys::new_session(command);
+}
+
+/// A process that is held by a descriptor (pidfd_open(2)): what is told to it cannot reach a later one of its number.
+#[derive(Debug)]
+pub struct Held {
+    id: u32,
+    descriptor: std::os::fd::OwnedFd,
+}
+
+impl Held {
+    /// The process that listens at `socket` (SO_PEERCRED, unix(7)).
+    ///
+    /// # Errors
+    /// Nobody listens, or the kernel is older than 5.3.
+    pub fn listener(socket: &std::path::Path) -> io::Result<Self> {
+        let peer = || sys::peer_process(std::os::unix::net::UnixStream::connect(socket)?.as_fd());
+        let id = peer()?;
+        let descriptor = sys::pidfd(id)?;
+        // It still listens, so it is the process that is held: the number had no chance to be another's in between.
+        if peer()? == id { Ok(Held { id, descriptor }) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Asks it to end (SIGTERM). One that is gone already is no error.
+    pub fn end(&self) {
+        sys::signal_held(self.descriptor.as_fd(), sys::SIGTERM);
+    }
+
+    /// Kills it.
+    pub fn kill(&self) {
+        sys::signal_held(self.descriptor.as_fd(), sys::SIGKILL);
+    }
 }

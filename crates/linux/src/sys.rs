@@ -636,6 +636,41 @@ pub(crate) fn end_process(id: u32) {
     }
 }
 
+pub(crate) use libc::{SIGKILL, SIGTERM};
+
+/// Sends a signal to a process that is held (pidfd_send_signal(2)).
+pub(crate) fn signal_held(process: BorrowedFd<'_>, signal: libc::c_int) {
+    // SAFETY: plain values; no information is passed along.
+    unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            signal,
+            ptr::null::<libc::siginfo_t>(),
+            0,
+        );
+    }
+}
+
+/// The process that has been listening at the other end of a connected Unix socket.
+pub(crate) fn peer_process(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    // SAFETY: ucred is plain data, the length is that of the variable.
+    let peer = unsafe {
+        let mut peer: libc::ucred = mem::zeroed();
+        let mut length = mem::size_of::<libc::ucred>() as libc::socklen_t;
+        check(libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            ptr::from_mut(&mut peer).cast(),
+            &mut length,
+        ))?;
+        peer
+    };
+    // 0: it is in another pid namespace.
+    u32::try_from(peer.pid).ok().filter(|id| *id > 1).ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
 fn signal_group(leader: u32, signal: libc::c_int) {
     // 0 and 1 would mean our own group and every process there is.
     if let Some(group) = libc::pid_t::try_from(leader).ok().filter(|pid| *pid > 1) {
@@ -712,9 +747,17 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// Makes `command` call setsid(2) between fork and exec.
+/// Makes `command` call setsid(2) between fork and exec, and keep no descriptor beyond the standard three.
 pub(crate) fn new_session(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;
-    // SAFETY: the hook makes one system call: no allocation, no lock.
-    unsafe { command.pre_exec(|| check(libc::setsid()).map(drop)) };
+    let alone = || {
+        // Closed by exec, not here: the standard library still needs its own. Before Linux 5.11 they stay open.
+        // SAFETY: plain values, and two system calls: no allocation, no lock.
+        unsafe {
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            check(libc::setsid()).map(drop)
+        }
+    };
+    // SAFETY: see above.
+    unsafe { command.pre_exec(alone) };
 }

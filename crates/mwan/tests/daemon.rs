@@ -302,6 +302,41 @@ fn a_configuration_that_became_unusable_does_not_end_what_works() {
     assert_eq!(rejected(&daemon), "null");
 }
 
+/// A mistake of months ago costs its section, and nothing else: neither a reload nor a restart brings another configuration.
+#[test]
+fn a_mistake_that_is_in_force_keeps_nothing_else_from_changing() {
+    let typo = "config rule 'typo'\n\toption proto 'tpc'\n\toption use_policy 'only'\n";
+    let with = |policy: &str| {
+        format!(
+            "{CONFIG}{typo}{}",
+            CONFIG[CONFIG.find("config policy").unwrap()..].replace("only", policy).replace("https", policy)
+        )
+    };
+    let mut daemon = Daemon::start(&with("first"));
+    let file = daemon.path("mwan3");
+    let in_force = |d: &Daemon, policy: &str| {
+        let text = String::from_utf8(d.mwan(&["policies"]).stdout).unwrap();
+        (text.contains(policy), d.json(&["status", "--json"])["daemon"]["config_rejected"].clone())
+    };
+    let accepted = || (true, serde_json::Value::Null);
+    assert_eq!(in_force(&daemon, "first"), accepted());
+    daemon.restart();
+    assert_eq!(in_force(&daemon, "first"), accepted());
+    std::fs::write(&file, with("second")).unwrap();
+    assert_eq!(daemon.mwan(&["reload"]).status.code(), Some(0));
+    assert_eq!(in_force(&daemon, "second"), accepted());
+    std::fs::write(&file, with("third") + &typo.replace("tpc", "upd").replace("'typo'", "'another'"))
+        .unwrap();
+    assert_eq!(daemon.mwan(&["reload"]).status.code(), Some(1));
+    let (second, why) = in_force(&daemon, "second");
+    assert!(second && why.to_string().contains("upd"), "{why}");
+    // Its disk may not be there yet.
+    std::fs::remove_file(&file).unwrap();
+    daemon.restart();
+    let (second, why) = in_force(&daemon, "second");
+    assert!(second && why.to_string().contains("No such file"), "{why}");
+}
+
 #[test]
 fn a_log_nobody_takes_does_not_end_the_daemon() {
     let mut daemon = Daemon::start_with_log(CONFIG, "/dev/full");

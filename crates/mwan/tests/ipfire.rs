@@ -127,7 +127,7 @@ impl Site {
             .stderr(log)
             .spawn();
         self.daemon = Some(daemon.unwrap());
-        self.wait("it answers", |s| s.mwan(&["red", "status"]).stdout.starts_with(b"RED"));
+        self.wait("it answers", |s| s.status().contains("carried by"));
     }
 
     fn kill(&mut self) {
@@ -367,17 +367,88 @@ fn a_half_written_settings_file_keeps_the_last_good_one() {
     site.wait("the backup carries", |s| s.carried_by("cable"));
 }
 
+/// RED is the cable's, and everything about it is done.
+fn taken_over() -> Site {
+    let site = Site::started();
+    site.silent(true);
+    site.wait("RED is the cable's", |s| s.carried_by("cable") && s.read("red/iface") == "eth1");
+    site.wait("the take-over has ended", |s| !s.root().join("mwan/state/journal").exists());
+    site
+}
+
+impl Site {
+    fn is_ipfires(&self) -> bool {
+        let state = |name: &str| self.root().join("mwan/state").join(name).exists();
+        self.read("red/iface") == "red0"
+            && self.root().join("red/active").exists()
+            && !state("primary-backup")
+            && !state("interference")
+            && !state("journal")
+    }
+}
+
+/// The password was wrong: that is why the backup carries.
+#[test]
+fn what_the_owner_changes_while_a_backup_has_red_stays() {
+    let site = taken_over();
+    site.write("ppp/settings", "PASSWORD=right\n");
+    site.write("ethernet/settings", "");
+    site.silent(false);
+    site.wait("the primary has it", Site::is_ipfires);
+    assert_eq!(
+        (site.read("ppp/settings").as_str(), site.read("ethernet/settings").as_str()),
+        ("PASSWORD=right\n", ETHERNET)
+    );
+}
+
+#[test]
+fn a_damaged_copy_is_never_put_back_and_that_is_said() {
+    let site = taken_over();
+    site.write("mwan/state/primary-backup/manifest", "");
+    site.silent(false);
+    site.wait("it is said", |s| s.status().contains("the copy of the manifest is damaged"));
+    assert!(site.root().join("mwan/state/primary-backup").exists() && site.read("red/iface") == "eth1");
+}
+
+#[test]
+fn switched_off_or_stopped_while_a_backup_has_red_it_is_ipfires_again() {
+    let site = taken_over();
+    assert!(site.mwan(&["red", "disable"]).status.success());
+    site.wait("RED is IPFire's", Site::is_ipfires);
+    let site = taken_over();
+    // What is undone is undone in the router's own network.
+    let output = site
+        .inside(&[env!("CARGO_BIN_EXE_mwan"), "stop", "--run-dir"])
+        .arg(site.dir.path().join("run"))
+        .env("MWAN_IPFIRE_SYSTEM", site.system(""))
+        .output()
+        .unwrap();
+    assert!(output.status.success() && site.is_ipfires(), "{output:?}");
+    assert!(!String::from_utf8_lossy(&site.sh("ip address").stdout).contains("198.51.100.2"));
+}
+
+/// `/run` is memory.
+#[test]
+fn a_hook_that_floods_is_ended() {
+    let site = Site::started();
+    let hook = site.system("etc/init.d/networking/red.up/15-flood");
+    fs::write(&hook, "#!/bin/sh\nyes | head -c 400000000\n").unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    site.silent(true);
+    site.wait("the take-over has ended", |s| s.hooks().iter().any(|h| h.starts_with("mwan.up/10")));
+    let said = fs::metadata(site.dir.path().join("run/ipfire.log")).unwrap().len();
+    assert!(said < 100_000_000, "{said} bytes");
+    assert!(site.log().contains("15-flood"), "{}", site.log());
+}
+
 /// dhcpcd renews the dead primary's lease, and its script does what it always does.
 #[test]
 fn what_ipfires_scripts_write_while_a_backup_has_red_is_put_right() {
-    let site = Site::started();
-    site.silent(true);
+    let site = taken_over();
     let is_the_cables = |s: &Site| {
         (s.read("red/iface"), s.read("red/local-ipaddress")) == ("eth1".into(), "198.51.100.2".into())
             && s.root().join("red/active").exists()
     };
-    site.wait("RED is the cable's", |s| s.carried_by("cable") && is_the_cables(s));
-    site.wait("the take-over has ended", |s| !s.root().join("mwan/state/journal").exists());
     site.write("red/iface", "red0");
     site.write("red/local-ipaddress", "192.0.2.77");
     site.wait("it is the cable's again", is_the_cables);

@@ -78,6 +78,7 @@ pub(super) fn read(files: &Files, settings: &mut Hash, found: &mut Vec<Diagnosti
     rules::read(files, &names, &mut config, found);
     let site = Site {
         dialect: Dialect::Extension,
+        enabled: config.globals.enabled,
         primary: ipfires_own(files, &reds),
         backups: Vec::new(),
         settle: Duration::ZERO,

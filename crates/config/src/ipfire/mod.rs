@@ -52,6 +52,8 @@ const SESSIONS_FROM: usize = 10;
 pub struct Site {
     /// Which of the two documents the settings are of.
     pub dialect: Dialect,
+    /// Whether mwan does anything at all.
+    pub enabled: bool,
     /// Interface of the RED IPFire itself brings up; empty if all of them are ours.
     pub primary: String,
     /// Interfaces of the backups, in the order they are tried.

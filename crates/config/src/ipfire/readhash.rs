@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::keys::{self, FileKind};
 use crate::codes;
 use crate::report::{Place, Problem, Report, show};
 
@@ -107,24 +108,32 @@ fn value(text: &str) -> Result<String, Problem> {
     }
 }
 
-/// `text` with `key` set to `value`, which needs no quotes; everything else stays as it is, comments too.
-pub fn set_value(text: &str, key: &str, value: &str) -> String {
-    let is_it = |line: &str| line.trim_start().split_once('=').is_some_and(|(k, _)| k == key);
-    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+/// `text` with `key` set to `value`, which needs no quotes; everything else stays as it is, to the byte.
+pub fn set_value(text: &[u8], key: &str, value: &str) -> Vec<u8> {
+    let new = format!("{key}={value}");
+    let is_it = |line: &&[u8]| {
+        line.trim_ascii_start().strip_prefix(key.as_bytes()).is_some_and(|l| l.starts_with(b"="))
+    };
+    let lines: Vec<&[u8]> = text.split_inclusive(|b| *b == b'\n').collect();
     // The last one counts.
-    match lines.iter_mut().rev().find(|line| is_it(line)) {
-        Some(line) => {
-            let comment = line.find(" #").map_or("", |at| &line[line[..at].trim_end().len()..]).to_owned();
-            *line = format!("{key}={value}{comment}");
-        }
-        None => lines.push(format!("{key}={value}")),
-    }
-    lines.join("\n") + "\n"
+    let Some(at) = lines.iter().rposition(is_it) else {
+        let gap: &[u8] = if text.is_empty() || text.ends_with(b"\n") { b"" } else { b"\n" };
+        return [text, gap, new.as_bytes(), b"\n"].concat();
+    };
+    let line = lines[at];
+    let comment = line.windows(2).position(|w| matches!(w[0], b' ' | b'\t') && w[1] == b'#');
+    // Behind the value: blanks, a comment, and how the line ends.
+    let rest = line[..comment.unwrap_or(line.len())].trim_ascii_end().len();
+    [&lines[..at].concat(), new.as_bytes(), &line[rest..], &lines[at + 1..].concat()].concat()
 }
 
 /// A file as it may be shown: what must not be seen is replaced, and a line that cannot be read is left out.
 pub fn shown(bytes: &[u8]) -> String {
-    let secret = |key: &str| ["PASSWORD", "PIN"].iter().any(|word| key.ends_with(word));
+    // Of a key that is not known nobody knows what is in it: it may be a misspelt password.
+    let secret = |key: &str| {
+        let known = FileKind::ALL.into_iter().find_map(|kind| keys::find(kind, key));
+        known.is_none_or(|doc| matches!(doc.key, "PASSWORD" | "PIN"))
+    };
     let lines = bytes.split(|b| *b == b'\n').filter_map(|line| read_line(line).ok()?);
     lines
         .map(|(key, value)| {
@@ -199,13 +208,17 @@ mod tests {
 
     #[test]
     fn a_value_is_set_and_nothing_else_is_touched() {
+        let set = |text: &str, key, value| String::from_utf8(set_value(text.as_bytes(), key, value)).unwrap();
+        assert_eq!(set("# c\nENABLED=off   # why\nX=1\n", "ENABLED", "on"), "# c\nENABLED=on   # why\nX=1\n");
         assert_eq!(
-            set_value("# c\nENABLED=off   # why\nX=1\n", "ENABLED", "on"),
-            "# c\nENABLED=on   # why\nX=1\n"
+            set("A=1\r\nENABLED=\"off\"\t# x\r\nB=2", "ENABLED", "on"),
+            "A=1\r\nENABLED=on\t# x\r\nB=2"
         );
-        assert_eq!(set_value("", "ENABLED", "on"), "ENABLED=on\n");
-        assert_eq!(set_value("MWAN_ENABLED=on\n", "ENABLED", "off"), "MWAN_ENABLED=on\nENABLED=off\n");
-        assert_eq!(set_value("A=1\nA=2", "A", "3"), "A=1\nA=3\n");
+        assert_eq!(set("", "ENABLED", "on"), "ENABLED=on\n");
+        assert_eq!(set("MWAN_ENABLED=on\n", "ENABLED", "off"), "MWAN_ENABLED=on\nENABLED=off\n");
+        assert_eq!(set("A=1\nA=2", "A", "3"), "A=1\nA=3");
+        assert_eq!(set("B=\u{e4}", "A", "3"), "B=\u{e4}\nA=3\n");
+        assert_eq!(set_value(b"B=\xff\nA=1\r\n", "A", "3"), b"B=\xff\nA=3\r\n");
     }
 
     #[test]

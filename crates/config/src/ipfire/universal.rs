@@ -47,6 +47,7 @@ pub(super) fn read(files: &Files, settings: &mut Hash, found: &mut Vec<Diagnosti
     }
     let site = Site {
         dialect: Dialect::Universal,
+        enabled: config.globals.enabled,
         primary: RED.to_owned(),
         backups: backups.iter().map(|b| b.link.name.clone()).collect(),
         // The first check is made at once.

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::batch::Step;
 use mwan_config::link::{Auth, Login, Secret};
 use mwan_dial::{Established, Failure};
 
@@ -45,7 +46,13 @@ fn links(method: Method) -> Vec<Link> {
 
 fn site(backups: &[&str]) -> Arc<Site> {
     let backups = backups.iter().map(|b| (*b).to_owned()).collect();
-    Arc::new(Site { dialect: Dialect::Universal, primary: "red".into(), backups, settle: S(0) })
+    Arc::new(Site {
+        dialect: Dialect::Universal,
+        enabled: true,
+        primary: "red".into(),
+        backups,
+        settle: S(0),
+    })
 }
 
 /// A manager, and a world that does what it wishes.
@@ -60,6 +67,9 @@ struct World {
     /// Links that cannot be dialled, and why.
     broken: BTreeMap<String, Failure>,
     fail_batches: bool,
+    /// Steps that are carried out then.
+    failing_step: usize,
+    batches: Vec<Batch>,
 }
 
 impl World {
@@ -73,6 +83,8 @@ impl World {
             done: Vec::new(),
             broken: BTreeMap::new(),
             fail_batches: false,
+            failing_step: 1,
+            batches: Vec::new(),
         };
         if *left == Left::default() {
             world.path("red", true, true);
@@ -113,7 +125,9 @@ impl World {
                         };
                         self.done.push(word);
                         let error = self.fail_batches.then(|| "No space left on device".to_owned());
-                        events.push(Event::Done { kind: batch.kind, error });
+                        let steps = if error.is_some() { self.failing_step } else { batch.steps.len() };
+                        self.batches.push(batch.clone());
+                        events.push(Event::Done { kind: batch.kind, error, steps });
                     }
                 }
             }
@@ -390,6 +404,7 @@ proptest::proptest! {
 fn with_several_reds_nothing_is_taken_over_and_each_is_told_of() {
     let extension = Arc::new(Site {
         dialect: Dialect::Extension,
+        enabled: true,
         primary: "red".into(),
         backups: Vec::new(),
         settle: S(0),
@@ -416,8 +431,13 @@ fn a_take_over_is_undone_when_there_are_several_reds() {
     w.path("red", false, true);
     w.path("gsm", true, true);
     assert_eq!(w.done, ["take-over gsm"]);
-    let extension =
-        Site { dialect: Dialect::Extension, primary: "red0".into(), backups: Vec::new(), settle: S(0) };
+    let extension = Site {
+        dialect: Dialect::Extension,
+        enabled: true,
+        primary: "red0".into(),
+        backups: Vec::new(),
+        settle: S(0),
+    };
     let wishes = w.manager.configure(w.now, Arc::new(extension), &[link("red0", fixed(), false)]);
     let is_back = |wish: &Wish| matches!(wish, Wish::Do(batch) if batch.kind == Kind::GiveBack);
     assert!(wishes.iter().any(is_back), "{wishes:?}");
@@ -455,4 +475,47 @@ fn reds_files_follow_what_its_connection_is() {
     w.now += REFRESH;
     w.send(Event::Tick);
     assert_eq!(w.done.len(), 4);
+}
+
+/// The disk is full, and the primary recovers before there is room.
+#[test]
+fn a_take_over_that_was_broken_off_is_undone_as_far_as_it_came() {
+    for (failing_step, undone) in [(1, "tidy"), (2, "tidy"), (3, "tidy"), (4, "give-back"), (9, "give-back")]
+    {
+        let mut w = World::new(pppoe(), &["gsm"], &Left::default());
+        (w.fail_batches, w.failing_step) = (true, failing_step);
+        w.path("red", false, true);
+        w.path("gsm", true, true);
+        w.fail_batches = false;
+        w.path("red", true, true);
+        w.wait(60);
+        assert_eq!(w.done, ["take-over gsm", undone], "{failing_step} steps");
+        assert!(!w.batches[1].steps.iter().any(|s| matches!(s, Step::Hooks { .. })) || undone != "tidy");
+        w.wait(600);
+        assert_eq!((w.done.len(), w.manager.state()), (2, &State::Primary));
+    }
+}
+
+#[test]
+fn switched_off_everything_ends_and_red_is_ipfires() {
+    let mut w = World::new(pppoe(), &["gsm"], &Left::default());
+    w.path("red", false, true);
+    w.path("gsm", true, true);
+    assert_eq!((w.done.len(), w.runs().len()), (1, 3));
+    let off = Arc::new(Site { enabled: false, ..Site::clone(&site(&["gsm"])) });
+    for wish in w.manager.configure(w.now, off.clone(), &links(pppoe())) {
+        let Wish::Link(name, Action::Stop) = wish else { panic!("{wish:?} while links run") };
+        w.runs.remove(&name);
+        w.send(Event::Link(name, mwan_dial::Event::Stopped));
+    }
+    assert_eq!((w.done[1..].to_vec(), w.runs()), (vec!["give-back".to_owned()], Vec::new()));
+    assert!(matches!(w.batches[1].steps.last(), Some(Step::BringUp { device }) if device == "ppp0"));
+    w.path("red", false, false);
+    w.wait(600);
+    assert_eq!((w.done.len(), w.runs().len(), w.manager.state()), (2, 0, &State::Primary));
+    // Nothing is touched where RED was IPFire's.
+    let mut w = World::new(pppoe(), &["gsm"], &Left::default());
+    w.manager.configure(w.now, off, &links(pppoe()));
+    w.wait(600);
+    assert_eq!(w.done, [""; 0]);
 }

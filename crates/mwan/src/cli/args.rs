@@ -100,6 +100,16 @@ pub(crate) enum Command {
         root: PathBuf,
     },
     #[cfg(feature = "ipfire")]
+    /// IPFire: install, remove, start and stop mwan as an add-on (also as `mwan-daemon-universal`).
+    Ipfire {
+        /// What to do.
+        #[command(subcommand)]
+        command: IpfireCommand,
+        /// The root of the system: that of an image, or of a test.
+        #[arg(long, global = true, env = "MWAN_IPFIRE_SYSTEM", default_value = "/", value_name = "DIR")]
+        root: PathBuf,
+    },
+    #[cfg(feature = "ipfire")]
     /// Bring IPFire's primary up beside what carries, probe it, and print each step.
     TestPrimary {
         /// Seconds until it is given up.
@@ -107,7 +117,12 @@ pub(crate) enum Command {
         limit: u64,
     },
     /// Remove everything from the kernel and end the daemon.
-    Stop,
+    Stop {
+        #[cfg(feature = "ipfire")]
+        /// The root of IPFire's system.
+        #[arg(long, hide = true, env = "MWAN_IPFIRE_SYSTEM", default_value = "/")]
+        root: PathBuf,
+    },
     /// Remove everything of mwan's from the kernel, without daemon or configuration.
     Cleanup,
     /// Behave like the command of another package; so does mwan when it is called by that name.
@@ -156,6 +171,45 @@ pub(crate) enum RedCommand {
     Enable,
     /// Switch mwan off in its settings: RED is the primary's.
     Disable,
+}
+
+/// What to do with the add-on.
+#[cfg(feature = "ipfire")]
+#[derive(Subcommand, Debug)]
+pub(crate) enum IpfireCommand {
+    /// Put the add-on's files into the system; nothing that is there is changed.
+    Install,
+    /// Stop, give RED back, and remove what `install` made; settings the owner has written stay.
+    Uninstall {
+        /// Remove them, too.
+        #[arg(long)]
+        purge: bool,
+    },
+    /// Run the daemon in the background.
+    Start,
+    /// End the daemon: RED is IPFire's own again, nothing of mwan's is left in the kernel.
+    Stop,
+    /// Another daemon takes over from the running one: connections and RED stay as they are.
+    Restart,
+    /// What carries RED, and what every link is doing.
+    Status(Show),
+    /// Bring the primary up beside what carries, probe it, and print each step.
+    TestPrimary,
+    /// Called by IPFire's hooks when it has brought RED up or taken it down; ends within two seconds.
+    Hook {
+        /// What IPFire has done.
+        word: HookWord,
+    },
+}
+
+/// What IPFire has done with RED.
+#[cfg(feature = "ipfire")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum HookWord {
+    /// It is up.
+    Up,
+    /// It is down.
+    Down,
 }
 
 /// What `migrate` writes.
@@ -209,6 +263,15 @@ pub(crate) struct DaemonArgs {
     /// Where the log goes.
     #[arg(long, env = "MWAN_LOG_TO", default_value = "stderr")]
     pub(crate) log_to: LogTo,
+    /// A file for the log beside that, at most 1 MiB and two older ones (IPFire: /var/log/mwan.log).
+    #[cfg(feature = "ipfire")]
+    #[arg(long, env = "MWAN_LOG_FILE", value_name = "FILE")]
+    pub(crate) log_file: Option<PathBuf>,
+    /// IPFire: the group whose members may see the status, switch RED and switch mwan on and off over operator.sock in the run
+    /// directory; that of the web server.
+    #[cfg(feature = "ipfire")]
+    #[arg(long, env = "MWAN_OPERATOR_GROUP", default_value = "nobody", value_name = "GROUP")]
+    pub(crate) operator_group: String,
     /// Scripts that are run when a WAN changes.
     #[command(flatten)]
     pub(crate) hooks: HookArgs,

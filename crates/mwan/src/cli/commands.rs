@@ -44,11 +44,23 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         #[cfg(feature = "ipfire")]
         Command::Red { command, root } => super::red::run(&run_dir, &root, command)?,
         #[cfg(feature = "ipfire")]
+        Command::Ipfire { command, root } => super::ipfire::run(&run_dir, &root, &command)?,
+        #[cfg(feature = "ipfire")]
         Command::TestPrimary { limit } => super::red::test(&run_dir, std::time::Duration::from_secs(limit))?,
-        Command::Stop => done(client::ask(&run_dir, &Request::Stop)?)?,
+        #[cfg(feature = "ipfire")]
+        Command::Stop { root } if has_red(&run_dir) => {
+            super::ipfire::run(&run_dir, &root, &super::args::IpfireCommand::Stop)?
+        }
+        Command::Stop { .. } => done(client::ask(&run_dir, &Request::Stop)?)?,
         Command::Cleanup => cleanup(&run_dir)?,
     };
     Ok(exit.into())
+}
+
+/// Whether the daemon manages IPFire's RED, which is not only in the kernel.
+#[cfg(feature = "ipfire")]
+fn has_red(run_dir: &Path) -> bool {
+    status(run_dir).is_ok_and(|status| status.red.is_some())
 }
 
 /// Removes everything, with the daemon if one runs: it would restore what is removed under it.
@@ -124,8 +136,8 @@ fn check(file: &Path, json: bool) -> Result<Exit, Failure> {
             loaded.config.rules.len(),
         ));
     }
-    // The same question that a reload asks.
-    match daemon::unusable(&loaded) {
+    // The same question that a reload asks, beside a configuration without mistakes.
+    match loaded.refusal(&[]) {
         Some(why) => {
             if !loaded.has_errors() {
                 talk(&format!("{name}: a running daemon would not take it over: {why}"));

@@ -11,11 +11,9 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use mwan_api::{Request, Status};
 
-use super::{Exit, Failure, client, commands, print, render, talk};
+use super::{Exit, Failure, client, commands, launch, print, render, talk};
 use crate::platform::PlatformName;
 
-/// A daemon that has been started answers within this time: it reads the network and writes its program first.
-const START_MAX: Duration = Duration::from_secs(20);
 /// A daemon that was told to stop has ended within this time: scripts have 30 s of it.
 const STOP_MAX: Duration = Duration::from_secs(40);
 /// Pause between two looks.
@@ -214,7 +212,7 @@ fn start(program: Program, run_dir: &Path) -> Result<Exit, Failure> {
         talk(&format!("{}: already running", program.name()));
         return Ok(Exit::Ok);
     }
-    launch(run_dir, &configuration(program))
+    launch::launch(run_dir, &[OsStr::new("--config"), configuration(program).as_os_str()])
 }
 
 /// The file of the package, unless told otherwise or only ours is there.
@@ -223,38 +221,6 @@ fn configuration(program: Program) -> PathBuf {
     let native = Path::new("/etc/mwan/mwan.toml");
     let found = || if !own.exists() && native.exists() { native.to_owned() } else { own };
     std::env::var_os("MWAN_CONFIG").map_or_else(found, PathBuf::from)
-}
-
-/// Starts a daemon that outlives us and waits until it answers. Until then it has our ear: why it could not start is
-/// said by it, once.
-fn launch(run_dir: &Path, config: &Path) -> Result<Exit, Failure> {
-    let cannot = |e: &std::io::Error| Failure::new("cannot start the daemon", e);
-    let program = std::env::current_exe().map_err(|e| cannot(&e))?;
-    let (mut complaints, theirs) = std::io::pipe().map_err(|e| cannot(&e))?;
-    let mut command = Command::new(program);
-    command.arg("--run-dir").arg(run_dir).arg("daemon").arg("--config").arg(config);
-    command.args(["--log-to", "syslog"]).current_dir("/");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(theirs);
-    mwan_linux::process::detach(&mut command);
-    let mut child = command.spawn().map_err(|e| cannot(&e))?;
-    drop(command);
-    let deadline = Instant::now() + START_MAX;
-    loop {
-        if client::try_ask(run_dir, &Request::Status).is_ok_and(|answer| answer.is_some()) {
-            return Ok(Exit::Ok);
-        }
-        if let Some(status) = child.try_wait().map_err(|e| cannot(&e))? {
-            let mut text = String::new();
-            let _ = std::io::Read::read_to_string(&mut complaints, &mut text);
-            let why = text.trim().trim_start_matches("mwan: ");
-            return Err(Failure::says(format!("the daemon ended ({status}): {why}")));
-        }
-        if Instant::now() > deadline {
-            let message = format!("the daemon does not answer within {} s", START_MAX.as_secs());
-            return Err(Failure::says(message).hint("look into the system's log"));
-        }
-        std::thread::sleep(LOOK);
-    }
 }
 
 /// Removes everything; returns when the daemon is gone, so that a `start` may follow.

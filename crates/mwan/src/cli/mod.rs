@@ -7,6 +7,9 @@ mod client;
 mod commands;
 mod compat;
 #[cfg(feature = "ipfire")]
+mod ipfire;
+mod launch;
+#[cfg(feature = "ipfire")]
 mod red;
 mod render;
 

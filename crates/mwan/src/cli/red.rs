@@ -7,20 +7,21 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mwan_api::{Red, RedCommand as Wire, RedLink, Request, Status};
-use mwan_config::ipfire::{Files, set_value, shown};
+use mwan_config::ipfire::{Files, shown};
 
 use super::args::{RedCommand, Show};
-use super::{Exit, Failure, client, commands, print, render};
+use super::{Exit, Failure, client, commands, print, render, talk};
 
 /// Pause between two looks at a trial.
 const LOOK: Duration = Duration::from_millis(200);
 /// How long a trial may take.
-const TEST_LIMIT: Duration = Duration::from_secs(120);
+pub(super) const TEST_LIMIT: Duration = Duration::from_secs(120);
 
 /// The words that stand for a name the documents call us by.
 pub(super) fn called(name: &OsStr) -> Option<&'static [&'static str]> {
     match Path::new(name).file_name()?.to_str()? {
         "mwan-config" => Some(&["mwan", "red"]),
+        "mwan-daemon-universal" => Some(&["mwan", "ipfire"]),
         _ => None,
     }
 }
@@ -36,8 +37,8 @@ pub(super) fn run(run_dir: &Path, root: &Path, command: Option<RedCommand>) -> R
         RedCommand::Switch { profile } => tell(Wire::Switch { profile }),
         RedCommand::Failover => tell(Wire::Failover),
         RedCommand::Failback => tell(Wire::Failback),
-        RedCommand::Enable => switch(root, "on"),
-        RedCommand::Disable => switch(root, "off"),
+        RedCommand::Enable => enable(run_dir, root),
+        RedCommand::Disable => switch(root, false),
     }
 }
 
@@ -48,7 +49,7 @@ fn red(status: &Status) -> Result<&Red, Failure> {
     })
 }
 
-fn status(run_dir: &Path, json: bool) -> Result<Exit, Failure> {
+pub(super) fn status(run_dir: &Path, json: bool) -> Result<Exit, Failure> {
     let status = commands::status(run_dir)?;
     let red = red(&status)?;
     print(&if json { render::json(red)? } else { text(&status, red) })?;
@@ -56,7 +57,16 @@ fn status(run_dir: &Path, json: bool) -> Result<Exit, Failure> {
 }
 
 fn text(status: &Status, red: &Red) -> String {
-    let mut out = format!("RED is carried by {}", red.profile);
+    if !red.enabled {
+        let settled = red.profile == "primary" && red.state == "settled";
+        let red = if settled { "is IPFire's own" } else { "is being given back" };
+        return format!("mwan is switched off: RED {red}\n");
+    }
+    let mut out = if red.several {
+        format!("several REDs, carried by {}", carriers(status))
+    } else {
+        format!("RED is carried by {}", red.profile)
+    };
     let more = match (red.state.as_str(), &red.forced) {
         ("taking_over", _) => ", taking over".to_owned(),
         ("giving_back", _) => ", giving back".to_owned(),
@@ -74,6 +84,12 @@ fn text(status: &Status, red: &Red) -> String {
         let _ = writeln!(out, ", {}", health(status, &link.name));
     }
     out
+}
+
+fn carriers(status: &Status) -> String {
+    let carry = |i: &&mwan_api::Interface| i.paths.iter().any(|path| path.carries);
+    let names: Vec<&str> = status.interfaces.iter().filter(carry).map(|i| i.name.as_str()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 fn phase(link: &RedLink) -> String {
@@ -119,21 +135,19 @@ fn show(root: &Path, profile: &str) -> Result<String, Failure> {
     Ok(shown(bytes))
 }
 
-/// `ENABLED` or `MWAN_ENABLED`, whichever the settings have; everything else stays as it is.
-fn switch(root: &Path, value: &str) -> Result<Exit, Failure> {
-    let file = root.join("mwan/settings");
-    let text = match fs::read_to_string(&file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(Failure::new(format!("cannot read {}", file.display()), &error)),
-    };
-    let several = text.lines().any(|line| line.trim_start().starts_with("MWAN_ENABLED="));
-    let changed = set_value(&text, if several { "MWAN_ENABLED" } else { "ENABLED" }, value);
-    let new = file.with_file_name(".settings.new");
-    fs::create_dir_all(root.join("mwan"))
-        .and_then(|()| fs::write(&new, changed))
-        .and_then(|()| fs::rename(&new, &file))
-        .map_err(|e| Failure::new(format!("cannot write {}", file.display()), &e))?;
+fn enable(run_dir: &Path, root: &Path) -> Result<Exit, Failure> {
+    let exit = switch(root, true)?;
+    if client::try_ask(run_dir, &Request::Status).is_ok_and(|answer| answer.is_none()) {
+        talk("mwan: the daemon does not run: `mwan-daemon-universal start`");
+    }
+    Ok(exit)
+}
+
+fn switch(root: &Path, value: bool) -> Result<Exit, Failure> {
+    crate::ipfire::set_enabled(root, value).map_err(|e| {
+        let file = root.join("mwan/settings");
+        Failure::new(format!("cannot write {}", file.display()), &e)
+    })?;
     Ok(Exit::Ok)
 }
 

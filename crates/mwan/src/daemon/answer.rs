@@ -5,6 +5,8 @@ use std::sync::Arc;
 use mwan_api::{RedCommand, Request, Response};
 use mwan_core::{Event, Marks, PathKey};
 use mwan_linux::clock;
+#[cfg(feature = "ipfire")]
+use tracing::info;
 use tracing::warn;
 
 use super::config::parse_config;
@@ -17,7 +19,6 @@ use super::{Daemon, Next};
 use crate::cli::Failure;
 #[cfg(feature = "ipfire")]
 use crate::ipfire;
-use crate::ipfire::Ipfire;
 use crate::openwrt::Openwrt;
 
 impl Daemon {
@@ -29,6 +30,11 @@ impl Daemon {
             Request::IfUp { interface } => self.command(interface, Event::IfUp),
             Request::IfDown { interface } => self.command(interface, Event::IfDown),
             Request::Use { interface } => self.binding(&interface),
+            #[cfg(feature = "ipfire")]
+            Request::Red { command: command @ (RedCommand::Enable | RedCommand::Disable) } => {
+                self.switch_settings(command == RedCommand::Enable, reply);
+                return Next::Go;
+            }
             Request::Red { command } => self.red(command),
             Request::Reload => {
                 self.reload(Some(reply));
@@ -66,6 +72,15 @@ impl Daemon {
                 .hint("this is for IPFire: mwan daemon --config /var/ipfire/mwan/settings"));
         };
         let command = match command {
+            // What hooks tell in a take-over of ours is no news.
+            RedCommand::Up | RedCommand::Down if ipfire.is_switching() => return Ok(Response::Done),
+            RedCommand::Up | RedCommand::Down => {
+                info!("IPFire says that RED is {}", if command == RedCommand::Up { "up" } else { "down" });
+                self.reload(None);
+                return Ok(Response::Done);
+            }
+            // Answered before: these write a file.
+            RedCommand::Enable | RedCommand::Disable => return Ok(Response::Done),
             RedCommand::Switch { profile } if !ipfire.backups().contains(&profile) => {
                 let known = ipfire.backups().join(", ");
                 return Err(Failure::says(format!(
@@ -94,6 +109,25 @@ impl Daemon {
         let changing = self.staged.take().map(|(_, remark, _)| remark).or(self.remark.take());
         self.flows.clear(self.core.config().globals.mask | changing.map_or(0, |remark| remark.mask()));
         self.clearing = true;
+    }
+
+    /// The owner's settings are written by a thread: the disk may be slow. Their change is seen like any other.
+    #[cfg(feature = "ipfire")]
+    fn switch_settings(&self, enabled: bool, reply: Reply) {
+        let Some(root) = self.ipfire.as_ref().and_then(|_| ipfire::root_of(&self.options.config)) else {
+            let _ = reply.send(error_response(Failure::says("there is no RED here")));
+            return;
+        };
+        let root = root.to_owned();
+        let work = move || {
+            let cannot = |e| error_response(Failure::new("cannot write the settings", &e));
+            let answer = ipfire::set_enabled(&root, enabled).map_or_else(cannot, |()| Response::Done);
+            let _ = reply.send(answer);
+        };
+        // Without a thread the reply is dropped, and the client told so.
+        if let Err(error) = std::thread::Builder::new().name("settings".to_owned()).spawn(work) {
+            warn!("cannot start the thread that writes the settings: {error}");
+        }
     }
 
     fn command(&mut self, interface: String, event: fn(String) -> Event) -> Result<Response, Failure> {
@@ -173,7 +207,7 @@ impl Daemon {
         };
         let mut status = mwan_api::Status {
             schema: mwan_api::SCHEMA_STATUS.to_owned(),
-            red: self.ipfire.as_ref().map(Ipfire::red),
+            red: self.ipfire.as_ref().map(|ipfire| ipfire.red(self.core.config().globals.enabled)),
             daemon,
             degraded: false,
             problems: Vec::new(),

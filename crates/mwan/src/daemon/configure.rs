@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mwan_api::Response;
-use mwan_config::{Config, Loaded, Severity};
+use mwan_config::Config;
 use mwan_core::{Event, Marks, Remark};
 use mwan_linux::clock;
 use tracing::{error, info, warn};
@@ -16,8 +16,6 @@ use super::reload::{Outcome, Reply};
 use super::{Daemon, Next, notify};
 use crate::cli::Failure;
 
-/// The file of a set is missing, too large, or none.
-const SET_FILE: &str = "E0712";
 /// Other marks wait this long for the connection entries; only a table that keeps growing takes longer.
 const PREPARE_MAX: Duration = Duration::from_secs(10);
 
@@ -75,7 +73,11 @@ impl Daemon {
         }
         notify::notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", clock::now().0));
         self.files.reset_config();
-        self.reload.read(self.options.config.clone(), self.core.config().sets.clone());
+        self.reload.read(
+            self.options.config.clone(),
+            self.core.config().sets.clone(),
+            self.diagnostics.clone(),
+        );
     }
 
     fn reload_if_asked(&mut self) {
@@ -138,16 +140,4 @@ impl Daemon {
         let net = self.monitor.view();
         self.feed(Event::Network(net));
     }
-}
-
-/// Why a running data plane must not be given up for this configuration. One without a single interface is a file that
-/// was cut short or emptied; who wants mwan to do nothing says `option enabled '0'`, or stops it. A list that others write
-/// and that cannot be had costs its set alone.
-pub(crate) fn unusable(loaded: &Loaded) -> Option<String> {
-    let of_file = |d: &&mwan_config::Diagnostic| d.severity == Severity::Error && d.code != SET_FILE;
-    if let Some(error) = loaded.diagnostics.iter().find(of_file) {
-        return Some(error.to_string());
-    }
-    (loaded.config.interfaces.is_empty() && loaded.config.globals.enabled)
-        .then(|| "it has no interface section".to_owned())
 }

@@ -28,18 +28,62 @@ pub(crate) type Asked = (Request, oneshot::Sender<Response>);
 /// Listens at `path`, for the owner only, and serves clients until the daemon ends. What is there from a dead daemon is
 /// replaced; the caller holds the lock.
 pub(super) fn listen(path: &Path, asked: &mpsc::Sender<Asked>) -> io::Result<()> {
+    tokio::spawn(serve(bind(path)?, asked.clone(), OWNER));
+    Ok(())
+}
+
+/// For the owner only.
+fn bind(path: &Path) -> io::Result<UnixListener> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    tokio::spawn(serve(listener, asked.clone()));
+    Ok(listener)
+}
+
+/// What the clients of a socket may do.
+#[derive(Clone, Copy)]
+struct Access {
+    /// Longest request, bytes.
+    request_max: usize,
+    allows: fn(&Request) -> bool,
+}
+
+/// Everything: root.
+const OWNER: Access = Access { request_max: REQUEST_MAX, allows: |_| true };
+
+/// Whoever looks after RED, without being root: see the status, switch RED, switch mwan on and off. No configuration, no
+/// routing of commands, no end of the daemon.
+#[cfg(feature = "ipfire")]
+const OPERATOR: Access =
+    Access { request_max: 4096, allows: |request| matches!(request, Request::Status | Request::Red { .. }) };
+
+/// The same for the members of a group, as operators.
+#[cfg(feature = "ipfire")]
+pub(super) fn listen_for_operators(path: &Path, group: u32, asked: &mpsc::Sender<Asked>) -> io::Result<()> {
+    let listener = bind(path)?;
+    // The group first: nobody else ever gets in.
+    std::os::unix::fs::chown(path, None, Some(group))
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o660)))
+        .inspect_err(|_| drop(fs::remove_file(path)))?;
+    tokio::spawn(serve(listener, asked.clone(), OPERATOR));
     Ok(())
 }
 
+/// The number of a group of `/etc/group` (group(5)).
+#[cfg(feature = "ipfire")]
+pub(super) fn group(name: &str) -> Option<u32> {
+    let text = fs::read_to_string("/etc/group").ok()?;
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next()? == name).then(|| fields.nth(1)?.parse().ok())?
+    })
+}
+
 /// Requests are answered by the daemon's loop, one at a time.
-async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
+async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>, access: Access) {
     let places = Arc::new(Semaphore::new(CLIENTS_MAX));
     let crowded = Arc::new(Notify::new());
     loop {
@@ -60,7 +104,8 @@ async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
         };
         let (asked, crowded) = (asked.clone(), crowded.clone());
         tokio::spawn(async move {
-            let answered = tokio::time::timeout(CLIENT_TIMEOUT, answer(client, asked, &crowded)).await;
+            let answered =
+                tokio::time::timeout(CLIENT_TIMEOUT, answer(client, asked, &crowded, access)).await;
             if let Ok(Err(error)) = answered {
                 debug!("client: {error}");
             }
@@ -69,10 +114,15 @@ async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
     }
 }
 
-async fn answer(mut client: UnixStream, asked: mpsc::Sender<Asked>, crowded: &Notify) -> io::Result<()> {
+async fn answer(
+    mut client: UnixStream,
+    asked: mpsc::Sender<Asked>,
+    crowded: &Notify,
+    access: Access,
+) -> io::Result<()> {
     let (read, mut write) = client.split();
     let mut line = Vec::new();
-    let mut read = BufReader::new(read).take(REQUEST_MAX as u64);
+    let mut read = BufReader::new(read).take(access.request_max as u64);
     tokio::select! {
         biased;
         read = read.read_until(b'\n', &mut line) => read?,
@@ -80,6 +130,10 @@ async fn answer(mut client: UnixStream, asked: mpsc::Sender<Asked>, crowded: &No
         () = tokio::time::sleep(REQUEST_TIMEOUT) => return Err(io::ErrorKind::TimedOut.into()),
     };
     let response = match serde_json::from_slice::<Request>(&line) {
+        Ok(request) if !(access.allows)(&request) => Response::Error {
+            message: "this socket is for the status and for RED".to_owned(),
+            hint: Some("ask as root".to_owned()),
+        },
         Ok(request) => {
             let (reply, replied) = oneshot::channel();
             match asked.send((request, reply)).await {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::Failure;
 
 /// Name of the lock file in the run directory.
-const LOCK: &str = "mwan.lock";
+pub(super) const LOCK: &str = "mwan.lock";
 
 /// Held for as long as the daemon lives; the kernel lets go of them when it dies.
 #[derive(Debug)]

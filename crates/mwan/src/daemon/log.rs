@@ -3,18 +3,64 @@
 use mwan_config::{Diagnostic, Severity};
 use tracing::{error, info, warn};
 
+#[cfg(feature = "ipfire")]
+use super::logfile::LogFile;
 use super::syslog;
 use crate::cli::{DaemonArgs, LogFormat, LogLevel, LogTo};
 
+/// Takes over `tracing` for the life of the process. Returned is the log that has to be flushed at its end.
+#[cfg(feature = "ipfire")]
+pub(super) fn start_log(options: &DaemonArgs) -> Option<LogFile> {
+    let Some(path) = &options.log_file else {
+        start_stream(options);
+        return None;
+    };
+    match LogFile::start(path) {
+        Ok(file) => {
+            start_file(options, file.clone());
+            Some(file)
+        }
+        Err(error) => {
+            start_stream(options);
+            warn!("{}: {error}", path.display());
+            None
+        }
+    }
+}
+
 /// Takes over `tracing` for the life of the process.
+#[cfg(not(feature = "ipfire"))]
 pub(super) fn start_log(options: &DaemonArgs) {
-    let level = match options.log_level {
+    start_stream(options);
+}
+
+/// A file, and beside it the system's log or standard error.
+#[cfg(feature = "ipfire")]
+fn start_file(options: &DaemonArgs, file: LogFile) {
+    use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
+    let beside = match options.log_to {
+        LogTo::Syslog => syslog::Syslog::open().map(BoxMakeWriter::new),
+        LogTo::Stderr => Some(BoxMakeWriter::new(std::io::stderr)),
+    };
+    let beside = beside.unwrap_or_else(|| BoxMakeWriter::new(std::io::sink));
+    let log = tracing_subscriber::fmt().with_max_level(level(options)).with_target(false);
+    let log = log.with_writer(file.and(beside)).log_internal_errors(false).with_ansi(false);
+    // The file has times of its own.
+    log.without_time().with_level(false).init();
+}
+
+fn level(options: &DaemonArgs) -> tracing::Level {
+    match options.log_level {
         LogLevel::Error => tracing::Level::ERROR,
         LogLevel::Warn => tracing::Level::WARN,
         LogLevel::Info => tracing::Level::INFO,
         LogLevel::Debug => tracing::Level::DEBUG,
         LogLevel::Trace => tracing::Level::TRACE,
-    };
+    }
+}
+
+fn start_stream(options: &DaemonArgs) {
+    let level = level(options);
     let log = tracing_subscriber::fmt().with_max_level(level).with_target(false);
     if let (LogTo::Syslog, Some(syslog)) = (options.log_to, syslog::Syslog::open()) {
         // The system's log has its own times, and the level is in its priority.

@@ -9,7 +9,7 @@
 //! | `flows` | connection entries: their marks, and which of them end |
 //! | `hooks`, `dnsmasq` | others who are told |
 //! | `control`, `answer`, `status`, `plan` | the control socket, and what is said there |
-//! | `state`, `lock`, `notify`, `log`, `syslog` | files that survive, one daemon at a time, systemd, the log |
+//! | `state`, `lock`, `notify`, `log`, `logfile`, `syslog` | files that survive, one daemon at a time, systemd, the log |
 
 mod answer;
 mod apply;
@@ -21,6 +21,8 @@ mod flows;
 mod hooks;
 mod lock;
 mod log;
+#[cfg(feature = "ipfire")]
+mod logfile;
 mod notify;
 mod plan;
 mod reload;
@@ -59,13 +61,16 @@ use watched::{Kind, WatchedFiles};
 use writer::Writer;
 
 pub(crate) use config::{parse_config, read_config, reread_config};
-pub(crate) use configure::unusable;
 pub(crate) use control::Asked;
 pub(crate) use plan::plan_without_daemon;
 pub(crate) use status::diagnostics;
 
 /// Name of the control socket in the run directory.
 pub(crate) const SOCKET: &str = "mwan.sock";
+
+/// Name of the socket for operators: IPFire's web pages.
+#[cfg(feature = "ipfire")]
+const OPERATOR_SOCKET: &str = "operator.sock";
 
 /// How often files are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -78,15 +83,26 @@ const LATE: Duration = Duration::from_millis(100);
 
 /// Runs the daemon until it is told to end.
 pub(crate) fn run(run_dir: &Path, options: &DaemonArgs) -> Result<(), Failure> {
+    #[cfg(feature = "ipfire")]
+    let log = log::start_log(options);
+    #[cfg(not(feature = "ipfire"))]
     log::start_log(options);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Failure::new("cannot start the runtime", &e))?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let mut daemon = Daemon::start(run_dir, options).await?;
         daemon.run().await
-    })
+    });
+    #[cfg(feature = "ipfire")]
+    if let Some(log) = log {
+        if let Err(failure) = &ended {
+            tracing::error!("{failure}");
+        }
+        log.flush();
+    }
+    ended
 }
 
 /// Removes everything of ours from the kernel, and what a dead daemon left in its run directory.
@@ -97,11 +113,36 @@ pub(crate) fn cleanup(run_dir: &Path) -> Result<(), Failure> {
     let mut store = Store::new(run_dir, run_dir);
     store.load();
     // By what mask, only a daemon of this boot can have said; without its word no bit is ours.
-    flows::clean(store.marked_with(0));
+    match store.marked_with(0) {
+        0 => {}
+        mask => flows::clean(mask),
+    }
     store.forget_health();
     dnsmasq::clean(run_dir);
     let _ = fs::remove_file(run_dir.join(SOCKET));
+    #[cfg(feature = "ipfire")]
+    let _ = fs::remove_file(run_dir.join(OPERATOR_SOCKET));
     Ok(())
+}
+
+/// Whether nobody holds a run directory: neither a daemon, nor who ends one.
+#[cfg(feature = "ipfire")]
+pub(crate) fn is_free(run_dir: &Path) -> bool {
+    !run_dir.join(lock::LOCK).exists() || lock::Locks::take(run_dir).is_ok()
+}
+
+/// Ends what a daemon left, and holds its locks while `work` is done.
+#[cfg(feature = "ipfire")]
+pub(crate) fn without_daemon<T>(run_dir: &Path, work: impl FnOnce() -> T) -> Result<T, Failure> {
+    fs::create_dir_all(run_dir)
+        .map_err(|e| Failure::new(format!("cannot make the directory {}", run_dir.display()), &e))?;
+    let _locks = lock::Locks::take(run_dir)?;
+    Writer::open()?.clean()?;
+    Store::new(run_dir, run_dir).forget_health();
+    for socket in [SOCKET, OPERATOR_SOCKET] {
+        let _ = fs::remove_file(run_dir.join(socket));
+    }
+    Ok(work())
 }
 
 /// Whether no daemon is left in this network namespace: one that was told to stop answers, and then ends.
@@ -217,6 +258,7 @@ impl Daemon {
         self.dnsmasq.look();
         self.listen_again();
         self.store.save(self.core.memory());
+        self.store.try_again(self.writer.own_rules());
         Next::Go
     }
 
@@ -229,6 +271,8 @@ impl Daemon {
 
     /// Somebody may have tidied the run directory up.
     fn listen_again(&self) {
+        #[cfg(feature = "ipfire")]
+        self.listen_for_operators();
         let socket = self.run_dir.join(SOCKET);
         if socket.exists() {
             return;
@@ -240,10 +284,25 @@ impl Daemon {
         }
     }
 
+    /// IPFire's web server runs as a user of its own; where there is no such group, there is no such socket.
+    #[cfg(feature = "ipfire")]
+    fn listen_for_operators(&self) {
+        let socket = self.run_dir.join(OPERATOR_SOCKET);
+        if self.ipfire.is_none() || socket.exists() {
+            return;
+        }
+        let Some(group) = control::group(&self.options.operator_group) else { return };
+        if let Err(error) = control::listen_for_operators(&socket, group, &self.ask) {
+            debug!("cannot listen at {}: {error}", socket.display());
+        }
+    }
+
     /// Leaves the data plane as it is. Hooks that wait are run, as far as there is time.
     async fn end(&mut self, hooks_max: Duration) -> Result<(), Failure> {
         notify::notify("STOPPING=1");
         let _ = fs::remove_file(self.run_dir.join(SOCKET));
+        #[cfg(feature = "ipfire")]
+        let _ = fs::remove_file(self.run_dir.join(OPERATOR_SOCKET));
         // Let the answer to the request that ended us be written.
         tokio::time::sleep(Duration::from_millis(20)).await;
         let end = Instant::now() + hooks_max;

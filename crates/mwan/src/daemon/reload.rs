@@ -11,7 +11,6 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::config::{Watch, parse_watched, reread_config};
-use super::configure::unusable;
 
 /// Where the answer to a request goes.
 pub(super) type Reply = oneshot::Sender<Response>;
@@ -65,11 +64,11 @@ impl Reload {
         true
     }
 
-    /// Reads `file` in a thread. `sets` are those in force.
-    pub(super) fn read(&self, file: PathBuf, sets: Arc<Vec<NamedSet>>) {
+    /// Reads `file` in a thread. `sets` and `diagnostics` are those in force.
+    pub(super) fn read(&self, file: PathBuf, sets: Arc<Vec<NamedSet>>, diagnostics: Vec<Diagnostic>) {
         let sender = self.sender.clone();
         // A loop that has ended needs no answer.
-        let work = move || drop(sender.send(read(&file, &sets)));
+        let work = move || drop(sender.send(read(&file, &sets, &diagnostics)));
         if let Err(error) = std::thread::Builder::new().name("config".to_owned()).spawn(work) {
             warn!("cannot start the thread that reads the configuration: {error}");
             drop(self.sender.send(Err(format!("cannot start a thread: {error}"))));
@@ -104,11 +103,11 @@ impl Reload {
     }
 }
 
-/// The configuration as it is in the file now; an unusable one is refused.
-fn read(file: &Path, sets: &[NamedSet]) -> Outcome {
+/// The configuration as it is in the file now, unless it must not take the place of the one in force.
+fn read(file: &Path, sets: &[NamedSet], diagnostics: &[Diagnostic]) -> Outcome {
     let (name, bytes) = reread_config(file).map_err(|f| f.to_string())?;
     let (loaded, watches) = parse_watched(&name, &bytes);
-    if let Some(why) = unusable(&loaded) {
+    if let Some(why) = loaded.refusal(diagnostics) {
         return Err(why);
     }
     let mut config = loaded.config;

@@ -15,7 +15,6 @@ use tracing::{error, info, warn};
 
 use super::apply::VERIFY_INTERVAL;
 use super::config::{parse_config, read_config, watches_of};
-use super::configure::unusable;
 use super::dnsmasq::Dnsmasq;
 use super::flows::Flows;
 use super::hooks::{Hooks, Places};
@@ -83,8 +82,8 @@ impl Found {
             writer.remember(own);
         }
         let First { name, loaded, rejected: config_rejected } = match read {
-            Ok((name, bytes)) => first_config(name, &bytes, &store, &mut writer),
-            Err(failure) => without_a_file(failure, &options.config, &store)?,
+            Ok((name, bytes)) => first_config(name, &bytes, &mut store, &mut writer),
+            Err(failure) => without_a_file(failure, &options.config, &mut store, &mut writer)?,
         };
         log_diagnostics(&loaded.diagnostics);
         Ok(Found { name, loaded, config_rejected, locks, writer, store })
@@ -180,6 +179,15 @@ impl Daemon {
             unreadable: false,
             late_rounds: 0,
         };
+        #[cfg(feature = "ipfire")]
+        {
+            // What is there is a dead daemon's.
+            let _ = fs::remove_file(run_dir.join(super::OPERATOR_SOCKET));
+            daemon.listen_for_operators();
+            if daemon.ipfire.is_some() && control::group(&options.operator_group).is_none() {
+                info!("there is no group {}: no socket for a web page", options.operator_group);
+            }
+        }
         daemon.begin(view, config);
         notify::notify("READY=1");
         info!(version = env!("CARGO_PKG_VERSION"), config = name, "started");
@@ -219,31 +227,45 @@ struct First {
     rejected: Option<String>,
 }
 
-/// If the file is unusable and a daemon before us left a working data plane, the configuration that made it stays in force
-/// (I8, I10); else bad sections are left out and the rest runs. IPFire's last good one is used after a boot, too: its
-/// web pages and scripts write files in place, and a router that lost its power meanwhile has half of one.
-fn first_config(name: String, bytes: &[u8], store: &Store, writer: &mut Writer) -> First {
+/// If a daemon before us left a working data plane, the configuration that made it stays in force where the file must not
+/// take its place (I8, I10); else bad sections are left out and the rest runs. IPFire's last good one is used after a
+/// boot, too: its web pages and scripts write files in place, and a router that lost its power meanwhile has half of one.
+fn first_config(name: String, bytes: &[u8], store: &mut Store, writer: &mut Writer) -> First {
     let loaded = parse_config(&name, bytes);
-    let Some(why) = unusable(&loaded) else {
-        store.keep_config(&name, bytes);
-        return First { name, loaded, rejected: None };
-    };
-    let ipfire = crate::ipfire::root_of(Path::new(&name)).is_some();
-    let wanted = ipfire || writer.observe().is_ok_and(|observed| observed.table.is_some());
-    match store.kept_config().filter(|_| wanted) {
-        Some(kept) => before(name, why, kept),
-        None => First { name, loaded, rejected: None },
+    if loaded.refusal(&[]).is_some()
+        && let Some((kept, text)) = kept_config(&name, store, writer)
+    {
+        let before = parse_config(&kept, &text);
+        if let Some(why) = loaded.refusal(&before.diagnostics) {
+            return stays(name, why, &kept, before);
+        }
+    }
+    store.keep_config(&name, bytes);
+    First { name, loaded, rejected: None }
+}
+
+/// The same where there is no file to be read: it may just be written, or its disk is not there yet.
+fn without_a_file(
+    failure: Failure,
+    file: &Path,
+    store: &mut Store,
+    writer: &mut Writer,
+) -> Result<First, Failure> {
+    let name = file.to_string_lossy().into_owned();
+    match kept_config(&name, store, writer) {
+        Some((kept, text)) => Ok(stays(name, failure.to_string(), &kept, parse_config(&kept, &text))),
+        None => Err(failure),
     }
 }
 
-/// The same where there is no file to be read: IPFire's settings may just be written, or their disk is not there yet.
-fn without_a_file(failure: Failure, file: &Path, store: &Store) -> Result<First, Failure> {
-    let kept = crate::ipfire::root_of(file).and_then(|_| store.kept_config());
-    let name = || file.to_string_lossy().into_owned();
-    kept.map(|kept| before(name(), failure.to_string(), kept)).ok_or(failure)
+/// The configuration that was in force last, if it may be used instead of the file of that name.
+fn kept_config(name: &str, store: &Store, writer: &mut Writer) -> Option<(String, Vec<u8>)> {
+    let ipfire = crate::ipfire::root_of(Path::new(name)).is_some();
+    let wanted = ipfire || writer.observe().is_ok_and(|observed| observed.table.is_some());
+    store.kept_config().filter(|_| wanted)
 }
 
-fn before(name: String, why: String, (kept, text): (String, Vec<u8>)) -> First {
+fn stays(name: String, why: String, kept: &str, loaded: Loaded) -> First {
     error!("{why}; the configuration before stays in force, from {kept}");
-    First { name, loaded: parse_config(&kept, &text), rejected: Some(why) }
+    First { name, loaded, rejected: Some(why) }
 }

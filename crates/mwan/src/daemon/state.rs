@@ -34,6 +34,8 @@ pub(super) struct Store {
     health: PathBuf,
     rules: PathBuf,
     state_dir: PathBuf,
+    /// Name and content of a configuration of which no copy could be written yet.
+    unkept: Option<(String, Vec<u8>)>,
     written: Memory,
     /// Files that could not be written the last time, of which the owner was told.
     told: BTreeSet<PathBuf>,
@@ -130,6 +132,7 @@ impl Store {
             health: run_dir.join(HEALTH),
             rules: run_dir.join(RULES),
             state_dir: state_dir.to_owned(),
+            unkept: None,
             written: Memory::default(),
             told: BTreeSet::new(),
             written_rules: None,
@@ -209,23 +212,41 @@ impl Store {
         self.marked.1 = Some(mask);
     }
 
-    /// Keeps the configuration that is in force, as it is, for a start at which the file has become unusable.
-    pub(super) fn keep_config(&self, name: &str, bytes: &[u8]) {
-        if let Some(root) = crate::ipfire::root_of(Path::new(name)) {
-            if let Err(error) = crate::ipfire::keep_files(root, bytes, &self.state_dir.join(KEPT_TREE)) {
-                warn!("cannot keep a copy of the configuration: {error}");
-            }
-            return;
+    /// Keeps the configuration that is in force, as it is, for a start at which the file has become unusable. What cannot be
+    /// written is tried again by [`Store::try_again`].
+    pub(super) fn keep_config(&mut self, name: &str, bytes: &[u8]) {
+        self.unkept = Some((name.to_owned(), bytes.to_vec()));
+        self.keep_again();
+    }
+
+    /// Writes what could not be written; health is written by [`Store::save`] whenever it differs.
+    pub(super) fn try_again(&mut self, own: Option<&OwnRules>) {
+        self.keep_again();
+        if self.told.contains(&self.rules) {
+            self.save_rules(own);
         }
+    }
+
+    fn keep_again(&mut self) {
+        let Some((name, bytes)) = self.unkept.take() else { return };
+        let kept = match crate::ipfire::root_of(Path::new(&name)) {
+            Some(root) => {
+                let folder = self.state_dir.join(KEPT_TREE);
+                told(crate::ipfire::keep_files(root, &bytes, &folder), &folder, &mut self.told)
+            }
+            None => self.keep_file(&name, &bytes),
+        };
+        self.unkept = (!kept).then_some((name, bytes));
+    }
+
+    fn keep_file(&mut self, name: &str, bytes: &[u8]) -> bool {
         let (own, other) = if is_toml(name) { (KEPT[0], KEPT[1]) } else { (KEPT[1], KEPT[0]) };
         let own = self.state_dir.join(own);
         if fs::read(&own).is_ok_and(|kept| kept == bytes) {
-            return;
-        }
-        if let Err(error) = replace(&own, bytes, Durability::Reboot) {
-            warn!("cannot keep a copy of the configuration: {error}");
+            return true;
         }
         let _ = fs::remove_file(self.state_dir.join(other));
+        told(replace(&own, bytes, Durability::Reboot), &own, &mut self.told)
     }
 
     /// Name and content of the configuration that was in force last.
@@ -286,17 +307,27 @@ enum Durability {
     Reboot,
 }
 
-/// Whether it was written. That a disk is full is told once, not once a second.
-fn write<T: Serialize>(path: &Path, value: &T, durability: Durability, told: &mut BTreeSet<PathBuf>) -> bool {
-    match try_write(path, value, durability) {
+/// Whether it was written.
+fn write<T: Serialize>(
+    path: &Path,
+    value: &T,
+    durability: Durability,
+    files: &mut BTreeSet<PathBuf>,
+) -> bool {
+    told(try_write(path, value, durability), path, files)
+}
+
+/// Whether it was written. That a disk is full is told once, not once a second; `files` are those of which it was told.
+fn told(written: std::io::Result<()>, path: &Path, files: &mut BTreeSet<PathBuf>) -> bool {
+    match written {
         Ok(()) => {
-            if told.remove(path) {
+            if files.remove(path) {
                 info!("{} is written again", path.display());
             }
             true
         }
         Err(error) => {
-            if told.insert(path.to_owned()) {
+            if files.insert(path.to_owned()) {
                 warn!("cannot write {}: {error}; it is tried again", path.display());
             }
             false
@@ -395,7 +426,7 @@ mod tests {
     #[test]
     fn the_configuration_in_force_is_kept_with_its_format() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::new(dir.path(), dir.path());
+        let mut store = Store::new(dir.path(), dir.path());
         assert_eq!(store.kept_config(), None);
         store.keep_config("/etc/config/mwan3", b"config globals\n\xff");
         let (name, bytes) = store.kept_config().unwrap();
@@ -403,5 +434,17 @@ mod tests {
         store.keep_config("/etc/mwan/mwan.toml", b"[global]");
         let (name, bytes) = store.kept_config().unwrap();
         assert!(name.ends_with(".toml") && bytes == b"[global]");
+
+        // A disk that was full has room again.
+        let later = dir.path().join("later");
+        let mut store = Store::new(&later, &later);
+        store.keep_config("/etc/config/mwan3", b"config globals\n");
+        assert_eq!(store.kept_config(), None);
+        let own = OwnRules { table: 3, rules: BTreeSet::from([5]) };
+        store.save_rules(Some(&own));
+        fs::create_dir(&later).unwrap();
+        store.try_again(Some(&own));
+        assert_eq!(store.kept_config().unwrap().1, b"config globals\n");
+        assert_eq!(Store::new(&later, &later).load_rules(), Some(own));
     }
 }

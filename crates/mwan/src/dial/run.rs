@@ -29,6 +29,8 @@ const PROGRAM_LIMIT: Duration = Duration::from_secs(20);
 /// How long a session may take to say goodbye: pppd asks a far end that is gone twice, for three seconds each
 /// (lcp-max-terminate, lcp-restart), and then removes its pid file.
 const GOODBYE: Duration = Duration::from_secs(9);
+/// Most that programs may say, bytes: the run directory is memory.
+const LOG_BYTES_MAX: u64 = 1 << 20;
 /// Of what a program says, the end is read, bytes.
 const SAID_MAX: u64 = 16 * 1024;
 
@@ -273,6 +275,7 @@ impl<'a> Run<'a> {
 
     /// Whether everything still runs.
     fn look(&mut self) -> Result<(), Failure> {
+        shorten(&self.log);
         if self.stop.load(Ordering::Relaxed) {
             return Err(Failure::Lost);
         }
@@ -374,13 +377,27 @@ pub(crate) fn program_with(
     let deadline = Instant::now() + limit;
     loop {
         if let Some(status) = child.try_wait()? {
+            // Those it left in the background may say more.
+            shorten(log);
             return Ok(status);
         }
-        if Instant::now() >= deadline {
+        if Instant::now() >= deadline || is_long(log) {
             process::kill_group(child.id());
+            shorten(log);
             return child.wait();
         }
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn is_long(log: &Path) -> bool {
+    fs::metadata(log).is_ok_and(|meta| meta.len() > LOG_BYTES_MAX)
+}
+
+/// A log that has become too long begins anew: whoever writes it appends.
+fn shorten(log: &Path) {
+    if is_long(log) {
+        let _ = File::options().write(true).open(log).and_then(|file| file.set_len(0));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Carries batches out: IPFire's files and services. One thread, one batch at a time.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -15,6 +16,10 @@ use crate::dial::program_with;
 
 /// How long a hook may take.
 const HOOK_LIMIT: Duration = Duration::from_secs(60);
+/// How long IPFire's own script may take to bring RED up: it waits for a dial of its own.
+const RED_LIMIT: Duration = Duration::from_secs(90);
+/// What the last line of a manifest is about: all lines before it.
+const MANIFEST_END: &str = "manifest";
 /// Files of a folder of hooks that are run.
 const HOOKS_MAX: usize = 128;
 /// How long a process that should end may take: pppd takes six seconds where the far end is gone.
@@ -38,7 +43,7 @@ impl Place {
         Place { root: root.to_owned(), system, log: run_dir.join("ipfire.log") }
     }
 
-    fn system(&self, path: &str) -> PathBuf {
+    pub(super) fn system(&self, path: &str) -> PathBuf {
         if self.system.as_os_str().is_empty() {
             PathBuf::from(path)
         } else {
@@ -46,11 +51,11 @@ impl Place {
         }
     }
 
-    /// All steps, up to the first that fails.
-    pub(super) fn carry_out(&self, batch: &Batch) -> Result<(), String> {
+    /// All steps, up to the first that fails; how many were done then.
+    pub(super) fn carry_out(&self, batch: &Batch) -> Result<(), (usize, String)> {
         let _ = fs::remove_file(&self.log);
-        for step in &batch.steps {
-            self.step(step).map_err(|e| format!("{}: {e}", name_of(step)))?;
+        for (at, step) in batch.steps.iter().enumerate() {
+            self.step(step).map_err(|e| (at, format!("{}: {e}", name_of(step))))?;
         }
         info!("RED: {} done", batch.kind);
         Ok(())
@@ -60,6 +65,7 @@ impl Place {
         match step {
             Step::Keep { files, folder } => self.keep(files, folder),
             Step::Restore { files, folder } => self.restore(files, folder),
+            Step::Mend { files, folder } => self.mend(files, folder),
             Step::Forget { folder } => none_is_well(fs::remove_dir_all(self.root.join(folder))),
             Step::Write { path, content } => write(&self.root.join(path), content.as_bytes()),
             Step::Stamp { path } => {
@@ -75,6 +81,10 @@ impl Place {
                 if let Some(id) = self.session(device) {
                     end(id, device);
                 }
+                Ok(())
+            }
+            Step::BringUp { device } => {
+                self.bring_up(device);
                 Ok(())
             }
             Step::Hooks { folder, about } => {
@@ -103,22 +113,69 @@ impl Place {
             };
             manifest.push_str(&format!("{sum} {name}\n"));
         }
+        manifest.push_str(&format!("{} {MANIFEST_END}\n", checksum(manifest.as_bytes())));
         write(&new.join("manifest"), manifest.as_bytes())?;
         none_is_well(fs::remove_dir_all(&folder))?;
         fs::rename(&new, &folder)?;
         sync(&folder)
     }
 
+    /// What was kept of these files, each compared with its sum.
+    fn kept(&self, files: &[&'static str], folder: &Path) -> io::Result<BTreeMap<String, String>> {
+        let damaged =
+            |name: &str| io::Error::other(format!("the copy of {name} is damaged; nothing is put back"));
+        let text = fs::read_to_string(folder.join("manifest")).unwrap_or_default();
+        let (lines, end) =
+            text.trim_end_matches('\n').rsplit_once('\n').ok_or_else(|| damaged("the manifest"))?;
+        let lines = format!("{lines}\n");
+        if end != format!("{} {MANIFEST_END}", checksum(lines.as_bytes())) {
+            return Err(damaged("the manifest"));
+        }
+        let kept: BTreeMap<String, String> = lines
+            .lines()
+            .filter_map(|l| l.split_once(' '))
+            .map(|(sum, name)| (name.into(), sum.into()))
+            .collect();
+        for name in files {
+            let sum = kept.get(*name).ok_or_else(|| damaged(name))?;
+            let found = || fs::read(folder.join(flat(name))).map(|bytes| checksum(&bytes)).ok();
+            if sum != "-" && found().as_ref() != Some(sum) {
+                return Err(damaged(name));
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Of what was kept, only what is gone or empty.
+    fn mend(&self, files: &[&'static str], folder: &str) -> io::Result<()> {
+        let folder = self.root.join(folder);
+        if !folder.exists() {
+            return Ok(());
+        }
+        let manifest = self.kept(files, &folder)?;
+        for name in files {
+            let (target, copy_of) = (self.root.join(name), folder.join(flat(name)));
+            let sum = manifest.get(*name).map_or("-", String::as_str);
+            if sum == "-" || same(&target, sum, &copy_of) {
+                continue;
+            }
+            if fs::metadata(&target).is_ok_and(|m| m.len() > 0) {
+                info!("{name} was changed while RED was a backup's; it stays as it is now");
+                continue;
+            }
+            warn!("{name} was lost while RED was a backup's; it is put back");
+            put_back(&copy_of, &target)?;
+        }
+        Ok(())
+    }
+
     /// Everything is compared with its sum before anything is touched.
     fn restore(&self, files: &[&'static str], folder: &str) -> io::Result<()> {
         let folder = self.root.join(folder);
-        let manifest = files::kept(&folder);
-        for (name, sum) in manifest.iter().filter(|(_, sum)| *sum != "-") {
-            let found = fs::read(folder.join(flat(name))).map(|bytes| checksum(&bytes));
-            if found.as_ref().ok() != Some(sum) {
-                return Err(io::Error::other(format!("the copy of {name} is damaged; nothing is put back")));
-            }
+        if !folder.exists() {
+            return Ok(());
         }
+        let manifest = self.kept(files, &folder)?;
         for name in files {
             let target = self.root.join(name);
             match manifest.get(*name).map(String::as_str) {
@@ -126,11 +183,7 @@ impl Place {
                 Some("-") => none_is_well(fs::remove_file(&target))?,
                 // What has not changed is not touched: others watch these files.
                 Some(sum) if same(&target, sum, &folder.join(flat(name))) => {}
-                Some(_) => {
-                    let new = beside(&target);
-                    copy(&folder.join(flat(name)), &new)?;
-                    fs::rename(&new, &target)?;
-                }
+                Some(_) => put_back(&folder.join(flat(name)), &target)?,
             }
         }
         Ok(())
@@ -154,6 +207,19 @@ impl Place {
         let id: u32 = text.lines().next()?.trim().parse().ok()?;
         let name = fs::read_to_string(format!("/proc/{id}/comm")).ok()?;
         (name.trim() == "pppd").then_some(id)
+    }
+
+    /// IPFire's own script: our session of its primary ended with us, or its own did when a backup took over.
+    fn bring_up(&self, device: &str) {
+        if !process::addresses_of(device).is_empty() {
+            return;
+        }
+        let script = self.system("/etc/rc.d/init.d/networking/red").to_string_lossy().into_owned();
+        match program_with(&[script.clone(), "start".to_owned()], &[], &self.log, RED_LIMIT) {
+            Ok(status) if status.success() => {}
+            Ok(status) => warn!("{script} start: {status}"),
+            Err(error) => warn!("{script} start: {error}"),
+        }
     }
 
     fn hooks(&self, folder: &str, about: &About) {
@@ -180,7 +246,10 @@ impl Place {
 fn name_of(step: &Step) -> String {
     match step {
         Step::Keep { folder, .. } => format!("the primary's settings cannot be kept in {folder}"),
-        Step::Restore { folder, .. } => format!("the primary's settings cannot be put back from {folder}"),
+        Step::BringUp { device } => device.clone(),
+        Step::Restore { folder, .. } | Step::Mend { folder, .. } => {
+            format!("the primary's settings cannot be put back from {folder}")
+        }
         Step::Forget { folder } => folder.clone(),
         Step::Write { path, .. } | Step::Stamp { path } | Step::Remove { path } => path.clone(),
         Step::StopConnectd => "connectd".to_owned(),
@@ -197,6 +266,12 @@ fn flat(name: &str) -> String {
 fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.mwan"))
+}
+
+fn put_back(copy_of: &Path, target: &Path) -> io::Result<()> {
+    let new = beside(target);
+    copy(copy_of, &new)?;
+    fs::rename(&new, target)
 }
 
 /// Whether a file has the content, mode and owner of its copy.
@@ -218,7 +293,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<String> {
 }
 
 /// A new file, then a rename: whoever reads sees all of it or the one before. Mode and owner of one that is there stay.
-fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }

@@ -1,6 +1,5 @@
 //! The files below `/var/ipfire` that say what is configured.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -123,13 +122,6 @@ pub(super) fn red(root: &Path) -> Option<RedFiles> {
 pub(super) fn line(path: &Path) -> Option<String> {
     let bytes = read_file(path).ok()??;
     Some(String::from_utf8_lossy(&bytes).trim().to_owned()).filter(|text| !text.is_empty())
-}
-
-/// By name, for tests and messages.
-pub(super) fn kept(folder: &Path) -> BTreeMap<String, String> {
-    let manifest = fs::read_to_string(folder.join("manifest")).unwrap_or_default();
-    let lines = manifest.lines().filter_map(|line| line.split_once(' '));
-    lines.map(|(sum, name)| (name.to_owned(), sum.to_owned())).collect()
 }
 
 pub(super) fn none_is_well(result: std::io::Result<()>) -> std::io::Result<()> {

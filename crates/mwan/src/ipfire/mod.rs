@@ -2,9 +2,15 @@
 
 mod execute;
 mod files;
+pub(crate) mod install;
+mod parallel;
+mod release;
+mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,12 +18,12 @@ use std::time::Duration;
 
 use mwan_api::{Red, RedLink};
 use mwan_config::Config;
-use mwan_config::ipfire::Site;
+use mwan_config::ipfire::{Dialect, Site};
 use mwan_config::link::Link;
 use mwan_core::{Carrier, Core, LogicalInterface, PathKey, PlatformView, Time};
 use mwan_dial::{Action, Failure, Phase};
 pub(crate) use mwan_ipfire::Command;
-use mwan_ipfire::{Batch, Event, Kind, Left, Manager, PathView, STATE, State, Wish};
+use mwan_ipfire::{Batch, Event, Left, Manager, PathView, STATE, State, Wish};
 use mwan_linux::clock;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{info, warn};
@@ -25,6 +31,9 @@ use tracing::{info, warn};
 use crate::dial::Runner;
 use execute::Place;
 pub(crate) use files::{keep as keep_files, kept_settings, read as read_files, root_of, watched};
+use parallel::Parallel;
+pub(crate) use release::{Released, release};
+pub(crate) use settings::{is_enabled, set_enabled};
 
 /// Pause between two looks at RED's files, while they are ours.
 const LOOK: Duration = Duration::from_secs(2);
@@ -41,9 +50,10 @@ pub(crate) struct Ipfire {
     site: Arc<Site>,
     happened: UnboundedReceiver<Happened>,
     batches: Sender<Batch>,
-    done: UnboundedReceiver<(Kind, Option<String>)>,
+    done: UnboundedReceiver<Event>,
     view: Option<Arc<PlatformView>>,
     paths: BTreeMap<String, PathView>,
+    parallel: Parallel,
     /// When RED's files are looked at next.
     look_at: Duration,
 }
@@ -72,6 +82,7 @@ impl Ipfire {
             done,
             view: None,
             paths: BTreeMap::new(),
+            parallel: Parallel::default(),
             look_at: now(),
         };
         remember_boot(root);
@@ -111,12 +122,12 @@ impl Ipfire {
         let event = tokio::select! {
             biased;
             Some((name, event)) = self.happened.recv() => self.told(name, event),
-            Some((kind, error)) = self.done.recv() => {
-                if let Some(error) = &error {
+            Some(done) = self.done.recv() => {
+                if let Event::Done { kind, error: Some(error), .. } = &done {
                     warn!("RED: {kind} failed: {error}");
                 }
                 let _ = self.handle(Event::Red(files::red(&self.root)));
-                Event::Done { kind, error }
+                done
             }
             () = tokio::time::sleep(look), if self.manager.watches_red().is_some() => {
                 self.look_at = now() + LOOK;
@@ -157,13 +168,18 @@ impl Ipfire {
         self.handle(Event::Command(command))
     }
 
+    /// Whether RED is being taken over or given back at this moment: what IPFire's hooks tell then is our own doing.
+    pub(crate) fn is_switching(&self) -> bool {
+        matches!(self.manager.state(), State::TakingOver(_) | State::GivingBack)
+    }
+
     /// Whether there is such a backup.
     pub(crate) fn backups(&self) -> &[String] {
         &self.site.backups
     }
 
-    /// For the status.
-    pub(crate) fn red(&self) -> Red {
+    /// For the status. `enabled`: the configuration in force is.
+    pub(crate) fn red(&self, enabled: bool) -> Red {
         let (profile, state) = match self.manager.state() {
             State::Primary => ("primary", "settled"),
             State::Backup(name) => (name.as_str(), "settled"),
@@ -171,6 +187,8 @@ impl Ipfire {
             State::GivingBack => ("primary", "giving_back"),
         };
         Red {
+            enabled,
+            several: self.site.dialect == Dialect::Extension,
             profile: profile.to_owned(),
             state: state.to_owned(),
             forced: self.manager.forced().map(str::to_owned),
@@ -220,6 +238,7 @@ impl Ipfire {
             info!("RED: {}", self.manager.state());
         }
         self.fulfil(wishes);
+        self.parallel.look(&self.manager, &self.site.primary, &self.paths);
         self.changed()
     }
 
@@ -252,10 +271,10 @@ impl Ipfire {
     fn remember_refusal(&self, name: &str) {
         let Some(link) = self.links.iter().find(|l| l.name == name) else { return };
         let file = self.root.join(STATE).join("refused-pins");
-        let mut text = fs::read_to_string(&file).unwrap_or_default();
-        text.push_str(&format!("{} {}\n", name, fingerprint(link)));
+        let line = format!("{} {}\n", name, fingerprint(link));
         let _ = fs::create_dir_all(self.root.join(STATE));
-        if let Err(error) = fs::write(&file, text) {
+        let opened = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&file);
+        if let Err(error) = opened.and_then(|mut file| file.write_all(line.as_bytes())) {
             warn!("{}: {error}", file.display());
         }
     }
@@ -304,10 +323,13 @@ fn path(core: &Core, link: &Link) -> Option<PathView> {
     })
 }
 
-fn carry_out(place: &Place, waiting: &Receiver<Batch>, tell: &UnboundedSender<(Kind, Option<String>)>) {
+fn carry_out(place: &Place, waiting: &Receiver<Batch>, tell: &UnboundedSender<Event>) {
     for batch in waiting {
-        let error = place.carry_out(&batch).err();
-        let _ = tell.send((batch.kind, error));
+        let (steps, error) = match place.carry_out(&batch) {
+            Ok(()) => (batch.steps.len(), None),
+            Err((steps, error)) => (steps, Some(error)),
+        };
+        let _ = tell.send(Event::Done { kind: batch.kind, error, steps });
     }
 }
 
@@ -352,13 +374,12 @@ fn remember_boot(root: &Path) {
     }
 }
 
-/// Tells one PIN from another without holding it.
+/// Tells one PIN from another without holding it. There are only ten thousand: the file is for root alone, as the PIN's own.
 fn fingerprint(link: &Link) -> String {
     use mwan_config::link::Method;
     let Method::Modem { pin, .. } = &link.method else { return String::new() };
     let text = pin.as_ref().map(|pin| pin.reveal()).unwrap_or_default();
-    // Sixteen bits: enough to see that it was changed, too few to find it by.
-    format!("{:04x}", fnv1a(text.as_bytes()) & 0xFFFF)
+    format!("{:016x}", fnv1a(text.as_bytes()))
 }
 
 /// FNV-1a, 64 bits.
