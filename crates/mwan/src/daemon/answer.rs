@@ -221,11 +221,12 @@ impl Daemon {
         let committed = self.writer.committed().cloned();
         let achieved = Achieved::new(&self.core, committed.as_ref(), observed.as_ref());
         status.rules = achieved.rules(&counters, |rule, id, family| self.writer.sticky(rule, id, family));
-        status.rules.extend(status::waiting_rules(&self.core));
+        let (waiting_rules, waiting) = status::waiting(&self.core);
+        status.rules.extend(waiting_rules);
         status.problems = status::problems(&status, !self.core.config().globals.enabled);
         status.problems.extend(achieved.differences());
         status.problems.extend(status::local_source(&self.core));
-        status.problems.extend(status::waiting(&self.core));
+        status.problems.extend(waiting);
         status.problems.extend(self.dnsmasq.problem());
         status.problems.extend(self.openwrt.as_ref().and_then(Openwrt::problem));
         status
