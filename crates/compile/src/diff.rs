@@ -217,6 +217,8 @@ impl<'a> Have<'a> {
     }
 }
 
+// Never on the way of a failover; several copies of what it calls are larger than the call.
+#[inline(never)]
 fn create_table(table: &Table) -> Vec<NftOp> {
     let nothing = Have { chains: BTreeMap::new(), counters: BTreeSet::new(), sets: BTreeMap::new() };
     let sets: Vec<(&String, &Set)> = table.sets.iter().map(|(n, s)| (n, s.as_ref())).collect();
@@ -262,6 +264,7 @@ fn sets_anew<'a>(sets: &[(&'a String, &Set)], have: &Have<'_>) -> BTreeSet<&'a s
 }
 
 /// `None`: an object of our name has another nature, which cannot be changed in place.
+#[inline(never)]
 fn table_ops(sections: &[Arc<Section>], sets: &[(&String, &Set)], have: &Have<'_>) -> Option<Vec<NftOp>> {
     let wanted: BTreeMap<&str, &Chain> =
         sections.iter().flat_map(|s| s.chains.iter().map(|(n, c)| (n.as_str(), c.as_ref()))).collect();

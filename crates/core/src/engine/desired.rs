@@ -153,6 +153,7 @@ impl Core {
     }
 
     /// The kernel device of a logical interface, also of one that is no WAN.
+    #[inline(never)]
     fn device_of(&self, net: &NetView, name: &str) -> Option<String> {
         let wan = self.wans.iter().find(|w| w.name == name).map(|w| w.device.clone());
         let managed = || self.view.as_ref()?.interfaces.get(name)?.device.clone();
@@ -164,14 +165,16 @@ impl Core {
     }
 
     /// The rules that wait for an interface whose device is not known, and that interface's name.
-    pub fn waiting_rules(&self) -> impl Iterator<Item = (&Rule, &str)> {
-        let net = self.net.as_deref().filter(|_| self.config.globals.enabled);
-        let waits = move |rule: &'_ Rule| {
-            let name = rule.source_interface.as_deref();
-            net.zip(name).is_some_and(|(net, name)| self.device_of(net, name).is_none())
-        };
-        let waiting = self.config.rules.iter().filter(move |rule| waits(rule));
-        waiting.filter_map(|rule| Some((rule, rule.source_interface.as_deref()?)))
+    pub fn waiting_rules(&self) -> Vec<(&Rule, &str)> {
+        let mut waiting = Vec::new();
+        let Some(net) = self.net.as_deref().filter(|_| self.config.globals.enabled) else { return waiting };
+        for rule in &self.config.rules {
+            let Some(name) = rule.source_interface.as_deref() else { continue };
+            if self.device_of(net, name).is_none() {
+                waiting.push((rule, name));
+            }
+        }
+        waiting
     }
 
     /// Rules whose names can be resolved now; the others wait ([`Core::waiting_rules`]; mwan3 does the same).

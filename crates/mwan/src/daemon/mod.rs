@@ -113,7 +113,10 @@ pub(crate) fn cleanup(run_dir: &Path) -> Result<(), Failure> {
     let mut store = Store::new(run_dir, run_dir);
     store.load();
     // By what mask, only a daemon of this boot can have said; without its word no bit is ours.
-    flows::clean(store.marked_with(0));
+    match store.marked_with(0) {
+        0 => {}
+        mask => flows::clean(mask),
+    }
     store.forget_health();
     dnsmasq::clean(run_dir);
     let _ = fs::remove_file(run_dir.join(SOCKET));
@@ -305,11 +308,14 @@ impl Daemon {
         let end = Instant::now() + hooks_max;
         self.hooks.finish(hooks_max).await;
         self.dnsmasq.finish(end).await;
-        if self.clearing {
-            let cleared =
-                async { while !matches!(self.flows_done.recv().await, None | Some(Done::Cleared)) {} };
-            // As long as it may take, and a little for what is before it.
-            let _ = tokio::time::timeout(flows::CLEAR_MAX + WATCH_INTERVAL, cleared).await;
+        // As long as it may take, and a little for what is before it.
+        let end = Instant::now() + flows::CLEAR_MAX + WATCH_INTERVAL;
+        while self.clearing && Instant::now() < end {
+            match self.flows_done.try_recv() {
+                Ok(Done::Cleared) => self.clearing = false,
+                Ok(_) => {}
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
         }
         info!("ended; the data plane stays as it is");
         Ok(())

@@ -295,25 +295,18 @@ fn sticky_entries(
     entries
 }
 
-/// Rules that wait for their interface, once per family they are for.
-pub(super) fn waiting_rules(core: &Core) -> Vec<api::Rule> {
-    let one = |(rule, interface): (&Rule, &str)| {
-        let of = |family| api::Rule {
-            waiting_for: Some(interface.to_owned()),
-            ..rule_status(rule, family, &Counters::new())
-        };
-        rule.families.iter().map(of).collect::<Vec<_>>()
-    };
-    core.waiting_rules().flat_map(one).collect()
-}
-
-/// The same as problems.
-pub(super) fn waiting(core: &Core) -> Vec<String> {
-    let text = |(rule, interface): (&Rule, &str)| {
+/// Rules that wait for their interface, once per family they are for, and each as a problem.
+pub(super) fn waiting(core: &Core) -> (Vec<api::Rule>, Vec<String>) {
+    let (mut rules, mut problems) = (Vec::new(), Vec::new());
+    for (rule, interface) in core.waiting_rules() {
+        for family in rule.families.iter() {
+            let waiting_for = Some(interface.to_owned());
+            rules.push(api::Rule { waiting_for, ..rule_status(rule, family, &Counters::new()) });
+        }
         let (name, interface) = (rule.name.escape_debug(), interface.escape_debug());
-        format!("rule {name} waits for interface {interface}, which has no device")
-    };
-    core.waiting_rules().map(text).collect()
+        problems.push(format!("rule {name} waits for interface {interface}, which has no device"));
+    }
+    (rules, problems)
 }
 
 fn rule_status(rule: &Rule, family: Family, counters: &Counters) -> api::Rule {
