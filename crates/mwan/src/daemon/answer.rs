@@ -104,6 +104,13 @@ impl Daemon {
         Ok(Response::Done)
     }
 
+    /// Entries that are just getting other marks may have bits of both masks.
+    fn clear_marks(&mut self) {
+        let changing = self.staged.take().map(|(_, remark, _)| remark).or(self.remark.take());
+        self.flows.clear(self.core.config().globals.mask | changing.map_or(0, |remark| remark.mask()));
+        self.clearing = true;
+    }
+
     /// The owner's settings are written by a thread: the disk may be slow. Their change is seen like any other.
     #[cfg(feature = "ipfire")]
     fn switch_settings(&self, enabled: bool, reply: Reply) {
@@ -121,13 +128,6 @@ impl Daemon {
         if let Err(error) = std::thread::Builder::new().name("settings".to_owned()).spawn(work) {
             warn!("cannot start the thread that writes the settings: {error}");
         }
-    }
-
-    /// Entries that are just getting other marks may have bits of both masks.
-    fn clear_marks(&mut self) {
-        let changing = self.staged.take().map(|(_, remark, _)| remark).or(self.remark.take());
-        self.flows.clear(self.core.config().globals.mask | changing.map_or(0, |remark| remark.mask()));
-        self.clearing = true;
     }
 
     fn command(&mut self, interface: String, event: fn(String) -> Event) -> Result<Response, Failure> {
@@ -221,11 +221,12 @@ impl Daemon {
         let committed = self.writer.committed().cloned();
         let achieved = Achieved::new(&self.core, committed.as_ref(), observed.as_ref());
         status.rules = achieved.rules(&counters, |rule, id, family| self.writer.sticky(rule, id, family));
-        status.rules.extend(status::waiting_rules(&self.core));
+        let (waiting_rules, waiting) = status::waiting(&self.core);
+        status.rules.extend(waiting_rules);
         status.problems = status::problems(&status, !self.core.config().globals.enabled);
         status.problems.extend(achieved.differences());
         status.problems.extend(status::local_source(&self.core));
-        status.problems.extend(status::waiting(&self.core));
+        status.problems.extend(waiting);
         status.problems.extend(self.dnsmasq.problem());
         status.problems.extend(self.openwrt.as_ref().and_then(Openwrt::problem));
         status
