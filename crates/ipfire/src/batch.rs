@@ -40,6 +40,10 @@ pub enum Kind {
     Refresh,
     /// What a batch or a take-over before the last boot left.
     Tidy,
+    /// A take-over that touched nothing is forgotten.
+    Abandon,
+    /// IPFire's own script brings RED up.
+    BringUp,
     /// One of several REDs works, or does so no longer.
     Announce(String),
 }
@@ -51,6 +55,8 @@ impl std::fmt::Display for Kind {
             Kind::GiveBack => f.write_str("giving back"),
             Kind::Refresh => f.write_str("writing its files anew"),
             Kind::Tidy => f.write_str("tidying up after a boot"),
+            Kind::Abandon => f.write_str("forgetting a take-over"),
+            Kind::BringUp => f.write_str("bringing it up"),
             Kind::Announce(name) => write!(f, "telling of {name}"),
         }
     }
@@ -232,13 +238,13 @@ pub fn release(primary: &str, device: &str) -> Batch {
 
 /// IPFire brings RED up, if it is down.
 pub fn bring_up(device: &str) -> Batch {
-    Batch { kind: Kind::Tidy, steps: vec![Step::BringUp { device: device.to_owned() }] }
+    Batch { kind: Kind::BringUp, steps: vec![Step::BringUp { device: device.to_owned() }] }
 }
 
 /// A take-over ended before anything of IPFire's was touched.
 pub(crate) fn abandon() -> Batch {
     let steps = vec![Step::Forget { folder: kept() }, Step::Remove { path: state("journal") }];
-    Batch { kind: Kind::Tidy, steps }
+    Batch { kind: Kind::Abandon, steps }
 }
 
 /// Whether that many steps of a take-over touched anything of IPFire's.

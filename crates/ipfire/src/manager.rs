@@ -554,7 +554,9 @@ impl Manager {
         self.state = match &batch.kind {
             Kind::TakeOver(name) => State::TakingOver(name.clone()),
             Kind::GiveBack => State::GivingBack,
-            Kind::Refresh | Kind::Tidy | Kind::Announce(_) => self.state.clone(),
+            Kind::Refresh | Kind::Tidy | Kind::Abandon | Kind::BringUp | Kind::Announce(_) => {
+                self.state.clone()
+            }
         };
         wishes.push(Wish::Do(batch));
     }

@@ -120,7 +120,8 @@ impl World {
                             Kind::TakeOver(name) => format!("take-over {name}"),
                             Kind::GiveBack => "give-back".to_owned(),
                             Kind::Refresh => "refresh".to_owned(),
-                            Kind::Tidy => "tidy".to_owned(),
+                            Kind::Tidy | Kind::Abandon => "tidy".to_owned(),
+                            Kind::BringUp => "bring-up".to_owned(),
                             Kind::Announce(name) => format!("announce {name}"),
                         };
                         self.done.push(word);

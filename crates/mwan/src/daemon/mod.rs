@@ -109,6 +109,11 @@ pub(crate) fn run(run_dir: &Path, options: &DaemonArgs) -> Result<(), Failure> {
 pub(crate) fn cleanup(run_dir: &Path) -> Result<(), Failure> {
     // A daemon that is alive would restore it all.
     let _lock = lock::take_namespace()?;
+    remove_all(run_dir)
+}
+
+/// The caller holds the locks.
+fn remove_all(run_dir: &Path) -> Result<(), Failure> {
     Writer::open()?.clean()?;
     let mut store = Store::new(run_dir, run_dir);
     store.load();
@@ -137,11 +142,7 @@ pub(crate) fn without_daemon<T>(run_dir: &Path, work: impl FnOnce() -> T) -> Res
     fs::create_dir_all(run_dir)
         .map_err(|e| Failure::new(format!("cannot make the directory {}", run_dir.display()), &e))?;
     let _locks = lock::Locks::take(run_dir)?;
-    Writer::open()?.clean()?;
-    Store::new(run_dir, run_dir).forget_health();
-    for socket in [SOCKET, OPERATOR_SOCKET] {
-        let _ = fs::remove_file(run_dir.join(socket));
-    }
+    remove_all(run_dir)?;
     Ok(work())
 }
 
