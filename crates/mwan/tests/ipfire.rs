@@ -3,81 +3,35 @@
 //! Needs root or user namespaces; without either it fails, it does not skip.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+mod isps;
+
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
-/// Two ISPs in one far namespace, whose three addresses the universal daemon asks; then a shell that takes commands.
-const NETWORK: &str = r#"
-set -e
-ip link set lo up
-sysctl -qw net.ipv4.ip_forward=1
-unshare -n sh -c 'echo $$ > "$DIR/far.new" && mv "$DIR/far.new" "$DIR/far" && exec sleep 600' &
-while [ ! -s "$DIR/far" ]; do sleep 0.05; done
-read -r far < "$DIR/far"
-while ! ip link add red0 type veth peer name isp0 netns "$far" 2>/dev/null; do sleep 0.05; done
-ip link add eth1 type veth peer name isp1 netns "$far"
-nsenter -t "$far" -n sh -ec '
-for ip in 8.8.8.8 1.1.1.1 208.67.222.222; do ip address add $ip/32 dev lo; done
-ip link set lo up
-ip address add 192.0.2.1/24 dev isp0
-ip address add 198.51.100.1/24 dev isp1
-ip link set isp0 up
-ip link set isp1 up
-nft add table ip test
-nft add chain ip test drops "{ type filter hook prerouting priority -300; }"'
-ip address add 192.0.2.2/24 dev red0
-ip link set red0 up
-ip link set eth1 up
-ip route add default via 192.0.2.1
-echo ready > "$DIR/ready"
-exec sh
-"#;
-
-const SETTINGS: &str = "ENABLED=on
-PRIMARY_CHECK_INTERVAL=0.3
-FAILOVER_THRESHOLD=2
-FAILBACK_ATTEMPTS=2
-BACKUP_PROFILE=cable
-";
-
-const CABLE: &str = "TYPE=STATIC
-DEVICE=eth1
-ADDRESS=198.51.100.2/24
-GATEWAY=198.51.100.1
-DNS1=9.9.9.9
-";
-
-const ETHERNET: &str = "CONFIG_TYPE=1
-GREEN_DEV=green0
-RED_TYPE=STATIC
-RED_DEV=red0
-RED_ADDRESS=192.0.2.2
-RED_NETMASK=255.255.255.0
-DEFAULT_GATEWAY=192.0.2.1
-";
+use isps::{CABLE, ETHERNET, Isps, RED_UP, SETTINGS};
 
 struct Site {
-    shell: Child,
+    isps: Isps,
     daemon: Option<Child>,
-    dir: tempfile::TempDir,
+}
+
+impl Deref for Site {
+    type Target = Isps;
+
+    fn deref(&self) -> &Isps {
+        &self.isps
+    }
 }
 
 impl Site {
     fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let namespaces = if is_root() { "-nm" } else { "-rnm" };
-        let shell = Command::new("unshare")
-            .args([namespaces, "--kill-child", "sh", "-c", NETWORK])
-            .env("DIR", dir.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let site = Site { shell, daemon: None, dir };
+        let site = Site { isps: Isps::new(tempfile::tempdir().unwrap(), RED_UP), daemon: None };
         site.write("mwan/settings", SETTINGS);
         site.write("mwan/profiles/cable", CABLE);
         site.write("ethernet/settings", ETHERNET);
@@ -101,7 +55,7 @@ impl Site {
                 fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             }
         }
-        site.wait("the network is there", |s| s.dir.path().join("ready").exists());
+        site.wait("the network is there", |s| s.is_ready());
         site
     }
 
@@ -114,19 +68,7 @@ impl Site {
     }
 
     fn start(&mut self) {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("log")).unwrap();
-        let daemon = self
-            .inside(&[env!("CARGO_BIN_EXE_mwan")])
-            .arg("--run-dir")
-            .arg(self.dir.path().join("run"))
-            .args(["daemon", "--platform", "ipfire", "--state-dir"])
-            .arg(self.dir.path().join("state"))
-            .arg("--config")
-            .arg(self.root().join("mwan/settings"))
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn();
-        self.daemon = Some(daemon.unwrap());
+        self.daemon = Some(self.isps.daemon());
         self.wait("it answers", |s| s.status().contains("carried by"));
     }
 
@@ -134,53 +76,6 @@ impl Site {
         let mut daemon = self.daemon.take().unwrap();
         daemon.kill().unwrap();
         daemon.wait().unwrap();
-    }
-
-    /// A command in the router's namespaces.
-    fn inside(&self, argv: &[&str]) -> Command {
-        // unshare's own process stays outside, what it started is inside.
-        let shell = self.shell.id();
-        let children = fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
-        let inside = children.split_whitespace().next().unwrap().to_owned();
-        let mut command = Command::new("nsenter");
-        command.args(["-t", &inside, "-n", "-m"]).args(if is_root() {
-            [].as_slice()
-        } else {
-            ["-U", "--preserve-credentials"].as_slice()
-        });
-        // nsenter becomes the program: its number is the program's.
-        command.arg("--").args(argv);
-        command
-    }
-
-    fn sh(&self, text: &str) -> Output {
-        let output = self.inside(&["sh", "-ec", text]).env("DIR", self.dir.path()).output().unwrap();
-        assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
-        output
-    }
-
-    /// The primary's ISP drops everything, or nothing.
-    fn silent(&self, silent: bool) {
-        let rule = if silent {
-            "nft add rule ip test drops iifname isp0 drop"
-        } else {
-            "nft flush chain ip test drops"
-        };
-        self.sh(&format!("nsenter -t \"$(cat \"$DIR/far\")\" -n {rule}"));
-    }
-
-    fn root(&self) -> PathBuf {
-        self.system("var/ipfire")
-    }
-
-    fn system(&self, path: &str) -> PathBuf {
-        self.dir.path().join("system").join(path)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        let path = self.root().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
     }
 
     fn read(&self, name: &str) -> String {
@@ -195,26 +90,8 @@ impl Site {
         found
     }
 
-    fn mwan(&self, args: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mwan"));
-        command.arg("--run-dir").arg(self.dir.path().join("run")).args(args);
-        command.env("MWAN_IPFIRE_ROOT", self.root()).stdin(Stdio::null()).output().unwrap()
-    }
-
-    fn status(&self) -> String {
-        String::from_utf8(self.mwan(&["red", "status"]).stdout).unwrap()
-    }
-
-    fn line(&self, word: &str) -> String {
-        self.status().lines().find(|l| l.contains(word)).unwrap_or_default().to_owned()
-    }
-
     fn carried_by(&self, name: &str) -> bool {
         self.status().starts_with(&format!("RED is carried by {name}\n"))
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
     fn wait(&self, what: &str, condition: impl Fn(&Site) -> bool) {
@@ -244,17 +121,7 @@ impl Drop for Site {
             let _ = daemon.kill();
             let _ = daemon.wait();
         }
-        // The far namespace lives as long as its process, and whoever reads what we say waits for that.
-        if let Ok(far) = fs::read_to_string(self.dir.path().join("far")) {
-            let _ = Command::new("kill").arg(far.trim()).status();
-        }
-        let _ = self.shell.kill();
-        let _ = self.shell.wait();
     }
-}
-
-fn is_root() -> bool {
-    Command::new("id").arg("-u").output().unwrap().stdout == b"0\n"
 }
 
 fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
@@ -284,8 +151,7 @@ fn a_silent_primary_is_left_for_the_backup_and_everything_is_as_before_afterward
     assert!(stamp > 1_700_000_000);
     assert!(site.line("red (primary)").contains("on trial"), "{}", site.status());
     // The tables of the document, and the traffic.
-    let routes =
-        String::from_utf8(site.sh("ip route show table 100; ip route show table 101").stdout).unwrap();
+    let routes = site.sh("ip route show table 100; ip route show table 101");
     assert!(routes.contains("192.0.2.1") && routes.contains("198.51.100.1"), "{routes}");
     site.sh("ping -c 1 -W 5 8.8.8.8");
     site.silent(false);
@@ -424,7 +290,7 @@ fn switched_off_or_stopped_while_a_backup_has_red_it_is_ipfires_again() {
         .output()
         .unwrap();
     assert!(output.status.success() && site.is_ipfires(), "{output:?}");
-    assert!(!String::from_utf8_lossy(&site.sh("ip address").stdout).contains("198.51.100.2"));
+    assert!(!site.sh("ip address").contains("198.51.100.2"));
 }
 
 /// `/run` is memory.
@@ -483,9 +349,7 @@ fn enable_and_disable_change_one_word_of_the_settings() {
     let site = Site::started();
     assert!(site.mwan(&["red", "disable"]).status.success());
     assert_eq!(site.read("mwan/settings"), SETTINGS.replace("ENABLED=on", "ENABLED=off"));
-    site.wait("nothing is routed by mwan", |s| {
-        !String::from_utf8_lossy(&s.sh("ip rule").stdout).contains("lookup 100")
-    });
+    site.wait("nothing is routed by mwan", |s| !s.sh("ip rule").contains("lookup 100"));
     assert!(site.mwan(&["red", "enable"]).status.success());
     assert_eq!(site.read("mwan/settings"), SETTINGS);
 }

@@ -2,7 +2,9 @@
 //! real daemon.
 #![allow(clippy::unwrap_used)]
 
+mod common;
 mod firewall;
+mod isps;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -1,7 +1,9 @@
 //! The add-on of IPFire, on an IPFire-shaped system: installed, used as its documents say, removed without a trace.
 #![allow(clippy::unwrap_used)]
 
+mod common;
 mod firewall;
+mod isps;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -3,66 +3,48 @@
 //! Needs root or user namespaces; without either it fails, it does not skip.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+mod isps;
+
 use std::fs;
+use std::ops::Deref;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-/// A provider whose server gives leases, and a router that has udhcpc and no dhcpcd; then a shell that waits.
-const NETWORK: &str = r#"
-set -e
-ip link set lo up
-unshare -n sh -c 'echo $$ > "$DIR/far.new" && mv "$DIR/far.new" "$DIR/far" && exec sleep 600' &
-while [ ! -s "$DIR/far" ]; do sleep 0.05; done
-read -r far < "$DIR/far"
-while ! ip link add red0 type veth peer name isp0 netns "$far" 2>/dev/null; do sleep 0.05; done
-ip link add eth1 type veth peer name isp1 netns "$far"
-nsenter -t "$far" -n sh -ec '
-for ip in 8.8.8.8 1.1.1.1 208.67.222.222; do ip address add $ip/32 dev lo; done
-ip link set lo up
-ip address add 192.0.2.1/24 dev isp0
-ip address add 198.51.100.1/24 dev isp1
-ip link set isp0 up
-ip link set isp1 up
-nft add table ip test
-nft add chain ip test drops "{ type filter hook prerouting priority -300; }"'
-ip address add 192.0.2.2/24 dev red0
-ip link set red0 up
-ip link set eth1 up
-ip route add default via 192.0.2.1
-# The same programs, but for the other client.
+use isps::{Isps, RED_UP};
+
+/// The same programs, but for the other client.
+const UDHCPC: &str = r#"
 mount --bind /usr/sbin /mnt
 mount -t tmpfs none /usr/sbin
 ln -s /mnt/* /usr/sbin/
 rm -f /usr/sbin/dhcpcd /usr/sbin/udhcpc
 mount -t tmpfs none /usr/local/sbin
 ln -s "$(command -v busybox)" /usr/local/sbin/udhcpc
-echo ready > "$DIR/ready"
-exec sleep 600
 "#;
 
 const PROFILE: &str = "TYPE=DHCP\nDEVICE=eth1\nHOSTNAME=fire\n";
 
 struct Site {
-    shell: Child,
+    isps: Isps,
     daemon: Option<Child>,
     server: Option<Child>,
-    dir: tempfile::TempDir,
+}
+
+impl Deref for Site {
+    type Target = Isps;
+
+    fn deref(&self) -> &Isps {
+        &self.isps
+    }
 }
 
 impl Site {
     fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let namespaces = if is_root() { "-nm" } else { "-rnm" };
-        let shell = Command::new("unshare")
-            .args([namespaces, "--kill-child", "sh", "-c", NETWORK])
-            .env("DIR", dir.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut site = Site { shell, daemon: None, server: None, dir };
-        site.wait("the network is there", |s| s.dir.path().join("ready").exists());
+        let isps = Isps::new(tempfile::tempdir().unwrap(), &format!("{RED_UP}{UDHCPC}"));
+        let mut site = Site { isps, daemon: None, server: None };
+        site.wait("the network is there", |s| s.is_ready());
         site.write(
             "mwan/settings",
             "ENABLED=on\nPRIMARY_CHECK_INTERVAL=0.3\nFAILOVER_THRESHOLD=2\nFAILBACK_ATTEMPTS=2\n",
@@ -83,10 +65,9 @@ impl Site {
         self.stop_serving();
         let log =
             fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("server")).unwrap();
-        let far = fs::read_to_string(self.dir.path().join("far")).unwrap();
         let leases = self.dir.path().join("leases");
         let server = self
-            .inside(&["nsenter", "-t", far.trim(), "-n", "dnsmasq", "--keep-in-foreground"])
+            .inside(&["nsenter", "-t", &self.far(), "-n", "dnsmasq", "--keep-in-foreground"])
             .args([
                 "--conf-file=/dev/null",
                 "--port=0",
@@ -111,64 +92,12 @@ impl Site {
     }
 
     fn start(&mut self) {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("log")).unwrap();
-        let daemon = self
-            .inside(&[env!("CARGO_BIN_EXE_mwan"), "--run-dir"])
-            .arg(self.dir.path().join("run"))
-            .args(["daemon", "--platform", "ipfire", "--state-dir"])
-            .arg(self.dir.path().join("state"))
-            .arg("--config")
-            .arg(self.root().join("mwan/settings"))
-            .stderr(log)
-            .spawn();
-        self.daemon = Some(daemon.unwrap());
+        self.daemon = Some(self.isps.daemon());
         self.wait("the lease works", |s| s.line(" cable:").contains("up, ipv4 online"));
-    }
-
-    /// A command in the router's namespaces.
-    fn inside(&self, argv: &[&str]) -> Command {
-        let shell = self.shell.id();
-        let children = fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
-        let inside = children.split_whitespace().next().unwrap().to_owned();
-        let mut command = Command::new("nsenter");
-        let user = ["-U", "--preserve-credentials"];
-        command.args(["-t", &inside, "-n", "-m"]).args(user.iter().filter(|_| !is_root()));
-        command.arg("--").args(argv).stdin(Stdio::null());
-        command
-    }
-
-    fn sh(&self, text: &str) -> String {
-        let output = self.inside(&["sh", "-ec", text]).env("DIR", self.dir.path()).output().unwrap();
-        assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn root(&self) -> PathBuf {
-        self.dir.path().join("system/var/ipfire")
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        let path = self.root().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
     }
 
     fn read(&self, name: &str) -> String {
         fs::read_to_string(self.dir.path().join(name)).unwrap_or_default()
-    }
-
-    fn status(&self) -> String {
-        let run = self.dir.path().join("run");
-        let output = Command::new(env!("CARGO_BIN_EXE_mwan"))
-            .arg("--run-dir")
-            .arg(run)
-            .args(["red", "status"])
-            .output();
-        String::from_utf8(output.unwrap().stdout).unwrap()
-    }
-
-    fn line(&self, word: &str) -> String {
-        self.status().lines().find(|l| l.contains(word)).unwrap_or_default().to_owned()
     }
 
     fn addresses(&self) -> String {
@@ -212,15 +141,7 @@ impl Drop for Site {
             let _ = child.kill();
             let _ = child.wait();
         }
-        let far = self.read("far");
-        let _ = Command::new("kill").arg(far.trim()).status();
-        let _ = self.shell.kill();
-        let _ = self.shell.wait();
     }
-}
-
-fn is_root() -> bool {
-    Command::new("id").arg("-u").output().unwrap().stdout == b"0\n"
 }
 
 #[test]

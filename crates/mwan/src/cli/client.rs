@@ -41,6 +41,11 @@ pub(super) fn try_ask(run_dir: &Path, request: &Request) -> Result<Option<Respon
     }
 }
 
+/// Whether a daemon answers.
+pub(super) fn answers(run_dir: &Path) -> bool {
+    try_ask(run_dir, &Request::Status).is_ok_and(|answer| answer.is_some())
+}
+
 fn exchange(mut stream: UnixStream, request: &Request) -> std::io::Result<Response> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;

@@ -6,18 +6,15 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::ValueEnum;
 use mwan_api::{Request, Status};
 
+use super::launch::{LOOK, STOP_MAX};
 use super::{Exit, Failure, client, commands, launch, print, render, talk};
 use crate::platform::PlatformName;
 
-/// A daemon that was told to stop has ended within this time: scripts have 30 s of it.
-const STOP_MAX: Duration = Duration::from_secs(40);
-/// Pause between two looks.
-const LOOK: Duration = Duration::from_millis(20);
 /// Set for the init script that we call: what it calls must not call it again.
 const BY_INIT: &str = "MWAN_BY_INIT";
 /// Routing tables that `internal` shows.

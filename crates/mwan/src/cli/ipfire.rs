@@ -8,9 +8,11 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use mwan_api::{RedCommand as Wire, Request};
+use mwan_ipfire::package::{LOGS, PROGRAM};
 use mwan_linux::process::Held;
 
 use super::args::{HookWord, IpfireCommand};
+use super::launch::{LOOK, STOP_MAX};
 use super::{Exit, Failure, client, commands, launch, print, red, talk};
 use crate::daemon;
 use crate::ipfire::install::{InstallError, install, remove_hooks, uninstall};
@@ -20,12 +22,8 @@ use crate::ipfire::{Released, is_enabled, release};
 const RUN_DIR: &str = "/run/mwan";
 /// IPFire's own scripts wait for a hook no longer than that.
 const HOOK_MAX: Duration = Duration::from_secs(2);
-/// A daemon that was told to stop has ended within this time: scripts have 30 s of it.
-const STOP_MAX: Duration = Duration::from_secs(40);
 /// One that was told to end by a signal: scripts have 4 s of it.
 const END_MAX: Duration = Duration::from_secs(10);
-/// Pause between two looks.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// Where everything is.
 struct Places {
@@ -62,7 +60,7 @@ pub(super) fn run(run_dir: &Path, system: &Path, command: &IpfireCommand) -> Res
         IpfireCommand::Install => run_install(&places),
         IpfireCommand::Uninstall { purge } => run_uninstall(&places, *purge),
         IpfireCommand::Start => start(&places),
-        IpfireCommand::Stop => stop(&places),
+        IpfireCommand::Stop => end(&places).map(|()| Exit::Ok),
         IpfireCommand::Restart => restart(&places),
         IpfireCommand::Status(show) => with_hint(red::status(&places.run_dir, show.json)),
         IpfireCommand::TestPrimary => with_hint(red::test(&places.run_dir, red::TEST_LIMIT)),
@@ -107,9 +105,8 @@ fn run_install(places: &Places) -> Result<Exit, Failure> {
     if places.image {
         return Ok(Exit::Ok);
     }
-    let answer = client::try_ask(&places.run_dir, &Request::Status);
-    match (answer.is_ok_and(|answer| answer.is_some()), made.iter().any(|path| path == "/usr/local/bin/mwan"))
-    {
+    let program = format!("/{PROGRAM}");
+    match (client::answers(&places.run_dir), made.contains(&program)) {
         (true, true) => talk("mwan: the daemon is still the one before: `mwan-daemon-universal restart`"),
         (true, false) => {}
         (false, _) => talk("mwan: the daemon does not run: `mwan-daemon-universal start`"),
@@ -138,7 +135,7 @@ fn run_uninstall(places: &Places, purge: bool) -> Result<Exit, Failure> {
 }
 
 fn log_file(places: &Places) -> PathBuf {
-    places.at("var/log/mwan.log")
+    places.at(LOGS[0])
 }
 
 /// Calls `work` with the options of the daemon on IPFire.
@@ -184,7 +181,7 @@ fn start(places: &Places) -> Result<Exit, Failure> {
 fn answers(run_dir: &Path, limit: Duration) -> bool {
     let deadline = Instant::now() + limit;
     loop {
-        if client::try_ask(run_dir, &Request::Status).is_ok_and(|answer| answer.is_some()) {
+        if client::answers(run_dir) {
             return true;
         }
         if daemon::is_free(run_dir) || Instant::now() > deadline {
@@ -192,11 +189,6 @@ fn answers(run_dir: &Path, limit: Duration) -> bool {
         }
         std::thread::sleep(LOOK);
     }
-}
-
-fn stop(places: &Places) -> Result<Exit, Failure> {
-    end(places)?;
-    Ok(Exit::Ok)
 }
 
 /// The daemon has ended, nothing of ours is in the kernel, RED is IPFire's.

@@ -1,4 +1,4 @@
-//! Starting a daemon that outlives the command that does it.
+//! Starting a daemon that outlives the command that does it, and how long its start and its end may take.
 
 use std::ffi::OsStr;
 use std::io::{self, PipeReader};
@@ -6,14 +6,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mwan_api::Request;
-
 use super::{Exit, Failure, client};
 
 /// A daemon that has been started answers within this time: it reads the network and writes its program first.
 const START_MAX: Duration = Duration::from_secs(20);
+/// A daemon that was told to stop has ended within this time: scripts have 30 s of it.
+pub(super) const STOP_MAX: Duration = Duration::from_secs(40);
 /// Pause between two looks.
-const LOOK: Duration = Duration::from_millis(20);
+pub(super) const LOOK: Duration = Duration::from_millis(20);
 
 /// Starts it with these options and waits until it answers. Until then it has our ear: why it could not start is said by it,
 /// once.
@@ -37,7 +37,7 @@ pub(super) fn spawn(run_dir: &Path, options: &[&OsStr], complaints: Stdio) -> io
 fn wait(run_dir: &Path, mut child: Child, complaints: &mut PipeReader) -> Result<Exit, Failure> {
     let deadline = Instant::now() + START_MAX;
     loop {
-        if client::try_ask(run_dir, &Request::Status).is_ok_and(|answer| answer.is_some()) {
+        if client::answers(run_dir) {
             return Ok(Exit::Ok);
         }
         if let Some(status) = child.try_wait().map_err(|e| Failure::new("cannot start the daemon", &e))? {

@@ -62,11 +62,8 @@ fn text(status: &Status, red: &Red) -> String {
         let red = if settled { "is IPFire's own" } else { "is being given back" };
         return format!("mwan is switched off: RED {red}\n");
     }
-    let mut out = if red.several {
-        format!("RED is carried by {}", carriers(status))
-    } else {
-        format!("RED is carried by {}", red.profile)
-    };
+    let carrier = if red.several { carriers(status) } else { red.profile.clone() };
+    let mut out = format!("RED is carried by {carrier}");
     let more = match (red.state.as_str(), &red.forced) {
         ("taking_over", _) => ", taking over".to_owned(),
         ("giving_back", _) => ", giving back".to_owned(),

@@ -19,6 +19,7 @@ use super::{Daemon, Next};
 use crate::cli::Failure;
 #[cfg(feature = "ipfire")]
 use crate::ipfire;
+use crate::ipfire::Ipfire;
 use crate::openwrt::Openwrt;
 
 impl Daemon {
@@ -207,7 +208,7 @@ impl Daemon {
         };
         let mut status = mwan_api::Status {
             schema: mwan_api::SCHEMA_STATUS.to_owned(),
-            red: self.ipfire.as_ref().map(|ipfire| ipfire.red(self.core.config().globals.enabled)),
+            red: self.ipfire.as_ref().map(Ipfire::red),
             daemon,
             degraded: false,
             problems: Vec::new(),

@@ -130,13 +130,10 @@ impl Dnsmasq {
 
     /// Waits for the command until `end`, and then no longer: it must not outlive us.
     pub(super) async fn finish(&mut self, end: Instant) {
-        if let Some(running) = &mut self.running {
+        while let Some(running) = &mut self.running {
             running.end = running.end.min(end);
-        }
-        while self.running.is_some() {
             self.look();
-            if let Some(running) = &mut self.running {
-                running.end = running.end.min(end);
+            if self.running.is_some() {
                 tokio::time::sleep(COMMAND_POLL).await;
             }
         }

@@ -215,16 +215,7 @@ impl Worker {
     ) -> Result<(), ConntrackError> {
         let Worker { list, actor } = self;
         let mut marked = 0;
-        for family in Family::ALL {
-            let mut slice = Vec::with_capacity(SLICE);
-            list.walk(family, 0, 0, &mut |flow| {
-                slice.extend(wanted(flow.mark).map(|mark| (flow, mark)));
-                if slice.len() == SLICE {
-                    marked += actor.mark(&mem::take(&mut slice), remark.mask());
-                }
-            })?;
-            marked += actor.mark(&slice, remark.mask());
-        }
+        in_slices(list, wanted, &mut |slice| marked += actor.mark(slice, remark.mask()))?;
         debug!(marked, "connection entries marked");
         Ok(())
     }
@@ -323,26 +314,40 @@ impl Actor {
     }
 }
 
+/// An entry, and the mark it is to have.
+type Marked = (Flow, u32);
+
+/// Hands out all entries that `wanted` has a mark for, and that mark, a few at a time.
+fn in_slices(
+    list: &mut Conntrack,
+    wanted: &dyn Fn(u32) -> Option<u32>,
+    take: &mut dyn FnMut(&[Marked]),
+) -> Result<(), ConntrackError> {
+    for family in Family::ALL {
+        let mut slice = Vec::with_capacity(SLICE);
+        list.walk(family, 0, 0, &mut |flow| {
+            slice.extend(wanted(flow.mark).map(|mark| (flow, mark)));
+            if slice.len() == SLICE {
+                take(&slice);
+                slice.clear();
+            }
+        })?;
+        take(&slice);
+    }
+    Ok(())
+}
+
 /// Takes the bits of `mask` out of every entry, for [`CLEAR_MAX`] at most. Other bits stay (I3). Returns how many had some.
 fn clear_marks(list: &mut Conntrack, change: &mut Conntrack, mask: u32) -> Result<usize, ConntrackError> {
     let end = Instant::now() + CLEAR_MAX;
-    let mut cleared = 0;
-    for family in Family::ALL {
-        let mut slice = Vec::with_capacity(SLICE);
-        let mut result = Ok(());
-        list.walk(family, 0, 0, &mut |flow| {
-            if flow.mark & mask == 0 || result.is_err() || Instant::now() > end {
-                return;
-            }
-            slice.push((flow, 0));
-            if slice.len() == SLICE {
-                result = change.mark_flows(&mem::take(&mut slice), mask).map(|count| cleared += count);
-            }
-        })?;
-        result?;
-        cleared += change.mark_flows(&slice, mask)?;
-    }
-    Ok(cleared)
+    let ours = |mark: u32| (mark & mask != 0 && Instant::now() <= end).then_some(0);
+    let mut cleared = Ok(0);
+    in_slices(list, &ours, &mut |slice| {
+        if let Ok(count) = &cleared {
+            cleared = change.mark_flows(slice, mask).map(|more| count + more);
+        }
+    })?;
+    cleared
 }
 
 /// The same where no daemon is.

@@ -83,7 +83,7 @@ impl Found {
         }
         let First { name, loaded, rejected: config_rejected } = match read {
             Ok((name, bytes)) => first_config(name, &bytes, &mut store, &mut writer),
-            Err(failure) => without_a_file(failure, &options.config, &mut store, &mut writer)?,
+            Err(failure) => without_a_file(failure, &options.config, &store, &mut writer)?,
         };
         log_diagnostics(&loaded.diagnostics);
         Ok(Found { name, loaded, config_rejected, locks, writer, store })
@@ -248,7 +248,7 @@ fn first_config(name: String, bytes: &[u8], store: &mut Store, writer: &mut Writ
 fn without_a_file(
     failure: Failure,
     file: &Path,
-    store: &mut Store,
+    store: &Store,
     writer: &mut Writer,
 ) -> Result<First, Failure> {
     let name = file.to_string_lossy().into_owned();

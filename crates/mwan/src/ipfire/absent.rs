@@ -37,7 +37,7 @@ impl Ipfire {
         match *self {}
     }
 
-    pub(crate) fn red(&self, _: bool) -> Red {
+    pub(crate) fn red(&self) -> Red {
         match *self {}
     }
 }

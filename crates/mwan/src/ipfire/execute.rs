@@ -11,7 +11,7 @@ use mwan_ipfire::{About, Batch, Step, order};
 use mwan_linux::process;
 use tracing::{info, warn};
 
-use super::files::{self, none_is_well};
+use super::files::{self, beside, none_is_well};
 use crate::dial::program_with;
 
 /// How long a hook may take.
@@ -120,8 +120,11 @@ impl Place {
         sync(&folder)
     }
 
-    /// What was kept of these files, each compared with its sum.
-    fn kept(&self, files: &[&'static str], folder: &Path) -> io::Result<BTreeMap<String, String>> {
+    /// What was kept of these files, each with its sum, which it has; `None`: it was not there. Nothing without the folder.
+    fn kept(&self, files: &[&'static str], folder: &Path) -> io::Result<Vec<(&'static str, Option<String>)>> {
+        if !folder.exists() {
+            return Ok(Vec::new());
+        }
         let damaged =
             |name: &str| io::Error::other(format!("the copy of {name} is damaged; nothing is put back"));
         let text = fs::read_to_string(folder.join("manifest")).unwrap_or_default();
@@ -131,32 +134,26 @@ impl Place {
         if end != format!("{} {MANIFEST_END}", checksum(lines.as_bytes())) {
             return Err(damaged("the manifest"));
         }
-        let kept: BTreeMap<String, String> = lines
-            .lines()
-            .filter_map(|l| l.split_once(' '))
-            .map(|(sum, name)| (name.into(), sum.into()))
-            .collect();
-        for name in files {
-            let sum = kept.get(*name).ok_or_else(|| damaged(name))?;
+        let sums: BTreeMap<&str, &str> =
+            lines.lines().filter_map(|l| l.split_once(' ')).map(|(sum, name)| (name, sum)).collect();
+        let one = |name: &&'static str| {
+            let sum = *sums.get(name).ok_or_else(|| damaged(name))?;
             let found = || fs::read(folder.join(flat(name))).map(|bytes| checksum(&bytes)).ok();
-            if sum != "-" && found().as_ref() != Some(sum) {
-                return Err(damaged(name));
+            match sum {
+                "-" => Ok((*name, None)),
+                sum if found().as_deref() == Some(sum) => Ok((*name, Some(sum.to_owned()))),
+                _ => Err(damaged(name)),
             }
-        }
-        Ok(kept)
+        };
+        files.iter().map(one).collect()
     }
 
     /// Of what was kept, only what is gone or empty.
     fn mend(&self, files: &[&'static str], folder: &str) -> io::Result<()> {
         let folder = self.root.join(folder);
-        if !folder.exists() {
-            return Ok(());
-        }
-        let manifest = self.kept(files, &folder)?;
-        for name in files {
+        for (name, sum) in self.kept(files, &folder)? {
             let (target, copy_of) = (self.root.join(name), folder.join(flat(name)));
-            let sum = manifest.get(*name).map_or("-", String::as_str);
-            if sum == "-" || same(&target, sum, &copy_of) {
+            if sum.is_none_or(|sum| same(&target, &sum, &copy_of)) {
                 continue;
             }
             if fs::metadata(&target).is_ok_and(|m| m.len() > 0) {
@@ -172,18 +169,13 @@ impl Place {
     /// Everything is compared with its sum before anything is touched.
     fn restore(&self, files: &[&'static str], folder: &str) -> io::Result<()> {
         let folder = self.root.join(folder);
-        if !folder.exists() {
-            return Ok(());
-        }
-        let manifest = self.kept(files, &folder)?;
-        for name in files {
-            let target = self.root.join(name);
-            match manifest.get(*name).map(String::as_str) {
-                None => {}
-                Some("-") => none_is_well(fs::remove_file(&target))?,
+        for (name, sum) in self.kept(files, &folder)? {
+            let (target, copy_of) = (self.root.join(name), folder.join(flat(name)));
+            match sum {
+                None => none_is_well(fs::remove_file(&target))?,
                 // What has not changed is not touched: others watch these files.
-                Some(sum) if same(&target, sum, &folder.join(flat(name))) => {}
-                Some(_) => put_back(&folder.join(flat(name)), &target)?,
+                Some(sum) if same(&target, &sum, &copy_of) => {}
+                Some(_) => put_back(&copy_of, &target)?,
             }
         }
         Ok(())
@@ -261,11 +253,6 @@ fn name_of(step: &Step) -> String {
 /// Names of files in one folder.
 fn flat(name: &str) -> String {
     name.replace('/', "%")
-}
-
-fn beside(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.mwan"))
 }
 
 fn put_back(copy_of: &Path, target: &Path) -> io::Result<()> {

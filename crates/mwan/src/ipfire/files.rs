@@ -130,3 +130,9 @@ pub(super) fn none_is_well(result: std::io::Result<()>) -> std::io::Result<()> {
         other => other,
     }
 }
+
+/// Where a new file is written before it gets its name.
+pub(super) fn beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.mwan"))
+}

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use mwan_ipfire::package::{INIT, ITEMS, ItemKind, LOGS, PROGRAM, SETTINGS, TABLE_NAMES, table_names};
 
+use super::files::{beside, none_is_well};
+
 /// The list of what is ours.
 const LIST: &str = "var/ipfire/mwan/state/installed";
 /// Our folder of IPFire's files, and in it that of our state.
@@ -364,20 +366,8 @@ fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
-fn beside(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.mwan"))
-}
-
 fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
-}
-
-fn none_is_well(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }
 
 fn none_is_new(result: io::Result<()>) -> io::Result<()> {

@@ -178,8 +178,8 @@ impl Ipfire {
         &self.site.backups
     }
 
-    /// For the status. `enabled`: the configuration in force is.
-    pub(crate) fn red(&self, enabled: bool) -> Red {
+    /// For the status.
+    pub(crate) fn red(&self) -> Red {
         let (profile, state) = match self.manager.state() {
             State::Primary => ("primary", "settled"),
             State::Backup(name) => (name.as_str(), "settled"),
@@ -187,7 +187,7 @@ impl Ipfire {
             State::GivingBack => ("primary", "giving_back"),
         };
         Red {
-            enabled,
+            enabled: self.site.enabled,
             several: self.site.dialect == Dialect::Extension,
             profile: profile.to_owned(),
             state: state.to_owned(),

@@ -10,39 +10,24 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
+
+pub(crate) use crate::common::is_root;
+pub(crate) use crate::isps::{CABLE, SETTINGS};
+use crate::isps::{ETHERNET, Isps};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Three ISPs in one far namespace; then the system's root with what it needs of this machine, and a shell that waits.
+/// A third ISP; then the system's root with what it needs of this machine.
 const BOOT: &str = r#"
-set -e
-ip link set lo up
-sysctl -qw net.ipv4.ip_forward=1
-unshare -n sh -c 'echo $$ > "$DIR/far.new" && mv "$DIR/far.new" "$DIR/far" && exec setpriv --pdeathsig KILL sleep 600' &
-while [ ! -s "$DIR/far" ]; do sleep 0.05; done
-read -r far < "$DIR/far"
-while ! ip link add red0 type veth peer name isp0 netns "$far" 2>/dev/null; do sleep 0.05; done
-ip link add eth1 type veth peer name isp1 netns "$far"
 ip link add eth2 type veth peer name isp2 netns "$far"
-nsenter -t "$far" -n sh -ec '
-for ip in 8.8.8.8 1.1.1.1 208.67.222.222; do ip address add $ip/32 dev lo; done
-ip link set lo up
-ip address add 192.0.2.1/24 dev isp0
-ip address add 198.51.100.1/24 dev isp1
-ip address add 203.0.113.1/24 dev isp2
-for isp in isp0 isp1 isp2; do ip link set $isp up; done
-nft add table ip test
-nft add chain ip test drops "{ type filter hook prerouting priority -300; }"'
-ip link set eth1 up
+nsenter -t "$far" -n sh -ec 'ip address add 203.0.113.1/24 dev isp2; ip link set isp2 up'
 ip link set eth2 up
 root="$DIR/root"
 mount --rbind /usr "$root/usr"
 mount --bind "$DIR/local" "$root/usr/local"
 for name in proc sys dev; do mount --rbind "/$name" "$root/$name"; done
-echo ready > "$DIR/ready"
-exec sh
 "#;
 
 /// What IPFire's scripts take for granted.
@@ -92,32 +77,10 @@ case "$1" in
 esac
 "#;
 const NOTE: &str = "#!/bin/sh\necho \"${0##*networking/}\" >> /var/log/hooks\n";
-const ETHERNET: &str = "CONFIG_TYPE=1
-GREEN_DEV=green0
-RED_TYPE=STATIC
-RED_DEV=red0
-RED_ADDRESS=192.0.2.2
-RED_NETMASK=255.255.255.0
-DEFAULT_GATEWAY=192.0.2.1
-";
 /// The web server's group; in a user namespace there is but one.
 fn groups() -> String {
     format!("root:x:0:\nnobody:x:{}:\n", if is_root() { 99 } else { 0 })
 }
-
-/// What the owner writes.
-pub(crate) const SETTINGS: &str = "ENABLED=on
-PRIMARY_CHECK_INTERVAL=0.3
-FAILOVER_THRESHOLD=2
-FAILBACK_ATTEMPTS=2
-BACKUP_PROFILE=cable
-";
-pub(crate) const CABLE: &str = "TYPE=STATIC
-DEVICE=eth1
-ADDRESS=198.51.100.2/24
-GATEWAY=198.51.100.1
-DNS1=9.9.9.9
-";
 
 pub(crate) const FIBRE: &str = "TYPE=STATIC
 DEVICE=eth2
@@ -130,8 +93,7 @@ PRIORITY=2
 pub(crate) type Tree = BTreeMap<String, (u32, Vec<u8>)>;
 
 pub(crate) struct Firewall {
-    shell: Child,
-    dir: tempfile::TempDir,
+    isps: Isps,
 }
 
 impl Firewall {
@@ -140,16 +102,8 @@ impl Firewall {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         layout(dir.path());
-        let namespaces = if is_root() { "-nm" } else { "-rnm" };
-        let shell = Command::new("unshare")
-            .args([namespaces, "--kill-child", "sh", "-c", BOOT])
-            .env("DIR", dir.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let firewall = Firewall { shell, dir };
-        firewall.wait("the network is there", |f| f.dir.path().join("ready").exists());
+        let firewall = Firewall { isps: Isps::new(dir, BOOT) };
+        firewall.wait("the network is there", |f| f.isps.is_ready());
         firewall.ok("/etc/init.d/networking/red start");
         firewall
     }
@@ -166,12 +120,12 @@ impl Firewall {
     }
 
     pub(crate) fn root(&self) -> PathBuf {
-        self.dir.path().join("root")
+        self.isps.dir.path().join("root")
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         match name.strip_prefix("usr/local") {
-            Some(name) => self.dir.path().join("local").join(name.trim_start_matches('/')),
+            Some(name) => self.isps.dir.path().join("local").join(name.trim_start_matches('/')),
             None => self.root().join(name),
         }
     }
@@ -186,17 +140,9 @@ impl Firewall {
 
     /// A command line of busybox's shell in the system.
     pub(crate) fn command(&self, text: &str) -> Command {
-        // unshare's own process stays outside, what it started is inside.
-        let shell = self.shell.id();
-        let children = fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
-        let inside = children.split_whitespace().next().unwrap().to_owned();
-        let mut command = Command::new("nsenter");
-        command.args(["-t", &inside, "-n", "-m"]);
-        if !is_root() {
-            command.args(["-U", "--preserve-credentials"]);
-        }
-        command.arg("--").arg("chroot").arg(self.root()).args(["/bin/sh", "-c", text]);
-        command.env_clear().env("PATH", "/bin:/usr/sbin:/usr/bin:/usr/local/bin").stdin(Stdio::null());
+        let root = self.root();
+        let mut command = self.isps.inside(&["chroot", root.to_str().unwrap(), "/bin/sh", "-c", text]);
+        command.env_clear().env("PATH", "/bin:/usr/sbin:/usr/bin:/usr/local/bin");
         command
     }
 
@@ -221,10 +167,7 @@ impl Firewall {
 
     /// The primary's ISP drops everything, or nothing.
     pub(crate) fn silent(&self, silent: bool) {
-        let rule =
-            if silent { "add rule ip test drops iifname isp0 drop" } else { "flush chain ip test drops" };
-        let far = fs::read_to_string(self.dir.path().join("far")).unwrap();
-        self.ok(&format!("nsenter -t {} -n nft {rule}", far.trim()));
+        self.isps.silent(silent);
     }
 
     pub(crate) fn status(&self) -> String {
@@ -264,13 +207,7 @@ impl Drop for Firewall {
     fn drop(&mut self) {
         // A daemon that was started in the background is in no group of ours.
         let _ = self.run("/root/mwan stop");
-        let _ = self.shell.kill();
-        let _ = self.shell.wait();
     }
-}
-
-pub(crate) fn is_root() -> bool {
-    Command::new("id").arg("-u").output().unwrap().stdout == b"0\n"
 }
 
 fn write(path: &Path, text: &str, mode: u32) {
