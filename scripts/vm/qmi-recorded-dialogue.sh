@@ -45,7 +45,9 @@ within 30 "the next daemon knows it, too" says ' dongle: .*refused: the SIM refu
 sleep 10
 must "it was not told again" told 'PIN 1111' 1
 must "no call was asked for" not test -e /tmp/qmi-call
+kill -9 "$DAEMON"
 profile 4711
+daemon
 within 60 "there is no network" says ' dongle: .*waiting: no carrier'
 must "raw IP mode was chosen before" raw_ip_is Y
 rm /tmp/qmi-no-service

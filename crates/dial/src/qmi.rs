@@ -75,7 +75,7 @@ pub fn prepare(modem: &mut dyn Modem, setup: &Setup) -> Result<(), Failure> {
 pub fn open_by_proxy(modem: &mut dyn Modem, device: &str) -> Result<(), Failure> {
     let request = Request::new(Service::Ctl, 0, PROXY_OPEN).with(0x01, device.as_bytes());
     let answer = modem.ask(&request)?;
-    if answer.error == 0 { Ok(()) } else { Err(refused("its device to qmi-proxy", &answer)) }
+    if answer.error == 0 { Ok(()) } else { Err(refused("to be opened by qmi-proxy", &answer)) }
 }
 
 fn refused(what: &'static str, answer: &Answer) -> Failure {
