@@ -7,6 +7,7 @@ asked() { [ "$(grep -c -- "$1" /tmp/qmi-commands)" -ge 1 ]; }
 at_most() { [ "$(grep -c -- "$1" /tmp/qmi-commands)" -le "$2" ]; }
 raw_ip_is() { [ "$(cat /sys/class/net/wwan0/qmi/raw_ip)" = "$1" ]; }
 told() { [ "$(grep -c -- "$1" /tmp/qmi-told)" = "$2" ]; }
+# Its PIN has eight digits: four are in the microseconds of a log sooner or later.
 profile() { file mwan/profiles/dongle TYPE=QMI DEVICE=wwan0 APN=internet.example "PIN=$1" USERNAME=me PASSWORD=xyzzy; }
 mtu_is() { ip link show dev wwan0 | grep -q " mtu $1 "; }
 
@@ -26,7 +27,7 @@ mkdir -p /tmp/net/wwan0/qmi
 cp -a /sys/class/net/red0 /sys/class/net/eth1 /tmp/net/
 echo N >/tmp/net/wwan0/qmi/raw_ip
 mount --bind /tmp/net /sys/class/net
-python3 "$WORK/scripts/qmi-modem.py" /dev/cdc-wdm0 4711 /tmp/qmi-told >/tmp/qmi-modem.log 2>&1 &
+python3 "$WORK/scripts/qmi-modem.py" /dev/cdc-wdm0 47110815 /tmp/qmi-told >/tmp/qmi-modem.log 2>&1 &
 within 20 "the modem's control device is there" test -e /dev/cdc-wdm0
 mkdir /tmp/qmi
 cp "$WORK/scripts/qmicli" /tmp/qmi/
@@ -46,7 +47,7 @@ sleep 10
 must "it was not told again" told 'PIN 1111' 1
 must "no call was asked for" not test -e /tmp/qmi-call
 kill -9 "$DAEMON"
-profile 4711
+profile 47110815
 daemon
 within 60 "there is no network" says ' dongle: .*waiting: no carrier'
 must "raw IP mode was chosen before" raw_ip_is Y
@@ -54,10 +55,10 @@ rm /tmp/qmi-no-service
 within 90 "RED is the modem's" says 'RED is carried by dongle$'
 must "the access point was named" told 'profile 1: internet.example me xyzzy' "$(grep -c profile /tmp/qmi-told)"
 must "the call is by the profile" asked '--wds-start-network=3gpp-profile=1,ip-type=4'
-must "the PIN was told once: the SIM is ready since" told 'PIN 4711' 1
+must "the PIN was told once: the SIM is ready since" told 'PIN 47110815' 1
 must "no client of the modem's is left" grep -qx 0 /tmp/qmi-told.clients
-must "PIN and password are in no argument" not grep -q '4711\|xyzzy' /tmp/qmi-commands
-must "the PIN is not in the log" not logged 4711
+must "PIN and password are in no argument" not grep -q '47110815\|xyzzy' /tmp/qmi-commands
+must "the PIN is not in the log" not logged 47110815
 must "the password is not in the log" not logged xyzzy
 must "packets arrive by the modem" arrives_by wwan-isp
 must "iface is the modem's" red iface wwan0
