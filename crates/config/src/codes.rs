@@ -229,7 +229,7 @@ codes! {
     HASH_FILE = "E0814", "file not readable",
         "The file is there and cannot be read. A running daemon keeps the configuration it has.";
     HASH_UNUSED = "W0815", "key without a meaning for this kind of connection",
-        "The key is one of another kind of connection, or of the other switch (`ENABLED`, `MWAN_ENABLED`); it is ignored. With QMI that is true of PIN and login: `qmicli` takes PIN, user name and password as arguments only, where every user of the system could read them. They are not used: switch the PIN of the SIM off; most networks ask for no login.";
+        "The key is one of another kind of connection, or of the other switch (`ENABLED`, `MWAN_ENABLED`); it is ignored.";
 }
 
 #[cfg(test)]

@@ -116,6 +116,10 @@ pub enum Method {
         control: Option<String>,
         /// Access point name.
         apn: String,
+        /// Of the SIM.
+        pin: Option<Secret>,
+        /// Who, if the network asks.
+        login: Option<Login>,
     },
 }
 

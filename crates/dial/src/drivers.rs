@@ -10,6 +10,7 @@ use mwan_config::link::{AtmBridge, Encapsulation, Link, Lower, Method, Secret};
 
 use crate::outcome::Established;
 use crate::plan::{Plan, Ready, Step};
+use crate::qmi::{PROFILE, Setup};
 
 /// What a connection is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -198,24 +199,34 @@ fn lease(plan: &mut Plan, link: &Link, device: &str, hostname: Option<&str>, pla
 
 /// A network device in raw IP mode; the addresses come from the modem, see [`qmi_settings`].
 fn qmi(plan: &mut Plan, link: &Link) {
-    let Method::Qmi { control, apn, .. } = &link.method else { return };
+    let Method::Qmi { control, apn, pin, login } = &link.method else { return };
     let device = link.device.as_str();
     let control = control.as_deref().unwrap_or("/dev/cdc-wdm0");
     let raw = format!("/sys/class/net/{device}/qmi/raw_ip");
     // The mode can only be changed while the device is down.
     plan.up.insert(0, Step::run(&["ip", "link", "set", "dev", device, "down"]));
     plan.up.insert(1, Step::Set { path: raw, value: "Y" });
+    plan.limit = Duration::from_secs(60);
+    if pin.is_some() || login.is_some() {
+        let profile = login.clone().map(|login| (apn.clone(), login));
+        plan.up.push(Step::Qmi { control: control.to_owned(), setup: Setup { pin: pin.clone(), profile } });
+        // A SIM takes its time to start.
+        plan.limit += Duration::from_secs(30);
+    }
     let opened = ["qmicli", "--device", control, "--device-open-proxy"];
     // It stays as long as the call does, and ends the call when it is asked to end: no client of the modem's, of which there are
     // few, is left allocated.
-    let start = format!("--wds-start-network=apn={apn},ip-type=4");
+    let start = match login {
+        // Access point and login are in the modem's profile then.
+        Some(_) => format!("--wds-start-network=3gpp-profile={PROFILE},ip-type=4"),
+        None => format!("--wds-start-network=apn={apn},ip-type=4"),
+    };
     plan.up.push(Step::spawn(&[&opened[..], &[&start, "--wds-follow-network"]].concat()));
     // Where it was killed, the call is still up.
     plan.down.push(Step::attempt(&[&opened[..], &["--wds-reset"]].concat()));
     plan.down.push(Step::attempt(&["ip", "address", "flush", "dev", device]));
     let ask = opened.into_iter().chain(["--wds-get-current-settings"]).map(str::to_owned).collect();
     plan.ready = Ready::Qmi { device: device.to_owned(), ask };
-    plan.limit = Duration::from_secs(60);
 }
 
 /// Whether `qmicli --wds-start-network` has said that the call is established.

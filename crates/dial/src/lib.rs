@@ -8,6 +8,7 @@ mod dialler;
 mod drivers;
 mod outcome;
 mod plan;
+pub mod qmi;
 mod udhcpc;
 
 pub use dialler::{Action, Dialler, Event, Phase};

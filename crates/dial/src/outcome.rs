@@ -35,6 +35,13 @@ pub enum Failure {
     Busy,
     /// The modem hung up or found no network.
     NoCarrier,
+    /// The modem refused something else than a PIN.
+    Modem {
+        /// What that was.
+        what: &'static str,
+        /// QMI's number of the reason (QmiProtocolError); 0 if it told none.
+        error: u16,
+    },
     /// The far end stopped answering, or ended an established connection.
     Lost,
     /// The program is not installed.
@@ -60,6 +67,8 @@ impl fmt::Display for Failure {
             Failure::NoAnswer => f.write_str("nobody answered"),
             Failure::Busy => f.write_str("another program uses the line"),
             Failure::NoCarrier => f.write_str("no carrier: the modem hung up or found no network"),
+            Failure::Modem { what, error: 0 } => write!(f, "the modem refused {what}"),
+            Failure::Modem { what, error } => write!(f, "the modem refused {what} (QMI error {error})"),
             Failure::Lost => f.write_str("the far end ended it or stopped answering"),
             Failure::NoProgram(name) => write!(f, "the program {name} is not installed"),
             Failure::Program { name, status, said } if said.is_empty() => {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use mwan_config::link::Secret;
 
+use crate::qmi::Setup;
+
 /// How one link is brought up and taken down.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Plan {
@@ -62,6 +64,13 @@ pub enum Step {
     Await {
         /// Its name.
         device: String,
+    },
+    /// Tells a modem what must not be in an argument.
+    Qmi {
+        /// Its control device, absolute.
+        control: String,
+        /// What it is told.
+        setup: Setup,
     },
     /// A program that stays. If it is the connection, its end is the connection's.
     Spawn {

@@ -69,6 +69,12 @@ pub fn detach(command: &mut Command) {
     sys::new_session(command);
 }
 
+/// Whether who listens at the other end of a connected Unix socket is root, or the user we are.
+pub fn is_ours(socket: &std::os::unix::net::UnixStream) -> bool {
+    let own = std::fs::metadata("/proc/self").map(|me| std::os::unix::fs::MetadataExt::uid(&me));
+    sys::peer_user(socket.as_fd()).is_ok_and(|user| user == 0 || own.is_ok_and(|own| own == user))
+}
+
 /// A process that is held by a descriptor (pidfd_open(2)): what is told to it cannot reach a later one of its number.
 #[derive(Debug)]
 pub struct Held {

@@ -652,10 +652,10 @@ pub(crate) fn signal_held(process: BorrowedFd<'_>, signal: libc::c_int) {
     }
 }
 
-/// The process that has been listening at the other end of a connected Unix socket.
-pub(crate) fn peer_process(socket: BorrowedFd<'_>) -> io::Result<u32> {
+/// Who has been listening at the other end of a connected Unix socket.
+fn peer(socket: BorrowedFd<'_>) -> io::Result<libc::ucred> {
     // SAFETY: ucred is plain data, the length is that of the variable.
-    let peer = unsafe {
+    unsafe {
         let mut peer: libc::ucred = mem::zeroed();
         let mut length = mem::size_of::<libc::ucred>() as libc::socklen_t;
         check(libc::getsockopt(
@@ -665,8 +665,18 @@ pub(crate) fn peer_process(socket: BorrowedFd<'_>) -> io::Result<u32> {
             ptr::from_mut(&mut peer).cast(),
             &mut length,
         ))?;
-        peer
-    };
+        Ok(peer)
+    }
+}
+
+/// The user it is.
+pub(crate) fn peer_user(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    Ok(peer(socket)?.uid)
+}
+
+/// The process it is.
+pub(crate) fn peer_process(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    let peer = peer(socket)?;
     // 0: it is in another pid namespace.
     u32::try_from(peer.pid).ok().filter(|id| *id > 1).ok_or_else(|| io::ErrorKind::NotFound.into())
 }

@@ -159,17 +159,12 @@ fn method(hash: &mut Hash, kind: Type) -> Option<Method> {
             pin: hash.must("PIN", pin),
             login: login(hash, word, false),
         },
-        Type::Qmi => {
-            for key in ["PIN", "USERNAME"].into_iter().filter(|key| hash.has(key)).collect::<Vec<_>>() {
-                let message =
-                    "not used with QMI: qmicli takes it as an argument only, where others could read it";
-                hash.say(key, Problem::new(codes::HASH_UNUSED, message));
-            }
-            Method::Qmi {
-                control: hash.must("CONTROL", line_device),
-                apn: hash.need("APN", word, access_point)?,
-            }
-        }
+        Type::Qmi => Method::Qmi {
+            control: hash.must("CONTROL", line_device),
+            apn: hash.need("APN", word, access_point)?,
+            pin: hash.must("PIN", pin),
+            login: login(hash, word, false),
+        },
     })
 }
 

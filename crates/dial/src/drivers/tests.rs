@@ -78,7 +78,17 @@ fn every() -> Vec<Link> {
                 None,
             )
         },
-        link(Method::Qmi { control: None, apn: "internet".into() }, "wwan0", None),
+        link(Method::Qmi { control: None, apn: "internet".into(), pin: None, login: None }, "wwan0", None),
+        link(
+            Method::Qmi {
+                control: Some("/dev/cdc-wdm1".into()),
+                apn: "internet".into(),
+                pin: Some(Secret::new(SECRETS[1])),
+                login: Some(Login { password: Secret::new(SECRETS[2]), ..login() }),
+            },
+            "wwan0",
+            None,
+        ),
     ]
 }
 
@@ -94,6 +104,7 @@ fn text(plan: &Plan) -> String {
         Step::Run { argv, may_fail } => format!("  {}{argv:?}\n", if *may_fail { "try " } else { "run " }),
         Step::Make { argv, undo } => format!("  make {argv:?}\n    undone by {undo:?}\n"),
         Step::Await { device } => format!("  await {device}\n"),
+        Step::Qmi { control, setup } => format!("  tell {control} {setup:?}\n"),
         Step::Spawn { argv } => format!("  spawn {argv:?}\n"),
     };
     let list = |steps: &[Step]| steps.iter().map(step).collect::<String>();

@@ -198,7 +198,7 @@ fn a_dead_pppoe_primary_is_left_tried_beside_the_backup_and_returned_to() {
 /// A modem's device may have its address before it is known what next hop and name servers go with it.
 #[test]
 fn what_is_dialled_is_not_up_before_its_dialler_says_so() {
-    let modem = link("dongle", Method::Qmi { control: None, apn: "i".into() }, true);
+    let modem = link("dongle", Method::Qmi { control: None, apn: "i".into(), pin: None, login: None }, true);
     let links = [link("red", fixed(), false), modem];
     let mut manager = Manager::new(S(0), site(&["dongle"]), &links, &Left::default(), 1);
     let is_up = |manager: &Manager| manager.view("dongle").unwrap().up;

@@ -5,6 +5,7 @@
 //! process takes it over. A session on trial gets SIGTERM when we die, by whatever death, and is undone at the next start.
 
 mod lease;
+mod modem;
 mod run;
 mod session;
 

@@ -16,8 +16,8 @@ use mwan_dial::{
 };
 use mwan_linux::process;
 
-use super::PATH;
 use super::session::{Down, Process, Session};
+use super::{PATH, modem};
 
 /// Pause between two looks at processes and devices.
 const LOOK: Duration = Duration::from_millis(50);
@@ -186,6 +186,7 @@ impl<'a> Run<'a> {
                 Ok(())
             }
             Step::Await { device } => self.wait_for(device),
+            Step::Qmi { control, setup } => modem::prepare(control, setup, self.stop),
             Step::Spawn { argv } => self.spawn(argv),
         }
     }
@@ -351,7 +352,7 @@ fn write(path: &str, content: &str) -> Result<(), Failure> {
     written.and_then(|mut file| file.write_all(content.as_bytes())).map_err(|e| trouble(path, &e))
 }
 
-fn trouble(what: &str, error: &std::io::Error) -> Failure {
+pub(super) fn trouble(what: &str, error: &std::io::Error) -> Failure {
     Failure::Program {
         name: what.to_owned(),
         status: error.raw_os_error().unwrap_or(0),

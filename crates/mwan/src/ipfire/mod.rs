@@ -377,7 +377,7 @@ fn remember_boot(root: &Path) {
 /// Tells one PIN from another without holding it. There are only ten thousand: the file is for root alone, as the PIN's own.
 fn fingerprint(link: &Link) -> String {
     use mwan_config::link::Method;
-    let Method::Modem { pin, .. } = &link.method else { return String::new() };
+    let (Method::Modem { pin, .. } | Method::Qmi { pin, .. }) = &link.method else { return String::new() };
     let text = pin.as_ref().map(|pin| pin.reveal()).unwrap_or_default();
     format!("{:016x}", fnv1a(text.as_bytes()))
 }
@@ -388,3 +388,6 @@ fn fnv1a(bytes: &[u8]) -> u64 {
         .iter()
         .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
+
+#[cfg(test)]
+mod tests;
