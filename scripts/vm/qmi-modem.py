@@ -1,6 +1,6 @@
 """A stand-in for a modem that speaks QMI, on a pseudo terminal: qmi-modem.py LINK PIN LOG
 
-As far as a PIN and a login are told, and as libqmi's data files say (qmi-service-ctl.json, -uim.json, -wds.json): there is no such modem
+As far as a PIN and a login are told, and as public implementations (libqmi, Sierra Wireless's headers) have it: there is no such modem
 here. Its SIM wants PIN once, and takes three wrong ones. What it was told is written to LOG; when its profile 1 has a login, there is
 LOG.profile. Clients that are allocated are in LOG.clients. An indication comes before every answer.
 """

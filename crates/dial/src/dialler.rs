@@ -93,15 +93,31 @@ pub struct Dialler {
     phase: Phase,
     wanted: Option<Role>,
     failures: u32,
+    /// Its PIN was refused.
+    barred: bool,
     /// State of the generator of jitter.
     seed: u64,
 }
 
 impl Dialler {
-    /// Not wanted. `seed` spreads the attempts of many; a PIN that was refused before (`refused`) is not tried again.
-    pub fn new(seed: u64, refused: bool) -> Self {
-        let phase = if refused { Phase::Refused(Failure::PinRefused) } else { Phase::Idle };
-        Dialler { phase, wanted: None, failures: 0, seed }
+    /// Not wanted. `seed` spreads the attempts of many; one whose PIN was refused (`barred`) is not tried.
+    pub fn new(seed: u64, barred: bool) -> Self {
+        let mut dialler = Dialler { phase: Phase::Idle, wanted: None, failures: 0, barred, seed };
+        dialler.rest();
+        dialler
+    }
+
+    /// Whether its PIN is one that was refused: what does not run yet is not begun then.
+    pub fn bar(&mut self, barred: bool) {
+        self.barred = barred;
+        if barred && matches!(self.phase, Phase::Idle | Phase::Waiting { .. }) {
+            self.rest();
+        }
+    }
+
+    /// Nothing runs, and nothing has to be waited for.
+    fn rest(&mut self) {
+        self.phase = if self.barred { Phase::Refused(Failure::PinRefused) } else { Phase::Idle };
     }
 
     /// What it is doing.
@@ -117,10 +133,11 @@ impl Dialler {
         }
     }
 
-    /// The link means something else from now on: what runs is ended and, if it is still wanted, begun anew; what was
-    /// refused may be tried again.
-    pub fn restart(&mut self) -> Option<Action> {
+    /// The link means something else from now on: what runs is ended and, if it is still wanted, begun anew; what was refused
+    /// may be tried again, but for a PIN that was (`barred`).
+    pub fn restart(&mut self, barred: bool) -> Option<Action> {
         self.failures = 0;
+        self.barred = barred;
         match self.phase {
             Phase::Dialling { .. } | Phase::Up { .. } => {
                 self.phase = Phase::Stopping;
@@ -128,7 +145,7 @@ impl Dialler {
             }
             Phase::Stopping => None,
             Phase::Idle | Phase::Waiting { .. } | Phase::Refused(_) => {
-                self.phase = Phase::Idle;
+                self.rest();
                 None
             }
         }
@@ -155,7 +172,7 @@ impl Dialler {
 
     fn stopped(&mut self) {
         if self.phase == Phase::Stopping {
-            self.phase = Phase::Idle;
+            self.rest();
         }
     }
 
@@ -310,6 +327,19 @@ mod tests {
             assert_eq!(d.handle(S(3600 * hour), Event::Want(Role::Carry)), None);
         }
         assert_eq!(Dialler::new(1, true).handle(S(0), Event::Want(Role::Carry)), None);
+    }
+
+    #[test]
+    fn a_barred_link_runs_on_but_is_not_begun_anew() {
+        let mut d = Dialler::new(1, false);
+        up(&mut d, S(0));
+        d.bar(true);
+        assert!(matches!(d.phase(), Phase::Up { .. }), "nothing healthy is disturbed");
+        assert_eq!(d.restart(true), Some(Action::Stop));
+        assert_eq!(d.handle(S(1), Event::Stopped), None);
+        assert_eq!(*d.phase(), Phase::Refused(Failure::PinRefused));
+        assert_eq!(d.restart(false), None);
+        assert_eq!(d.handle(S(2), Event::Tick), Some(Action::Start(Role::Carry)), "another PIN");
     }
 
     #[test]

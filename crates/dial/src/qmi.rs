@@ -17,12 +17,12 @@ pub(crate) const PROFILE: u8 = 1;
 /// Pauses until the SIM says what it is.
 const LOOKS: u32 = 20;
 
-/// CTL (qmi-service-ctl.json).
+/// CTL.
 const ALLOCATE_CLIENT: u16 = 0x0022;
 const RELEASE_CLIENT: u16 = 0x0023;
 /// Of libqmi's proxy, which hands everything else on (src/libqmi-glib/qmi-proxy.c).
 const PROXY_OPEN: u16 = 0xFF00;
-/// WDS (qmi-service-wds.json).
+/// WDS.
 const MODIFY_PROFILE: u16 = 0x0028;
 
 /// What a modem is told before `qmicli` asks it for a call.

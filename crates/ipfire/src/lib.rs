@@ -6,13 +6,17 @@
 
 mod announce;
 mod batch;
+mod fnv;
 mod hooks;
 mod manager;
 pub mod package;
+mod pins;
 
 pub use batch::{
     About, Batch, Kind, RED_FILES, RedFiles, STATE, Step, bring_up, give_back, release, take_over,
     tidy_after_boot,
 };
+pub use fnv::fnv1a;
 pub use hooks::{Call, order};
 pub use manager::{Command, Event, Left, Manager, PathView, State, View, Wish};
+pub use pins::Refusals;

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use mwan_config::ipfire::{Dialect, Site};
 use mwan_config::link::{Link, Method, OWN_SESSION};
-use mwan_dial::{Action, Dialler, Phase, Role};
+use mwan_dial::{Action, Dialler, Failure, Phase, Role};
 
 use crate::announce::Announcer;
 use crate::batch::{self, Batch, Kind, RedFiles};
+use crate::pins::{Refusals, Told};
 
 /// Time before a batch that failed is tried again.
 const RETRY: Duration = Duration::from_secs(30);
@@ -107,6 +108,8 @@ pub enum Wish {
     Link(String, Action),
     /// Carry out.
     Do(Batch),
+    /// Keep for the next process: PINs that were refused.
+    Remember(Refusals),
 }
 
 /// How a link looks to the engine.
@@ -135,8 +138,8 @@ pub struct Left {
     pub profile: Option<String>,
     /// The machine has been booted since.
     pub booted: bool,
-    /// Links whose PIN was refused.
-    pub refused: BTreeSet<String>,
+    /// PINs that were refused.
+    pub refused: Refusals,
     /// Links whose sessions still live.
     pub sessions: BTreeSet<String>,
     /// Content of `state/online`: those of several REDs that hooks know to be up.
@@ -146,8 +149,17 @@ pub struct Left {
 struct Managed {
     link: Link,
     dialler: Dialler,
+    /// The PIN of the plan that was started last: the link may have been given another since.
+    told: Option<Told>,
     /// Until then flows on it may end.
     lingers: Option<Duration>,
+}
+
+impl Managed {
+    fn new(link: &Link, seed: u64, refusals: &Refusals) -> Self {
+        let dialler = Dialler::new(seed, refusals.knows(link));
+        Managed { link: link.clone(), dialler, told: None, lingers: None }
+    }
 }
 
 /// See the module.
@@ -183,6 +195,7 @@ pub struct Manager {
     announcer: Announcer,
     /// Links that are not configured any more and still end.
     gone: BTreeSet<String>,
+    refusals: Refusals,
     seed: u64,
 }
 
@@ -190,8 +203,7 @@ impl Manager {
     /// For the links and the site of a configuration, at `now`. `seed` spreads attempts.
     pub fn new(now: Duration, site: Arc<Site>, links: &[Link], left: &Left, seed: u64) -> Self {
         let managed = |(index, link): (usize, &Link)| {
-            let dialler = Dialler::new(seed.wrapping_add(index as u64), left.refused.contains(&link.name));
-            (link.name.clone(), Managed { link: link.clone(), dialler, lingers: None })
+            (link.name.clone(), Managed::new(link, seed.wrapping_add(index as u64), &left.refused))
         };
         let mut manager = Manager {
             site,
@@ -212,6 +224,7 @@ impl Manager {
             first: None,
             announcer: Announcer::new(now, if left.booted { "" } else { &left.online }),
             gone: BTreeSet::new(),
+            refusals: left.refused.clone(),
             seed: seed.wrapping_add(links.len() as u64),
         };
         manager.own_primary = left.sessions.contains(&manager.site.primary);
@@ -229,7 +242,7 @@ impl Manager {
                 Some(link) if *link == managed.link => None,
                 Some(link) => {
                     managed.link = link.clone();
-                    managed.dialler.restart()
+                    managed.dialler.restart(self.refusals.knows(link))
                 }
                 None => managed.dialler.handle(now, mwan_dial::Event::Drop),
             };
@@ -241,8 +254,7 @@ impl Manager {
         });
         for link in links {
             self.seed = self.seed.wrapping_add(1);
-            let managed =
-                || Managed { link: link.clone(), dialler: Dialler::new(self.seed, false), lingers: None };
+            let managed = || Managed::new(link, self.seed, &self.refusals);
             self.links.entry(link.name.clone()).or_insert_with(managed);
         }
         self.gone =
@@ -361,14 +373,30 @@ impl Manager {
             // The trial that was asked for has its answer.
             self.test = None;
         }
+        if event == mwan_dial::Event::Ended(Failure::PinRefused) {
+            self.refuse(name, wishes);
+        }
         let Some(managed) = self.links.get_mut(name) else { return };
         if let Some(action) = managed.dialler.handle(now, event) {
+            if let Action::Start(_) = action {
+                managed.told = Told::of(&managed.link);
+            }
             wishes.push(Wish::Link(name.to_owned(), action));
         }
         if self.gone.contains(name) && *managed.dialler.phase() == Phase::Idle {
             self.gone.remove(name);
             self.links.remove(name);
         }
+    }
+
+    /// The PIN a link told was refused: no link tells it again.
+    fn refuse(&mut self, name: &str, wishes: &mut Vec<Wish>) {
+        let Some(told) = self.links.get_mut(name).and_then(|managed| managed.told.take()) else { return };
+        self.refusals.add(told);
+        for managed in self.links.values_mut() {
+            managed.dialler.bar(self.refusals.knows(&managed.link));
+        }
+        wishes.push(Wish::Remember(self.refusals.clone()));
     }
 
     fn command(&mut self, now: Duration, command: Command) {

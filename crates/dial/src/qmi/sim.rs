@@ -6,10 +6,10 @@ use super::wire::u16_at;
 use super::{Answer, LOOKS, Modem, Request, Service, client, refused};
 use crate::outcome::Failure;
 
-/// UIM (qmi-service-uim.json).
+/// UIM.
 const UIM_VERIFY_PIN: u16 = 0x0026;
 const UIM_CARD_STATUS: u16 = 0x002F;
-/// DMS (qmi-service-dms.json).
+/// DMS.
 const DMS_VERIFY_PIN: u16 = 0x0028;
 const DMS_PIN_STATUS: u16 = 0x002B;
 /// QmiUimPinId, QmiDmsUimPinId.

@@ -8,7 +8,7 @@ pub const FRAME_BYTES_MAX: usize = 1 + u16::MAX as usize;
 const MARKER: u8 = 0x01;
 /// Marker, length, flags, service, client.
 const HEAD: usize = 6;
-/// Result: status and error (qmi-common.json).
+/// Result: status and error.
 const RESULT: u8 = 0x02;
 
 /// A service of the modem's (QmiService).

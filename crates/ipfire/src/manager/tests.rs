@@ -70,6 +70,8 @@ struct World {
     /// Steps that are carried out then.
     failing_step: usize,
     batches: Vec<Batch>,
+    /// What the next process will know.
+    refusals: Refusals,
 }
 
 impl World {
@@ -85,6 +87,7 @@ impl World {
             fail_batches: false,
             failing_step: 1,
             batches: Vec::new(),
+            refusals: Refusals::default(),
         };
         if *left == Left::default() {
             world.path("red", true, true);
@@ -93,9 +96,15 @@ impl World {
     }
 
     fn send(&mut self, event: Event) {
-        let mut events = vec![event];
-        while let Some(event) = events.pop() {
-            for wish in self.manager.handle(self.now, event) {
+        let wishes = self.manager.handle(self.now, event);
+        self.fulfil(wishes);
+    }
+
+    fn fulfil(&mut self, wishes: Vec<Wish>) {
+        let mut wishes = wishes;
+        loop {
+            let mut events = Vec::new();
+            for wish in wishes {
                 match wish {
                     Wish::Link(name, Action::Start(role)) => {
                         assert!(self.runs.insert(name.clone(), role).is_none(), "{name} twice");
@@ -115,6 +124,7 @@ impl World {
                         assert!(self.runs.remove(&name).is_some(), "{name} does not run");
                         events.push(Event::Link(name, mwan_dial::Event::Stopped));
                     }
+                    Wish::Remember(refusals) => self.refusals = refusals,
                     Wish::Do(batch) => {
                         let word = match &batch.kind {
                             Kind::TakeOver(name) => format!("take-over {name}"),
@@ -132,7 +142,17 @@ impl World {
                     }
                 }
             }
+            if events.is_empty() {
+                return;
+            }
+            wishes = events.into_iter().flat_map(|event| self.manager.handle(self.now, event)).collect();
         }
+    }
+
+    /// Other links; what the manager wishes is done.
+    fn configure(&mut self, links: &[Link]) {
+        let wishes = self.manager.configure(self.now, site(&["gsm"]), links);
+        self.fulfil(wishes);
     }
 
     /// The engine's view of a path changes.
@@ -533,4 +553,63 @@ fn switched_off_everything_ends_and_red_is_ipfires() {
     w.manager.configure(w.now, off, &links(pppoe()));
     w.wait(600);
     assert_eq!(w.done, [""; 0]);
+}
+
+/// Links whose modem has this PIN, and calls this number.
+fn with_pin(pin: &str, number: &str) -> Vec<Link> {
+    let mut links = links(pppoe());
+    links[1].method = Method::Modem {
+        speed: 1,
+        apn: "i".into(),
+        number: number.into(),
+        pin: Some(Secret::new(pin)),
+        login: None,
+    };
+    links
+}
+
+#[test]
+fn a_refused_pin_is_not_told_again_whatever_else_changes() {
+    let mut w = World::new(pppoe(), &["gsm"], &Left::default());
+    w.broken.insert("gsm".into(), Failure::PinRefused);
+    w.configure(&with_pin("4711", "1"));
+    w.path("red", false, true);
+    assert!(matches!(w.manager.phase("gsm"), Some(Phase::Refused(Failure::PinRefused))));
+    w.broken.clear();
+    let refused =
+        |w: &World| matches!(w.manager.phase("gsm"), Some(Phase::Refused(_))) && !w.runs.contains_key("gsm");
+    // Another number to call; the profile goes, and comes back; another process.
+    w.configure(&with_pin("4711", "2"));
+    w.wait(3600);
+    assert!(refused(&w));
+    w.configure(&links(pppoe())[..1]);
+    w.wait(60);
+    w.configure(&with_pin("4711", "1"));
+    w.wait(3600);
+    assert!(refused(&w));
+    let left = Left { refused: w.refusals.clone(), ..Left::default() };
+    let mut next = World::new(pppoe(), &["gsm"], &left);
+    next.configure(&with_pin("4711", "3"));
+    next.path("red", false, true);
+    assert!(refused(&next));
+    // Another PIN.
+    w.configure(&with_pin("0815", "1"));
+    w.wait(60);
+    assert!(!refused(&w));
+}
+
+/// The PIN that is refused is the one that was told, not the one that was configured meanwhile.
+#[test]
+fn a_pin_that_was_changed_while_the_old_one_was_told_is_tried() {
+    let mut w = World::new(pppoe(), &["gsm"], &Left::default());
+    let told = |manager: &mut Manager, event| manager.handle(S(1), event);
+    let paths = BTreeMap::from([("red".to_owned(), PathView { carries: true, ..PathView::default() })]);
+    w.manager.configure(S(0), site(&["gsm"]), &with_pin("4711", "1"));
+    let wishes = told(&mut w.manager, Event::Paths(paths));
+    assert!(wishes.contains(&Wish::Link("gsm".into(), Action::Start(Role::Carry))), "{wishes:?}");
+    let wishes = w.manager.configure(S(1), site(&["gsm"]), &with_pin("0815", "1"));
+    assert!(wishes.contains(&Wish::Link("gsm".into(), Action::Stop)), "{wishes:?}");
+    let ended = Event::Link("gsm".into(), mwan_dial::Event::Ended(Failure::PinRefused));
+    let wishes = told(&mut w.manager, ended);
+    assert!(wishes.contains(&Wish::Link("gsm".into(), Action::Start(Role::Carry))), "{wishes:?}");
 }

@@ -56,6 +56,8 @@ pub(super) fn run(
     run.undo();
     match end {
         Ok(()) => Event::Stopped,
+        // That counts, whoever ended it.
+        Err(Failure::PinRefused) => Event::Ended(Failure::PinRefused),
         Err(_) if stop.load(Ordering::Relaxed) => Event::Stopped,
         Err(failure) => Event::Ended(failure),
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use mwan_config::ipfire::Files;
@@ -36,6 +36,18 @@ pub(crate) fn read(root: &Path, settings: &[u8]) -> Files {
         .filter(|device| Path::new("/sys/class/net").join(device).join("qmi").is_dir())
         .collect();
     files
+}
+
+/// A new file, then a rename: IPFire may be calling it at this moment.
+pub(super) fn replace(path: &Path, mode: u32, content: &[u8]) -> std::io::Result<()> {
+    let new = beside(path);
+    none_is_well(fs::remove_file(&new))?;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    file.write_all(content)?;
+    // Whatever the umask.
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    file.sync_all()?;
+    fs::rename(&new, path)
 }
 
 /// Keeps a copy of them in `folder`, which is whole at any moment, or the one before stands beside it. For root only: there

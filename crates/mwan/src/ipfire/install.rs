@@ -7,13 +7,13 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use mwan_ipfire::package::{INIT, ITEMS, ItemKind, LOGS, PROGRAM, SETTINGS, TABLE_NAMES, table_names};
 
-use super::files::{beside, none_is_well};
+use super::files::{beside, none_is_well, replace};
 
 /// The list of what is ours.
 const LIST: &str = "var/ipfire/mwan/state/installed";
@@ -347,18 +347,6 @@ fn is_ours(root: &Path, listed: Option<&BTreeSet<String>>, action: &Action) -> b
             !folder && action.path() != SETTINGS && presence(root, action) == Presence::Same
         }
     }
-}
-
-/// A new file, then a rename: IPFire may be calling it at this moment.
-fn replace(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
-    let new = beside(path);
-    none_is_well(fs::remove_file(&new))?;
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(content)?;
-    // Whatever the umask.
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.sync_all()?;
-    fs::rename(&new, path)
 }
 
 fn make_folder(path: &Path, mode: u32) -> io::Result<()> {

@@ -7,10 +7,8 @@ mod parallel;
 mod release;
 mod settings;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -21,9 +19,9 @@ use mwan_config::Config;
 use mwan_config::ipfire::{Dialect, Site};
 use mwan_config::link::Link;
 use mwan_core::{Carrier, Core, LogicalInterface, PathKey, PlatformView, Time};
-use mwan_dial::{Action, Failure, Phase};
+use mwan_dial::{Action, Phase};
 pub(crate) use mwan_ipfire::Command;
-use mwan_ipfire::{Batch, Event, Left, Manager, PathView, STATE, State, Wish};
+use mwan_ipfire::{Batch, Event, Left, Manager, PathView, Refusals, STATE, State, Wish};
 use mwan_linux::clock;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{info, warn};
@@ -37,6 +35,9 @@ pub(crate) use settings::{is_enabled, set_enabled};
 
 /// Pause between two looks at RED's files, while they are ours.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// PINs that were refused, in the folder of states.
+const REFUSED: &str = "refused-pins";
 
 /// What threads tell.
 type Happened = (String, mwan_dial::Event);
@@ -69,7 +70,7 @@ impl Ipfire {
         let place = Place::new(root, run_dir);
         let work = move || carry_out(&place, &waiting, &tell_done);
         std::thread::Builder::new().name("ipfire".into()).spawn(work)?;
-        let left = left(root, &runner, &config.links);
+        let left = left(root, &runner);
         let manager = Manager::new(now(), site.clone(), &config.links, &left, seed());
         let mut ipfire = Ipfire {
             manager,
@@ -143,9 +144,6 @@ impl Ipfire {
             mwan_dial::Event::Established(connection) => info!("{name}: up on {}", connection.device),
             mwan_dial::Event::Ended(failure) => {
                 warn!("{name}: {failure}");
-                if *failure == Failure::PinRefused {
-                    self.remember_refusal(&name);
-                }
             }
             _ => {}
         }
@@ -253,6 +251,7 @@ impl Ipfire {
                 Wish::Link(name, Action::Stop) => self.runner.stop(&name),
                 // The thread lives as long as we do.
                 Wish::Do(batch) => drop(self.batches.send(batch)),
+                Wish::Remember(refusals) => self.remember(&refusals),
             }
         }
     }
@@ -267,15 +266,13 @@ impl Ipfire {
         Some(view)
     }
 
-    /// A PIN is not tried again, not even by the next process: three wrong ones lock the card.
-    fn remember_refusal(&self, name: &str) {
-        let Some(link) = self.links.iter().find(|l| l.name == name) else { return };
-        let file = self.root.join(STATE).join("refused-pins");
-        let line = format!("{} {}\n", name, fingerprint(link));
-        let _ = fs::create_dir_all(self.root.join(STATE));
-        let opened = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&file);
-        if let Err(error) = opened.and_then(|mut file| file.write_all(line.as_bytes())) {
-            warn!("{}: {error}", file.display());
+    /// A PIN is not tried again, not even by the next process.
+    fn remember(&self, refusals: &Refusals) {
+        let state = self.root.join(STATE);
+        let written = fs::create_dir_all(&state)
+            .and_then(|()| files::replace(&state.join(REFUSED), 0o600, refusals.lines().as_bytes()));
+        if let Err(error) = written {
+            warn!("{}: {error}", state.join(REFUSED).display());
         }
     }
 }
@@ -345,16 +342,13 @@ fn seed() -> u64 {
 }
 
 /// What a process before this one left.
-fn left(root: &Path, runner: &Runner, links: &[Link]) -> Left {
+fn left(root: &Path, runner: &Runner) -> Left {
     let state = root.join(STATE);
-    let refused = fs::read_to_string(state.join("refused-pins")).unwrap_or_default();
-    let refused: BTreeSet<(&str, &str)> = refused.lines().filter_map(|line| line.split_once(' ')).collect();
-    let is_refused = |link: &&Link| refused.contains(&(link.name.as_str(), fingerprint(link).as_str()));
     Left {
         journal: files::line(&state.join("journal")),
         profile: files::line(&state.join("current-profile")),
         booted: files::line(&state.join("boot")) != boot(),
-        refused: links.iter().filter(is_refused).map(|link| link.name.clone()).collect(),
+        refused: Refusals::read(&fs::read_to_string(state.join(REFUSED)).unwrap_or_default()),
         sessions: runner.left().into_iter().collect(),
         online: fs::read_to_string(state.join("online")).unwrap_or_default(),
     }
@@ -373,21 +367,3 @@ fn remember_boot(root: &Path) {
         }
     }
 }
-
-/// Tells one PIN from another without holding it. There are only ten thousand: the file is for root alone, as the PIN's own.
-fn fingerprint(link: &Link) -> String {
-    use mwan_config::link::Method;
-    let (Method::Modem { pin, .. } | Method::Qmi { pin, .. }) = &link.method else { return String::new() };
-    let text = pin.as_ref().map(|pin| pin.reveal()).unwrap_or_default();
-    format!("{:016x}", fnv1a(text.as_bytes()))
-}
-
-/// FNV-1a, 64 bits.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
-}
-
-#[cfg(test)]
-mod tests;
