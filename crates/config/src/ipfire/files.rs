@@ -1,9 +1,10 @@
 //! IPFire's files, as one value.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// The files a configuration is read from.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Files {
     /// The folder the names begin in, for messages (`/var/ipfire`).
     pub root: String,
@@ -13,6 +14,16 @@ pub struct Files {
     pub unreadable: BTreeMap<String, String>,
     /// Network devices of modems that speak QMI (a folder `qmi` in sysfs).
     pub qmi_devices: BTreeSet<String>,
+}
+
+/// Names alone: there are passwords in them.
+impl fmt::Debug for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Files")
+            .field("root", &self.root)
+            .field("names", &self.contents.keys())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Files {

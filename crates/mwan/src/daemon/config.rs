@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use mwan_config::ipfire::Files;
 use mwan_config::{Config, Loaded, SET_FILE_BYTES_MAX, TABLE_FILE_BYTES_MAX, TableNames};
 
 use crate::cli::Failure;
@@ -58,22 +59,41 @@ pub(crate) fn reread_config(file: &Path) -> Result<(String, Vec<u8>), Failure> {
     Ok((name, bytes))
 }
 
-/// A configuration, and what the files of its sets hold.
-pub(crate) fn parse_config(name: &str, bytes: &[u8]) -> Loaded {
-    parse_watched(name, bytes).0
+/// What a configuration was read from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// One file.
+    File(Vec<u8>),
+    /// IPFire's.
+    Tree(Files),
 }
 
-/// The same, and watches of the files it depends on: begun before they are read, so that nothing written is missed.
-pub(super) fn parse_watched(name: &str, bytes: &[u8]) -> (Loaded, Vec<Watch>) {
+/// A configuration that was read.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    pub(super) loaded: Loaded,
+    pub(super) source: Source,
+    /// Of the files it depends on: begun before they were read, so that nothing written is missed.
+    pub(super) watches: Vec<Watch>,
+}
+
+/// A configuration, and what the files of its sets hold.
+pub(crate) fn parse_config(name: &str, bytes: &[u8]) -> Loaded {
+    parse_watched(name, bytes.to_vec()).loaded
+}
+
+/// The same, with what it was read from.
+pub(super) fn parse_watched(name: &str, bytes: Vec<u8>) -> Parsed {
     if let Some(root) = crate::ipfire::root_of(Path::new(name)) {
         let watches = watches_of(Path::new(name), &Config::default());
-        return (mwan_config::parse_ipfire(&crate::ipfire::read_files(root, bytes)), watches);
+        let files = crate::ipfire::read_files(root, &bytes);
+        return Parsed { loaded: mwan_config::parse_ipfire(&files), source: Source::Tree(files), watches };
     }
-    let mut loaded = mwan_config::parse_with(name, bytes, &|| table_names(Path::new("/")));
+    let mut loaded = mwan_config::parse_with(name, &bytes, &|| table_names(Path::new("/")));
     let watches = watch_files(&loaded.config);
     loaded.load_set_files(&|file| read_file(Path::new(file), SET_FILE_BYTES_MAX));
     mwan_compile::lay_out(Arc::make_mut(&mut loaded.config.sets).as_mut_slice());
-    (loaded, watches)
+    Parsed { loaded, source: Source::File(bytes), watches }
 }
 
 /// Where routing tables get their names, first come first served: the administrator's file before those of the distribution,

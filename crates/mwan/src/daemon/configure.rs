@@ -107,7 +107,7 @@ impl Daemon {
             return self.feed(Event::Configure(Arc::new(config)));
         }
         let Some(read) = self.reload.staged.take() else { return };
-        self.store.keep_config(&read.name, &read.bytes);
+        self.store.keep_config(&read.name, read.source);
         log_diagnostics(&read.diagnostics);
         self.diagnostics = read.diagnostics;
         self.config_rejected = None;

@@ -10,7 +10,7 @@ use mwan_config::{Config, Diagnostic, NamedSet};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
-use super::config::{Watch, parse_watched, reread_config};
+use super::config::{Parsed, Source, Watch, parse_watched, reread_config};
 
 /// Where the answer to a request goes.
 pub(super) type Reply = oneshot::Sender<Response>;
@@ -19,7 +19,7 @@ pub(super) type Reply = oneshot::Sender<Response>;
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) name: String,
-    pub(super) bytes: Vec<u8>,
+    pub(super) source: Source,
     pub(super) config: Config,
     pub(super) diagnostics: Vec<Diagnostic>,
     /// Of the files it depends on, since before they were read.
@@ -106,11 +106,11 @@ impl Reload {
 /// The configuration as it is in the file now, unless it must not take the place of the one in force.
 fn read(file: &Path, sets: &[NamedSet], diagnostics: &[Diagnostic]) -> Outcome {
     let (name, bytes) = reread_config(file).map_err(|f| f.to_string())?;
-    let (loaded, watches) = parse_watched(&name, &bytes);
+    let Parsed { loaded, source, watches } = parse_watched(&name, bytes);
     if let Some(why) = loaded.refusal(diagnostics) {
         return Err(why);
     }
     let mut config = loaded.config;
     let stages = Stages::new(sets, Arc::make_mut(&mut config.sets).as_mut_slice());
-    Ok(Box::new(Read { name, bytes, config, diagnostics: loaded.diagnostics, watches, stages }))
+    Ok(Box::new(Read { name, source, config, diagnostics: loaded.diagnostics, watches, stages }))
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use super::apply::VERIFY_INTERVAL;
-use super::config::{parse_config, read_config, watches_of};
+use super::config::{Parsed, parse_config, parse_watched, read_config, watches_of};
 use super::dnsmasq::Dnsmasq;
 use super::flows::Flows;
 use super::hooks::{Hooks, Places};
@@ -82,7 +82,7 @@ impl Found {
             writer.remember(own);
         }
         let First { name, loaded, rejected: config_rejected } = match read {
-            Ok((name, bytes)) => first_config(name, &bytes, &mut store, &mut writer),
+            Ok((name, bytes)) => first_config(name, bytes, &mut store, &mut writer),
             Err(failure) => without_a_file(failure, &options.config, &store, &mut writer)?,
         };
         log_diagnostics(&loaded.diagnostics);
@@ -230,8 +230,8 @@ struct First {
 /// If a daemon before us left a working data plane, the configuration that made it stays in force where the file must not
 /// take its place (I8, I10); else bad sections are left out and the rest runs. IPFire's last good one is used after a
 /// boot, too: its web pages and scripts write files in place, and a router that lost its power meanwhile has half of one.
-fn first_config(name: String, bytes: &[u8], store: &mut Store, writer: &mut Writer) -> First {
-    let loaded = parse_config(&name, bytes);
+fn first_config(name: String, bytes: Vec<u8>, store: &mut Store, writer: &mut Writer) -> First {
+    let Parsed { loaded, source, .. } = parse_watched(&name, bytes);
     if loaded.refusal(&[]).is_some()
         && let Some((kept, text)) = kept_config(&name, store, writer)
     {
@@ -240,7 +240,7 @@ fn first_config(name: String, bytes: &[u8], store: &mut Store, writer: &mut Writ
             return stays(name, why, &kept, before);
         }
     }
-    store.keep_config(&name, bytes);
+    store.keep_config(&name, source);
     First { name, loaded, rejected: None }
 }
 

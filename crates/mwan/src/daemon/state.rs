@@ -15,6 +15,8 @@ use mwan_linux::nft::OwnRules;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
+use super::config::Source;
+
 const IDS: &str = "ids.json";
 const HEALTH: &str = "health.json";
 const RULES: &str = "rules.json";
@@ -35,7 +37,7 @@ pub(super) struct Store {
     rules: PathBuf,
     state_dir: PathBuf,
     /// Name and content of a configuration of which no copy could be written yet.
-    unkept: Option<(String, Vec<u8>)>,
+    unkept: Option<(String, Source)>,
     written: Memory,
     /// Files that could not be written the last time, of which the owner was told.
     told: BTreeSet<PathBuf>,
@@ -214,8 +216,8 @@ impl Store {
 
     /// Keeps the configuration that is in force, as it is, for a start at which the file has become unusable. What cannot be
     /// written is tried again by [`Store::try_again`].
-    pub(super) fn keep_config(&mut self, name: &str, bytes: &[u8]) {
-        self.unkept = Some((name.to_owned(), bytes.to_vec()));
+    pub(super) fn keep_config(&mut self, name: &str, source: Source) {
+        self.unkept = Some((name.to_owned(), source));
         self.keep_again();
     }
 
@@ -228,15 +230,15 @@ impl Store {
     }
 
     fn keep_again(&mut self) {
-        let Some((name, bytes)) = self.unkept.take() else { return };
-        let kept = match crate::ipfire::root_of(Path::new(&name)) {
-            Some(root) => {
+        let Some((name, source)) = self.unkept.take() else { return };
+        let kept = match &source {
+            Source::Tree(files) => {
                 let folder = self.state_dir.join(KEPT_TREE);
-                told(crate::ipfire::keep_files(root, &bytes, &folder), &folder, &mut self.told)
+                told(crate::ipfire::keep_files(files, &folder), &folder, &mut self.told)
             }
-            None => self.keep_file(&name, &bytes),
+            Source::File(bytes) => self.keep_file(&name, bytes),
         };
-        self.unkept = (!kept).then_some((name, bytes));
+        self.unkept = (!kept).then_some((name, source));
     }
 
     fn keep_file(&mut self, name: &str, bytes: &[u8]) -> bool {
@@ -428,17 +430,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut store = Store::new(dir.path(), dir.path());
         assert_eq!(store.kept_config(), None);
-        store.keep_config("/etc/config/mwan3", b"config globals\n\xff");
+        store.keep_config("/etc/config/mwan3", Source::File(b"config globals\n\xff".to_vec()));
         let (name, bytes) = store.kept_config().unwrap();
         assert!(name.ends_with(".uci") && bytes == b"config globals\n\xff");
-        store.keep_config("/etc/mwan/mwan.toml", b"[global]");
+        store.keep_config("/etc/mwan/mwan.toml", Source::File(b"[global]".to_vec()));
         let (name, bytes) = store.kept_config().unwrap();
         assert!(name.ends_with(".toml") && bytes == b"[global]");
 
         // A disk that was full has room again.
         let later = dir.path().join("later");
         let mut store = Store::new(&later, &later);
-        store.keep_config("/etc/config/mwan3", b"config globals\n");
+        store.keep_config("/etc/config/mwan3", Source::File(b"config globals\n".to_vec()));
         assert_eq!(store.kept_config(), None);
         let own = OwnRules { table: 3, rules: BTreeSet::from([5]) };
         store.save_rules(Some(&own));

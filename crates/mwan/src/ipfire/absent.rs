@@ -51,8 +51,9 @@ pub(crate) fn read_files(root: Infallible, _: &[u8]) -> Files {
     match root {}
 }
 
-pub(crate) fn keep_files(root: Infallible, _: &[u8], _: &Path) -> std::io::Result<()> {
-    match root {}
+/// There are no such files.
+pub(crate) fn keep_files(_: &Files, _: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 pub(crate) fn kept_settings(_: &Path) -> Option<PathBuf> {

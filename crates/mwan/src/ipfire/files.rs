@@ -51,18 +51,18 @@ pub(super) fn replace(path: &Path, mode: u32, content: &[u8]) -> std::io::Result
 }
 
 /// Keeps a copy of them in `folder`, which is whole at any moment, or the one before stands beside it. For root only: there
-/// are passwords in them. `settings` as with [`read`].
-pub(crate) fn keep(root: &Path, settings: &[u8], folder: &Path) -> std::io::Result<()> {
-    let contents = read(root, settings).contents;
+/// are passwords in them.
+pub(crate) fn keep(files: &Files, folder: &Path) -> std::io::Result<()> {
+    let contents = &files.contents;
     let kept = kept_settings(folder).and_then(|file| Some(read(root_of(&file)?, &fs::read(&file).ok()?)));
-    if kept.is_some_and(|kept| kept.contents == contents) {
+    if kept.is_some_and(|kept| kept.contents == *contents) {
         return Ok(());
     }
     let (new, before) = (folder.with_extension("new"), folder.with_extension("before"));
     for left in [&new, &before] {
         none_is_well(fs::remove_dir_all(left))?;
     }
-    for (name, bytes) in &contents {
+    for (name, bytes) in contents {
         let file = new.join(name);
         if let Some(folder) = file.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
