@@ -19,13 +19,14 @@ use crate::ranges::{bits, merge, of_bits, prefixes};
 pub const LARGE_MIN: usize = 1_024;
 /// What is in blocks becomes a set of ranges again below this part of [`LARGE_MIN`].
 const SMALL_PART: usize = 2;
-/// Looks at a set that a packet may cost. Five cost somewhat more than the search among ten ranges, a third of that
-/// among 100,000.
-pub(crate) const LEVELS_MAX: usize = 5;
-/// Blocks per range that are not worth a further level: as many elements as the set of ranges would have.
-const BLOCKS_GOOD: u64 = 2;
+/// Looks at a set that a packet may cost, some 60 ns each: a first packet costs 4,000.
+pub(crate) const LEVELS_MAX: usize = 7;
 /// Blocks per range at most. A block takes the kernel a quarter of the time that a range takes.
 const BLOCKS_MAX: u64 = 4;
+/// Blocks per range, in halves, that are not worth a further level: if the levels there may be allow no fewer, then the next.
+const BLOCKS_GOOD_HALVES: [u64; 3] = [3, 4, 2 * BLOCKS_MAX];
+/// Blocks per range for which no list is laid out anew.
+const BLOCKS_KEPT: u64 = 2;
 /// Blocks that belong together (one range) and are in the kernel one by one: a range that grows has up to so many written
 /// anew.
 const RUN_BITS: u8 = 8;
@@ -117,11 +118,10 @@ impl Counts {
     /// The levels a list is laid out in; `None`: it would take too many blocks.
     fn plan(&self) -> Option<Vec<u8>> {
         let fewest = self.fewest();
-        let within = |per_range: u64| {
-            let most = self.ranges.saturating_mul(per_range);
+        BLOCKS_GOOD_HALVES.iter().find_map(|halves| {
+            let most = self.ranges.saturating_mul(*halves) / 2;
             fewest.iter().find(|levels| self.blocks_in(levels).is_some_and(|blocks| blocks <= most)).cloned()
-        };
-        within(BLOCKS_GOOD).or_else(|| within(BLOCKS_MAX))
+        })
     }
 
     /// The levels for this list when those of `old` are there; empty: a set of ranges.
@@ -134,7 +134,7 @@ impl Counts {
         // Good enough: what any list may take, or no more than a quarter above the best.
         let most = best.as_ref().and_then(|levels| self.blocks_in(levels));
         let most = most.unwrap_or(self.ranges * BLOCKS_MAX) / 4 * 5;
-        let most = most.max(self.ranges * BLOCKS_GOOD);
+        let most = most.max(self.ranges * BLOCKS_KEPT);
         let kept: Vec<u8> = old.iter().map(|level| level.length).collect();
         let longest = self.lengths().last().copied().filter(|longest| kept.last() < Some(longest));
         let longer = longest.map(|longest| [kept.as_slice(), &[longest]].concat());
