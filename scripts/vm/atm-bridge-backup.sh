@@ -39,10 +39,10 @@ within 60 "the bridge is taken down" not ip link show dev nas0
 silence isp0
 within 90 "RED is the session's" says 'RED is carried by line$'
 must "packets arrive by the session" arrives_by ppp
-must "iface is the session's" red iface ppp10
+must "iface is the session's" red iface ppp639
 must "the session is over the bridge" ip link show dev nas0
 speak
 within 60 "RED is the primary's again" says 'RED is carried by primary$'
 rm "$IPFIRE/mwan/profiles/line"
-within 60 "the session has ended" not ip link show dev ppp10
+within 60 "the session has ended" not ip link show dev ppp639
 within 30 "the bridge is gone" not ip link show dev nas0

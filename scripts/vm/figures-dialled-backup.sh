@@ -15,6 +15,6 @@ table netdev silence {
 	chain in_isp0 { type filter hook ingress device isp0 priority 0; policy drop; }
 }
 END
-python3 "$WORK/scripts/figures.py" dial /run/netns/isp /tmp/daemon.log '' 'ip netns exec isp nft -f /tmp/silence' true dsl ppp10 >/tmp/figures.log 2>&1 || fail "the measurement"
+python3 "$WORK/scripts/figures.py" dial /run/netns/isp /tmp/daemon.log '' 'ip netns exec isp nft -f /tmp/silence' true dsl ppp776 >/tmp/figures.log 2>&1 || fail "the measurement"
 sed 's/^/   /' /tmp/figures.log
 must "RED is the backup's" says 'RED is carried by dsl$'

@@ -15,7 +15,7 @@ daemon
 within 60 "the primary works" says ' red (primary): STATIC on red0, kept, ipv4 online'
 must "packets arrive by the primary" arrives_by isp0
 silence isp0
-within 90 "the status says it" says ' dsl: PPPOE on ppp10, waiting: user name or password was refused; tried again in [0-9]* s'
+within 90 "the status says it" says ' dsl: PPPOE on ppp776, waiting: user name or password was refused; tried again in [0-9]* s'
 must "the log says it" logged 'dsl: user name or password was refused'
 must "no password is in the log" not logged wrong
 sleep 20

@@ -15,17 +15,17 @@ in_isp sh -c "mount -t overlay overlay -o lowerdir=$WORK/root/usr/sbin:/usr/sbin
 daemon
 within 60 "the primary works" says ' red (primary): STATIC on red0, kept, ipv4 online'
 must "packets arrive by the primary" arrives_by isp0
-must "no tunnel is open" not ip link show dev ppp10
+must "no tunnel is open" not ip link show dev ppp776
 silence isp0
 within 90 "RED is the backup's" says 'RED is carried by dsl$'
 must "packets arrive by the tunnel" arrives_by ppp
-must "iface is the tunnel's" red iface ppp10
-must "local-ipaddress is the tunnel's" red local-ipaddress "$(address ppp10)"
+must "iface is the tunnel's" red iface ppp776
+must "local-ipaddress is the tunnel's" red local-ipaddress "$(address ppp776)"
 must "remote-ipaddress is the tunnel's" red remote-ipaddress 10.66.0.1
 must "dns1 is the tunnel's" red dns1 9.9.9.9
 speak
 within 60 "RED is the primary's again" says 'RED is carried by primary$'
 within 30 "packets arrive by the primary" arrives_by isp0
 rm "$IPFIRE/mwan/profiles/dsl"
-within 60 "the tunnel is closed" not ip link show dev ppp10
+within 60 "the tunnel is closed" not ip link show dev ppp776
 must "the address below it is given back" not has_address eth1

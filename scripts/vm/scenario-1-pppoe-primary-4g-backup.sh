@@ -26,13 +26,13 @@ must "packets arrive by its session" arrives_by modem
 must "no command interrupted another" said interrupted 0
 must "no PIN was told" said 'AT+CPIN=' 0
 must "it was dialled once" said 'ATD\*99#' 1
-must "iface is the session's" red iface ppp10
+must "iface is the session's" red iface ppp223
 must "remote-ipaddress is the session's" red remote-ipaddress 10.69.0.1
 must "dns1 is the session's" red dns1 9.9.9.9
 must "IPFire's session is ended" not ip link show dev ppp0
 
 say "its pppd is killed"
-kill -9 "$(head -n 1 /run/ppp10.pid)"
+kill -9 "$(head -n 1 /run/ppp223.pid)"
 within 30 "the daemon has seen it" logged 'WARN .*mobile: '
 within 5 "no process is left a zombie" not zombies
 within 120 "it was dialled again" said 'ATD\*99#' 2
@@ -45,7 +45,7 @@ gives_back
 # Another profile: the session ends, and is dialled anew when it is needed.
 file mwan/profiles/mobile TYPE=GSM DEVICE=ttyTEST0 APN=internet.example PIN=1234
 settings >/tmp/settings.before
-within 60 "the session has ended" not ip link show dev ppp10
+within 60 "the session has ended" not ip link show dev ppp223
 silence isp0
 within 120 "RED is the modem's" says 'RED is carried by mobile$'
 must "the SIM that had its PIN was told none" said 'AT+CPIN=' 0

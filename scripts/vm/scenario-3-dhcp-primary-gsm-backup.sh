@@ -30,7 +30,7 @@ must "the PIN was told once" said 'AT+CPIN="35071468"' 1
 must "the access point was named" said 'AT+CGDCONT=1,"IP","internet.example"' 1
 must "it was dialled once" said 'ATD\*99#' 1
 must "no command interrupted another" said interrupted 0
-must "iface is the session's" red iface ppp10
+must "iface is the session's" red iface ppp223
 must "local-ipaddress is the session's" red local-ipaddress 10.69.0.100
 must "remote-ipaddress is the session's" red remote-ipaddress 10.69.0.1
 must "dns1 is the session's" red dns1 9.9.9.9
@@ -47,7 +47,7 @@ say "another SIM"
 kill -- "-$(cat /tmp/modem-commands.pid)"
 rm -f /tmp/modem-commands /dev/ttyTEST0
 modem 8888
-within 60 "the session with the first has ended" not ip link show dev ppp10
+within 60 "the session with the first has ended" not ip link show dev ppp223
 profile 1111
 silence isp0
 within 120 "the status says that the PIN was refused" says ' mobile: .*refused: the SIM refused the PIN; it is not tried again'

@@ -17,12 +17,12 @@ silence isp0
 within 90 "RED is the backup's" says 'RED is carried by dsl$'
 must "packets arrive by the session" arrives_by ppp
 must "it is VLAN 7" vlan_is_7
-must "iface is the session's" red iface ppp10
+must "iface is the session's" red iface ppp776
 must "dns1 is the session's" red dns1 9.9.9.9
 speak
 within 60 "RED is the primary's again" says 'RED is carried by primary$'
 within 30 "packets arrive by the primary" arrives_by isp0
 # A backup lingers for the flows it has; one that is not configured any more does not.
 rm "$IPFIRE/mwan/profiles/dsl"
-within 60 "the session has ended" not ip link show dev ppp10
+within 60 "the session has ended" not ip link show dev ppp776
 within 30 "its VLAN is gone" not ip link show dev eth1.7

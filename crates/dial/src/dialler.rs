@@ -9,8 +9,8 @@ use crate::outcome::{Established, Failure};
 const PAUSE_FIRST: Duration = Duration::from_secs(5);
 /// Longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(300);
-/// Longest pause between trials: as long as that a primary that is back is not noticed.
-const PAUSE_TRIAL_MAX: Duration = Duration::from_secs(30);
+/// Longest pause of what nothing can replace: as long as that nobody notices that it is back.
+const PAUSE_ALONE_MAX: Duration = Duration::from_secs(30);
 /// First pause after a refused login: an account is locked by those who hurry.
 const PAUSE_REFUSED: Duration = Duration::from_secs(60);
 /// Longest of those.
@@ -78,6 +78,16 @@ pub enum Event {
     Tick,
 }
 
+impl Phase {
+    /// What it runs for, or is begun for.
+    pub fn role(&self) -> Option<Role> {
+        match self {
+            Phase::Dialling { role, .. } | Phase::Up { role, .. } => Some(*role),
+            _ => None,
+        }
+    }
+}
+
 /// What is to be done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
@@ -95,6 +105,8 @@ pub struct Dialler {
     failures: u32,
     /// Its PIN was refused.
     barred: bool,
+    /// Nothing else can be tried instead.
+    alone: bool,
     /// State of the generator of jitter.
     seed: u64,
 }
@@ -102,7 +114,8 @@ pub struct Dialler {
 impl Dialler {
     /// Not wanted. `seed` spreads the attempts of many; one whose PIN was refused (`barred`) is not tried.
     pub fn new(seed: u64, barred: bool) -> Self {
-        let mut dialler = Dialler { phase: Phase::Idle, wanted: None, failures: 0, barred, seed };
+        let mut dialler =
+            Dialler { phase: Phase::Idle, wanted: None, failures: 0, barred, alone: false, seed };
         dialler.rest();
         dialler
     }
@@ -111,6 +124,21 @@ impl Dialler {
     pub fn bar(&mut self, barred: bool) {
         self.barred = barred;
         if barred && matches!(self.phase, Phase::Idle | Phase::Waiting { .. }) {
+            self.rest();
+        }
+    }
+
+    /// Whether there is nothing else that could be tried instead, as for a trial: it is never given up then.
+    pub fn keep_trying(&mut self, alone: bool) {
+        self.alone = alone;
+    }
+
+    /// Its owner wants it: it is tried at once, unless an account or a SIM would be locked by haste.
+    pub fn hasten(&mut self) {
+        if let Phase::Waiting { why, .. } = &self.phase
+            && *why != Failure::LoginRefused
+        {
+            self.failures = 0;
             self.rest();
         }
     }
@@ -193,12 +221,11 @@ impl Dialler {
         if !matches!(why, Failure::NoDevice(_)) {
             self.failures += 1;
         }
-        // A trial is never given up: there is nothing else to be tried instead.
-        let trial = self.wanted == Some(Role::Trial);
-        let given_up = self.failures >= ATTEMPTS_MAX && !trial;
+        let alone = self.alone || self.wanted == Some(Role::Trial);
+        let given_up = self.failures >= ATTEMPTS_MAX && !alone;
         let pause = match self.pause(&why) {
             _ if given_up => PAUSE_GIVEN_UP,
-            pause if trial && why != Failure::LoginRefused => pause.min(PAUSE_TRIAL_MAX),
+            pause if alone && why != Failure::LoginRefused => pause.min(PAUSE_ALONE_MAX),
             pause => pause,
         };
         if given_up {
@@ -232,11 +259,7 @@ impl Dialler {
     }
 
     fn act(&mut self, now: Duration) -> Option<Action> {
-        let running = match &self.phase {
-            Phase::Dialling { role, .. } | Phase::Up { role, .. } => Some(*role),
-            _ => None,
-        };
-        match (running, self.wanted) {
+        match (self.phase.role(), self.wanted) {
             (Some(role), wanted) if wanted != Some(role) => {
                 self.phase = Phase::Stopping;
                 Some(Action::Stop)
@@ -303,16 +326,35 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_is_never_given_up_and_never_long_in_coming() {
-        let mut d = Dialler::new(7, false);
-        let mut now = S(0);
-        d.handle(now, Event::Want(Role::Trial));
-        for _ in 0..30 {
-            d.handle(now, Event::Ended(Failure::NoAnswer));
-            let at = d.wake_at().unwrap_or(now);
-            assert!(at - now <= S(38), "{:?}", at - now);
-            now = at;
-            assert_eq!(d.handle(now, Event::Tick), Some(Action::Start(Role::Trial)));
+    fn what_nothing_can_replace_is_never_given_up_and_never_long_in_coming() {
+        for role in [Role::Trial, Role::Carry] {
+            let mut d = Dialler::new(7, false);
+            d.keep_trying(role == Role::Carry);
+            let mut now = S(0);
+            d.handle(now, Event::Want(role));
+            for _ in 0..30 {
+                d.handle(now, Event::Ended(Failure::NoAnswer));
+                let at = d.wake_at().unwrap_or(now);
+                assert!(at - now <= S(38), "{:?}", at - now);
+                now = at;
+                assert_eq!(d.handle(now, Event::Tick), Some(Action::Start(role)));
+            }
+        }
+    }
+
+    #[test]
+    fn its_owner_ends_a_wait_but_for_a_refused_login() {
+        for (why, hastened) in [(Failure::NoAnswer, true), (Failure::LoginRefused, false)] {
+            let mut d = Dialler::new(7, false);
+            d.handle(S(0), Event::Want(Role::Carry));
+            for _ in 0..12 {
+                d.handle(S(0), Event::Ended(why.clone()));
+                let at = d.wake_at().unwrap_or_default();
+                d.handle(at, Event::Tick);
+            }
+            d.handle(S(0), Event::Ended(why));
+            d.hasten();
+            assert_eq!(d.handle(S(1), Event::Tick).is_some(), hastened);
         }
     }
 

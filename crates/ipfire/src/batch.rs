@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use mwan_config::link::OWN_SESSION;
 
+use crate::manager::CHOSEN;
+
 /// Our folder of what must survive a crash, below `/var/ipfire`.
 pub const STATE: &str = "mwan/state";
 /// What IPFire knows of its RED, below `/var/ipfire`.
@@ -232,6 +234,7 @@ pub fn give_back(primary: &str, red: Option<&RedFiles>) -> Batch {
 /// RED is IPFire's, and none of ours dials it: mwan is switched off, or ends for good.
 pub fn release(primary: &str, device: &str) -> Batch {
     let mut steps = give_back(primary, None).steps;
+    steps.push(Step::Remove { path: state(CHOSEN) });
     steps.push(Step::BringUp { device: device.to_owned() });
     Batch { kind: Kind::GiveBack, steps }
 }
@@ -243,7 +246,11 @@ pub fn bring_up(device: &str) -> Batch {
 
 /// A take-over ended before anything of IPFire's was touched.
 pub(crate) fn abandon() -> Batch {
-    let steps = vec![Step::Forget { folder: kept() }, Step::Remove { path: state("journal") }];
+    let steps = vec![
+        Step::Forget { folder: kept() },
+        Step::Remove { path: state("interference") },
+        Step::Remove { path: state("journal") },
+    ];
     Batch { kind: Kind::Abandon, steps }
 }
 
@@ -274,7 +281,7 @@ pub fn tidy_after_boot() -> Batch {
 }
 
 /// One of several REDs came or went. `before` and `after`: what the process after this one has to know meanwhile and then.
-pub(crate) fn announce(name: &str, device: &str, up: bool, before: String, after: String) -> Batch {
+pub(crate) fn announce(name: &str, device: &str, up: bool, [before, after]: [String; 2]) -> Batch {
     let folder = if up { "mwan.up" } else { "mwan.down" };
     let steps =
         vec![write(state("online"), before), hooks(folder, name, device), write(state("online"), after)];

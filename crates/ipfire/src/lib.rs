@@ -6,7 +6,6 @@
 
 mod announce;
 mod batch;
-mod fnv;
 mod hooks;
 mod manager;
 pub mod package;
@@ -16,7 +15,5 @@ pub use batch::{
     About, Batch, Kind, RED_FILES, RedFiles, STATE, Step, bring_up, give_back, release, take_over,
     tidy_after_boot,
 };
-pub use fnv::fnv1a;
 pub use hooks::{Call, order};
-pub use manager::{Command, Event, Left, Manager, PathView, State, View, Wish};
-pub use pins::Refusals;
+pub use manager::{CHOSEN, Command, Event, Left, Manager, PathView, REFUSED, State, View, Wish};

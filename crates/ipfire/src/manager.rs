@@ -86,6 +86,8 @@ pub enum State {
     TakingOver(String),
     /// This backup's.
     Backup(String),
+    /// The primary answers, and its own session is dialled; RED is still this backup's.
+    Redialling(String),
     /// It becomes IPFire's.
     GivingBack,
 }
@@ -96,7 +98,7 @@ impl std::fmt::Display for State {
             State::Primary => f.write_str("the primary's"),
             State::TakingOver(name) => write!(f, "is being taken over by {name}"),
             State::Backup(name) => write!(f, "{name}'s"),
-            State::GivingBack => f.write_str("is being given back to the primary"),
+            State::Redialling(_) | State::GivingBack => f.write_str("is being given back to the primary"),
         }
     }
 }
@@ -108,8 +110,13 @@ pub enum Wish {
     Link(String, Action),
     /// Carry out.
     Do(Batch),
-    /// Keep for the next process: PINs that were refused.
-    Remember(Refusals),
+    /// Keep for the next process, in this file of the folder of states.
+    Remember {
+        /// Its name.
+        file: &'static str,
+        /// For root alone; empty: there is nothing to be kept.
+        content: String,
+    },
 }
 
 /// How a link looks to the engine.
@@ -138,12 +145,37 @@ pub struct Left {
     pub profile: Option<String>,
     /// The machine has been booted since.
     pub booted: bool,
-    /// PINs that were refused.
-    pub refused: Refusals,
+    /// There is `state/interference`: the primary is kept, and something of IPFire's may be as a take-over left it.
+    pub interferes: bool,
+    /// Content of [`REFUSED`]: PINs that were refused.
+    pub refused: String,
+    /// Content of [`CHOSEN`]: what the owner wants to carry.
+    pub chosen: String,
     /// Links whose sessions still live.
     pub sessions: BTreeSet<String>,
     /// Content of `state/online`: those of several REDs that hooks know to be up.
     pub online: String,
+}
+
+/// In the folder of states: PINs that were refused, see [`Refusals`].
+pub const REFUSED: &str = "refused-pins";
+/// What the owner wants to carry: `failover`, or `switch NAME`.
+pub const CHOSEN: &str = "chosen";
+
+/// What the owner wanted, as a text and back.
+fn chosen(text: &str) -> Option<String> {
+    match text.trim() {
+        "failover" => Some(String::new()),
+        text => text.strip_prefix("switch ").map(str::to_owned),
+    }
+}
+
+fn chosen_text(forced: Option<&str>) -> String {
+    match forced {
+        None => String::new(),
+        Some("") => "failover\n".to_owned(),
+        Some(name) => format!("switch {name}\n"),
+    }
 }
 
 struct Managed {
@@ -159,6 +191,14 @@ impl Managed {
     fn new(link: &Link, seed: u64, refusals: &Refusals) -> Self {
         let dialler = Dialler::new(seed, refusals.knows(link));
         Managed { link: link.clone(), dialler, told: None, lingers: None }
+    }
+
+    /// It runs, or is begun for the first time.
+    fn is_hopeful(&self) -> bool {
+        matches!(
+            self.dialler.phase(),
+            Phase::Idle | Phase::Stopping | Phase::Dialling { attempt: 1, .. } | Phase::Up { .. }
+        )
     }
 }
 
@@ -181,8 +221,10 @@ pub struct Manager {
     own_primary: bool,
     /// RED is not taken over before; `None`: the primary has been seen working.
     patience: Option<Duration>,
-    /// A take-over ended after so many steps, and nothing has been done about it.
-    broken_off: Option<usize>,
+    /// A take-over was not finished, and nothing has been done about it.
+    broken_off: bool,
+    /// Something of IPFire's is as a take-over left it.
+    touched: bool,
     /// The process before us did not come to the end of the take-over by the backup that has RED.
     unfinished: bool,
     /// What RED's files say.
@@ -202,32 +244,38 @@ pub struct Manager {
 impl Manager {
     /// For the links and the site of a configuration, at `now`. `seed` spreads attempts.
     pub fn new(now: Duration, site: Arc<Site>, links: &[Link], left: &Left, seed: u64) -> Self {
+        let refusals = Refusals::read(&left.refused);
         let managed = |(index, link): (usize, &Link)| {
-            (link.name.clone(), Managed::new(link, seed.wrapping_add(index as u64), &left.refused))
+            let mut managed = Managed::new(link, seed.wrapping_add(index as u64), &refusals);
+            // It may have flows that were promised some more time.
+            managed.lingers = left.sessions.contains(&link.name).then_some(now + LINGER);
+            (link.name.clone(), managed)
         };
         let mut manager = Manager {
             site,
             links: links.iter().enumerate().map(managed).collect(),
             paths: BTreeMap::new(),
             state: State::Primary,
-            forced: None,
+            forced: chosen(&left.chosen),
             test: None,
             busy: false,
             trouble: None,
             retry_at: None,
             own_primary: false,
             patience: Some(now + START),
-            broken_off: None,
+            broken_off: false,
+            touched: false,
             unfinished: false,
             red: None,
             refresh_at: now,
             first: None,
             announcer: Announcer::new(now, if left.booted { "" } else { &left.online }),
             gone: BTreeSet::new(),
-            refusals: left.refused.clone(),
+            refusals,
             seed: seed.wrapping_add(links.len() as u64),
         };
         manager.own_primary = left.sessions.contains(&manager.site.primary);
+        manager.settle_links();
         manager.recover(left);
         manager
     }
@@ -257,9 +305,13 @@ impl Manager {
             let managed = || Managed::new(link, self.seed, &self.refusals);
             self.links.entry(link.name.clone()).or_insert_with(managed);
         }
+        self.settle_links();
+        if self.forced.as_ref().is_some_and(|name| !name.is_empty() && !self.site.backups.contains(name)) {
+            self.force(None, &mut wishes);
+        }
         self.gone =
             self.links.keys().filter(|name| !links.iter().any(|l| l.name == **name)).cloned().collect();
-        if let State::Backup(name) | State::TakingOver(name) = &self.state
+        if let State::Backup(name) | State::TakingOver(name) | State::Redialling(name) = &self.state
             && !links.iter().any(|l| l.name == *name)
         {
             self.own_primary = self.dials_primary();
@@ -267,6 +319,13 @@ impl Manager {
         }
         wishes.extend(self.handle(now, Event::Tick));
         wishes
+    }
+
+    /// Every link that is no backup is one that nothing can replace.
+    fn settle_links(&mut self) {
+        for (name, managed) in &mut self.links {
+            managed.dialler.keep_trying(!self.site.backups.contains(name));
+        }
     }
 
     /// Where the process before this one stopped.
@@ -289,6 +348,7 @@ impl Manager {
             (_, Some(name)) => {
                 self.state = State::Backup(name.to_owned());
                 self.unfinished = taking.is_some();
+                self.touched = left.interferes;
             }
             // The profile is not configured any more.
             (_, None) if profile.is_some() || journal.is_some() => {
@@ -316,11 +376,16 @@ impl Manager {
     /// When [`Event::Tick`] is due.
     pub fn wake_at(&self) -> Option<Duration> {
         let links = self.links.values();
-        let waits = matches!(self.state, State::Backup(_)) && !self.busy && self.retry_at.is_none();
+        let waits = self.site.enabled
+            && matches!(self.state, State::Backup(_))
+            && !self.busy
+            && self.retry_at.is_none();
         let settled = waits && self.primary_is_back();
         let settled = settled.then(|| self.settled_at());
         let announce = self.announcer.wake_at().filter(|_| self.site.dialect == Dialect::Extension);
-        let own = [self.retry_at, self.test, self.patience, settled, announce].into_iter().flatten();
+        let own = [self.retry_at, self.test, self.patience, settled, announce, self.redialled_at()]
+            .into_iter()
+            .flatten();
         links.flat_map(|m| m.dialler.wake_at().into_iter().chain(m.lingers)).chain(own).min()
     }
 
@@ -337,7 +402,7 @@ impl Manager {
             Event::Link(name, event) => self.tell(now, &name, event, &mut wishes),
             Event::Done { kind, error, steps } => self.done(now, &kind, error, steps),
             Event::Red(red) => self.red = red,
-            Event::Command(command) => self.command(now, command),
+            Event::Command(command) => self.command(now, command, &mut wishes),
             Event::Tick => {
                 let names: Vec<String> = self.links.keys().cloned().collect();
                 for name in names {
@@ -359,12 +424,9 @@ impl Manager {
         }
         let works = |name: &&String| self.path(name).online && !self.gone.contains(*name);
         let online: BTreeSet<String> = self.links.keys().filter(works).cloned().collect();
-        let changes = self.announcer.changes(now, &online);
-        for (at, change) in changes.iter().enumerate() {
+        if let Some(change) = self.announcer.next(now, &online) {
             let device = self.view(&change.name).map(|view| view.device).unwrap_or_default();
-            let (before, after) =
-                (self.announcer.lines(&changes[at..]), self.announcer.lines(&changes[at + 1..]));
-            wishes.push(Wish::Do(batch::announce(&change.name, &device, change.up, before, after)));
+            wishes.push(Wish::Do(batch::announce(&change.name, &device, change.up, self.announcer.lines())));
         }
     }
 
@@ -396,31 +458,61 @@ impl Manager {
         for managed in self.links.values_mut() {
             managed.dialler.bar(self.refusals.knows(&managed.link));
         }
-        wishes.push(Wish::Remember(self.refusals.clone()));
+        wishes.push(Wish::Remember { file: REFUSED, content: self.refusals.lines() });
     }
 
-    fn command(&mut self, now: Duration, command: Command) {
-        match command {
-            Command::Switch(name) => self.forced = Some(name),
-            Command::Failover => self.forced = Some(String::new()),
-            Command::Failback => self.forced = None,
-            Command::TestPrimary => self.test = Some(now + TEST_MAX),
+    /// What its owner asks for is tried at once.
+    fn command(&mut self, now: Duration, command: Command, wishes: &mut Vec<Wish>) {
+        let wanted = match command {
+            Command::Switch(name) => {
+                self.force(Some(name.clone()), wishes);
+                vec![name]
+            }
+            Command::Failover => {
+                self.force(Some(String::new()), wishes);
+                self.site.backups.clone()
+            }
+            Command::Failback => {
+                self.force(None, wishes);
+                vec![self.site.primary.clone()]
+            }
+            Command::TestPrimary => {
+                self.test = Some(now + TEST_MAX);
+                vec![self.site.primary.clone()]
+            }
+        };
+        for name in wanted {
+            self.links.get_mut(&name).into_iter().for_each(|managed| managed.dialler.hasten());
         }
+    }
+
+    fn force(&mut self, forced: Option<String>, wishes: &mut Vec<Wish>) {
+        if self.forced != forced {
+            wishes.push(Wish::Remember { file: CHOSEN, content: chosen_text(forced.as_deref()) });
+        }
+        self.forced = forced;
     }
 
     fn done(&mut self, now: Duration, kind: &Kind, error: Option<String>, steps: usize) {
         // Nobody waits for that.
         if let Kind::Announce(_) = kind {
+            self.announcer.done(now, error.is_some());
             self.trouble = error;
             return;
         }
         self.busy = false;
         self.retry_at = error.is_some().then_some(now + RETRY);
         self.trouble.clone_from(&error);
-        self.broken_off = match kind {
-            Kind::TakeOver(_) if error.is_some() => Some(steps),
-            _ => self.broken_off.filter(|_| error.is_some()),
-        };
+        match kind {
+            Kind::TakeOver(_) => {
+                self.broken_off = error.is_some();
+                self.touched |= batch::touched(steps);
+            }
+            Kind::GiveBack | Kind::Tidy | Kind::Abandon if error.is_none() => {
+                (self.broken_off, self.touched) = (false, false);
+            }
+            _ => {}
+        }
         if *kind == Kind::Tidy && error.is_some() {
             self.first = Some(batch::tidy_after_boot());
         }
@@ -482,11 +574,10 @@ impl Manager {
     fn lingers(&mut self, now: Duration, name: &str) -> bool {
         let carries = self.path(name).carries && name != self.site.primary;
         let Some(managed) = self.links.get_mut(name) else { return false };
-        let up = matches!(managed.dialler.phase(), Phase::Up { .. });
         if carries {
             managed.lingers = Some(now + LINGER);
         }
-        managed.lingers = managed.lingers.filter(|until| up && now < *until);
+        managed.lingers = managed.lingers.filter(|until| managed.is_hopeful() && now < *until);
         managed.lingers.is_some()
     }
 
@@ -499,12 +590,8 @@ impl Manager {
         for name in self.backups().into_iter().filter(|_| needed) {
             let Some(managed) = self.links.get(&name) else { continue };
             wanted.push(name.clone());
-            let hopeful = matches!(
-                managed.dialler.phase(),
-                Phase::Idle | Phase::Stopping | Phase::Dialling { attempt: 1, .. }
-            );
-            let works = matches!(managed.dialler.phase(), Phase::Up { .. }) && self.may_work(&name);
-            if hopeful || works {
+            let up = matches!(managed.dialler.phase(), Phase::Up { .. });
+            if managed.is_hopeful() && (!up || self.may_work(&name)) {
                 break;
             }
         }
@@ -521,10 +608,7 @@ impl Manager {
     fn wanted_primary(&self) -> Option<Role> {
         let path = self.path(&self.site.primary);
         let phase = self.phase(&self.site.primary)?;
-        let role = match phase {
-            Phase::Dialling { role, .. } | Phase::Up { role, .. } => Some(*role),
-            _ => None,
-        };
+        let role = phase.role();
         match &self.state {
             // Of an address or a lease both roles are the same: what is up stays.
             State::Primary | State::TakingOver(_) if self.own_primary && !self.dials_primary() => {
@@ -532,11 +616,11 @@ impl Manager {
             }
             State::GivingBack if !self.dials_primary() => role,
             State::Primary | State::TakingOver(_) if self.own_primary => Some(Role::Carry),
-            State::GivingBack if self.dials_primary() => Some(Role::Carry),
+            State::Redialling(_) | State::GivingBack if self.dials_primary() => Some(Role::Carry),
             State::Backup(_) if self.dials_primary() => Some(Role::Trial),
             // IPFire's own address or lease is still there: it is probed as it is.
             State::Backup(_) if role.is_none() && path.address.is_some() => None,
-            State::Backup(_) => Some(Role::Trial),
+            State::Backup(_) | State::Redialling(_) => Some(Role::Trial),
             State::Primary if self.test.is_some() && path.address.is_none() => Some(Role::Trial),
             _ => None,
         }
@@ -554,21 +638,27 @@ impl Manager {
         if self.site.dialect != Dialect::Universal && self.first.is_none() {
             return;
         }
+        self.stop_redialling(now);
         let batch = match (self.first.take(), self.state.clone()) {
             (Some(batch), _) => Some(batch),
-            (None, State::Primary) if self.primary_is_back() && self.broken_off.is_some() => self.undo(),
+            (None, State::Primary) if self.primary_is_back() && self.broken_off => Some(self.undo()),
             // RED was given back a moment ago, and the engine has not followed yet.
             (None, State::Primary) if self.primary_is_back() => self.refresh(now),
             (None, State::Primary) if self.patience.is_some() && self.forced.is_none() => None,
             (None, State::Primary) => self.carrier().map(|name| self.take_over(&name)),
-            (None, State::Backup(_)) if self.primary_is_back() && now >= self.settled_at() => {
-                self.begin_to_give_back()
+            (None, State::Backup(has)) if self.primary_is_back() && now >= self.settled_at() => {
+                self.begin_to_give_back(has)
             }
             (None, State::Backup(has)) => match self.carrier().filter(|name| *name != has || self.unfinished)
             {
                 Some(name) => Some(self.take_over(&name)),
                 None => self.refresh(now),
             },
+            (None, State::Redialling(_)) => self.give_back(),
+            // It was broken off, and the primary does not work any more.
+            (None, State::GivingBack) if !self.primary_is_back() && self.carrier().is_some() => {
+                self.carrier().map(|name| self.take_over(&name))
+            }
             (None, State::GivingBack) => self.give_back(),
             (None, State::TakingOver(name)) => Some(self.take_over(&name)),
         };
@@ -592,30 +682,33 @@ impl Manager {
     /// mwan is switched off: what is IPFire's is given back once nothing of ours runs, for its own script dials beside no
     /// other `pppd`.
     fn leave_red(&mut self, wishes: &mut Vec<Wish>) {
-        let ours = self.state != State::Primary || self.own_primary || self.broken_off.is_some();
+        let ours = self.state != State::Primary || self.own_primary || self.broken_off;
         let runs = |m: &Managed| {
             matches!(m.dialler.phase(), Phase::Dialling { .. } | Phase::Up { .. } | Phase::Stopping)
         };
         if self.first.is_none() && !ours || self.links.values().any(runs) {
             return;
         }
-        (self.own_primary, self.forced, self.first) = (false, None, None);
-        let device = self.view(&self.site.primary).map(|view| view.device).unwrap_or_default();
-        self.carry_out(batch::release(&self.site.primary, &device), wishes);
+        (self.own_primary, self.first) = (false, None);
+        self.force(None, wishes);
+        let batch = if self.broken_off && !self.touched {
+            batch::abandon()
+        } else {
+            let device = self.view(&self.site.primary).map(|view| view.device).unwrap_or_default();
+            batch::release(&self.site.primary, &device)
+        };
+        self.carry_out(batch, wishes);
     }
 
     /// A take-over was broken off, and the primary works again.
-    fn undo(&mut self) -> Option<Batch> {
-        Some(match batch::touched(self.broken_off?) {
-            true => batch::give_back(&self.site.primary, None),
-            false => batch::abandon(),
-        })
+    fn undo(&self) -> Batch {
+        if self.touched { batch::give_back(&self.site.primary, None) } else { batch::abandon() }
     }
 
     /// Whether [`Event::Red`] is wanted: the link that has RED is one of ours.
     pub fn watches_red(&self) -> Option<&str> {
         match &self.state {
-            State::Backup(name) => Some(name),
+            State::Backup(name) | State::Redialling(name) => Some(name),
             State::Primary if self.own_primary => Some(&self.site.primary),
             _ => None,
         }
@@ -640,7 +733,7 @@ impl Manager {
 
     fn take_over(&mut self, name: &str) -> Batch {
         self.own_primary = false;
-        (self.unfinished, self.broken_off) = (false, None);
+        self.unfinished = false;
         self.test = None;
         let red = self.red_files(name);
         // What the batch writes is what it will say.
@@ -658,9 +751,32 @@ impl Manager {
     }
 
     /// A session of the primary's own is dialled first; files follow it.
-    fn begin_to_give_back(&mut self) -> Option<Batch> {
-        self.state = State::GivingBack;
-        if self.dials_primary() { None } else { self.give_back() }
+    fn begin_to_give_back(&mut self, has: String) -> Option<Batch> {
+        if self.dials_primary() {
+            self.state = State::Redialling(has);
+            return None;
+        }
+        self.give_back()
+    }
+
+    /// The primary answered, but its own session does not, or the backup is needed for another reason: its trial goes on.
+    fn stop_redialling(&mut self, now: Duration) {
+        let State::Redialling(has) = &self.state else { return };
+        let failed =
+            matches!(self.phase(&self.site.primary), Some(Phase::Waiting { .. } | Phase::Refused(_)));
+        let silent = self.redialled_at().is_some_and(|at| now >= at);
+        let other = self.carrier().is_some_and(|name| name != *has);
+        if failed || silent || other || self.forced.is_some() || !self.dials_primary() {
+            self.state = State::Backup(has.clone());
+        }
+    }
+
+    /// When a session of the primary's own has had enough time to answer.
+    fn redialled_at(&self) -> Option<Duration> {
+        match (&self.state, self.phase(&self.site.primary)?) {
+            (State::Redialling(_), Phase::Up { role: Role::Carry, since, .. }) => Some(*since + RETRY),
+            _ => None,
+        }
     }
 
     fn give_back(&mut self) -> Option<Batch> {
@@ -743,11 +859,7 @@ impl Manager {
 
     /// Whether the primary's link is up for a trial, and not for RED.
     fn is_tried(&self) -> bool {
-        let tried = matches!(
-            self.phase(&self.site.primary),
-            Some(Phase::Dialling { role: Role::Trial, .. } | Phase::Up { role: Role::Trial, .. })
-        );
-        tried && !self.own_primary
+        self.phase(&self.site.primary).and_then(Phase::role) == Some(Role::Trial) && !self.own_primary
     }
 
     /// What the owner chose: a profile, or `""` for the best.

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use mwan_config::ipfire::fnv1a;
 use mwan_config::link::{Link, Method};
-
-use crate::fnv1a;
 
 /// Refused PINs, by what tells one from another without holding it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Refusals(BTreeSet<Told>);
+pub(crate) struct Refusals(BTreeSet<Told>);
 
 /// A PIN that was told to a SIM.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -34,7 +33,7 @@ impl Told {
 
 impl Refusals {
     /// From [`Refusals::lines`]; what is no line of it is left out.
-    pub fn read(text: &str) -> Self {
+    pub(crate) fn read(text: &str) -> Self {
         let told = |line: &str| match line.split(' ').collect::<Vec<_>>()[..] {
             [link, device, pin] => {
                 Some(Told { link: link.to_owned(), device: device.to_owned(), pin: pin.to_owned() })
@@ -45,7 +44,7 @@ impl Refusals {
     }
 
     /// To be kept where only root reads: there are but ten thousand PINs of four digits.
-    pub fn lines(&self) -> String {
+    pub(crate) fn lines(&self) -> String {
         self.0.iter().map(|told| format!("{} {} {}\n", told.link, told.device, told.pin)).collect()
     }
 

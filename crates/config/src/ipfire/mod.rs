@@ -11,6 +11,7 @@
 mod connection;
 mod extension;
 mod files;
+mod fnv;
 mod hash;
 pub mod keys;
 pub mod order;
@@ -26,6 +27,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use files::Files;
+pub use fnv::fnv1a;
 pub use readhash::{set_value, shown};
 
 use crate::codes;
@@ -44,7 +46,7 @@ use keys::FileKind;
 const DIAGNOSTICS_MAX: usize = 1000;
 /// What is asked where nothing else is said: the universal daemon's three.
 const TARGETS: [&str; 3] = ["8.8.8.8", "1.1.1.1", "208.67.222.222"];
-/// Interfaces whose devices are sessions of their own begin here; ppp0 is IPFire's, ppp99 the one on trial.
+/// The sessions of several REDs begin here; ppp0 is IPFire's, ppp99 the one on trial, and those of profiles begin behind it.
 const SESSIONS_FROM: usize = 10;
 
 /// What of the site is IPFire's, besides the configuration every platform has.

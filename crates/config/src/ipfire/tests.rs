@@ -212,3 +212,27 @@ fn the_primary_is_asked_what_its_owner_names() {
     assert_eq!(asked("red"), ["192.0.2.9", "192.0.2.10"], "{found:?}");
     assert_eq!(asked("x"), TARGETS);
 }
+
+/// A session must not end because another profile was added, or is spelt wrong.
+#[test]
+fn the_device_of_a_session_does_not_depend_on_other_profiles() {
+    let login = "USERNAME=u\nPASSWORD=p\n";
+    let profile = format!("TYPE=PPPOE\nDEVICE=eth2\n{login}");
+    let session = |others: usize| {
+        let mut files = tree(FileKind::Settings, "", "");
+        files.contents.insert("mwan/profiles/gsm".into(), profile.clone().into_bytes());
+        for n in 0..others {
+            files.contents.insert(format!("mwan/profiles/a{n}"), profile.clone().into_bytes());
+        }
+        let links = parse(&files).0.links;
+        let mut devices: Vec<String> = links.iter().map(|link| link.session_device.clone()).collect();
+        devices.sort_unstable();
+        devices.dedup();
+        assert_eq!(devices.len(), links.len(), "each its own");
+        assert!(!devices.iter().any(|device| device == "ppp99"));
+        links.iter().find(|link| link.name == "gsm").unwrap().session_device.clone()
+    };
+    assert_eq!(session(0), session(1));
+    assert_eq!(session(0), session(40));
+    session(200);
+}

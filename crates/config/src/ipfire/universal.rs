@@ -1,12 +1,13 @@
 //! One RED, and backups for it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::{self, type_of};
 use super::hash::{Hash, switch};
 use super::keys::FileKind;
-use super::{Checks, Dialect, Files, SESSIONS_FROM, Site, interface, link_name, primary, rules};
+use super::{Checks, Dialect, Files, Site, fnv1a, interface, link_name, primary, rules};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::link::Link;
@@ -80,10 +81,23 @@ struct Backup {
     link: Link,
 }
 
-/// The good profiles; their interfaces are in the configuration then. A profile that is left out keeps its place: ids,
-/// tables and session devices must not move because another file has a typing error.
+/// Numbers of the devices of profiles' sessions.
+const SESSIONS: std::ops::Range<u64> = 100..1000;
+
+/// The device of a profile's session, by its name alone: a session must not end because there is another profile now.
+fn session(name: &str, taken: &mut BTreeSet<u64>) -> String {
+    let count = SESSIONS.end - SESSIONS.start;
+    let mut place = fnv1a(name.as_bytes()) % count;
+    while !taken.insert(place) {
+        place = (place + 1) % count;
+    }
+    format!("ppp{}", SESSIONS.start + place)
+}
+
+/// The good profiles; their interfaces are in the configuration then. A profile that is left out keeps its place: ids and
+/// tables must not move because another file has a typing error.
 fn profiles(files: &Files, checks: Checks, config: &mut Config, found: &mut Vec<Diagnostic>) -> Vec<Backup> {
-    let mut backups = Vec::new();
+    let (mut backups, mut sessions) = (Vec::new(), BTreeSet::new());
     for (index, name) in files.of_folder("mwan/profiles").into_iter().enumerate() {
         let mut hash = Hash::ours(files, FileKind::Profile, &format!("mwan/profiles/{name}"));
         let taken = name == RED;
@@ -93,7 +107,7 @@ fn profiles(files: &Files, checks: Checks, config: &mut Config, found: &mut Vec<
         }
         if !taken && link_name(&mut hash, name) {
             let priority = hash.get("PRIORITY", |t| values::number(t, 0, 65_535)).unwrap_or(100);
-            let session = format!("ppp{}", SESSIONS_FROM + index);
+            let session = session(name, &mut sessions);
             let kind = hash.need("TYPE", "every profile", type_of);
             if let Some(link) = kind.and_then(|kind| connection::read(&mut hash, kind, None, name, &session))
             {

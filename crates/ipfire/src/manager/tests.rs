@@ -71,7 +71,7 @@ struct World {
     failing_step: usize,
     batches: Vec<Batch>,
     /// What the next process will know.
-    refusals: Refusals,
+    kept: BTreeMap<&'static str, String>,
 }
 
 impl World {
@@ -87,7 +87,7 @@ impl World {
             fail_batches: false,
             failing_step: 1,
             batches: Vec::new(),
-            refusals: Refusals::default(),
+            kept: BTreeMap::new(),
         };
         if *left == Left::default() {
             world.path("red", true, true);
@@ -124,7 +124,7 @@ impl World {
                         assert!(self.runs.remove(&name).is_some(), "{name} does not run");
                         events.push(Event::Link(name, mwan_dial::Event::Stopped));
                     }
-                    Wish::Remember(refusals) => self.refusals = refusals,
+                    Wish::Remember { file, content } => drop(self.kept.insert(file, content)),
                     Wish::Do(batch) => {
                         let word = match &batch.kind {
                             Kind::TakeOver(name) => format!("take-over {name}"),
@@ -587,7 +587,7 @@ fn a_refused_pin_is_not_told_again_whatever_else_changes() {
     w.configure(&with_pin("4711", "1"));
     w.wait(3600);
     assert!(refused(&w));
-    let left = Left { refused: w.refusals.clone(), ..Left::default() };
+    let left = Left { refused: w.kept[REFUSED].clone(), ..Left::default() };
     let mut next = World::new(pppoe(), &["gsm"], &left);
     next.configure(&with_pin("4711", "3"));
     next.path("red", false, true);
@@ -612,4 +612,201 @@ fn a_pin_that_was_changed_while_the_old_one_was_told_is_tried() {
     let ended = Event::Link("gsm".into(), mwan_dial::Event::Ended(Failure::PinRefused));
     let wishes = told(&mut w.manager, ended);
     assert!(wishes.contains(&Wish::Link("gsm".into(), Action::Start(Role::Carry))), "{wishes:?}");
+}
+
+/// The disk is full while RED's files are written, and then before anything is.
+#[test]
+fn what_a_first_attempt_touched_is_undone_whatever_the_second_came_to() {
+    let mut w = World::new(pppoe(), &["gsm"], &Left::default());
+    (w.fail_batches, w.failing_step) = (true, 8);
+    w.path("red", false, true);
+    w.path("gsm", true, true);
+    w.failing_step = 0;
+    w.wait(31);
+    w.fail_batches = false;
+    w.path("gsm", true, false);
+    w.path("red", true, true);
+    w.wait(60);
+    assert_eq!(w.done, ["take-over gsm", "take-over gsm", "give-back"]);
+}
+
+/// A take-over by another backup that touched nothing by itself: RED is still the first one's.
+#[test]
+fn a_second_backup_that_cannot_take_over_costs_the_primary_nothing() {
+    let mut w = World::new(pppoe(), &["gsm", "lte"], &Left::default());
+    w.path("red", false, true);
+    w.path("gsm", true, true);
+    (w.fail_batches, w.failing_step) = (true, 1);
+    w.path("gsm", false, false);
+    w.path("lte", true, true);
+    w.fail_batches = false;
+    w.path("red", true, true);
+    w.wait(60);
+    assert_eq!(w.done, ["take-over gsm", "take-over lte", "give-back"]);
+}
+
+#[test]
+fn a_primary_whose_own_session_does_not_come_up_is_tried_as_before() {
+    let mut w = World::new(pppoe(), &["gsm", "lte"], &Left::default());
+    w.path("red", false, true);
+    w.path("gsm", true, true);
+    w.path("red", false, false);
+    // The trial answers; then the session is refused.
+    w.broken.insert("red".into(), Failure::NoAnswer);
+    w.path("red", true, false);
+    w.path("red", false, false);
+    assert_eq!(w.manager.state(), &State::Backup("gsm".into()));
+    let next = w.manager.wake_at().unwrap() - w.now;
+    assert!(next <= S(38), "{next:?}");
+    // The backup fails, too: the next one gets RED.
+    w.path("gsm", false, false);
+    w.path("lte", true, true);
+    w.wait(40);
+    let taken = |w: &World| w.done.iter().filter(|batch| *batch != "refresh").cloned().collect::<Vec<_>>();
+    assert_eq!(taken(&w), ["take-over gsm", "take-over lte"]);
+    w.broken.clear();
+    w.wait(40);
+    w.path("red", true, false);
+    w.wait(1);
+    assert_eq!(taken(&w)[2..], ["give-back"]);
+}
+
+/// The session comes up, and nothing answers behind it.
+#[test]
+fn a_session_without_an_answer_is_a_trial_again() {
+    let mut w = World::new(pppoe(), &["gsm"], &Left::default());
+    w.path("red", false, true);
+    w.path("gsm", true, true);
+    w.path("red", false, false);
+    let wishes = w.manager.handle(
+        w.now,
+        Event::Paths({
+            w.paths.insert("red".into(), PathView { online: true, ..PathView::default() });
+            w.paths.clone()
+        }),
+    );
+    assert_eq!(w.manager.state(), &State::Redialling("gsm".into()));
+    w.paths.insert("red".into(), PathView::default());
+    w.send(Event::Paths(w.paths.clone()));
+    w.fulfil(wishes);
+    assert!(matches!(w.manager.phase("red"), Some(Phase::Up { role: Role::Carry, .. })));
+    w.wait(40);
+    assert_eq!(w.manager.state(), &State::Backup("gsm".into()));
+    assert!(matches!(w.manager.phase("red"), Some(Phase::Up { role: Role::Trial, .. })));
+}
+
+#[test]
+fn an_owner_who_wants_the_backup_ends_giving_back() {
+    let mut w = World::new(pppoe(), &["gsm"], &Left::default());
+    w.path("red", false, true);
+    w.path("gsm", true, true);
+    w.path("red", false, false);
+    w.manager.state = State::Redialling("gsm".into());
+    w.send(Event::Command(Command::Failover));
+    w.path("red", true, false);
+    w.wait(600);
+    assert_eq!((w.done.len(), w.manager.state()), (1, &State::Backup("gsm".into())));
+}
+
+#[test]
+fn what_the_owner_chose_is_known_to_the_next_process() {
+    let mut w = World::new(pppoe(), &["gsm", "lte"], &Left::default());
+    w.send(Event::Command(Command::Switch("lte".into())));
+    let left = Left { chosen: w.kept[CHOSEN].clone(), ..Left::default() };
+    assert_eq!(World::new(pppoe(), &["gsm", "lte"], &left).manager.forced(), Some("lte"));
+    w.send(Event::Command(Command::Failover));
+    let left = Left { chosen: w.kept[CHOSEN].clone(), booted: true, ..Left::default() };
+    assert_eq!(World::new(pppoe(), &["gsm", "lte"], &left).manager.forced(), Some(""));
+    w.send(Event::Command(Command::Failback));
+    assert_eq!((w.kept[CHOSEN].as_str(), w.manager.forced()), ("", None));
+}
+
+#[test]
+fn a_choice_that_is_not_configured_any_more_is_none() {
+    let mut w = World::new(pppoe(), &["gsm", "lte"], &Left::default());
+    w.send(Event::Command(Command::Switch("lte".into())));
+    w.path("lte", true, true);
+    let links: Vec<Link> = links(pppoe()).into_iter().filter(|link| link.name != "lte").collect();
+    w.paths.remove("lte");
+    w.configure(&links);
+    assert_eq!((w.manager.forced(), w.kept[CHOSEN].as_str()), (None, ""));
+    w.path("red", true, true);
+    w.wait(3600);
+    assert!(!w.runs.contains_key("gsm"), "{:?}", w.runs());
+}
+
+#[test]
+fn a_backup_with_flows_stays_up_over_a_restart() {
+    let left =
+        Left { profile: Some("primary".into()), sessions: ["gsm".to_owned()].into(), ..Left::default() };
+    let mut w = World::new(pppoe(), &["gsm"], &left);
+    w.path("red", true, true);
+    assert!(w.runs.contains_key("gsm"), "{:?}", w.runs());
+    w.wait(310);
+    assert!(!w.runs.contains_key("gsm"), "{:?}", w.runs());
+}
+
+#[test]
+fn the_owners_wish_ends_a_wait() {
+    let mut w = World::new(pppoe(), &["gsm", "cable"], &Left::default());
+    for name in ["red", "gsm"] {
+        w.broken.insert(name.into(), Failure::NoAnswer);
+    }
+    w.path("red", false, true);
+    w.path("cable", true, true);
+    w.wait(1400);
+    w.broken.clear();
+    w.send(Event::Command(Command::Switch("gsm".into())));
+    assert!(matches!(w.manager.phase("gsm"), Some(Phase::Up { .. })), "{:?}", w.manager.phase("gsm"));
+    w.send(Event::Command(Command::TestPrimary));
+    assert!(matches!(w.manager.phase("red"), Some(Phase::Up { .. })), "{:?}", w.manager.phase("red"));
+}
+
+#[test]
+fn the_primary_is_never_left_alone_for_half_an_hour() {
+    let left =
+        Left { profile: Some("primary".into()), sessions: ["red".to_owned()].into(), ..Left::default() };
+    let mut w = World::new(pppoe(), &["gsm"], &left);
+    w.path("red", true, true);
+    w.broken.insert("red".into(), Failure::NoAnswer);
+    w.broken.insert("gsm".into(), Failure::NoDevice("ttyUSB0".into()));
+    w.runs.remove("red");
+    w.send(Event::Link("red".into(), mwan_dial::Event::Ended(Failure::Lost)));
+    w.path("red", false, false);
+    w.wait(3 * 3600);
+    w.broken.remove("red");
+    w.wait(40);
+    assert!(matches!(w.manager.phase("red"), Some(Phase::Up { .. })), "{:?}", w.manager.phase("red"));
+}
+
+#[test]
+fn nothing_is_due_at_a_time_that_is_past() {
+    let mut site = Site::clone(&site(&["gsm"]));
+    site.settle = S(10);
+    let left = Left { profile: Some("gsm".into()), sessions: ["gsm".to_owned()].into(), ..Left::default() };
+    let mut manager = Manager::new(S(0), Arc::new(site.clone()), &links(fixed()), &left, 1);
+    manager.handle(S(1), Event::Tick);
+    let established = mwan_dial::Event::Established(Established::default());
+    manager.handle(S(1), Event::Link("gsm".into(), established));
+    let red = PathView {
+        online: true,
+        address: "192.0.2.2".parse().ok(),
+        ready_since: S(2),
+        ..PathView::default()
+    };
+    manager.handle(S(2), Event::Paths(BTreeMap::from([("red".to_owned(), red)])));
+    site.enabled = false;
+    manager.configure(S(11), Arc::new(site), &links(fixed()));
+    manager.handle(S(20), Event::Tick);
+    assert!(manager.wake_at().is_none_or(|at| at > S(20)), "{:?}", manager.wake_at());
+}
+
+/// The process before us died while it gave RED back: its session is not a trial's.
+#[test]
+fn a_session_of_another_role_is_not_carried_on_with() {
+    let sessions = ["gsm".to_owned(), "red".to_owned()].into();
+    let left = Left { profile: Some("gsm".into()), sessions, ..Left::default() };
+    let mut w = World::new(pppoe(), &["gsm"], &left);
+    w.send(Event::Tick);
+    assert_eq!(w.manager.phase("red").and_then(Phase::role), Some(Role::Trial));
 }

@@ -301,7 +301,7 @@ fn sync(folder: &Path) -> io::Result<()> {
 
 /// Against a torn or tampered copy, not against an enemy, who would be root.
 fn checksum(bytes: &[u8]) -> String {
-    format!("{:016x}", mwan_ipfire::fnv1a(bytes))
+    format!("{:016x}", mwan_config::ipfire::fnv1a(bytes))
 }
 
 fn end(id: u32, what: &str) {

@@ -19,9 +19,9 @@ use mwan_config::Config;
 use mwan_config::ipfire::{Dialect, Site};
 use mwan_config::link::Link;
 use mwan_core::{Carrier, Core, LogicalInterface, PathKey, PlatformView, Time};
-use mwan_dial::{Action, Phase};
+use mwan_dial::{Action, Phase, Role};
 pub(crate) use mwan_ipfire::Command;
-use mwan_ipfire::{Batch, Event, Left, Manager, PathView, Refusals, STATE, State, Wish};
+use mwan_ipfire::{Batch, CHOSEN, Event, Left, Manager, PathView, REFUSED, STATE, State, Wish};
 use mwan_linux::clock;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{info, warn};
@@ -35,9 +35,6 @@ pub(crate) use settings::{is_enabled, set_enabled};
 
 /// Pause between two looks at RED's files, while they are ours.
 const LOOK: Duration = Duration::from_secs(2);
-
-/// PINs that were refused, in the folder of states.
-const REFUSED: &str = "refused-pins";
 
 /// What threads tell.
 type Happened = (String, mwan_dial::Event);
@@ -90,9 +87,7 @@ impl Ipfire {
         let _ = ipfire.handle(Event::Red(files::red(root)));
         let _ = ipfire.handle(Event::Tick);
         let manager = &ipfire.manager;
-        ipfire
-            .runner
-            .sweep(&|name| manager.phase(name).is_some_and(|p| !matches!(p, mwan_dial::Phase::Idle)));
+        ipfire.runner.sweep(&|name| manager.phase(name).and_then(Phase::role) == Some(Role::Carry));
         Ok(Some(ipfire))
     }
 
@@ -168,7 +163,7 @@ impl Ipfire {
 
     /// Whether RED is being taken over or given back at this moment: what IPFire's hooks tell then is our own doing.
     pub(crate) fn is_switching(&self) -> bool {
-        matches!(self.manager.state(), State::TakingOver(_) | State::GivingBack)
+        matches!(self.manager.state(), State::TakingOver(_) | State::Redialling(_) | State::GivingBack)
     }
 
     /// Whether there is such a backup.
@@ -182,6 +177,7 @@ impl Ipfire {
             State::Primary => ("primary", "settled"),
             State::Backup(name) => (name.as_str(), "settled"),
             State::TakingOver(name) => (name.as_str(), "taking_over"),
+            State::Redialling(name) => (name.as_str(), "giving_back"),
             State::GivingBack => ("primary", "giving_back"),
         };
         Red {
@@ -251,7 +247,7 @@ impl Ipfire {
                 Wish::Link(name, Action::Stop) => self.runner.stop(&name),
                 // The thread lives as long as we do.
                 Wish::Do(batch) => drop(self.batches.send(batch)),
-                Wish::Remember(refusals) => self.remember(&refusals),
+                Wish::Remember { file, content } => self.remember(file, &content),
             }
         }
     }
@@ -266,13 +262,16 @@ impl Ipfire {
         Some(view)
     }
 
-    /// A PIN is not tried again, not even by the next process.
-    fn remember(&self, refusals: &Refusals) {
+    /// Keeps something for the next process.
+    fn remember(&self, file: &str, content: &str) {
         let state = self.root.join(STATE);
-        let written = fs::create_dir_all(&state)
-            .and_then(|()| files::replace(&state.join(REFUSED), 0o600, refusals.lines().as_bytes()));
+        let file = state.join(file);
+        let written = match content {
+            "" => files::none_is_well(fs::remove_file(&file)),
+            _ => fs::create_dir_all(&state).and_then(|()| files::replace(&file, 0o600, content.as_bytes())),
+        };
         if let Err(error) = written {
-            warn!("{}: {error}", state.join(REFUSED).display());
+            warn!("{}: {error}", file.display());
         }
     }
 }
@@ -348,7 +347,9 @@ fn left(root: &Path, runner: &Runner) -> Left {
         journal: files::line(&state.join("journal")),
         profile: files::line(&state.join("current-profile")),
         booted: files::line(&state.join("boot")) != boot(),
-        refused: Refusals::read(&fs::read_to_string(state.join(REFUSED)).unwrap_or_default()),
+        interferes: state.join("interference").exists(),
+        refused: fs::read_to_string(state.join(REFUSED)).unwrap_or_default(),
+        chosen: fs::read_to_string(state.join(CHOSEN)).unwrap_or_default(),
         sessions: runner.left().into_iter().collect(),
         online: fs::read_to_string(state.join("online")).unwrap_or_default(),
     }
