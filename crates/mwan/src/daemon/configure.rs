@@ -35,8 +35,8 @@ impl Daemon {
         let remark = Remark::new(old, new, ids);
         if !remark.lossless() {
             warn!(
-                "mmx_mask {:#x} and {:#x} share bits with another meaning: connections being set up just now may lose \
-                 their path",
+                "mmx_mask {:#x} and {:#x} share bits with another meaning: connections may lose packets for some \
+                 milliseconds, and those being set up just now their path",
                 old.mask(),
                 new.mask()
             );
