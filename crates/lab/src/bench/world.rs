@@ -187,6 +187,14 @@ impl World {
         flushed.map_err(|e| format!("conntrack: {e}"))
     }
 
+    /// Connections the router knows.
+    pub(crate) fn known(&self) -> Result<u64, String> {
+        let read = || std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count");
+        let text =
+            self.router.run(read).map_err(|e| e.to_string())?.map_err(|e| format!("conntrack: {e}"))?;
+        text.trim().parse().map_err(|e| format!("nf_conntrack_count: {e}"))
+    }
+
     /// Packets the far end has received on all its links.
     pub(crate) fn arrived(&self) -> Result<u64, String> {
         let text = self.peer.run(|| std::fs::read_to_string("/proc/thread-self/net/dev"));
