@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 /// Addresses of the far end that answer pings on every link.
 pub(crate) const TARGETS: [&str; 4] = ["198.51.100.1", "198.51.100.2", "198.51.100.3", "198.51.100.4"];
 
+/// The one of IPv6.
+pub(crate) const TARGET6: &str = "2001:db8:ffff::1";
+
 /// What the configuration is to contain.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
@@ -21,11 +24,20 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// The text.
+    /// The text, of IPv4.
     pub(crate) fn uci(&self) -> String {
+        self.text(false)
+    }
+
+    /// The text with both families on every interface, and a last rule for each.
+    pub(crate) fn dual_uci(&self) -> String {
+        self.text(true)
+    }
+
+    fn text(&self, dual: bool) -> String {
         let mut out = String::from("config globals 'globals'\n\toption mmx_mask '0x3F00'\n\n");
         for n in 1..=self.wans {
-            self.interface(&mut out, n);
+            self.interface(&mut out, n, dual);
         }
         for (policy, kind) in [("failover", 'f'), ("balanced", 'b')] {
             let _ = writeln!(out, "config policy '{policy}'\n\toption last_resort 'unreachable'");
@@ -43,20 +55,30 @@ impl Shape {
                 rule_port(n)
             );
         }
-        let _ = writeln!(
-            out,
-            "config rule 'all'\n\toption dest_ip '0.0.0.0/0'\n\toption use_policy '{}'",
-            self.last
-        );
+        for (name, everything) in [("all", "0.0.0.0/0"), ("all6", "::/0")].iter().take(1 + usize::from(dual))
+        {
+            let _ = writeln!(
+                out,
+                "config rule '{name}'\n\toption dest_ip '{everything}'\n\toption use_policy '{}'",
+                self.last
+            );
+        }
         out
     }
 
-    fn interface(&self, out: &mut String, n: usize) {
+    fn interface(&self, out: &mut String, n: usize, dual: bool) {
         let _ = writeln!(
             out,
             "config interface 'w{n}'\n\toption enabled '1'\n\toption device 'w{n}'\n\
-             \toption gateway '10.100.{n}.1'"
+             \tlist gateway '10.100.{n}.1'"
         );
+        if dual {
+            let _ = writeln!(
+                out,
+                "\tlist gateway 'fd00:100:{n}::1'\n\tlist family 'ipv4'\n\tlist family 'ipv6'\n\
+                 \tlist track_ip '{TARGET6}'"
+            );
+        }
         for target in TARGETS.iter().take(self.targets) {
             let _ = writeln!(out, "\tlist track_ip '{target}'");
         }

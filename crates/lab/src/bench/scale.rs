@@ -5,6 +5,7 @@
 //! run mwan and differ in the number alone.
 
 use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,30 +13,62 @@ use tempfile::TempDir;
 
 use super::config::{Shape, rule_network, rule_port};
 use super::daemon::Setup;
-use super::forward::{Load, PORTS, ROUNDS, Side, WARM_UP, no_source};
-use super::inject::{Injector, frame};
+use super::forward::{PORTS, ROUNDS, Side, WARM_UP, no_source};
+use super::inject::{DESTINATIONS, Frame, Injector, STEP6};
 use super::sys::pin_to_last_core;
 use super::table::{Row, Series};
-use super::world::{CROWD, SERVICE_PORT, World};
+use super::world::{CROWD, CROWD6, CROWD6_NETWORK, SERVICE_PORT, World};
 
 /// Starts measured.
 const RUNS: usize = 9;
 const WANS: usize = 2;
+const BASE: Shape = Shape { wans: WANS, rules: 0, targets: 1, tracking: &[], last: "balanced" };
 /// The network of the packets of lookups that find something.
 const CROWD_NETWORK: &str = "198.18.0.0/26";
 
-/// A family's documentation-like prefixes for lists of any length: no two touch, so none are merged into one.
+/// Lists of prefixes of any length: no two touch, so none are merged into one.
 #[derive(Clone, Copy)]
 enum Prefixes {
+    /// Five lengths in equal parts.
     V4,
+    /// Seventeen lengths in equal parts.
     V6,
+    /// The lengths of networks of the Internet.
+    Internet6,
 }
+
+/// Prefixes of each length, of a thousand: about those of the IPv6 Internet. Two figures are known: 46 of a hundred are /48
+/// (brandergroup.net/2025/03/analysis-of-ipv4-vs-ipv6-in-bgp-routing-tables), and the average length is 43.24
+/// (bgp.potaroo.net/v6/as6447, 23 October 2024, 226,415 prefixes). The rest is chosen to fit them: most of it on the borders
+/// of nibbles, few of every other length.
+const INTERNET6: [(u8, u32); 20] = [
+    (29, 15),
+    (30, 3),
+    (31, 3),
+    (32, 110),
+    (33, 12),
+    (34, 8),
+    (35, 5),
+    (36, 45),
+    (37, 5),
+    (38, 12),
+    (39, 5),
+    (40, 90),
+    (41, 5),
+    (42, 25),
+    (43, 7),
+    (44, 105),
+    (45, 15),
+    (46, 35),
+    (47, 35),
+    (48, 460),
+];
 
 impl Prefixes {
     fn digit(self) -> char {
         match self {
             Prefixes::V4 => '4',
-            Prefixes::V6 => '6',
+            Prefixes::V6 | Prefixes::Internet6 => '6',
         }
     }
 
@@ -43,25 +76,74 @@ impl Prefixes {
     fn bits(self) -> u32 {
         match self {
             Prefixes::V4 => 32,
-            Prefixes::V6 => 128,
+            Prefixes::V6 | Prefixes::Internet6 => 128,
+        }
+    }
+
+    /// The length of the `n`th.
+    fn length(self, n: u32) -> u8 {
+        match self {
+            Prefixes::V4 => 28 + (n % 5) as u8,
+            Prefixes::V6 => 48 + (n % 17) as u8,
+            Prefixes::Internet6 => {
+                // All of a thousand, in an order that mixes them: 617 and 1,000 have no common factor.
+                let mut left = n.wrapping_mul(617) % 1000;
+                let within = |(length, count): &(u8, u32)| match left.checked_sub(*count) {
+                    Some(rest) => {
+                        left = rest;
+                        None
+                    }
+                    None => Some(*length),
+                };
+                INTERNET6.iter().find_map(within).unwrap_or(48)
+            }
         }
     }
 
     /// As many lines of a set file.
     fn lines(self, count: usize) -> String {
+        let first = |n: u32| match self {
+            Prefixes::V4 => IpAddr::from(Ipv4Addr::from(0x0b00_0000 + n * 32)),
+            Prefixes::V6 => ipv6(0x2a00_0000_0000 + u128::from(n) * 2, 48),
+            Prefixes::Internet6 => ipv6(0x2a0_0000 + u128::from(n) * 2, 28),
+        };
+        self.lines_at(count, first)
+    }
+
+    fn lines_at(self, count: usize, first: impl Fn(u32) -> IpAddr) -> String {
         let mut out = String::new();
         for n in 0..u32::try_from(count).unwrap_or(u32::MAX) {
-            // Of various lengths, as lists of countries or providers are.
-            let _ = match self {
-                Prefixes::V4 => {
-                    let address = std::net::Ipv4Addr::from(0x0b00_0000 + n * 32);
-                    writeln!(out, "{address}/{}", 28 + n % 5)
-                }
-                Prefixes::V6 => writeln!(out, "2a00:{:x}:{:x}::/{}", n >> 15, (n & 0x7fff) * 2, 48 + n % 17),
-            };
+            let _ = writeln!(out, "{}/{}", first(n), self.length(n));
         }
         out
     }
+
+    /// Lines of a list of `count` in which all destinations of the packets are. Those of IPv6 are each in a prefix of its own
+    /// of the lengths of the list, unless it is too short for that.
+    fn crowd(self, count: usize) -> String {
+        let destinations = usize::from(DESTINATIONS);
+        match self {
+            Prefixes::V4 => CROWD_NETWORK.into(),
+            _ if count < destinations => CROWD6_NETWORK.into(),
+            _ => {
+                let first = u128::from(CROWD6) >> 96;
+                self.lines_at(destinations, |n| ipv6(first + (u128::from(n) << STEP6), 32))
+            }
+        }
+    }
+
+    /// The first destination.
+    fn to(self) -> IpAddr {
+        match self {
+            Prefixes::V4 => CROWD.into(),
+            Prefixes::V6 | Prefixes::Internet6 => CROWD6.into(),
+        }
+    }
+}
+
+/// An address by its first `length` bits.
+fn ipv6(bits: u128, length: u32) -> IpAddr {
+    Ipv6Addr::from(bits << (128 - length)).into()
 }
 
 /// A named set from a file, and how many addresses are in it.
@@ -72,10 +154,10 @@ struct Listed {
 }
 
 impl Listed {
-    /// Writes the file; `more` is the last line.
+    /// Writes the file; `more` are the last lines.
     fn new(folder: &TempDir, prefixes: Prefixes, count: usize, more: &str) -> Result<Listed, String> {
         let file = folder.path().join(format!("list{}-{count}", prefixes.digit()));
-        let text = prefixes.lines(count - usize::from(!more.is_empty())) + more;
+        let text = prefixes.lines(count - more.lines().count()) + more;
         std::fs::write(&file, &text).map_err(|e| format!("{}: {e}", file.display()))?;
         let lengths = text.lines().filter_map(|line| line.split_once('/')?.1.parse::<u32>().ok());
         let addresses = lengths.map(|length| 1u128 << (prefixes.bits() - length)).sum();
@@ -123,10 +205,13 @@ fn folder() -> Result<TempDir, String> {
     tempfile::tempdir().map_err(|e| format!("temporary folder: {e}"))
 }
 
-/// Two interfaces; the sets with their rules first, so that no first packet gets past them unasked; then `rules`.
+/// Two interfaces of IPv4; the sets with their rules first, so that no first packet gets past them unasked; then `rules`.
 fn uci(listed: &[Listed], rules: &str) -> String {
-    let base = Shape { wans: WANS, rules: 0, targets: 1, tracking: &[], last: "balanced" }.uci();
-    let (before, last) = base.split_once("config rule ").unwrap_or((&base, ""));
+    in_front(&BASE.uci(), listed, rules)
+}
+
+fn in_front(base: &str, listed: &[Listed], rules: &str) -> String {
+    let (before, last) = base.split_once("config rule ").unwrap_or((base, ""));
     let sets: String = listed.iter().map(Listed::uci).collect();
     format!("{before}{sets}{rules}config rule {last}")
 }
@@ -227,8 +312,7 @@ pub(crate) fn through_rules(mwan: &Path) -> Result<Vec<Row>, String> {
     let mut rows = Vec::new();
     for (what, mixed) in [("one shape", false), ("five shapes in turns", true)] {
         let configs = [uci(&[], &rules(10, mixed)), uci(&[], &rules(1000, mixed))];
-        let last = Load::New { to: CROWD, port: SERVICE_PORT };
-        let outcome = pair(mwan, configs, last)?;
+        let outcome = pair(mwan, World::build, configs, CROWD.into())?;
         let what = format!("new connections, 1,000 rules of {what} against 10");
         rows.push(outcome.row(Row::new("rules-new", what).target("≤ 1.30"), TARGET));
     }
@@ -239,17 +323,37 @@ pub(crate) fn through_rules(mwan: &Path) -> Result<Vec<Row>, String> {
 pub(crate) fn lookup(mwan: &Path) -> Result<Vec<Row>, String> {
     /// "No more" as far as the middle half of a run on a quiet machine can tell.
     const TARGET: f64 = 1.05;
-    let folder = folder()?;
     let mut rows = Vec::new();
-    for (what, more) in [("found", CROWD_NETWORK), ("not found", "")] {
-        let config = |count| Listed::new(&folder, Prefixes::V4, count, more).map(|listed| uci(&[listed], ""));
-        let configs = [config(10)?, config(100_000)?];
-        let outcome = pair(mwan, configs, Load::New { to: CROWD, port: SERVICE_PORT })?;
-        let what = format!("new connections, set of 100,000 against one of 10, {what}");
-        rows.push(outcome.row(Row::new("set-lookup", what).target("≤ 1.05"), TARGET));
+    for (prefixes, name) in [
+        (Prefixes::V4, "IPv4"),
+        (Prefixes::V6, "IPv6, 17 lengths"),
+        (Prefixes::Internet6, "IPv6, lengths as in the Internet"),
+    ] {
+        for (what, found) in [("found", true), ("not found", false)] {
+            let outcome = lookup_pair(mwan, prefixes, found)?;
+            let what = format!("new connections, set of 100,000 against one of 10, {name}, {what}");
+            rows.push(outcome.row(Row::new("set-lookup", what).target("≤ 1.05"), TARGET));
+        }
     }
     Ok(rows)
 }
+
+fn lookup_pair(mwan: &Path, prefixes: Prefixes, found: bool) -> Result<Pair, String> {
+    let folder = folder()?;
+    let listed = |count: usize| {
+        let more = if found { prefixes.crowd(count) } else { String::new() };
+        Listed::new(&folder, prefixes, count, &more)
+    };
+    let (build, base): (Build, String) = match prefixes {
+        Prefixes::V4 => (World::build, BASE.uci()),
+        Prefixes::V6 | Prefixes::Internet6 => (World::dual, BASE.dual_uci()),
+    };
+    let config = |count| listed(count).map(|listed| in_front(&base, &[listed], ""));
+    pair(mwan, build, [config(10)?, config(100_000)?], prefixes.to())
+}
+
+/// How a world is made.
+type Build = fn(&str, usize) -> Result<World, String>;
 
 /// Nanoseconds per packet with little and with much configured.
 struct Pair {
@@ -276,9 +380,9 @@ impl Pair {
     }
 }
 
-/// Two routers side by side, each with a daemon.
-fn pair(mwan: &Path, configs: [String; 2], load: Load) -> Result<Pair, String> {
-    let worlds = [World::build("few", WANS)?, World::build("many", WANS)?];
+/// Two routers side by side, each with a daemon; the packets go to `to` and the destinations behind it.
+fn pair(mwan: &Path, build: Build, configs: [String; 2], to: IpAddr) -> Result<Pair, String> {
+    let worlds = [build("few", WANS)?, build("many", WANS)?];
     let mut daemons = Vec::new();
     for (world, uci) in worlds.iter().zip(&configs) {
         let daemon = Setup::new(mwan, &world.router, uci)?.start()?;
@@ -288,22 +392,23 @@ fn pair(mwan: &Path, configs: [String; 2], load: Load) -> Result<Pair, String> {
     let sides = worlds.map(Side);
     // On a thread of its own, which stays on one core.
     let measured = std::thread::scope(|scope| {
-        let thread = scope.spawn(|| alternate(&sides, load));
+        let thread = scope.spawn(|| alternate(&sides, to));
         thread.join().unwrap_or_else(|_| Err("a thread panicked".into()))
     });
     daemons.into_iter().try_for_each(super::daemon::Running::stop)?;
     measured
 }
 
-fn alternate(sides: &[Side; 2], load: Load) -> Result<Pair, String> {
+fn alternate(sides: &[Side; 2], to: IpAddr) -> Result<Pair, String> {
     let core = pin_to_last_core().map_err(|e| format!("cannot stay on one core: {e}"))?;
-    let source = Injector::new(frame(load.destinations(), SERVICE_PORT, 18), PORTS).map_err(no_source)?;
+    let frame = Frame::new(to, SERVICE_PORT);
+    let source = Injector::new(frame.clone(), PORTS).map_err(no_source)?;
     let (mut few, mut many) = (Vec::new(), Vec::new());
     for round in 0..WARM_UP + ROUNDS {
         let mut cost = [0.0; 2];
         for turn in 0..2 {
             let which = (round + turn) % 2;
-            cost[which] = sides[which].slice(load, &source)?;
+            cost[which] = sides[which].slice_of_new(&source)?;
         }
         if round >= WARM_UP {
             few.push(cost[0]);
@@ -312,7 +417,7 @@ fn alternate(sides: &[Side; 2], load: Load) -> Result<Pair, String> {
     }
     let ratio = many.iter().zip(&few).map(|(many, few)| many / few).collect();
     let (few, many) = (Series::new(few)?, Series::new(many)?);
-    Ok(Pair { ratio: Series::new(ratio)?, few, many, source: sides[0].source_alone()?, core })
+    Ok(Pair { ratio: Series::new(ratio)?, few, many, source: sides[0].source_alone(frame)?, core })
 }
 
 #[cfg(test)]
@@ -321,13 +426,42 @@ mod tests {
 
     #[test]
     fn prefixes_of_a_list_are_networks_that_do_not_touch() {
-        for (line, n) in Prefixes::V4.lines(1000).lines().zip(0u32..) {
-            let (address, length) = line.split_once('/').unwrap();
-            let first = u32::from(address.parse::<std::net::Ipv4Addr>().unwrap());
-            let size = 1u32 << (32 - length.parse::<u32>().unwrap());
-            assert!(first % size == 0 && first == 0x0b00_0000 + n * 32 && size < 32, "{line}");
+        for prefixes in [Prefixes::V4, Prefixes::V6, Prefixes::Internet6] {
+            let list = prefixes.lines(40_000) + &prefixes.crowd(40_000);
+            let mut end = 0;
+            for line in list.lines() {
+                let (address, length) = line.split_once('/').unwrap();
+                let first = match address.parse().unwrap() {
+                    IpAddr::V4(address) => u128::from(u32::from(address)),
+                    IpAddr::V6(address) => u128::from(address),
+                };
+                let size = 1u128 << (prefixes.bits() - length.parse::<u32>().unwrap());
+                assert!(first % size == 0 && first > end, "{line}");
+                end = first + size;
+            }
         }
-        assert_eq!(Prefixes::V6.lines(32_769).lines().last(), Some("2a00:1:0::/57"));
+        assert_eq!(Prefixes::V6.lines(32_769).lines().last(), Some("2a00:1::/57"));
+    }
+
+    #[test]
+    fn lengths_are_those_of_the_internet() {
+        let all: Vec<f64> = (0..1000).map(|n| f64::from(Prefixes::Internet6.length(n))).collect();
+        let longest = all.iter().filter(|length| **length == 48.0).count();
+        let average = all.iter().sum::<f64>() / 1000.0;
+        assert!(longest == 460 && (average - 43.24).abs() < 0.05, "{longest} {average}");
+    }
+
+    #[test]
+    fn every_destination_is_in_a_prefix_of_the_list() {
+        for prefixes in [Prefixes::V6, Prefixes::Internet6] {
+            let (few, many) = (prefixes.crowd(10), prefixes.crowd(100_000));
+            assert_eq!((few.lines().count(), many.lines().count()), (1, 64));
+            for (line, n) in many.lines().zip(0u16..) {
+                let to = Ipv6Addr::new(0x2a80, n << STEP6, 0, 0, 0, 0, 0, 0);
+                assert_eq!(line, format!("{to}/{}", prefixes.length(n.into())));
+                assert_eq!(u128::from(to) >> 106, u128::from(CROWD6) >> 106, "outside of {CROWD6_NETWORK}");
+            }
+        }
     }
 
     #[test]

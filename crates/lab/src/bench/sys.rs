@@ -9,8 +9,6 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Bytes of a frame without its check sequence: 64 on the wire, the least Ethernet allows.
-pub(crate) const FRAME: usize = 60;
 /// Frames per poll, as NAPI_POLL_WEIGHT.
 pub(crate) const BATCH: u32 = 64;
 
@@ -128,12 +126,13 @@ impl Program {
 
     /// Runs it `repeat` times on fresh frames that "arrive" on link `index` of the calling thread's
     /// namespace, 64 per poll as a network card's driver would hand them in; says the nanoseconds per frame.
-    pub(crate) fn receive(&self, frame: &[u8; FRAME], index: u32, repeat: u32) -> io::Result<u32> {
+    pub(crate) fn receive(&self, frame: &[u8], index: u32, repeat: u32) -> io::Result<u32> {
+        let size = u32::try_from(frame.len()).map_err(io::Error::other)?;
         // xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-        let context = [0, FRAME as u32, 0, index, 0, 0];
+        let context = [0, size, 0, index, 0, 0];
         let mut attr = TestRun {
             program: u32::try_from(self.0.as_raw_fd()).map_err(io::Error::other)?,
-            data_size: [FRAME as u32, 0],
+            data_size: [size, 0],
             data: [frame.as_ptr() as u64, 0],
             repeat,
             context_size: [size_of_val(&context) as u32, 0],

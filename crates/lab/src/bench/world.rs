@@ -2,10 +2,11 @@
 //! of them. Three namespaces per router, so that two routers never share anything but the machine.
 
 use std::fmt::Write as _;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::config::TARGETS;
+use super::config::{TARGET6, TARGETS};
 use super::inject::DESTINATIONS;
 use super::sys::{flush_conntrack, set_mac};
 use crate::netns::{Netns, NetnsError};
@@ -13,9 +14,13 @@ use crate::netns::{Netns, NetnsError};
 /// Address of the service at the far end that nobody tracks.
 pub(crate) const SERVICE: [u8; 4] = [198, 51, 100, 10];
 /// Addresses of the far end for packets by the million, as a network of 64.
-pub(crate) const CROWD: [u8; 4] = [198, 18, 0, 0];
+pub(crate) const CROWD: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
+/// The first of 64 of IPv6, which are far from each other, and the network of all.
+pub(crate) const CROWD6: Ipv6Addr = Ipv6Addr::new(0x2a80, 0, 0, 0, 0, 0, 0, 0);
+pub(crate) const CROWD6_NETWORK: &str = "2a80::/22";
 /// The client's address.
 pub(crate) const CLIENT: [u8; 4] = [10, 99, 0, 2];
+pub(crate) const CLIENT6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x99, 0, 0, 0, 0, 0, 2);
 /// The client's link address.
 pub(crate) const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 /// The router's link address towards the client.
@@ -65,6 +70,45 @@ impl World {
         Ok(world)
     }
 
+    /// The same with addresses and routes of IPv6 beside those of IPv4, on all links.
+    pub(crate) fn dual(name: &str, wans: usize) -> Result<World, String> {
+        let world = World::build(name, wans)?;
+        world.add_ipv6().map_err(|e| e.to_string())?;
+        Ok(world)
+    }
+
+    fn add_ipv6(&self) -> Result<(), NetnsError> {
+        for ns in [&self.client, &self.router, &self.peer] {
+            ns.sysctl(&[
+                "-net/ipv6/icmp/ratelimit=0",
+                "net/ipv6/conf/default/disable_ipv6=0",
+                "net/ipv6/conf/all/disable_ipv6=0",
+            ])?;
+        }
+        self.router.sysctl(&["net/ipv6/conf/all/forwarding=1"])?;
+        let mut router = format!(
+            "addr add fd00:99::1/64 dev lan0 nodad\n\
+             neigh replace {CLIENT6} lladdr {} dev lan0 nud permanent\n",
+            mac(CLIENT_MAC)
+        );
+        let mut peer =
+            format!("-6 route add local {CROWD6_NETWORK} dev lo\naddr add {TARGET6}/128 dev lo nodad\n");
+        for n in 1..=self.wans {
+            let far = mac(far_mac(n));
+            let _ = writeln!(
+                router,
+                "addr add fd00:100:{n}::2/64 dev w{n} nodad\n\
+                 neigh replace fd00:100:{n}::1 lladdr {far} dev w{n} nud permanent\n\
+                 -6 route add default via fd00:100:{n}::1 dev w{n} metric {n}"
+            );
+            let _ = writeln!(peer, "addr add fd00:100:{n}::1/64 dev w{n} nodad");
+        }
+        self.router.ip(&router)?;
+        self.peer.ip(&peer)?;
+        self.client
+            .ip(&format!("addr add {CLIENT6}/64 dev eth0 nodad\n-6 route add default via fd00:99::1\n"))
+    }
+
     fn router_batch(&self) -> String {
         let (client, peer) = (self.client.path(), self.peer.path());
         let mut out = format!(
@@ -90,9 +134,8 @@ impl World {
     }
 
     fn peer_batch(&self) -> String {
-        let crowd = std::net::Ipv4Addr::from(CROWD);
-        let mut out = format!("link set lo up\nroute add local {crowd}/26 dev lo\n");
-        let service = std::net::Ipv4Addr::from(SERVICE).to_string();
+        let mut out = format!("link set lo up\nroute add local {CROWD}/26 dev lo\n");
+        let service = Ipv4Addr::from(SERVICE).to_string();
         for address in TARGETS.iter().copied().chain([service.as_str()]) {
             let _ = writeln!(out, "addr add {address}/32 dev lo");
         }
@@ -117,10 +160,10 @@ impl World {
     /// What a plain router needs to use all its links: destinations spread over them by lot, as mwan spreads flows.
     /// Packets of one next hop are handled faster in a row than those of many in turns (`ip_list_rcv_finish` hands on
     /// runs of one route), which is a matter of having many links and not of multi-WAN.
-    pub(crate) fn spread(&self, to: [u8; 4]) -> Result<(), String> {
+    pub(crate) fn spread(&self, to: Ipv4Addr) -> Result<(), String> {
         let mut batch = String::new();
         for (last, link) in (0..DESTINATIONS).zip(lots(self.wans)) {
-            let [a, b, c, _] = to;
+            let [a, b, c, _] = to.octets();
             let _ = writeln!(batch, "route add {a}.{b}.{c}.{last}/32 via 10.100.{link}.1 dev w{link} onlink");
         }
         self.router.ip(&batch).map_err(|e| e.to_string())
@@ -142,6 +185,14 @@ impl World {
     pub(crate) fn flush_conntrack(&self) -> Result<(), String> {
         let flushed = self.router.run(flush_conntrack).map_err(|e| e.to_string())?;
         flushed.map_err(|e| format!("conntrack: {e}"))
+    }
+
+    /// Connections the router knows.
+    pub(crate) fn known(&self) -> Result<u64, String> {
+        let read = || std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count");
+        let text =
+            self.router.run(read).map_err(|e| e.to_string())?.map_err(|e| format!("conntrack: {e}"))?;
+        text.trim().parse().map_err(|e| format!("nf_conntrack_count: {e}"))
     }
 
     /// Packets the far end has received on all its links.
