@@ -75,7 +75,7 @@ pub(crate) fn kept_settings(folder: &Path) -> Option<PathBuf> {
 /// Files and folders whose change is one of the configuration.
 pub(crate) fn watched(root: &Path) -> Vec<PathBuf> {
     let folders = Files::FOLDERS.into_iter().map(str::to_owned);
-    let names = Files::NAMES.into_iter().filter(|name| *name != "red/iface").map(str::to_owned);
+    let names = Files::NAMES.into_iter().map(str::to_owned);
     let found = Files::FOLDERS.into_iter().flat_map(|folder| names_in(root, folder));
     folders.chain(names).chain(found).map(|name| root.join(name)).collect()
 }
