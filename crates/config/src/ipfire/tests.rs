@@ -143,6 +143,14 @@ fn the_primary_is_what_ipfires_own_files_and_the_device_say() {
     assert!(atm.starts_with("PPPOE Some(AtmBridge(") && atm.ends_with("ppp0"), "{atm}");
     assert_eq!(read(dialled, "TYPE=qmi\nAPN=i\n", false), "QMI None red0");
     assert_eq!(read(dialled, "TYPE=pppoe\nAPN=i\n", true), "QMI None red0", "a dongle is a dongle");
+    assert_eq!(read(dialled, "TYPE=qmi\nAPN=i\nCONTROL=/dev/cdc-wdm1\n", true), "QMI None red0");
+    for other in ["/dev/sda", "/dev/cdc-wdm/../sda", "/dev/wwan/x"] {
+        assert_eq!(
+            read(dialled, &format!("TYPE=qmi\nAPN=i\nCONTROL={other}\n"), true),
+            "E0410",
+            "root writes there"
+        );
+    }
     assert_eq!(read(dialled, "TYPE=modem\nCOMPORT=ttyUSB0\nAPN=i\n", false), "GSM None ppp0");
     assert_eq!(read(dialled, "TYPE=serial\nCOMPORT=ttyS0\nAPN=i\n", false), "GSM None ppp0");
     assert_eq!(read("RED_TYPE=TOKENRING\n", "", false), "E0809");

@@ -82,7 +82,7 @@ impl Place {
     /// All steps, up to the first that fails; how many were done then.
     pub(super) fn carry_out(&self, batch: &Batch) -> Result<(), (usize, String)> {
         let stopped = |at| (at, "it is gone on with by the next process".to_owned());
-        let begun = Progress::begin(self.progress.clone(), batch, HOOK_LIMIT, &|| self.is_stopped());
+        let begun = Progress::begin(self.progress.clone(), batch, RED_LIMIT, &|| self.is_stopped());
         let progress = begun.ok_or_else(|| stopped(0))?;
         let mut work = Work { log: Log::new(&self.log), progress };
         for (at, step) in batch.steps.iter().enumerate() {
