@@ -230,6 +230,8 @@ codes! {
         "The file is there and cannot be read. A running daemon keeps the configuration it has.";
     HASH_UNUSED = "W0815", "key without a meaning for this kind of connection",
         "The key is one of another kind of connection, or of the other switch (`ENABLED`, `MWAN_ENABLED`); it is ignored.";
+    HASH_UNREAD = "W0816", "folder that is not read",
+        "`ENABLED` (one RED with backups) reads `mwan/profiles`; `MWAN_ENABLED` (several REDs) reads `mwan/interfaces`, `mwan/policies` and `mwan/rules`. What is in the others is ignored, mistakes and all.";
 }
 
 #[cfg(test)]

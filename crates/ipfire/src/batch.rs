@@ -75,6 +75,13 @@ pub enum Step {
         /// Below `/var/ipfire`.
         folder: String,
     },
+    /// Compares what [`Step::Keep`] took with what it was then. Nothing follows where it is another, which is an error.
+    Verify {
+        /// Those that will be put back.
+        files: Vec<&'static str>,
+        /// Below `/var/ipfire`.
+        folder: String,
+    },
     /// Puts back what [`Step::Keep`] took, byte for byte; what was not there is removed. Does nothing without the folder, and
     /// nothing where the folder is damaged, which is an error.
     Restore {
@@ -173,9 +180,18 @@ fn write(path: impl Into<String>, content: impl Into<String>) -> Step {
     Step::Write { path: path.into(), content: content.into() }
 }
 
-/// Where the primary is kept.
-fn kept() -> String {
+/// Where the primary is kept, below `/var/ipfire`.
+pub fn kept() -> String {
     state("primary-backup")
+}
+
+/// What is kept of the primary, below `/var/ipfire`.
+pub fn kept_files() -> Vec<&'static str> {
+    KEPT.into_iter().chain(RED_FILES).collect()
+}
+
+fn verify() -> Step {
+    Step::Verify { files: kept_files(), folder: kept() }
 }
 
 /// Steps of [`take_over`] before the first that touches something of IPFire's.
@@ -186,7 +202,7 @@ pub fn take_over(name: &str, ppp: bool, red: &RedFiles) -> Batch {
     let mut steps = vec![
         write(state("journal"), format!("take-over {name}\n")),
         // Nothing of IPFire's is touched before this is complete: a full disk ends the batch here.
-        Step::Keep { files: KEPT.into_iter().chain(RED_FILES).collect(), folder: kept() },
+        Step::Keep { files: kept_files(), folder: kept() },
         write(state("interference"), "connectd stopped, RED taken over by mwan\n"),
         Step::StopConnectd,
     ];
@@ -211,6 +227,8 @@ fn hooks(folder: &'static str, interface: &str, device: &str) -> Step {
 pub fn give_back(primary: &str, red: Option<&RedFiles>) -> Batch {
     let device = red.map_or("", |red| &red.device);
     let mut steps = vec![
+        // Nothing is changed, nobody is told, before it is known that all can be put back.
+        verify(),
         write(state("journal"), "give-back\n"),
         hooks("mwan.down", primary, device),
         hooks("red.down", primary, device),
@@ -318,7 +336,8 @@ mod tests {
     fn a_batch_is_told_before_it_begins_and_forgotten_after_it_ended() {
         for batch in [take_over("gsm", true, &red()), give_back("red", None), give_back("red", Some(&red()))]
         {
-            let first = batch.steps.first().unwrap();
+            // To look is not to touch.
+            let first = batch.steps.iter().find(|s| !matches!(s, Step::Verify { .. })).unwrap();
             assert!(matches!(first, Step::Write { path, .. } if path == "mwan/state/journal"), "{first:?}");
             assert_eq!(batch.steps.last().unwrap(), &Step::Remove { path: "mwan/state/journal".into() });
         }
@@ -342,6 +361,20 @@ mod tests {
             }
         }
         panic!("never kept");
+    }
+
+    #[test]
+    fn nothing_is_given_back_before_it_is_known_that_all_can_be() {
+        for batch in [give_back("red", None), give_back("red", Some(&red())), release("red", "red0")] {
+            let Some(Step::Verify { files, folder }) = batch.steps.first() else { panic!("{batch:?}") };
+            for step in &batch.steps {
+                if let Step::Restore { files: put_back, folder: from }
+                | Step::Mend { files: put_back, folder: from } = step
+                {
+                    assert!(put_back.iter().all(|name| files.contains(name)) && from == folder);
+                }
+            }
+        }
     }
 
     #[test]

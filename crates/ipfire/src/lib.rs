@@ -12,8 +12,8 @@ pub mod package;
 mod pins;
 
 pub use batch::{
-    About, Batch, Kind, RED_FILES, RedFiles, STATE, Step, bring_up, give_back, release, take_over,
-    tidy_after_boot,
+    About, Batch, Kind, RED_FILES, RedFiles, STATE, Step, bring_up, give_back, kept, kept_files, release,
+    take_over, tidy_after_boot,
 };
 pub use hooks::{Call, order};
 pub use manager::{CHOSEN, Command, Event, Left, Manager, PathView, REFUSED, State, View, Wish};

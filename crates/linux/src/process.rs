@@ -1,6 +1,6 @@
 //! Processes of ours: scripts with a time limit, and a daemon that outlives the terminal.
 
-use std::io::{self, PipeReader};
+use std::io;
 use std::os::fd::AsFd;
 use std::process::Command;
 
@@ -12,11 +12,11 @@ pub fn kill_group(leader: u32) {
     sys::kill_group(leader);
 }
 
-/// Makes reads from a pipe return at once.
+/// Makes reads from a pipe, and writes into it, return at once: for all who have the same open file (open(2)).
 ///
 /// # Errors
 /// Those of fcntl(2).
-pub fn set_nonblocking(pipe: &PipeReader) -> io::Result<()> {
+pub fn set_nonblocking(pipe: &impl AsFd) -> io::Result<()> {
     sys::set_nonblocking(pipe.as_fd())
 }
 

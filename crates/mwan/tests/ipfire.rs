@@ -11,7 +11,7 @@ use std::fs;
 use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use isps::{CABLE, ETHERNET, Isps, RED_UP, SETTINGS};
@@ -243,6 +243,20 @@ fn taken_over() -> Site {
 }
 
 impl Site {
+    /// An executable one.
+    fn hook(&self, name: &str, text: &str) {
+        let path = self.system("etc/init.d/networking").join(name);
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// RED's files.
+    fn red(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut files = self.theirs();
+        files.retain(|name, _| name.starts_with("red/"));
+        files
+    }
+
     fn is_ipfires(&self) -> bool {
         let state = |name: &str| self.root().join("mwan/state").join(name).exists();
         self.read("red/iface") == "red0"
@@ -267,13 +281,27 @@ fn what_the_owner_changes_while_a_backup_has_red_stays() {
     );
 }
 
+/// Nothing is begun that cannot be finished: neither by the primary's return, nor by hand.
 #[test]
-fn a_damaged_copy_is_never_put_back_and_that_is_said() {
+fn a_damaged_copy_is_never_put_back_and_nothing_else_is_done() {
     let site = taken_over();
     site.write("mwan/state/primary-backup/manifest", "");
+    let (hooks, red) = (site.hooks(), site.red());
+    let refused = [
+        site.mwan(&["red", "disable"]),
+        site.mwan(&["ipfire", "--root", site.system("").to_str().unwrap(), "stop"]),
+        site.mwan(&["ipfire", "--root", site.system("").to_str().unwrap(), "uninstall"]),
+    ];
+    for output in refused {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains("the copy of the manifest is damaged"), "{said}");
+    }
+    assert!(site.carried_by("cable") && site.read("mwan/settings") == SETTINGS);
+    site.sh("ping -c 1 -W 5 8.8.8.8");
     site.silent(false);
     site.wait("it is said", |s| s.status().contains("the copy of the manifest is damaged"));
-    assert!(site.root().join("mwan/state/primary-backup").exists() && site.read("red/iface") == "eth1");
+    assert_eq!((site.hooks(), site.red()), (hooks, red));
+    assert!(site.root().join("mwan/state/primary-backup").exists());
 }
 
 #[test]
@@ -293,18 +321,78 @@ fn switched_off_or_stopped_while_a_backup_has_red_it_is_ipfires_again() {
     assert!(!site.sh("ip address").contains("198.51.100.2"));
 }
 
-/// `/run` is memory.
+/// `/run` is memory: neither a hook nor what it leaves in the background fills it.
 #[test]
-fn a_hook_that_floods_is_ended() {
+fn hooks_that_flood_fill_nothing() {
     let site = Site::started();
-    let hook = site.system("etc/init.d/networking/red.up/15-flood");
-    fs::write(&hook, "#!/bin/sh\nyes | head -c 400000000\n").unwrap();
-    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    site.hook("red.up/14-service", "(yes | head -c 20000000; echo over > \"${0%/etc/*}/flooded\") &\nexit 0");
+    site.hook("red.up/15-flood", "yes | head -c 20000000");
     site.silent(true);
     site.wait("the take-over has ended", |s| s.hooks().iter().any(|h| h.starts_with("mwan.up/10")));
+    site.wait("the service has, too", |s| s.system("flooded").exists());
     let said = fs::metadata(site.dir.path().join("run/ipfire.log")).unwrap().len();
-    assert!(said < 100_000_000, "{said} bytes");
-    assert!(site.log().contains("15-flood"), "{}", site.log());
+    assert_eq!(said, 1 << 20);
+    assert!(site.log().contains("says too much"), "{}", site.log());
+}
+
+/// An orderly end waits for the hook that runs, and the next daemon goes on behind it; one that was killed leaves its hook
+/// running, which the next waits for.
+#[test]
+fn a_restart_during_a_take_over_runs_no_hook_twice() {
+    for killed in [false, true] {
+        let mut site = Site::started();
+        let slow = site.dir.path().join("slow");
+        site.hook("red.up/50-slow", &format!("echo begin >> {0}\nsleep 2\necho end >> {0}", slow.display()));
+        site.silent(true);
+        site.wait("the slow hook runs", |_| slow.exists());
+        if killed {
+            site.kill();
+        } else {
+            let mut daemon = site.daemon.take().unwrap();
+            assert!(Command::new("kill").arg(daemon.id().to_string()).status().unwrap().success());
+            assert!(daemon.wait().unwrap().success());
+            assert_eq!(fs::read_to_string(&slow).unwrap(), "begin\nend\n", "it was waited for");
+            assert!(!site.hooks().iter().any(|h| h.starts_with("mwan.up")), "nothing new was begun");
+        }
+        site.start();
+        site.wait("the take-over has ended", |s| {
+            s.carried_by("cable") && s.read("mwan/state/current-profile") == "cable\n"
+        });
+        assert_eq!(fs::read_to_string(&slow).unwrap(), "begin\nend\n");
+        let expected: Vec<String> = ["red.down", "red.up", "mwan.up"]
+            .iter()
+            .flat_map(|folder| [format!("{folder}/9-early"), format!("{folder}/10-late-U up")])
+            .collect();
+        assert_eq!(site.hooks(), expected, "killed: {killed}");
+    }
+}
+
+/// `/var/ipfire` but for its root, `red/` and `mwan/` belongs to the web server's user.
+#[test]
+fn the_web_servers_user_does_not_become_root() {
+    let site = Site::started();
+    let nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups";
+    // In a user namespace of one user there is no other.
+    if !site.inside(&["sh", "-c", &format!("{nobody} true")]).status().unwrap().success() {
+        return;
+    }
+    site.sh(&format!(
+        "chmod 755 $DIR $DIR/system; cd $DIR/system/var/ipfire; mkdir mac; chown -R 65534:65534 ethernet mac
+        cd mac; {nobody} sh -c 'echo \"#!/bin/sh\" > settings; chmod 6755 settings'"
+    ));
+    site.silent(true);
+    site.wait("RED is the cable's", |s| s.root().join("mwan/state/failover-timestamp").exists());
+    site.wait("the take-over has ended", |s| !s.root().join("mwan/state/journal").exists());
+    let private = "stat -c '%a %u' $DIR/system/var/ipfire/mwan/state/primary-backup/*";
+    assert!(site.sh(private).lines().all(|line| line == "600 0"), "{}", site.sh(private));
+    site.sh(&format!(
+        "cd $DIR/system/var/ipfire/mac; {nobody} sh -c 'rm settings
+        ln -s $DIR/system/etc/init.d/networking/red.up/99-evil .settings.mwan'"
+    ));
+    site.silent(false);
+    site.wait("the primary has it", Site::is_ipfires);
+    assert!(!site.system("etc/init.d/networking/red.up/99-evil").exists());
+    assert_eq!(site.sh("stat -c '%a %u' $DIR/system/var/ipfire/mac/settings"), "755 65534\n");
 }
 
 /// dhcpcd renews the dead primary's lease, and its script does what it always does.

@@ -160,7 +160,7 @@ fn method(hash: &mut Hash, kind: Type) -> Option<Method> {
             login: login(hash, word, false),
         },
         Type::Qmi => Method::Qmi {
-            control: hash.must("CONTROL", line_device),
+            control: hash.must("CONTROL", if hash.is_ours() { line_device } else { modem_device }),
             apn: hash.need("APN", word, access_point)?,
             pin: hash.must("PIN", pin),
             login: login(hash, word, false),
@@ -307,6 +307,17 @@ fn line_device(text: &str) -> Result<String, Problem> {
     } else {
         Err(Problem::new(codes::DEVICE, format!("{} is not a device in /dev", show(text))))
     }
+}
+
+/// What the kernel calls control devices of modems (drivers/usb/class/cdc-wdm.c, drivers/net/wwan). IPFire's own file belongs to
+/// the web server's user, who must not say into which other device root writes.
+fn modem_device(text: &str) -> Result<String, Problem> {
+    let device = line_device(text)?;
+    let known = ["/dev/cdc-wdm", "/dev/wwan"].iter().any(|start| device.starts_with(start))
+        && !device[5..].contains('/');
+    let unknown =
+        || Problem::new(codes::DEVICE, format!("{} is not a control device of a modem", show(text)));
+    known.then_some(device).ok_or_else(unknown)
 }
 
 /// `02:00:00:00:00:01`; IPFire writes hyphens too.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::connection::{self, type_of};
 use super::hash::{Hash, switch};
 use super::keys::FileKind;
-use super::{Checks, Dialect, Files, SESSIONS_FROM, Site, interface, primary, rules};
+use super::{Checks, Dialect, Files, SESSIONS_FROM, Site, interface, primary, rules, unread};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::link::Link;
@@ -62,6 +62,7 @@ pub(super) fn read(files: &Files, settings: &mut Hash, found: &mut Vec<Diagnosti
     let reds: Vec<Red> =
         (0..count).filter_map(|index| red(files, index, checks, &mut config, found)).collect();
     surplus(files, count, found);
+    unread(files, &["mwan/profiles"], "ENABLED", found);
     let mut names = Names::default();
     let location = settings.location();
     if !reds.is_empty() {
@@ -91,8 +92,12 @@ pub(super) fn read(files: &Files, settings: &mut Hash, found: &mut Vec<Diagnosti
 /// The RED that IPFire's own scripts bring up: the one on its device.
 fn ipfires_own(files: &Files, reds: &[Red]) -> String {
     let (_, values) = Hash::raw(files, "ethernet/settings");
-    let device = values.get("RED_DEV").map(|v| v.text.as_str());
-    let own = reds.iter().find(|red| Some(red.link.device.as_str()) == device);
+    let text = |key: &str| values.get(key).map(|v| v.text.as_str());
+    if text("RED_TYPE").is_some_and(|kind| kind.eq_ignore_ascii_case(primary::SEVERAL)) {
+        return String::new();
+    }
+    let devices = |red: &Red| [Some(red.link.device.clone()), Some(red.link.session_device.clone())];
+    let own = reds.iter().find(|red| devices(red).iter().any(|device| device.as_deref() == text("RED_DEV")));
     own.map(|red| red.link.name.clone()).unwrap_or_default()
 }
 

@@ -28,8 +28,7 @@ impl fmt::Debug for Files {
 
 impl Files {
     /// Files that are always looked for, besides those of [`Files::FOLDERS`].
-    pub const NAMES: [&'static str; 6] =
-        ["mwan/settings", "ethernet/settings", "ppp/settings", "dns/settings", "mac/settings", "red/iface"];
+    pub const NAMES: [&'static str; 3] = ["mwan/settings", "ethernet/settings", "ppp/settings"];
 
     /// Folders whose every file is read.
     pub const FOLDERS: [&'static str; 4] =

@@ -99,6 +99,11 @@ impl Hash {
         self.report.add(Place { line, section: &self.name, option: Some(written) }, problem);
     }
 
+    /// Whether the file is one of our own, which is root's.
+    pub(super) fn is_ours(&self) -> bool {
+        self.ours
+    }
+
     /// Whether a key is given.
     pub(super) fn has(&self, key: &'static str) -> bool {
         self.value(key).is_some()

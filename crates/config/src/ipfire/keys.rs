@@ -91,7 +91,7 @@ const fn row(
 #[rustfmt::skip]
 const KEYS: &[KeyDoc] = &[
     row(SETTINGS, "ENABLED", &[], "on or off", "", "Universal daemon: one RED and backups for it. off: mwan does nothing at all."),
-    row(SETTINGS, "PRIMARY_CHECK_INTERVAL", &[], "seconds", "30", "Time between two checks of a connection, and between two attempts to bring a dead primary up beside the backup."),
+    row(SETTINGS, "PRIMARY_CHECK_INTERVAL", &[], "seconds", "30", "Time between two checks of a connection, also of a primary that is tried beside the backup. How soon one that cannot be brought up is tried again does not depend on it."),
     row(SETTINGS, "FAILOVER_THRESHOLD", &[], "number", "3", "Failed checks in a row until the primary is given up. A lost carrier or session counts at once."),
     row(SETTINGS, "FAILBACK_ATTEMPTS", &[], "number", "3", "Good checks in a row until it is used again."),
     row(SETTINGS, "BACKUP_PROFILE", &[], "name of a profile", "", "The profile that is tried first; the others follow by PRIORITY."),

@@ -99,6 +99,20 @@ pub fn parse(files: &Files) -> (Config, Vec<Diagnostic>) {
     (config, found)
 }
 
+/// Says which folders there are whose files nobody reads.
+fn unread(files: &Files, folders: &[&str], reader: &str, found: &mut Vec<Diagnostic>) {
+    for folder in folders {
+        let count = files.of_folder(folder).len();
+        if count > 0 {
+            let (mut hash, _) = Hash::raw(files, folder);
+            let things = if count == 1 { "1 file" } else { &format!("{count} files") };
+            let message = format!("{things} in {folder}, which only {reader} reads; ignored");
+            hash.say_whole(Problem::new(codes::HASH_UNREAD, message));
+            found.extend(hash.finish());
+        }
+    }
+}
+
 fn limit(found: &mut Vec<Diagnostic>) {
     if found.len() > DIAGNOSTICS_MAX {
         // Errors first: what is left out must be known.

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::keys::keys;
 use super::*;
+use crate::link::{AtmBridge, Encapsulation, Lower};
 
 const PPP: &str = "USERNAME=u\nPASSWORD=p\n";
 
@@ -142,6 +143,14 @@ fn the_primary_is_what_ipfires_own_files_and_the_device_say() {
     assert!(atm.starts_with("PPPOE Some(AtmBridge(") && atm.ends_with("ppp0"), "{atm}");
     assert_eq!(read(dialled, "TYPE=qmi\nAPN=i\n", false), "QMI None red0");
     assert_eq!(read(dialled, "TYPE=pppoe\nAPN=i\n", true), "QMI None red0", "a dongle is a dongle");
+    assert_eq!(read(dialled, "TYPE=qmi\nAPN=i\nCONTROL=/dev/cdc-wdm1\n", true), "QMI None red0");
+    for other in ["/dev/sda", "/dev/cdc-wdm/../sda", "/dev/wwan/x"] {
+        assert_eq!(
+            read(dialled, &format!("TYPE=qmi\nAPN=i\nCONTROL={other}\n"), true),
+            "E0410",
+            "root writes there"
+        );
+    }
     assert_eq!(read(dialled, "TYPE=modem\nCOMPORT=ttyUSB0\nAPN=i\n", false), "GSM None ppp0");
     assert_eq!(read(dialled, "TYPE=serial\nCOMPORT=ttyS0\nAPN=i\n", false), "GSM None ppp0");
     assert_eq!(read("RED_TYPE=TOKENRING\n", "", false), "E0809");
@@ -235,4 +244,89 @@ fn the_device_of_a_session_does_not_depend_on_other_profiles() {
     assert_eq!(session(0), session(1));
     assert_eq!(session(0), session(40));
     session(200);
+}
+
+#[test]
+fn what_is_in_folders_of_the_other_way_is_said_once_for_each() {
+    let unread = |settings: &str| -> Vec<String> {
+        let mut files = tree(FileKind::Settings, "TYPE=DHCP\nDEVICE=eth1\n", settings);
+        files
+            .contents
+            .retain(|name, _| !name.starts_with("mwan/profiles") && !name.starts_with("mwan/interfaces"));
+        for name in
+            ["profiles/a", "interfaces/red0", "policies/p", "rules/10-a", "rules/20-b", "rules/old.bak"]
+        {
+            files.contents.insert(format!("mwan/{name}"), "RUBBISH\n".into());
+        }
+        let (_, found) = parse(&files);
+        found
+            .iter()
+            .filter(|d| d.code == "W0816")
+            .map(|d| format!("{} {}", d.location.file, d.message))
+            .collect()
+    };
+    assert_eq!(
+        unread(""),
+        [
+            "/var/ipfire/mwan/interfaces 1 file in mwan/interfaces, which only MWAN_ENABLED reads; ignored",
+            "/var/ipfire/mwan/policies 1 file in mwan/policies, which only MWAN_ENABLED reads; ignored",
+            "/var/ipfire/mwan/rules 2 files in mwan/rules, which only MWAN_ENABLED reads; ignored",
+        ]
+    );
+    assert_eq!(
+        unread("MWAN_MONITOR_INTERVAL=1\n"),
+        ["/var/ipfire/mwan/profiles 1 file in mwan/profiles, which only ENABLED reads; ignored"]
+    );
+}
+
+#[test]
+fn a_bridge_over_atm_may_be_the_primary() {
+    let read = |ethernet: &str, ppp: &str| {
+        let mut files = tree(FileKind::Settings, "TYPE=DHCP\nDEVICE=eth1\n", "");
+        files.contents.insert("ethernet/settings".into(), format!("RED_TYPE=ATM\n{ethernet}").into());
+        files.contents.insert("ppp/settings".into(), ppp.into());
+        let (config, found) = parse(&files);
+        assert_eq!(found, []);
+        config.links.iter().find(|l| l.name == "red").unwrap().clone()
+    };
+    let bridge = |interface, vpi, vci, encapsulation| {
+        Some(Lower::AtmBridge(AtmBridge { interface, vpi, vci, encapsulation }))
+    };
+    // What IPFire's setup writes where there is no fixed address.
+    let link = read(
+        "RED_DEV=nas0\nRED_ADDRESS=0.0.0.0\nRED_NETMASK=0.0.0.0\nRED_DHCP_HOSTNAME=fire\n",
+        "VPI=8\nVCI=35\nENCAP=1\n",
+    );
+    assert_eq!(link.lower, bridge(0, 8, 35, Encapsulation::VcMux));
+    assert_eq!((link.method.word(), link.session_device.as_str()), ("DHCP", "nas0"));
+    let fixed = "RED_DEV=nas1\nRED_ADDRESS=192.0.2.2\nRED_NETMASK=255.255.255.0\nDEFAULT_GATEWAY=192.0.2.1\n";
+    let link = read(fixed, "");
+    assert_eq!(link.lower, bridge(1, 1, 32, Encapsulation::Llc));
+    assert_eq!((link.method.word(), link.session_device.as_str()), ("STATIC", "nas1"));
+    // A session over it.
+    let link = read("RED_DEV=nas0\n", "TYPE=pppoeatm\nVPI=8\nVCI=35\nUSERNAME=u\nPASSWORD=p\n");
+    assert_eq!((link.method.word(), link.session_device.as_str()), ("PPPOE", "ppp0"));
+}
+
+/// The document's type of a RED that is several.
+#[test]
+fn with_the_type_mwan_every_red_is_one_of_ours() {
+    let reds = |red0: bool, settings: &str| {
+        let mut files = tree(FileKind::Interface, "TYPE=DHCP\nDEVICE=eth1\n", "");
+        files.contents.insert("ethernet/settings".into(), "RED_TYPE=MWAN\nRED_DEV=red0\n".into());
+        files.contents.insert("mwan/settings".into(), settings.into());
+        if !red0 {
+            files.contents.remove("mwan/interfaces/red0");
+        }
+        let (config, found) = parse(&files);
+        let names: Vec<String> = config.links.iter().map(|l| l.name.clone()).collect();
+        let said = found.iter().filter(|d| d.code == "E0809");
+        (names, config.site.as_ref().unwrap().primary.clone(), said.cloned().collect::<Vec<_>>())
+    };
+    let several = "MWAN_ENABLED=on\nMWAN_INTERFACE_COUNT=2\n";
+    assert_eq!(reds(true, several), (vec!["red0".to_owned(), "red1".to_owned()], String::new(), Vec::new()));
+    for (settings, hint) in [(several, "mwan/interfaces/red0"), ("ENABLED=on\n", "MWAN_ENABLED=on")] {
+        let (_, _, said) = reds(false, settings);
+        assert!(said.len() == 1 && said[0].hint.as_deref().unwrap().contains(hint), "{said:?}");
+    }
 }

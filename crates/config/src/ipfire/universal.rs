@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::connection::{self, type_of};
 use super::hash::{Hash, switch};
 use super::keys::FileKind;
-use super::{Checks, Dialect, Files, Site, fnv1a, interface, link_name, primary, rules};
+use super::{Checks, Dialect, Files, Site, fnv1a, interface, link_name, primary, rules, unread};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::link::Link;
@@ -42,6 +42,7 @@ pub(super) fn read(files: &Files, settings: &mut Hash, found: &mut Vec<Diagnosti
     }
     let mut backups = profiles(files, checks, &mut config, found);
     order(settings, &mut backups);
+    unread(files, &["mwan/interfaces", "mwan/policies", "mwan/rules"], "MWAN_ENABLED", found);
     for (index, backup) in backups.iter().enumerate() {
         // Every place of the order is a tier: the best usable one carries alone.
         members.push(member(&backup.link.name, u32::try_from(index + 2).unwrap_or(u32::MAX)));

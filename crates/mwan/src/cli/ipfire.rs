@@ -16,14 +16,14 @@ use super::launch::{LOOK, STOP_MAX};
 use super::{Exit, Failure, client, commands, launch, print, red, talk};
 use crate::daemon;
 use crate::ipfire::install::{InstallError, install, remove_hooks, uninstall};
-use crate::ipfire::{Released, is_enabled, release};
+use crate::ipfire::{Released, check, is_enabled, release};
 
 /// Where a daemon is found, unless told otherwise.
 const RUN_DIR: &str = "/run/mwan";
 /// IPFire's own scripts wait for a hook no longer than that.
 const HOOK_MAX: Duration = Duration::from_secs(2);
-/// One that was told to end by a signal: scripts have 4 s of it.
-const END_MAX: Duration = Duration::from_secs(10);
+/// One that was told to end by a signal: what is being done for RED has 20 s of it, scripts 4 s.
+const END_MAX: Duration = Duration::from_secs(30);
 
 /// Where everything is.
 struct Places {
@@ -117,6 +117,7 @@ fn run_install(places: &Places) -> Result<Exit, Failure> {
 /// The hooks first: what IPFire's scripts do when RED is given back must not start us again.
 fn run_uninstall(places: &Places, purge: bool) -> Result<Exit, Failure> {
     let program = own_program()?;
+    can_be_given_back(places)?;
     remove_hooks(&places.system).map_err(|e| install_failure(&e))?;
     // An image in which nothing runs has no part in this machine's kernel.
     if !places.image || places.run_dir.exists() {
@@ -193,16 +194,26 @@ fn answers(run_dir: &Path, limit: Duration) -> bool {
 
 /// The daemon has ended, nothing of ours is in the kernel, RED is IPFire's.
 fn end(places: &Places) -> Result<(), Failure> {
+    can_be_given_back(places)?;
     end_daemon(&places.run_dir)?;
     let root = places.root();
     // The locks are held meanwhile: a hook does not start a daemon then.
     let released = daemon::without_daemon(&places.run_dir, || release(&root, &places.run_dir))?;
-    let hint = "put RED's settings right by hand, then remove state/primary-backup in /var/ipfire/mwan and try again";
-    match released.map_err(|e| Failure::new("RED cannot be given back", &e).hint(hint))? {
+    match released.map_err(|e| not_given_back(&e))? {
         Released::GivenBack => talk("mwan: RED is the primary's again"),
         Released::Tidied | Released::Nothing => {}
     }
     Ok(())
+}
+
+/// Else everything stays as it is: the daemon, the backup that carries, the hooks.
+fn can_be_given_back(places: &Places) -> Result<(), Failure> {
+    check(&places.root()).map_err(|e| not_given_back(&e))
+}
+
+fn not_given_back(error: &std::io::Error) -> Failure {
+    let hint = "put RED's settings right by hand, then remove state/primary-backup in /var/ipfire/mwan and try again";
+    Failure::new("RED cannot be given back", error).hint(hint)
 }
 
 /// By its own word, if it hears it; else by a signal to the very process that listens.

@@ -10,8 +10,8 @@ use super::{Exit, Failure, client};
 
 /// A daemon that has been started answers within this time: it reads the network and writes its program first.
 const START_MAX: Duration = Duration::from_secs(20);
-/// A daemon that was told to stop has ended within this time: scripts have 30 s of it.
-pub(super) const STOP_MAX: Duration = Duration::from_secs(40);
+/// A daemon that was told to stop has ended within this time: what is being done for IPFire's RED has 20 s of it, scripts 30 s.
+pub(super) const STOP_MAX: Duration = Duration::from_secs(60);
 /// Pause between two looks.
 pub(super) const LOOK: Duration = Duration::from_millis(20);
 

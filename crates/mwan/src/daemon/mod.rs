@@ -307,6 +307,10 @@ impl Daemon {
         // Let the answer to the request that ended us be written.
         tokio::time::sleep(Duration::from_millis(20)).await;
         let end = Instant::now() + hooks_max;
+        #[cfg(feature = "ipfire")]
+        if let Some(ipfire) = self.ipfire.take() {
+            ipfire.finish().await;
+        }
         self.hooks.finish(hooks_max).await;
         self.dnsmasq.finish(end).await;
         // As long as it may take, and a little for what is before it.

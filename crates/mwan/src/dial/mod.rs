@@ -22,11 +22,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::{info, warn};
 
 pub(crate) use lease::{called as called_for_a_lease, run as take_lease};
-pub(crate) use run::program_with;
 use session::Session;
 
 /// Where programs are looked for, whatever the environment says.
-const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin";
+pub(crate) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin";
 
 /// Where events of links go.
 pub(crate) type Tell = UnboundedSender<(String, Event)>;

@@ -1,12 +1,14 @@
 //! The files below `/var/ipfire` that say what is configured.
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use mwan_config::ipfire::Files;
 use mwan_ipfire::RedFiles;
+
+use super::folder::{Folder, none_is_well, parts, regular};
 
 /// Largest file that is read, bytes; the reader says so if one is larger than it takes.
 const FILE_BYTES_MAX: u64 = 128 * 1024;
@@ -24,7 +26,7 @@ pub(crate) fn read(root: &Path, settings: &[u8]) -> Files {
     let names = Files::NAMES.into_iter().map(str::to_owned);
     let found = Files::FOLDERS.into_iter().flat_map(|folder| names_in(root, folder));
     for name in names.chain(found).filter(|name| name != "mwan/settings") {
-        match read_file(&root.join(&name)) {
+        match read_file(root, &name) {
             Ok(Some(bytes)) => drop(files.contents.insert(name, bytes)),
             Ok(None) => {}
             Err(error) => drop(files.unreadable.insert(name, error.to_string())),
@@ -36,18 +38,6 @@ pub(crate) fn read(root: &Path, settings: &[u8]) -> Files {
         .filter(|device| Path::new("/sys/class/net").join(device).join("qmi").is_dir())
         .collect();
     files
-}
-
-/// A new file, then a rename: IPFire may be calling it at this moment.
-pub(super) fn replace(path: &Path, mode: u32, content: &[u8]) -> std::io::Result<()> {
-    let new = beside(path);
-    none_is_well(fs::remove_file(&new))?;
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(content)?;
-    // Whatever the umask.
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.sync_all()?;
-    fs::rename(&new, path)
 }
 
 /// Keeps a copy of them in `folder`, which is whole at any moment, or the one before stands beside it. For root only: there
@@ -85,7 +75,7 @@ pub(crate) fn kept_settings(folder: &Path) -> Option<PathBuf> {
 /// Files and folders whose change is one of the configuration.
 pub(crate) fn watched(root: &Path) -> Vec<PathBuf> {
     let folders = Files::FOLDERS.into_iter().map(str::to_owned);
-    let names = Files::NAMES.into_iter().filter(|name| *name != "red/iface").map(str::to_owned);
+    let names = Files::NAMES.into_iter().map(str::to_owned);
     let found = Files::FOLDERS.into_iter().flat_map(|folder| names_in(root, folder));
     folders.chain(names).chain(found).map(|name| root.join(name)).collect()
 }
@@ -103,19 +93,14 @@ fn entries(folder: &Path) -> Vec<String> {
     names
 }
 
-/// `None` if it is not there. Only a regular file will do: nothing waits for a pipe's other end.
-fn read_file(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
-    let opened = match fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
-        Ok(opened) => opened,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    if !opened.metadata()?.is_file() {
-        return Err(std::io::Error::other("it is not a regular file"));
+/// Of a file below the root, `None` if it is not there. Only a regular file will do.
+fn read_file(root: &Path, name: &str) -> std::io::Result<Option<Vec<u8>>> {
+    let (folder, name) = parts(Path::new(name))?;
+    match Folder::open(root, folder) {
+        Ok(folder) => Ok(regular(&folder.at(name), FILE_BYTES_MAX)?.map(|(bytes, ..)| bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
-    let mut bytes = Vec::new();
-    opened.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
 }
 
 /// What RED's files say; `None` if RED is down.
@@ -132,19 +117,6 @@ pub(super) fn red(root: &Path) -> Option<RedFiles> {
 
 /// What a file of one line says.
 pub(super) fn line(path: &Path) -> Option<String> {
-    let bytes = read_file(path).ok()??;
+    let (bytes, ..) = regular(path, FILE_BYTES_MAX).ok()??;
     Some(String::from_utf8_lossy(&bytes).trim().to_owned()).filter(|text| !text.is_empty())
-}
-
-pub(super) fn none_is_well(result: std::io::Result<()>) -> std::io::Result<()> {
-    match result {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
-/// Where a new file is written before it gets its name.
-pub(super) fn beside(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.mwan"))
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use mwan_ipfire::package::{INIT, ITEMS, ItemKind, LOGS, PROGRAM, SETTINGS, TABLE_NAMES, table_names};
 
-use super::files::{beside, none_is_well, replace};
+use super::folder::{self, Marks, beside, none_is_well};
 
 /// The list of what is ours.
 const LIST: &str = "var/ipfire/mwan/state/installed";
@@ -352,6 +352,10 @@ fn is_ours(root: &Path, listed: Option<&BTreeSet<String>>, action: &Action) -> b
 fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
     fs::DirBuilder::new().mode(mode).create(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+fn replace(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+    folder::replace(path, Marks::ours(mode), content)
 }
 
 fn parent(path: &Path) -> &Path {

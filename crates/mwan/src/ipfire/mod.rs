@@ -2,7 +2,9 @@
 
 mod execute;
 mod files;
+mod folder;
 pub(crate) mod install;
+mod kept;
 mod parallel;
 mod release;
 mod settings;
@@ -12,6 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mwan_api::{Red, RedLink};
@@ -30,11 +33,15 @@ use crate::dial::Runner;
 use execute::Place;
 pub(crate) use files::{keep as keep_files, kept_settings, read as read_files, root_of, watched};
 use parallel::Parallel;
-pub(crate) use release::{Released, release};
+pub(crate) use release::{Released, check, release};
 pub(crate) use settings::{is_enabled, set_enabled};
 
 /// Pause between two looks at RED's files, while they are ours.
 const LOOK: Duration = Duration::from_secs(2);
+/// How long an end waits for what is being done for RED: IPFire's scripts wait for it.
+const FINISH: Duration = Duration::from_secs(20);
+/// Pause between two looks at that.
+const FINISH_LOOK: Duration = Duration::from_millis(20);
 
 /// What threads tell.
 type Happened = (String, mwan_dial::Event);
@@ -44,6 +51,9 @@ pub(crate) struct Ipfire {
     manager: Manager,
     runner: Runner,
     root: PathBuf,
+    place: Place,
+    /// Carries batches out.
+    worker: JoinHandle<()>,
     links: Arc<Vec<Link>>,
     site: Arc<Site>,
     happened: UnboundedReceiver<Happened>,
@@ -65,14 +75,17 @@ impl Ipfire {
         let (batches, waiting) = channel();
         let (tell_done, done) = unbounded_channel();
         let place = Place::new(root, run_dir);
-        let work = move || carry_out(&place, &waiting, &tell_done);
-        std::thread::Builder::new().name("ipfire".into()).spawn(work)?;
+        let worker = place.clone();
+        let work = move || carry_out(&worker, &waiting, &tell_done);
+        let worker = std::thread::Builder::new().name("ipfire".into()).spawn(work)?;
         let left = left(root, &runner);
         let manager = Manager::new(now(), site.clone(), &config.links, &left, seed());
         let mut ipfire = Ipfire {
             manager,
             runner,
             root: root.to_owned(),
+            place,
+            worker,
             links: config.links.clone(),
             site: site.clone(),
             happened,
@@ -83,7 +96,7 @@ impl Ipfire {
             parallel: Parallel::default(),
             look_at: now(),
         };
-        remember_boot(root);
+        remember_boot(&ipfire.place);
         let _ = ipfire.handle(Event::Red(files::red(root)));
         let _ = ipfire.handle(Event::Tick);
         let manager = &ipfire.manager;
@@ -164,6 +177,21 @@ impl Ipfire {
     /// Whether RED is being taken over or given back at this moment: what IPFire's hooks tell then is our own doing.
     pub(crate) fn is_switching(&self) -> bool {
         matches!(self.manager.state(), State::TakingOver(_) | State::Redialling(_) | State::GivingBack)
+    }
+
+    /// Ends with the step, or the hook, that is being done, if that does not take longer than [`FINISH`]: the next process
+    /// goes on behind it. What takes longer is waited for by that one.
+    pub(crate) async fn finish(self) {
+        let Ipfire { place, worker, batches, .. } = self;
+        place.stop();
+        drop(batches);
+        let end = now() + FINISH;
+        while !worker.is_finished() && now() < end {
+            tokio::time::sleep(FINISH_LOOK).await;
+        }
+        if !worker.is_finished() {
+            warn!("a hook, or another step for RED, goes on alone");
+        }
     }
 
     /// Whether there is such a backup.
@@ -264,14 +292,12 @@ impl Ipfire {
 
     /// Keeps something for the next process.
     fn remember(&self, file: &str, content: &str) {
-        let state = self.root.join(STATE);
-        let file = state.join(file);
-        let written = match content {
-            "" => files::none_is_well(fs::remove_file(&file)),
-            _ => fs::create_dir_all(&state).and_then(|()| files::replace(&file, 0o600, content.as_bytes())),
+        let kept = match content {
+            "" => self.place.remove_state(file),
+            _ => self.place.write_state(file, content.as_bytes()),
         };
-        if let Err(error) = written {
-            warn!("{}: {error}", file.display());
+        if let Err(error) = kept {
+            warn!("{STATE}/{file}: {error}");
         }
     }
 }
@@ -321,6 +347,9 @@ fn path(core: &Core, link: &Link) -> Option<PathView> {
 
 fn carry_out(place: &Place, waiting: &Receiver<Batch>, tell: &UnboundedSender<Event>) {
     for batch in waiting {
+        if place.is_stopped() {
+            return;
+        }
         let (steps, error) = match place.carry_out(&batch) {
             Ok(()) => (batch.steps.len(), None),
             Err((steps, error)) => (steps, Some(error)),
@@ -359,12 +388,9 @@ fn boot() -> Option<String> {
     files::line(Path::new("/proc/sys/kernel/random/boot_id"))
 }
 
-fn remember_boot(root: &Path) {
-    let state = root.join(STATE);
-    if let Some(boot) = boot() {
-        let written = fs::create_dir_all(&state).and_then(|()| fs::write(state.join("boot"), boot));
-        if let Err(error) = written {
-            warn!("{}: {error}", state.display());
-        }
+fn remember_boot(place: &Place) {
+    let written = boot().map_or(Ok(()), |boot| place.write_state("boot", boot.as_bytes()));
+    if let Err(error) = written {
+        warn!("{STATE}: {error}");
     }
 }

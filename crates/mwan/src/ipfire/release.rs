@@ -5,7 +5,7 @@ use std::path::Path;
 
 use mwan_config::ipfire::Site;
 use mwan_config::link::{Link, OWN_SESSION};
-use mwan_ipfire::{STATE, bring_up, tidy_after_boot};
+use mwan_ipfire::{STATE, bring_up, kept, kept_files, tidy_after_boot};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::execute::Place;
@@ -23,12 +23,22 @@ pub(crate) enum Released {
     Tidied,
 }
 
+/// Whether RED can be given back, as far as its kept settings are whole: before anything is ended for that.
+///
+/// # Errors
+/// They are damaged.
+pub(crate) fn check(root: &Path) -> io::Result<()> {
+    // Nothing is run: the run directory does not matter.
+    Place::new(root, root).verify(&kept_files(), &kept())
+}
+
 /// Ends the sessions a daemon left, gives RED back, and has IPFire bring its primary up where that is down. `root` is
 /// `/var/ipfire`; the caller holds the daemon's locks.
 ///
 /// # Errors
 /// The kept settings are damaged or cannot be put back: everything stays as it is then.
 pub(crate) fn release(root: &Path, run_dir: &Path) -> io::Result<Released> {
+    check(root)?;
     let loaded = mwan_config::parse_ipfire(&super::read_files(root, &settings(root)));
     let primary = loaded.config.site.as_deref().and_then(|site| primary(site, &loaded.config.links));
     // Nobody has to be told: the threads of a runner are not started.

@@ -14,7 +14,13 @@ pub(crate) fn is_enabled(root: &Path) -> bool {
 }
 
 /// Sets `ENABLED` or `MWAN_ENABLED`, whichever the settings have; everything else stays as it is.
+///
+/// # Errors
+/// The file cannot be written, or RED could not be given back once mwan is switched off.
 pub(crate) fn set_enabled(root: &Path, value: bool) -> io::Result<()> {
+    if !value {
+        super::check(root)?;
+    }
     let file = root.join("mwan/settings");
     let text = match fs::read(&file) {
         Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
@@ -24,6 +30,5 @@ pub(crate) fn set_enabled(root: &Path, value: bool) -> io::Result<()> {
         text.split(|b| *b == b'\n').any(|line| line.trim_ascii_start().starts_with(b"MWAN_ENABLED="));
     let key = if several { "MWAN_ENABLED" } else { "ENABLED" };
     let changed = set_value(&text, key, if value { "on" } else { "off" });
-    fs::create_dir_all(root.join("mwan"))?;
-    super::execute::write(&file, &changed)
+    super::folder::write(root, Path::new("mwan/settings"), 0o644, &changed)
 }

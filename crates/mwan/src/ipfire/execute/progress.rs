@@ -1,0 +1,209 @@
+//! Which hooks of a batch have been run, and which runs: for the process after this one.
+//!
+//! In the run directory, which no boot survives. A batch is begun anew by the next process, or after an error; a hook that was
+//! run to its end is not run again then, and one that still runs is waited for.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use mwan_ipfire::{Batch, Step};
+use mwan_linux::process;
+use tracing::{info, warn};
+
+/// Most that is read of the file.
+const BYTES_MAX: u64 = 256 * 1024;
+/// Pause between two looks at a process that was left.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A process and what it runs.
+struct Running {
+    id: u32,
+    start: u64,
+    what: String,
+}
+
+/// See the module.
+pub(super) struct Progress {
+    file: PathBuf,
+    /// The same for the same hooks of the same connection.
+    batch: String,
+    ran: BTreeSet<String>,
+    running: Option<Running>,
+}
+
+impl Progress {
+    /// Of `batch`: of the one before only if it is the same. What still runs is waited for, `limit` at most, and killed then;
+    /// `None` if `stop` says so first.
+    pub(super) fn begin(
+        file: PathBuf,
+        batch: &Batch,
+        limit: Duration,
+        stop: &dyn Fn() -> bool,
+    ) -> Option<Self> {
+        let mut progress = Progress::read(file);
+        if let Some(left) = progress.running.take() {
+            if !wait(&left, limit, stop) {
+                return None;
+            }
+            progress.ran.insert(left.what);
+        }
+        let label = label(batch);
+        if progress.batch != label {
+            (progress.batch, progress.ran) = (label, BTreeSet::new());
+        }
+        progress.save();
+        Some(progress)
+    }
+
+    /// A file somebody else has written says nothing: then everything is done again.
+    fn read(file: PathBuf) -> Self {
+        let bytes = super::super::folder::regular(&file, BYTES_MAX).ok().flatten().map(|(bytes, ..)| bytes);
+        let text = String::from_utf8(bytes.unwrap_or_default()).unwrap_or_default();
+        let (mut ran, mut running) = (BTreeSet::new(), None);
+        let mut lines = text.lines();
+        let batch = lines.next().unwrap_or_default().to_owned();
+        for line in lines {
+            match line.split_once(' ') {
+                Some(("ran", what)) => drop(ran.insert(what.to_owned())),
+                Some(("runs", rest)) => running = running_of(rest),
+                _ => {}
+            }
+        }
+        Progress { file, batch, ran, running: running.filter(|r| process::is_alive(r.id, r.start)) }
+    }
+
+    pub(super) fn has_run(&self, what: &str) -> bool {
+        self.ran.contains(what)
+    }
+
+    /// The process `id`, of which nobody has been told yet, runs `what`.
+    pub(super) fn runs(&mut self, id: u32, what: &str) {
+        let start = process::start_of(id).unwrap_or_default();
+        self.running = Some(Running { id, start, what: what.to_owned() });
+        self.save();
+    }
+
+    pub(super) fn ran(&mut self, what: &str) {
+        self.running = None;
+        self.ran.insert(what.to_owned());
+        self.save();
+    }
+
+    /// The batch is done.
+    pub(super) fn forget(self) {
+        let _ = fs::remove_file(self.file);
+    }
+
+    /// Not on the disk: it is needed by a process after this one, not after a boot.
+    fn save(&self) {
+        let mut text = format!("{}\n", self.batch);
+        for what in &self.ran {
+            let _ = writeln!(text, "ran {what}");
+        }
+        if let Some(running) = &self.running {
+            let _ = writeln!(text, "runs {} {} {}", running.id, running.start, running.what);
+        }
+        let new = self.file.with_extension("new");
+        if let Err(error) = fs::write(&new, text).and_then(|()| fs::rename(&new, &self.file)) {
+            warn!("{}: {error}; hooks may be run twice if this process dies", self.file.display());
+        }
+    }
+}
+
+fn running_of(text: &str) -> Option<Running> {
+    let mut words = text.splitn(3, ' ');
+    let (id, start) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    Some(Running { id, start, what: words.next()?.to_owned() })
+}
+
+/// What hooks are told, and what stands in RED's files then.
+fn label(batch: &Batch) -> String {
+    let told = |step: &&Step| match step {
+        Step::Hooks { .. } => true,
+        Step::Write { path, .. } => path.starts_with("red/"),
+        _ => false,
+    };
+    let steps: Vec<&Step> = batch.steps.iter().filter(told).collect();
+    format!("{} {:016x}", batch.kind, mwan_config::ipfire::fnv1a(format!("{steps:?}").as_bytes()))
+}
+
+/// Whether it has ended.
+fn wait(left: &Running, limit: Duration, stop: &dyn Fn() -> bool) -> bool {
+    info!("{} of a process before this one still runs (process {}) and is waited for", left.what, left.id);
+    let deadline = Instant::now() + limit;
+    while process::is_alive(left.id, left.start) {
+        if stop() {
+            return false;
+        }
+        if Instant::now() >= deadline {
+            warn!("{} does not end and is killed", left.what);
+            // A group of its own, as every hook.
+            process::kill_group(left.id);
+            return true;
+        }
+        std::thread::sleep(LOOK);
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    use mwan_ipfire::{RedFiles, take_over};
+
+    use super::*;
+
+    fn batch(device: &str) -> Batch {
+        take_over("cable", false, &RedFiles { device: device.into(), ..RedFiles::default() })
+    }
+
+    fn begin(dir: &tempfile::TempDir, batch: &Batch, limit: Duration) -> Progress {
+        Progress::begin(dir.path().join("ipfire.batch"), batch, limit, &|| false).unwrap()
+    }
+
+    #[test]
+    fn what_was_run_is_known_for_the_same_batch_and_for_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let limit = Duration::ZERO;
+        let mut progress = begin(&dir, &batch("eth1"), limit);
+        progress.ran("red.down/10 with a space");
+        assert!(begin(&dir, &batch("eth1"), limit).has_run("red.down/10 with a space"));
+        assert!(!begin(&dir, &batch("eth2"), limit).has_run("red.down/10 with a space"));
+        assert!(!begin(&dir, &batch("eth1"), limit).has_run("red.down/10 with a space"));
+        let mut progress = begin(&dir, &batch("eth1"), limit);
+        progress.ran("red.down/10");
+        progress.forget();
+        assert!(!begin(&dir, &batch("eth1"), limit).has_run("red.down/10"));
+    }
+
+    /// The process before us was killed, and its hook lives.
+    #[test]
+    fn what_still_runs_is_waited_for_and_killed_in_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        for (limit, killed) in [(Duration::from_secs(60), false), (Duration::ZERO, true)] {
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", if killed { "exec sleep 600" } else { "read end" }]).process_group(0);
+            let mut child = shell.stdin(Stdio::piped()).spawn().unwrap();
+            begin(&dir, &batch("eth1"), limit).runs(child.id(), "red.up/50-slow");
+            let asked = Progress::begin(dir.path().join("ipfire.batch"), &batch("eth1"), limit, &|| true);
+            assert!(asked.is_none() || killed, "who is to end does not wait");
+            if !killed {
+                drop(child.stdin.take());
+            }
+            // It is nobody's zombie by then, as one whose parent is init.
+            let (told, status) = std::sync::mpsc::channel();
+            std::thread::spawn(move || told.send(child.wait().unwrap()));
+            assert!(begin(&dir, &batch("eth1"), limit).has_run("red.up/50-slow"));
+            assert_eq!(
+                std::os::unix::process::ExitStatusExt::signal(&status.recv().unwrap()).is_some(),
+                killed
+            );
+        }
+    }
+}
