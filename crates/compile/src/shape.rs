@@ -69,12 +69,18 @@ impl Shape {
         for (selector, name) in wanted {
             let Some(name) = name else { continue };
             let named = sets.iter().find(|set| set.name == *name)?;
-            let parts = parts(named).into_iter().filter(|(_, of, _)| *of == family);
+            let mut parts: Vec<_> = parts(named).into_iter().filter(|(_, of, _)| *of == family).collect();
+            // Where most of the list is comes first.
+            parts.sort_by_key(|(_, _, part)| match part {
+                Part::Blocks(level) => std::cmp::Reverse(level.size),
+                Part::Listed | Part::Learned | Part::Foreign => std::cmp::Reverse(0),
+            });
             let bits = |part| match part {
                 Part::Blocks(level) => level.length,
                 Part::Listed | Part::Learned | Part::Foreign => family.bits(),
             };
-            shape.sets.push((selector, parts.map(|(name, _, part)| (name, bits(part))).collect()));
+            let parts = parts.into_iter().map(|(name, _, part)| (name, bits(part)));
+            shape.sets.push((selector, parts.collect()));
         }
         Some(shape)
     }
