@@ -367,6 +367,26 @@ fn a_restart_during_a_take_over_runs_no_hook_twice() {
     }
 }
 
+/// The take-over's hook ends before RED is given back.
+#[test]
+fn a_stop_during_a_take_over_waits_for_its_hook() {
+    let site = Site::started();
+    let slow = site.dir.path().join("slow");
+    site.hook("red.up/50-slow", &format!("echo begin >> {0}\nsleep 2\necho end >> {0}", slow.display()));
+    site.silent(true);
+    site.wait("the slow hook runs", |_| slow.exists());
+    // What is undone is undone in the router's own network.
+    let stopped = site
+        .inside(&[env!("CARGO_BIN_EXE_mwan"), "stop", "--run-dir"])
+        .arg(site.dir.path().join("run"))
+        .env("MWAN_IPFIRE_SYSTEM", site.system(""))
+        .output()
+        .unwrap();
+    assert!(stopped.status.success() && site.is_ipfires(), "{stopped:?}");
+    assert_eq!(fs::read_to_string(&slow).unwrap(), "begin\nend\n".repeat(2), "there, and back");
+    assert!(!site.hooks().iter().any(|h| h.starts_with("mwan.up")), "{:?}", site.hooks());
+}
+
 /// `/var/ipfire` but for its root, `red/` and `mwan/` belongs to the web server's user.
 #[test]
 fn the_web_servers_user_does_not_become_root() {

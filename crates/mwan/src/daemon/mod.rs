@@ -306,11 +306,11 @@ impl Daemon {
         let _ = fs::remove_file(self.run_dir.join(OPERATOR_SOCKET));
         // Let the answer to the request that ended us be written.
         tokio::time::sleep(Duration::from_millis(20)).await;
-        let end = Instant::now() + hooks_max;
         #[cfg(feature = "ipfire")]
         if let Some(ipfire) = self.ipfire.take() {
             ipfire.finish().await;
         }
+        let end = Instant::now() + hooks_max;
         self.hooks.finish(hooks_max).await;
         self.dnsmasq.finish(end).await;
         // As long as it may take, and a little for what is before it.

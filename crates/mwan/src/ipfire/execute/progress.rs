@@ -28,8 +28,10 @@ struct Running {
 /// See the module.
 pub(super) struct Progress {
     file: PathBuf,
-    /// The same for the same hooks of the same connection.
+    /// What for, and which hooks.
     batch: String,
+    /// A sum of what hooks are told of the connection.
+    told: String,
     ran: BTreeSet<String>,
     running: Option<Running>,
 }
@@ -50,10 +52,13 @@ impl Progress {
             }
             progress.ran.insert(left.what);
         }
-        let label = label(batch);
-        if progress.batch != label {
-            (progress.batch, progress.ran) = (label, BTreeSet::new());
+        let (label, told) = (label(batch), told(batch));
+        // RED is down for whom a hook has told so, whatever it becomes; what it has become is another matter.
+        let up = progress.ran.iter().any(|what| what.contains(".up/"));
+        if progress.batch != label || up && progress.told != told {
+            progress.ran = BTreeSet::new();
         }
+        (progress.batch, progress.told) = (label, told);
         progress.save();
         Some(progress)
     }
@@ -64,7 +69,8 @@ impl Progress {
         let text = String::from_utf8(bytes.unwrap_or_default()).unwrap_or_default();
         let (mut ran, mut running) = (BTreeSet::new(), None);
         let mut lines = text.lines();
-        let batch = lines.next().unwrap_or_default().to_owned();
+        let mut first = || lines.next().unwrap_or_default().to_owned();
+        let (batch, told) = (first(), first());
         for line in lines {
             match line.split_once(' ') {
                 Some(("ran", what)) => drop(ran.insert(what.to_owned())),
@@ -72,7 +78,7 @@ impl Progress {
                 _ => {}
             }
         }
-        Progress { file, batch, ran, running: running.filter(|r| process::is_alive(r.id, r.start)) }
+        Progress { file, batch, told, ran, running: running.filter(|r| process::is_alive(r.id, r.start)) }
     }
 
     pub(super) fn has_run(&self, what: &str) -> bool {
@@ -99,7 +105,7 @@ impl Progress {
 
     /// Not on the disk: it is needed by a process after this one, not after a boot.
     fn save(&self) {
-        let mut text = format!("{}\n", self.batch);
+        let mut text = format!("{}\n{}\n", self.batch, self.told);
         for what in &self.ran {
             let _ = writeln!(text, "ran {what}");
         }
@@ -119,15 +125,26 @@ fn running_of(text: &str) -> Option<Running> {
     Some(Running { id, start, what: words.next()?.to_owned() })
 }
 
-/// What hooks are told, and what stands in RED's files then.
+/// What a batch is for, and its folders of hooks.
 fn label(batch: &Batch) -> String {
+    let mut label = batch.kind.to_string();
+    for step in &batch.steps {
+        if let Step::Hooks { folder, .. } = step {
+            let _ = write!(label, " {folder}");
+        }
+    }
+    label
+}
+
+/// A sum of what hooks are told, and of what stands in RED's files then.
+fn told(batch: &Batch) -> String {
     let told = |step: &&Step| match step {
         Step::Hooks { .. } => true,
         Step::Write { path, .. } => path.starts_with("red/"),
         _ => false,
     };
     let steps: Vec<&Step> = batch.steps.iter().filter(told).collect();
-    format!("{} {:016x}", batch.kind, mwan_config::ipfire::fnv1a(format!("{steps:?}").as_bytes()))
+    format!("{:016x}", mwan_config::ipfire::fnv1a(format!("{steps:?}").as_bytes()))
 }
 
 /// Whether it has ended.
@@ -155,12 +172,16 @@ mod tests {
     use std::os::unix::process::CommandExt;
     use std::process::{Command, Stdio};
 
-    use mwan_ipfire::{RedFiles, take_over};
+    use mwan_ipfire::{RedFiles, give_back, take_over};
 
     use super::*;
 
     fn batch(device: &str) -> Batch {
-        take_over("cable", false, &RedFiles { device: device.into(), ..RedFiles::default() })
+        take_over("cable", false, &red(device))
+    }
+
+    fn red(device: &str) -> RedFiles {
+        RedFiles { device: device.into(), ..RedFiles::default() }
     }
 
     fn begin(dir: &tempfile::TempDir, batch: &Batch, limit: Duration) -> Progress {
@@ -170,16 +191,23 @@ mod tests {
     #[test]
     fn what_was_run_is_known_for_the_same_batch_and_for_no_other() {
         let dir = tempfile::tempdir().unwrap();
-        let limit = Duration::ZERO;
-        let mut progress = begin(&dir, &batch("eth1"), limit);
-        progress.ran("red.down/10 with a space");
-        assert!(begin(&dir, &batch("eth1"), limit).has_run("red.down/10 with a space"));
-        assert!(!begin(&dir, &batch("eth2"), limit).has_run("red.down/10 with a space"));
-        assert!(!begin(&dir, &batch("eth1"), limit).has_run("red.down/10 with a space"));
-        let mut progress = begin(&dir, &batch("eth1"), limit);
-        progress.ran("red.down/10");
-        progress.forget();
-        assert!(!begin(&dir, &batch("eth1"), limit).has_run("red.down/10"));
+        let knows = |batch: &Batch, what: &str| begin(&dir, batch, Duration::ZERO).has_run(what);
+        let ran = |batch: &Batch, what: &str| begin(&dir, batch, Duration::ZERO).ran(what);
+        let (down, up) = ("red.down/10 with a space", "red.up/10");
+        ran(&batch("eth1"), down);
+        assert!(knows(&batch("eth1"), down));
+        // Down is down, whatever comes up.
+        assert!(knows(&batch("eth2"), down));
+        ran(&batch("eth2"), up);
+        assert!(knows(&batch("eth2"), up) && knows(&batch("eth2"), down));
+        // Up with another address is not, and needs a new down.
+        assert!(!knows(&batch("eth1"), down) && !knows(&batch("eth1"), up));
+        // A give-back that is finished by another process knows less of the connection.
+        ran(&give_back("red", Some(&red("ppp0"))), down);
+        assert!(knows(&give_back("red", None), down) && !knows(&batch("eth1"), down));
+        ran(&batch("eth1"), down);
+        begin(&dir, &batch("eth1"), Duration::ZERO).forget();
+        assert!(!knows(&batch("eth1"), down));
     }
 
     /// The process before us was killed, and its hook lives.
