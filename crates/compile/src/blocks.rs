@@ -27,6 +27,12 @@ const BLOCKS_MAX: u64 = 4;
 const BLOCKS_GOOD_HALVES: [u64; 3] = [3, 4, 2 * BLOCKS_MAX];
 /// Blocks per range for which no list is laid out anew.
 const BLOCKS_KEPT: u64 = 2;
+/// Levels for which it is asked first whether anything of the list is near: most addresses are in no list.
+const NEAR_LEVELS_MIN: usize = 3;
+/// Lengths of the blocks that stand for "near".
+const NEAR_LENGTHS: [u8; 11] = [8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48];
+/// Ranges per such block, at least; those that are there already may have half as many.
+const NEAR_RANGES: u64 = 8;
 /// Blocks that belong together (one range) and are in the kernel one by one: a range that grows has up to so many written
 /// anew.
 const RUN_BITS: u8 = 8;
@@ -38,6 +44,8 @@ const LENGTHS: usize = 129;
 pub(crate) struct Counts {
     prefixes: [u64; LENGTHS],
     ranges: u64,
+    /// How many blocks of each of [`NEAR_LENGTHS`] have anything of a list in them; of several lists the sum.
+    near: [u64; NEAR_LENGTHS.len()],
     /// More prefixes than blocks are allowed: they were not all counted.
     scattered: bool,
 }
@@ -46,7 +54,8 @@ impl Counts {
     pub(crate) fn of(family: Family, lists: &[&[AddressRange]]) -> Self {
         let own = || lists.iter().flat_map(|list| list.iter()).filter(|r| Family::of(r.first) == family);
         let ranges = own().count() as u64;
-        let mut counts = Counts { prefixes: [0; LENGTHS], ranges, scattered: false };
+        let mut counts =
+            Counts { prefixes: [0; LENGTHS], ranges, near: near(family, lists), scattered: false };
         let mut left = ranges * BLOCKS_MAX / 4 * 5;
         for range in own() {
             for (_, length) in prefixes(*range) {
@@ -124,6 +133,18 @@ impl Counts {
         })
     }
 
+    /// How long the blocks are that stand for "near"; `None`: it is not asked.
+    fn choose_near(&self, levels: usize, old: Option<BlockLevel>) -> Option<(u8, u64)> {
+        if levels < NEAR_LEVELS_MIN {
+            return None;
+        }
+        let all = || NEAR_LENGTHS.into_iter().zip(self.near);
+        let kept = all().find(|(length, blocks)| {
+            old.is_some_and(|old| old.length == *length) && *blocks <= self.ranges / NEAR_RANGES * 2
+        });
+        kept.or_else(|| all().rev().find(|(_, blocks)| *blocks > 0 && *blocks <= self.ranges / NEAR_RANGES))
+    }
+
     /// The levels for this list when those of `old` are there; empty: a set of ranges.
     fn choose(&self, old: &[BlockLevel], large_min: usize) -> Vec<u8> {
         let min = if old.is_empty() { large_min } else { large_min / SMALL_PART };
@@ -144,6 +165,27 @@ impl Counts {
         let kept = [Some(kept), longer].into_iter().flatten().filter(|_| !old.is_empty()).find(good);
         kept.or(best).unwrap_or_default()
     }
+}
+
+/// Blocks of each of [`NEAR_LENGTHS`] with anything of the lists in them.
+fn near(family: Family, lists: &[&[AddressRange]]) -> [u64; NEAR_LENGTHS.len()] {
+    let mut blocks = [0u64; NEAR_LENGTHS.len()];
+    for list in lists {
+        // Behind the last block that was counted.
+        let mut next = [0u128; NEAR_LENGTHS.len()];
+        for range in list.iter().filter(|range| Family::of(range.first) == family) {
+            for (at, length) in NEAR_LENGTHS.into_iter().enumerate() {
+                let host = family.bits().saturating_sub(length);
+                let (first, last) = ((bits(range.first) >> host).max(next[at]), bits(range.last) >> host);
+                if first <= last {
+                    blocks[at] =
+                        blocks[at].saturating_add(u64::try_from(last - first + 1).unwrap_or(u64::MAX));
+                    next[at] = last + 1;
+                }
+            }
+        }
+    }
+    blocks
 }
 
 /// `count << bits`, or as much as there can be.
@@ -193,7 +235,15 @@ pub(crate) fn layout(
             .map(|(length, blocks)| BlockLevel { length: *length, size: size(blocks, room(*length)) })
             .collect()
     };
-    SetLayout { v4: of(Family::V4, counts[0]), v6: of(Family::V6, counts[1]) }
+    let (v4, v6): (Vec<BlockLevel>, Vec<BlockLevel>) = (of(Family::V4, counts[0]), of(Family::V6, counts[1]));
+    let near = |family: Family, counts: &Counts, levels: &[BlockLevel]| {
+        let old = old.near(family);
+        let (length, blocks) = counts.choose_near(levels.len(), old)?;
+        let room = old.filter(|old| old.length == length).map(|old| old.size);
+        Some(BlockLevel { length, size: size(blocks, room) })
+    };
+    let near = [near(Family::V4, counts[0], &v4), near(Family::V6, counts[1], &v6)];
+    SetLayout { v4, v6, near }
 }
 
 /// Blocks per level of a whole list of a family.
@@ -247,6 +297,24 @@ pub(crate) fn runs(
         }
     }
     all.into_iter().map(|runs| runs.list.into_iter().collect()).collect()
+}
+
+/// The blocks of a length with anything of a sorted list in them, as [`runs`].
+pub(crate) fn near_runs(
+    list: impl Iterator<Item = AddressRange>,
+    family: Family,
+    length: u8,
+) -> BTreeSet<AddressRange> {
+    let (host, mut runs, mut next) = (host_mask(length, family), Runs::new(family, length), Some(0));
+    for range in list {
+        let Some(behind) = next else { break };
+        let (first, last) = ((bits(range.first) & !host).max(behind), bits(range.last) | host);
+        if first <= last {
+            runs.push(first, last);
+            next = last.checked_add(1);
+        }
+    }
+    runs.list.into_iter().collect()
 }
 
 /// Runs of blocks of one length, entered in ascending order.

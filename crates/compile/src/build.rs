@@ -16,7 +16,7 @@ use crate::nft::*;
 use crate::shape::{Group, Shape, group};
 use crate::sources::entry;
 use crate::{log, sources, sticky};
-use names::{classify_chain, get_chain, mark_ids, nfproto_vmap, set_marks};
+use names::{classify_chain, get_chain, look_chain, mark_ids, nfproto_vmap, set_marks};
 use nat::nat_section;
 use routing::{ip_rules, routes};
 use sets::{SET_NAMES, set_name, sets};
@@ -386,30 +386,63 @@ fn rule_section(desired: &Desired, silent: bool) -> Section {
             section.counters.insert(name.clone());
             section.chains.insert(name, Arc::new(Chain { hook: None, rules }));
         }
-        let chain = Chain { hook: None, rules: first_match(shapes, rules, family) };
-        section.chains.insert(rules_chain(family), Arc::new(chain));
+        let rules = first_match(
+            shapes,
+            rules,
+            family,
+            &mut Some(Looks { chains: &mut section.chains, mask: desired.marks.mask() }),
+        );
+        section.chains.insert(rules_chain(family), Arc::new(Chain { hook: None, rules }));
     }
     section
 }
 
-/// What finds the first rule that matches.
-pub(crate) fn first_match(shapes: Vec<(usize, Shape)>, rules: &[DesiredRule], family: Family) -> Vec<Rule> {
-    group(shapes).into_iter().flat_map(|g| dispatch(&g, rules, family)).collect()
+/// Where chains for the sets of a rule go.
+pub(crate) struct Looks<'a> {
+    chains: &'a mut BTreeMap<String, Arc<Chain>>,
+    mask: u32,
+}
+
+/// What finds the first rule that matches; without `looks` no chain of its own is made for a rule.
+pub(crate) fn first_match(
+    shapes: Vec<(usize, Shape)>,
+    rules: &[DesiredRule],
+    family: Family,
+    looks: &mut Option<Looks<'_>>,
+) -> Vec<Rule> {
+    group(shapes).into_iter().flat_map(|g| dispatch(&g, rules, family, looks)).collect()
 }
 
 /// What decides a group of rules: one rule, except where a named set is made of several.
-fn dispatch(group: &Group, rules: &[DesiredRule], family: Family) -> Vec<Rule> {
+fn dispatch(
+    group: &Group,
+    rules: &[DesiredRule],
+    family: Family,
+    looks: &mut Option<Looks<'_>>,
+) -> Vec<Rule> {
     let target = |index: usize| Verdict::Goto(rule_chain(&rules[index].rule.name, family));
     match (&group.key, group.rules.as_slice()) {
         (_, [(index, shape)]) => {
-            let one = |mut statements: Vec<Statement>| {
+            let name = &rules[*index].rule.name;
+            let one = |mut statements: Vec<Statement>, verdict: Verdict| {
                 if statements.iter().any(is_address) {
                     statements.insert(0, family_is(family));
                 }
-                statements.push(Statement::Verdict(target(*index)));
-                rule(&rules[*index].rule.name, statements)
+                statements.push(Statement::Verdict(verdict));
+                rule(name, statements)
             };
-            linear(shape).into_iter().map(one).collect()
+            let (Some((selector, near, bits)), Some(looks)) = (&shape.near, looks) else {
+                return linear(shape).into_iter().map(|found| one(found, target(*index))).collect();
+            };
+            let sets = Shape { dimensions: Vec::new(), negated: Vec::new(), ..shape.clone() };
+            let found = linear(&sets).into_iter().map(|found| one(found, target(*index))).collect();
+            looks.chains.insert(look_chain(name, family), Arc::new(Chain { hook: None, rules: found }));
+            let near = vec![(*selector, vec![(near.clone(), *bits)])];
+            let asked = linear(&Shape { sets: near, ..shape.clone() });
+            let jump = |asked| one(asked, Verdict::Jump(look_chain(name, family)));
+            // What is nowhere near costs one look. What the rule has decided comes back as what is in none of its parts does:
+            // the chains that mark end by themselves.
+            asked.into_iter().map(jump).chain([decided(name, looks.mask)]).collect()
         }
         (key, many) => {
             let elements = many
@@ -423,6 +456,12 @@ fn dispatch(group: &Group, rules: &[DesiredRule], family: Family) -> Vec<Rule> {
             vec![rule(&format!("{} rules", many.len()), statements)]
         }
     }
+}
+
+/// Nothing was marked when the rules were asked ([`hook_rules`]).
+fn decided(name: &str, mask: u32) -> Rule {
+    let marked = Statement::MarkMatch { mark: MarkKind::Packet, mask, equal: false, value: 0 };
+    rule(name, vec![marked, Statement::Verdict(Verdict::Return)])
 }
 
 /// The map with its selectors in the order in which fewer elements share a value. The kernel compares one after another

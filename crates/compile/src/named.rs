@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use mwan_config::{BlockLevel, Family, NamedSet};
 
-use crate::blocks::runs;
+use crate::blocks::{near_runs, runs};
 use crate::build::{bounded, digit, identifier};
 use crate::nft::{ElementKind, Set, SetKind, TABLE};
 use crate::ranges::merge;
@@ -20,6 +20,8 @@ pub(crate) enum Part {
     Listed,
     /// Blocks of this level of them.
     Blocks(BlockLevel),
+    /// Larger blocks with anything of them in it: what is in none of these is in none of the others.
+    Near(BlockLevel),
     /// The resolver's.
     Learned,
     /// A set without a list and without domains: whoever fills it.
@@ -35,7 +37,9 @@ pub(crate) fn parts(named: &NamedSet) -> Vec<(String, Family, Part)> {
         let lists = levels.iter().copied().map(Part::Blocks).chain(whole).filter(move |_| listed);
         let others = [(learned, Part::Learned), (!listed && !learned, Part::Foreign)];
         let others = others.into_iter().filter_map(|(is, part)| is.then_some(part));
-        lists.chain(others).map(move |part| (name(&named.name, family, part), family, part))
+        // What a resolver enters may be anywhere.
+        let near = named.layout.near(family).filter(|_| listed && !learned).map(Part::Near);
+        lists.chain(near).chain(others).map(move |part| (name(&named.name, family, part), family, part))
     };
     named.families.iter().flat_map(of).collect()
 }
@@ -45,6 +49,7 @@ fn name(set: &str, family: Family, part: Part) -> String {
     bounded(match part {
         Part::Listed | Part::Foreign => format!("set.{set}.{family}"),
         Part::Blocks(level) => format!("set.{set}.{family}.{}", level.length),
+        Part::Near(_) => format!("set.{set}.{family}.near"),
         Part::Learned => format!("learned.{set}.{family}"),
     })
 }
@@ -66,6 +71,10 @@ pub(crate) fn sets(named: &NamedSet) -> Vec<(String, Set)> {
             // One for each level, in their order.
             Part::Blocks(level) => {
                 (ElementKind::Blocks(level), blocks[usize::from(family == Family::V6)].next())
+            }
+            Part::Near(level) => {
+                let list = merge(own(family)).into_iter();
+                (ElementKind::Blocks(level), Some(near_runs(list, family, level.length)))
             }
         };
         Set { kind: SetKind { family, elements, counter: named.counters }, elements: list }

@@ -24,6 +24,8 @@ pub(crate) struct Shape {
     pub(crate) negated: Vec<Dimension>,
     /// Named sets: selector and its parts, of which one has to match: name, and how many bits of the address are looked up.
     pub(crate) sets: Vec<(Selector, Vec<(String, u8)>)>,
+    /// What the parts of the only named set have in common, likewise: without it none of them has to be asked.
+    pub(crate) near: Option<(Selector, String, u8)>,
 }
 
 impl Shape {
@@ -33,7 +35,7 @@ impl Shape {
         if !rule.families.contains(family) {
             return None;
         }
-        let mut shape = Shape { dimensions: Vec::new(), negated: Vec::new(), sets: Vec::new() };
+        let mut shape = Shape { dimensions: Vec::new(), negated: Vec::new(), sets: Vec::new(), near: None };
         if let Some(device) = &found.source_device {
             shape.dimensions.push((Selector::InputDevice, vec![Value::Device(device.clone())]));
         }
@@ -69,18 +71,23 @@ impl Shape {
         for (selector, name) in wanted {
             let Some(name) = name else { continue };
             let named = sets.iter().find(|set| set.name == *name)?;
-            let mut parts: Vec<_> = parts(named).into_iter().filter(|(_, of, _)| *of == family).collect();
+            let own = parts(named).into_iter().filter(|(_, of, _)| *of == family);
+            let (near, mut parts): (Vec<_>, Vec<_>) =
+                own.partition(|(.., part)| matches!(part, Part::Near(_)));
             // Where most of the list is comes first.
             parts.sort_by_key(|(_, _, part)| match part {
                 Part::Blocks(level) => std::cmp::Reverse(level.size),
-                Part::Listed | Part::Learned | Part::Foreign => std::cmp::Reverse(0),
+                Part::Listed | Part::Near(_) | Part::Learned | Part::Foreign => std::cmp::Reverse(0),
             });
             let bits = |part| match part {
-                Part::Blocks(level) => level.length,
+                Part::Blocks(level) | Part::Near(level) => level.length,
                 Part::Listed | Part::Learned | Part::Foreign => family.bits(),
             };
             let parts = parts.into_iter().map(|(name, _, part)| (name, bits(part)));
             shape.sets.push((selector, parts.collect()));
+            let only = shape.sets.len() == 1;
+            shape.near =
+                near.into_iter().next().map(|(name, _, part)| (selector, name, bits(part))).filter(|_| only);
         }
         Some(shape)
     }

@@ -87,5 +87,5 @@ fn judged_by_local_source(desired: &Desired, family: Family) -> Vec<Rule> {
         let found = judged(found)?;
         Some((index, Shape::of(&found, family, &desired.sets)?))
     });
-    first_match(shapes.collect(), &desired.rules, family)
+    first_match(shapes.collect(), &desired.rules, family, &mut None)
 }

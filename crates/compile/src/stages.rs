@@ -171,9 +171,9 @@ mod tests {
 
     /// Which of 10.0.0.0/24 are found in a set as it is in the kernel.
     fn has(sets: &[NamedSet], name: &str) -> [bool; 256] {
-        let mut found = [false; 256];
+        let (mut found, mut near) = ([false; 256], None);
         let parts = sets.iter().find(|s| s.name == name).map(named::sets).unwrap_or_default();
-        for (_, part) in parts.into_iter().filter(|(_, part)| part.kind.family == Family::V4) {
+        for (part_name, part) in parts.into_iter().filter(|(_, part)| part.kind.family == Family::V4) {
             let elements = part.elements.expect("a list");
             let length = match part.kind.elements {
                 ElementKind::Blocks(level) => {
@@ -184,11 +184,18 @@ mod tests {
                 }
                 _ => 32,
             };
-            for (found, n) in found.iter_mut().zip(0..=255u8) {
+            let to = if part_name.ends_with(".near") { near.insert([false; 256]) } else { &mut found };
+            for (found, n) in to.iter_mut().zip(0..=255u8) {
                 let net = ipnet::Ipv4Net::new(Ipv4Addr::new(10, 0, 0, n), length).expect("a length");
                 let cut = std::net::IpAddr::from(net.network());
                 *found |= elements.iter().any(|r| r.first <= cut && cut <= r.last);
             }
+        }
+        if let Some(near) = near {
+            assert!(
+                found.iter().zip(near).all(|(found, near)| near || !found),
+                "what is in the list is near"
+            );
         }
         found
     }

@@ -150,7 +150,9 @@ fn counted(program: &Program, kernel: &Kernel, packet: &Packet) -> Option<String
     let base = if packet.input.is_some() { "prerouting" } else { "output" };
     let mut chains = vec![];
     walk(kernel.table.as_ref().unwrap(), base, &mut skb, &mut chains);
-    let hit = chains.into_iter().find(|chain| chain.starts_with("rule."))?;
+    let mut hits = chains.into_iter().filter(|chain| chain.starts_with("rule."));
+    let hit = hits.next()?;
+    assert_eq!(hits.next(), None, "one rule decides");
     let chain = program.table.sections.iter().find_map(|s| s.chains.get(hit)).unwrap();
     let counter = chain.rules.last().unwrap().statements.iter().find_map(|s| match s {
         Statement::Counter(name) => Some(name.clone()),
@@ -174,6 +176,77 @@ proptest! {
         let kernel = created(&program);
         for packet in packets {
             let wanted = match mwan_core::classify(&desired, &packet, &|_, _| false) {
+                Decision::Rule { rule, .. } => Some(rule.to_owned()),
+                _ => None,
+            };
+            prop_assert_eq!(counted(&program, &kernel, &packet), wanted, "{:?}\n{}", packet,
+                mwan_compile::text::table(&program.table));
+        }
+    }
+}
+
+fn in_list(list: &[AddressRange], ip: IpAddr) -> bool {
+    list.iter().any(|range| range.first <= ip && ip <= range.last)
+}
+
+/// Prefixes of many lengths within 10.0.0.0/18 and fd00::/114.
+fn listed() -> impl Strategy<Value = Vec<AddressRange>> {
+    let one = (any::<bool>(), 0u16..1 << 14, 0u32..8).prop_map(|(v4, at, bits)| {
+        let first = at & !((1 << bits) - 1);
+        let last = first | ((1 << bits) - 1);
+        let ip = |at: u16| -> IpAddr {
+            match v4 {
+                true => [10, 0, (at >> 8) as u8, at as u8].into(),
+                false => [0xfd00, 0, 0, 0, 0, 0, 0, at].into(),
+            }
+        };
+        AddressRange { first: ip(first), last: ip(last) }
+    });
+    prop::collection::vec(one, 0..120)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A long list in blocks, asked for by several rules, is the list.
+    #[test]
+    fn the_first_match_wins_with_sets_of_many_levels(
+        list in listed(),
+        rules in prop::collection::vec((rule(), 0u8..4), 1..6),
+        packets in prop::collection::vec((packet(), any::<u16>(), any::<prop::sample::Index>()), 1..40),
+    ) {
+        let set = NamedSet {
+            name: "s".into(),
+            families: Families::ALL,
+            entries: Arc::new(list.clone()),
+            file: Some("f".into()),
+            domains: Arc::default(),
+            timeout: None,
+            counters: false,
+            layout: SetLayout::default(),
+            location: location(),
+        };
+        let mut sets = vec![set];
+        mwan_compile::blocks::lay_out_from(&mut sets, 2);
+        let rules = rules.into_iter().map(|(mut found, which)| {
+            found.rule.destination_set = (which & 1 > 0).then(|| "s".into());
+            found.rule.source_set = (which & 2 > 0).then(|| "s".into());
+            found.rule.destination = found.rule.destination.filter(|_| which & 1 == 0);
+            found
+        });
+        let desired = Desired { sets: Arc::new(sets), ..desired(rules.collect()) };
+        let program = compile(&desired);
+        let kernel = created(&program);
+        for (mut packet, at, index) in packets {
+            // Near the list, or in it.
+            let of_family = |r: &&AddressRange| r.first.is_ipv4() == packet.destination.is_ipv4();
+            let own: Vec<&AddressRange> = list.iter().filter(of_family).collect();
+            packet.destination = match (packet.destination, own.is_empty()) {
+                (_, false) if at & 1 == 0 => own[index.index(own.len())].last,
+                (IpAddr::V4(_), _) => [10, 0, (at >> 8) as u8, at as u8].into(),
+                (IpAddr::V6(_), _) => [0xfd00, 0, 0, 0, 0, 0, 0, at].into(),
+            };
+            let wanted = match mwan_core::classify(&desired, &packet, &|_, ip| in_list(&list, ip)) {
                 Decision::Rule { rule, .. } => Some(rule.to_owned()),
                 _ => None,
             };

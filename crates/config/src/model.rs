@@ -497,9 +497,17 @@ pub struct SetLayout {
     pub v4: Vec<BlockLevel>,
     /// IPv6.
     pub v6: Vec<BlockLevel>,
+    /// Blocks with anything of the list of a family in them (IPv4, IPv6), which are asked for first where there are many
+    /// levels.
+    pub near: [Option<BlockLevel>; 2],
 }
 
 impl SetLayout {
+    /// Blocks with anything of the family's list in them.
+    pub fn near(&self, family: Family) -> Option<BlockLevel> {
+        self.near[usize::from(family == Family::V6)]
+    }
+
     /// The levels of a family, ascending by length.
     pub fn of(&self, family: Family) -> &[BlockLevel] {
         match family {

@@ -97,6 +97,27 @@ proptest! {
         }
     }
 
+    /// Whoever is in the list is near; whatever is near has somebody of the list; and there is room for all of it.
+    #[test]
+    fn near_is_where_anything_of_a_list_is(
+        v4 in lists(Family::V4), v6 in lists(Family::V6), length in prop::sample::select(NEAR_LENGTHS.to_vec()),
+    ) {
+        for (list, family) in [(v4, Family::V4), (v6, Family::V6)] {
+            let length = length.min(family.bits());
+            let near = near_runs(list.iter().copied(), family, length);
+            let is_near = |at: u128| found(std::slice::from_ref(&near), &[length], at, family);
+            for at in edges(&list) {
+                let (first, last) = (at & !host_mask(length, family), at | host_mask(length, family));
+                let any = list.iter().any(|range| bits(range.first) <= last && first <= bits(range.last));
+                prop_assert_eq!(is_near(at), any, "{}", of_bits(at, family));
+            }
+            if let Some(at) = NEAR_LENGTHS.iter().position(|l| *l == length) {
+                let blocks: usize = near.iter().map(|run| addresses(*run, length).count()).sum();
+                prop_assert_eq!(counts(&list, family).near[at], blocks as u64);
+            }
+        }
+    }
+
     /// Whatever is kept of an old layout: the levels cover the list, in no more blocks than a list may take.
     #[test]
     fn a_layout_covers_its_list_within_bounds(

@@ -72,6 +72,11 @@ pub fn rule_chain(rule: &str, family: Family) -> String {
     bounded(format!("rule.{}.{}", identifier(rule), digit(family)))
 }
 
+/// Name of the chain that looks for an address in the parts of a rule's set.
+pub(crate) fn look_chain(rule: &str, family: Family) -> String {
+    bounded(format!("look.{}.{}", identifier(rule), digit(family)))
+}
+
 /// Name of a policy's chain.
 pub fn policy_chain(policy: &str, family: Family) -> String {
     bounded(format!("policy.{}.{}", identifier(policy), digit(family)))

@@ -366,7 +366,7 @@ impl Kernel {
 
 /// Evaluates a chain, noting every chain on the way. `true`: evaluation of the hook is over.
 pub(crate) fn walk<'t>(table: &'t KTable, chain: &str, skb: &mut Skb, chains: &mut Vec<&'t str>) -> bool {
-    assert!(chains.len() < 16, "endless evaluation in {chain}");
+    assert!(chains.len() < 32, "endless evaluation in {chain}");
     let (name, chain) = table.chains.get_key_value(chain).expect("the kernel keeps no dangling verdicts");
     chains.push(name);
     for rule in &chain.rules {
@@ -378,8 +378,7 @@ pub(crate) fn walk<'t>(table: &'t KTable, chain: &str, skb: &mut Skb, chains: &m
             };
             match verdict {
                 Verdict::Accept => return true,
-                // Base chains are left by `return`, and `goto` never comes back: both end here because
-                // nothing of ours is reached by `jump`.
+                // Back to the `jump`, if there was one: `goto` never comes back.
                 Verdict::Return => return false,
                 Verdict::Goto(to) => return walk(table, &to, skb, chains),
                 Verdict::Jump(to) => {
