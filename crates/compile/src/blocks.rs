@@ -20,7 +20,7 @@ pub const LARGE_MIN: usize = 1_024;
 /// What is in blocks becomes a set of ranges again below this part of [`LARGE_MIN`].
 const SMALL_PART: usize = 2;
 /// Looks at a set that a packet may cost, some 60 ns each: a first packet costs 4,000.
-pub(crate) const LEVELS_MAX: usize = 6;
+pub(crate) const LEVELS_MAX: usize = 7;
 /// Blocks per range at most. A block takes the kernel a quarter of the time that a range takes.
 const BLOCKS_MAX: u64 = 4;
 /// Blocks per range, in halves, that are not worth a further level: if the levels there may be allow no fewer, then the next.

@@ -186,7 +186,11 @@ impl Listed {
         // `set.list4.4` has prefixes, `set.list4.4.24` the first addresses of blocks of that length.
         let parts = objects.filter_map(|found| {
             let rest = found["name"].as_str()?.strip_prefix(&set)?;
-            let length: Option<u64> = rest.strip_prefix('.').and_then(|length| length.parse().ok());
+            let length: Option<u64> = match rest.strip_prefix('.') {
+                None => None,
+                // But for `set.list4.near`.
+                Some(length) => Some(length.parse().ok()?),
+            };
             Some((length, found["elem"].as_array()?))
         });
         let bits = u64::from(self.prefixes.bits());
