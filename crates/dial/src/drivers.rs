@@ -63,6 +63,7 @@ pub fn plan(link: &Link, role: Role, places: &Places) -> Plan {
         ready: Ready::Address { device: session_device(link, role) },
         limit: Duration::from_secs(30),
         report: None,
+        unlock: Vec::new(),
         then: Vec::new(),
     };
     let base = lower(link, &mut plan);
@@ -210,8 +211,8 @@ fn qmi(plan: &mut Plan, link: &Link) {
     if pin.is_some() || login.is_some() {
         let profile = login.clone().map(|login| (apn.clone(), login));
         plan.up.push(Step::Qmi { control: control.to_owned(), setup: Setup { pin: pin.clone(), profile } });
-        // A SIM takes its time to start.
-        plan.limit += Duration::from_secs(30);
+        // A SIM takes its time to start, and to try a PIN.
+        plan.limit += Duration::from_secs(60);
     }
     let opened = ["qmicli", "--device", control, "--device-open-proxy"];
     // It stays as long as the call does, and ends the call when it is asked to end: no client of the modem's, of which there are

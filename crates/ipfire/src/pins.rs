@@ -49,8 +49,25 @@ impl Refusals {
         self.0.iter().map(|told| format!("{} {} {}\n", told.link, told.device, told.pin)).collect()
     }
 
+    /// The PIN of a link and no other; `None` if it has none.
+    pub fn of(link: &Link) -> Option<Self> {
+        Some(Refusals([Told::of(link)?].into()))
+    }
+
+    /// Whether all of these are among those.
+    pub fn are_in(&self, others: &Refusals) -> bool {
+        self.0.is_subset(&others.0)
+    }
+
+    /// Both.
+    #[must_use]
+    pub fn with(mut self, others: Refusals) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
     /// Whether the PIN of a link was refused.
-    pub(crate) fn knows(&self, link: &Link) -> bool {
+    pub fn knows(&self, link: &Link) -> bool {
         Told::of(link).is_some_and(|told| self.0.iter().any(|refused| refused.is_same(&told)))
     }
 

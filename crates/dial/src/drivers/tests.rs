@@ -109,10 +109,12 @@ fn text(plan: &Plan) -> String {
     };
     let list = |steps: &[Step]| steps.iter().map(step).collect::<String>();
     format!(
-        "up, within {} s, until {:?}\n{}then\n{}down\n{}",
+        "up, within {} s, until {:?}\n{}{}{}then\n{}down\n{}",
         plan.limit.as_secs(),
         plan.ready,
         list(&plan.up),
+        if plan.unlock.is_empty() { "" } else { "if the SIM asks\n" },
+        list(&plan.unlock),
         list(&plan.then),
         list(&plan.down)
     )
@@ -253,9 +255,37 @@ fn each_answer_of_a_modem_belongs_to_one_command() {
     for pin in [None, Some(Secret::new("1234"))] {
         let script = ppp::chat("internet", "*99#", pin.as_ref());
         assert!(!script.lines().any(|line| line.ends_with(" ''")), "says a carriage return: {script}");
-        let behind = script.split_once("READY").unwrap().1;
         // The first OK waited for behind READY is behind the answer of a command asked since.
+        let behind = script.split_once(if pin.is_some() { "AT+CPIN=" } else { "READY" }).unwrap().1;
         let (asked, answered) = (behind.find("AT+CSQ").unwrap(), behind.find("\nCSQ:").unwrap());
-        assert!(asked < answered && answered < behind.find("\nOK").unwrap(), "{script}");
+        let ok = answered + behind[answered..].find("\nOK").unwrap();
+        assert!(asked < answered && answered < ok, "{script}");
+        let first = behind.find("\nOK").unwrap();
+        assert!(if pin.is_some() { first < asked } else { first == ok }, "{script}");
     }
+}
+
+/// Between the two words any end leaves it open whether the PIN was right.
+#[test]
+fn the_log_knows_when_a_pin_goes_out_and_that_it_was_right() {
+    let pin = Secret::new("4711");
+    let script = ppp::chat("internet", "*99#", Some(&pin));
+    let at = |word: &str| script.find(word).unwrap_or_else(|| panic!("no {word} in {script}"));
+    let order = [
+        at("'SIM PIN' '\\c'\nOK"),
+        at(crate::sim::TOLD),
+        at("4711"),
+        at("\nOK '\\c'\nSAY"),
+        at(crate::sim::READY),
+    ];
+    assert!(order.is_sorted(), "{script}");
+    assert!(at("TIMEOUT 45") < at("4711") && at("ABORT ERROR") < at("4711"), "{script}");
+    // To find out whether it is asked for, none is at hand.
+    let plan = plan(&every()[6], Role::Carry, &places());
+    let with_pin = |steps: &[Step]| {
+        let pin =
+            |s: &Step| matches!(s, Step::Write { content, .. } if content.reveal().contains("AT+CPIN=\""));
+        steps.iter().filter(|s| pin(s)).count()
+    };
+    assert_eq!((with_pin(&plan.up), with_pin(&plan.unlock)), (0, 1));
 }

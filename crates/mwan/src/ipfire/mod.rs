@@ -64,7 +64,7 @@ impl Ipfire {
     pub(crate) fn start(config: &Config, file: &Path, run_dir: &Path) -> std::io::Result<Option<Self>> {
         let (Some(site), Some(root)) = (&config.site, root_of(file)) else { return Ok(None) };
         let (tell, happened) = unbounded_channel();
-        let runner = Runner::new(run_dir, tell)?;
+        let runner = Runner::new(run_dir, &root.join(STATE), tell)?;
         let (batches, waiting) = channel();
         let (tell_done, done) = unbounded_channel();
         let place = Place::new(root, run_dir);
@@ -271,8 +271,9 @@ impl Ipfire {
         let state = self.root.join(STATE);
         let written = fs::create_dir_all(&state)
             .and_then(|()| files::replace(&state.join(REFUSED), 0o600, refusals.lines().as_bytes()));
-        if let Err(error) = written {
-            warn!("{}: {error}", state.join(REFUSED).display());
+        match written {
+            Ok(()) => self.runner.settle_pins(refusals),
+            Err(error) => warn!("{}: {error}", state.join(REFUSED).display()),
         }
     }
 }
