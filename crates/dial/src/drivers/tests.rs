@@ -216,12 +216,27 @@ fn text_of_the_owner_cannot_end_its_quotes() {
 #[test]
 fn a_modem_tells_its_address() {
     let said = "[/dev/cdc-wdm0] Current settings retrieved:\n           IP Family: IPv4\n        IPv4 address: 10.64.3.7\n    IPv4 subnet mask: 255.255.255.240\nIPv4 gateway address: 10.64.3.8\n    IPv4 primary DNS: 9.9.9.9\n  IPv4 secondary DNS: 149.112.112.112\n                 MTU: 1430\n             Domains: none\n";
-    let (steps, connection) = qmi_settings("wwan0", said).unwrap();
+    let (steps, connection) = qmi_settings("wwan0", said, &[]).unwrap();
     assert_eq!(connection.gateways, ["10.64.3.8".parse::<IpAddr>().unwrap()]);
     assert_eq!(connection.dns.len(), 2);
     let all = format!("{steps:?}");
     assert!(all.contains("10.64.3.7/28") && all.contains("1430"), "{all}");
-    assert_eq!(qmi_settings("wwan0", "error: couldn't get current settings: OutOfCall"), None);
+    let of_addresses = |has: &[&str]| -> Vec<String> {
+        let has: Vec<IpNet> = has.iter().map(|net| net.parse().unwrap()).collect();
+        let (steps, _) = qmi_settings("wwan0", said, &has).unwrap();
+        let words = |step: &Step| match step {
+            Step::Run { argv, .. } if argv[1] == "address" => Some(argv[2..4].join(" ")),
+            _ => None,
+        };
+        steps.iter().filter_map(words).collect()
+    };
+    // A session that a process before us left: what is right is not touched.
+    assert_eq!(of_addresses(&["10.64.3.7/28"]), [""; 0]);
+    assert_eq!(of_addresses(&[]), ["replace 10.64.3.7/28"]);
+    let changed = ["replace 10.64.3.7/28", "del 10.64.3.6/28", "replace 10.64.3.7/28"];
+    assert_eq!(of_addresses(&["10.64.3.6/28", "fd00::1/64"]), changed);
+    assert_eq!(of_addresses(&["10.64.3.7/28", "10.64.3.6/28"]), changed[1..]);
+    assert_eq!(qmi_settings("wwan0", "error: couldn't get current settings: OutOfCall", &[]), None);
 }
 
 /// The main table's routes decide nothing, but without any the machine's own packets get nowhere near our marks.
@@ -246,7 +261,7 @@ fn what_carries_has_a_route_in_the_main_table_behind_all_others() {
         )
     );
     let (modem, _) =
-        qmi_settings("wwan0", "IPv4 address: 10.1.1.2\nIPv4 subnet mask: 255.255.255.252\n").unwrap();
+        qmi_settings("wwan0", "IPv4 address: 10.1.1.2\nIPv4 subnet mask: 255.255.255.252\n", &[]).unwrap();
     assert!(format!("{modem:?}").contains(r#""append", "default", "dev", "wwan0", "metric", "20000"]"#));
 }
 

@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use mwan_config::link::{Link, Method};
 use mwan_dial::{
     Established, Event, Failure, Pin, Places, Plan, Ready, Role, SIM_ASKS, Step, established, failure,
@@ -347,8 +348,12 @@ impl<'a> Run<'a> {
             self.look()?;
             if qmi_started(&self.said()) {
                 let told = program(ask, &self.log, PROGRAM_LIMIT).map_err(|e| no_program("qmicli", &e))?;
+                let has: Vec<IpNet> = process::networks_of(device)
+                    .into_iter()
+                    .filter_map(|(address, bits)| IpNet::new(address, bits).ok())
+                    .collect();
                 if let Some((steps, connection)) =
-                    qmi_settings(device, &self.said()).filter(|_| told.success())
+                    qmi_settings(device, &self.said(), &has).filter(|_| told.success())
                 {
                     self.settings = Some(connection);
                     return steps.iter().try_for_each(|step| self.step(step));
