@@ -208,6 +208,42 @@ fn the_owner_switches_and_switches_back() {
     assert!(String::from_utf8_lossy(&test.stdout).ends_with("the primary works\n"));
 }
 
+/// Nobody would find that out by itself for half a minute.
+#[test]
+fn a_test_of_a_primary_that_has_just_died_says_so_and_of_one_that_is_repaired_too() {
+    let mut site = Site::new();
+    let every = |s| SETTINGS.replace("PRIMARY_CHECK_INTERVAL=0.3", &format!("PRIMARY_CHECK_INTERVAL={s}"));
+    site.write("mwan/settings", &every(30));
+    site.start();
+    site.wait("the primary works", |s| s.line("red (primary)").contains("ipv4 online"));
+    let test = |words: &[&str]| {
+        let test = site.mwan(words);
+        (test.status.code(), String::from_utf8_lossy(&test.stdout).into_owned())
+    };
+    site.silent(true);
+    let (code, said) = test(&["test-primary"]);
+    assert!(
+        said.starts_with("red: STATIC on red0, kept") && said.ends_with("the primary does not work\n"),
+        "{said}"
+    );
+    assert_eq!(code, Some(1));
+    site.silent(false);
+    let (code, said) = test(&["red", "test"]);
+    assert!(said.ends_with("the primary works\n"), "{said}");
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn a_test_of_a_primary_that_waits_is_an_attempt() {
+    let site = Site::started();
+    site.sh("ip link set red0 name redx");
+    site.wait("the primary waits", |s| s.line("red (primary)").contains("waiting"));
+    site.sh("ip link set redx down; ip link set redx name red0; ip link set red0 up");
+    let test = site.mwan(&["test-primary"]);
+    let said = String::from_utf8_lossy(&test.stdout);
+    assert!(test.status.success() && said.ends_with("the primary works\n"), "{said}");
+}
+
 #[test]
 fn a_full_disk_ends_the_take_over_before_anything_of_ipfires_is_touched() {
     let site = Site::started();

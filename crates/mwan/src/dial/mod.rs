@@ -46,6 +46,8 @@ pub(crate) struct Runner {
     tell: Tell,
     /// Asked to end.
     stops: BTreeMap<String, Arc<AtomicBool>>,
+    /// Attempts, by link.
+    attempts: BTreeMap<String, u64>,
 }
 
 impl Runner {
@@ -56,7 +58,13 @@ impl Runner {
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
         // Programs are started in `/`.
         let folder = fs::canonicalize(folder)?;
-        Ok(Runner { places: places(&folder)?, pins: state.join(TOLD), tell, stops: BTreeMap::new() })
+        Ok(Runner {
+            places: places(&folder)?,
+            pins: state.join(TOLD),
+            tell,
+            stops: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+        })
     }
 
     /// PINs that are known to be refused, and kept elsewhere.
@@ -66,6 +74,7 @@ impl Runner {
 
     /// Runs the plan of a link.
     pub(crate) fn start(&mut self, link: &Link, role: Role) {
+        *self.attempts.entry(link.name.clone()).or_default() += 1;
         let stop = Arc::new(AtomicBool::new(false));
         self.stops.insert(link.name.clone(), stop.clone());
         let (link, places, tell) = (link.clone(), self.places.clone(), self.tell.clone());
@@ -83,6 +92,11 @@ impl Runner {
                 mwan_dial::Failure::Program { name: "thread".into(), status: 0, said: error.to_string() };
             let _ = self.tell.send((name, Event::Ended(failure)));
         }
+    }
+
+    /// How often a link was begun.
+    pub(crate) fn attempts(&self, name: &str) -> u64 {
+        self.attempts.get(name).copied().unwrap_or_default()
     }
 
     /// Ends a session; the thread says when it is over.

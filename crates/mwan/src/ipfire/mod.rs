@@ -171,6 +171,11 @@ impl Ipfire {
         matches!(self.manager.state(), State::TakingOver(_) | State::GivingBack)
     }
 
+    /// Name of the link RED is by itself; empty where there are several.
+    pub(crate) fn primary(&self) -> &str {
+        &self.site.primary
+    }
+
     /// Whether there is such a backup.
     pub(crate) fn backups(&self) -> &[String] {
         &self.site.backups
@@ -224,6 +229,7 @@ impl Ipfire {
             on_trial: view.on_trial,
             device: view.device,
             attempt,
+            attempts: self.runner.attempts(&link.name),
             reason,
             retry_s,
         })
