@@ -24,7 +24,13 @@ use super::{PATH, modem};
 /// Pause between two looks at processes and devices.
 const LOOK: Duration = Duration::from_millis(50);
 /// Pause between two looks at a session that is being established: packets wait for it.
-const READY_LOOK: Duration = Duration::from_millis(20);
+const READY_LOOK: Duration = Duration::from_millis(5);
+/// Pause between two looks at what a session says of itself: what comes in one go must not look like all of it in between.
+const DESCRIPTION_LOOK: Duration = Duration::from_millis(20);
+/// Pause before a program that ends by itself is looked at again: most take a few milliseconds, and packets wait for them.
+const PROGRAM_LOOKS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(5));
+/// How long they are looked at that often.
+const PROGRAM_SOON: Duration = Duration::from_millis(50);
 /// How long a session that has its address may take to say what it is.
 const DESCRIPTION: Duration = Duration::from_secs(1);
 /// Pause before a modem that would not say what its call is like is asked again.
@@ -333,7 +339,7 @@ impl<'a> Run<'a> {
         let mut found = established(device, &self.said());
         let deadline = Instant::now() + DESCRIPTION;
         while self.link.method.makes_a_device() && Instant::now() < deadline {
-            std::thread::sleep(READY_LOOK);
+            std::thread::sleep(DESCRIPTION_LOOK);
             let before = std::mem::replace(&mut found, established(device, &self.said()));
             if found.peer.is_some() && found == before {
                 break;
@@ -483,7 +489,8 @@ pub(crate) fn program_with(
     limit: Duration,
 ) -> std::io::Result<ExitStatus> {
     let mut child = command(argv, log)?.envs(environment.iter().copied()).spawn()?;
-    let deadline = Instant::now() + limit;
+    let begun = Instant::now();
+    let deadline = begun + limit;
     loop {
         if let Some(status) = child.try_wait()? {
             // Those it left in the background may say more.
@@ -495,7 +502,8 @@ pub(crate) fn program_with(
             shorten(log);
             return child.wait();
         }
-        std::thread::sleep(Duration::from_millis(5));
+        let soon = begun.elapsed() < PROGRAM_SOON;
+        std::thread::sleep(if soon { PROGRAM_LOOKS.0 } else { PROGRAM_LOOKS.1 });
     }
 }
 

@@ -128,7 +128,7 @@ impl Gsm {
         let sim = said.clone();
         std::thread::spawn(move || {
             let mut command = Vec::new();
-            for byte in input.bytes() {
+            for byte in std::io::BufReader::new(input).bytes() {
                 command.push(byte.unwrap());
                 if command.pop_if(|byte| *byte == b'\r').is_none() {
                     continue;
