@@ -208,6 +208,54 @@ fn the_owner_switches_and_switches_back() {
     assert!(String::from_utf8_lossy(&test.stdout).ends_with("the primary works\n"));
 }
 
+/// Words of libqmi's qmicli, whose call is up as long as it runs.
+const QMICLI: &str = "#!/bin/sh
+case \"$*\" in
+*start-network*) echo '[/dev/cdc-wdm0] Network started'; exec sleep 1000 ;;
+*current-settings*) echo 'IPv4 address: 198.51.100.2
+IPv4 subnet mask: 255.255.255.0
+IPv4 gateway address: 198.51.100.1
+MTU: 1500' ;;
+esac
+";
+
+/// The data plane outlives the daemon, and its next life takes nothing away (I10).
+#[test]
+fn a_restart_touches_no_address_or_route_of_a_modem_that_carries() {
+    let mut site = Site::new();
+    fs::remove_file(site.root().join("mwan/profiles/cable")).unwrap();
+    site.write("mwan/profiles/lte", "TYPE=QMI\nDEVICE=eth1\nAPN=internet\n");
+    site.write("mwan/settings", &SETTINGS.replace("cable", "lte"));
+    let program = site.system("qmicli");
+    fs::write(&program, QMICLI).unwrap();
+    site.sh("mount -t tmpfs none /usr/local/bin; install -m 755 \"$DIR/system/qmicli\" /usr/local/bin/
+        mount -t tmpfs none /sys/class/net; mkdir -p /sys/class/net/eth1/qmi; touch /sys/class/net/eth1/qmi/raw_ip");
+    site.start();
+    site.wait("the primary works", |s| s.line("red (primary)").contains("ipv4 online"));
+    site.silent(true);
+    site.wait("RED is the modem's", |s| s.carried_by("lte") && s.read("red/iface") == "eth1");
+    let told = site.dir.path().join("told");
+    let mut monitor = site
+        .inside(&["ip", "-4", "monitor", "address", "route"])
+        .stdout(fs::File::create(&told).unwrap())
+        .spawn()
+        .unwrap();
+    site.kill();
+    site.start();
+    site.wait("the next one carries on", |s| {
+        s.line(" lte:").contains("up, ipv4 online") && s.log().matches("lte: up on eth1").count() == 2
+    });
+    // What is told is told in order: this comes after everything else.
+    site.sh("ip address add 198.51.100.99/32 dev eth1");
+    site.wait("all was told", |_| fs::read_to_string(&told).unwrap().contains("198.51.100.99"));
+    monitor.kill().unwrap();
+    monitor.wait().unwrap();
+    let told = fs::read_to_string(told).unwrap();
+    let touched =
+        |line: &&str| line.contains("eth1") && line.contains("Deleted") || line.contains("198.51.100.2/");
+    assert_eq!(told.lines().find(touched), None, "{told}");
+}
+
 /// Nobody would find that out by itself for half a minute.
 #[test]
 fn a_test_of_a_primary_that_has_just_died_says_so_and_of_one_that_is_repaired_too() {

@@ -1,5 +1,6 @@
 //! IPFire: its files read, its RED taken over and given back, links dialled. The decisions are `mwan-ipfire`'s.
 
+mod adopt;
 mod execute;
 mod files;
 pub(crate) mod install;
@@ -93,6 +94,7 @@ impl Ipfire {
         ipfire
             .runner
             .sweep(&|name| manager.phase(name).is_some_and(|p| !matches!(p, mwan_dial::Phase::Idle)));
+        ipfire.hear_of(&left.sessions);
         Ok(Some(ipfire))
     }
 
