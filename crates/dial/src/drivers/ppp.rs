@@ -91,19 +91,20 @@ pub(super) fn modem(plan: &mut Plan, link: &Link, role: Role, places: &Places) {
 pub(super) fn chat(apn: &str, number: &str, pin: Option<&Secret>) -> String {
     let mut lines = Vec::new();
     // What it reports ends up in the report; the longest word first, chat takes the first that fits.
-    let mut words =
-        vec!["NO CARRIER", "NO DIALTONE", "NO DIAL TONE", "NO ANSWER", "BUSY", "SIM PUK", "+CME ERROR"];
-    if pin.is_none() {
-        words.push("SIM PIN");
-    }
+    let words = ["NO CARRIER", "NO DIALTONE", "NO DIAL TONE", "NO ANSWER", "BUSY", "SIM PUK", "+CME ERROR"];
     for word in words {
         lines.push(format!("ABORT '{word}'"));
         lines.push(format!("REPORT '{word}'"));
     }
+    if pin.is_none() {
+        // Not at once the end: the OK behind it would be left for the next, and taken for an answer to its first command.
+        lines.push("REPORT 'SIM PIN'".to_owned());
+    }
     lines.push("TIMEOUT 5".to_owned());
     // Whoever was connected before may have left it in data mode.
     lines.push("'' ATZ".to_owned());
-    lines.push("OK-+++\\c-OK ATE0".to_owned());
+    // And whoever died while it said something has left half a command, which is to be ended first.
+    lines.push("'OK-+++\\c-OK-\\r\\dATZ-OK' ATE0".to_owned());
     lines.push("OK AT+CMEE=1".to_owned());
     lines.push("OK AT+CPIN?".to_owned());
     // An empty word to say would be a carriage return: it is `\c`.

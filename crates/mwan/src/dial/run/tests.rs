@@ -144,6 +144,7 @@ impl Gsm {
                         answer
                     }
                     text if text.starts_with("ATD") => "CONNECT",
+                    text if !text.starts_with("AT") || text.contains("ATZ") && text != "ATZ" => "ERROR",
                     _ => "OK",
                 };
                 sim.0.push(text);
@@ -215,6 +216,15 @@ fn a_pin_is_told_to_a_sim_behind_a_serial_line_that_asks_for_it() {
         assert_eq!(gsm.dial(), Failure::Lost, "pppd came to its end");
         assert_eq!((gsm.told(), gsm.dialled(), gsm.pins().is_open()), (1, dialled, false));
     }
+}
+
+/// Who talks to a modem may die in the middle of a word.
+#[test]
+fn a_modem_that_was_left_with_half_a_command_is_understood() {
+    let gsm = Gsm::new("OK", true);
+    fs::write(gsm.dir.path().join("tty"), "AT+").unwrap();
+    assert_eq!(gsm.dial(), Failure::Lost);
+    assert_eq!((gsm.told(), gsm.dialled()), (1, 1));
 }
 
 #[test]
