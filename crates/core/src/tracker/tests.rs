@@ -331,7 +331,7 @@ fn who_wants_to_know_gets_rounds_at_once_but_no_flood() {
         }
         // Everybody is asked, and one good round is an answer.
         for round in 1..=3 {
-            let plan = p.t.clone().start_round(&p.s, p.t.wake_at().unwrap()).unwrap();
+            let plan = p.t.clone().start_round(&p.s, p.t.wake_at().expect("due")).expect("a round starts");
             assert_eq!((plan.targets.len(), plan.round), (4, last + round));
             let next = p.round(answers);
             assert_eq!(p.t.judged_round(), last + round);
@@ -351,7 +351,7 @@ fn who_wants_to_know_gets_rounds_at_once_but_no_flood() {
     assert_eq!(p.t.wake_at(), Some(Time(0) + second));
     // One under way is no answer.
     let mut p = Player::new(settings(1, 9), InitialState::Online, 1);
-    let plan = p.t.start_round(&p.s, p.now).unwrap();
+    let plan = p.t.start_round(&p.s, p.now).expect("a round starts");
     p.t.hurry(p.now);
     p.t.reply(&p.s, plan.round, 0, Duration::from_millis(20), p.now);
     assert_eq!(p.t.wake_at(), Some(Time(0) + second));
