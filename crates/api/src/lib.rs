@@ -166,6 +166,9 @@ pub struct RedLink {
     pub device: String,
     /// Attempts since the last success.
     pub attempt: u32,
+    /// Attempts since the daemon started.
+    #[serde(default)]
+    pub attempts: u64,
     /// Why there is no connection.
     pub reason: Option<String>,
     /// Seconds until the next attempt.
@@ -238,6 +241,12 @@ pub struct Path {
     pub lost: u32,
     /// Rounds started.
     pub rounds: u64,
+    /// Number of the last round that came to an outcome; 0: none has.
+    #[serde(default)]
+    pub judged_round: u64,
+    /// Number of the last good round; 0: none was.
+    #[serde(default)]
+    pub good_round: u64,
     /// Seconds since the last round began; 0 without one.
     pub age_s: u64,
     /// It is held back as flapping.

@@ -163,6 +163,11 @@ impl Core {
                 let known = self.config.interface(&name).is_some();
                 self.dirty.devices |= known && self.taken_down.insert(name);
             }
+            Event::Hurry(name) => {
+                let id = self.wan(&name).map(|(id, _)| id);
+                let paths = self.paths.iter_mut().filter(|(key, _)| Some(key.id) == id);
+                paths.for_each(|(_, path)| path.tracker.hurry(now));
+            }
             Event::Tick => {}
         }
         let refused = self.refused.len();

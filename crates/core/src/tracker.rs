@@ -22,6 +22,11 @@ const GRACE_MIN: Duration = Duration::from_millis(20);
 /// probes of one whole round.
 const GRACE_ROUND_TRIPS: u32 = 3;
 
+/// Rounds that somebody who wants to know is given, unless one before is answered: one lost packet is no verdict.
+const HURRIED: u32 = 3;
+/// They begin no sooner after each other.
+const HURRIED_GAP: Duration = Duration::from_secs(1);
+
 /// What a path is called in status and hooks; mwan3's words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
@@ -178,6 +183,10 @@ pub struct Tracker {
     patience: u32,
     /// A turn was not answered: the next round asks everybody.
     suspect: bool,
+    /// Rounds that are still to begin before they are due.
+    hurried: u32,
+    /// Number of the last round that came to an outcome, and of the last good one.
+    judged: (u64, u64),
     /// The worst target that made the last bad round bad although it answers.
     poor: Option<PoorTarget>,
 }
@@ -263,8 +272,31 @@ impl Tracker {
             next_round,
             patience: 0,
             suspect: false,
+            hurried: 0,
+            judged: (0, 0),
             poor: None,
         }
+    }
+
+    /// Somebody wants to know: the next rounds ask everybody and begin at once, but no sooner than a second after each other,
+    /// until one is answered or three are not.
+    pub fn hurry(&mut self, now: Time) {
+        if self.state == State::Disabled || self.targets.is_empty() {
+            return;
+        }
+        self.hurried = HURRIED;
+        let soon = self.round.as_ref().map_or(now, |round| (round.started + HURRIED_GAP).max(now));
+        self.next_round = self.next_round.map(|at| at.min(soon));
+    }
+
+    /// Number of the last round that came to an outcome; 0: none has.
+    pub fn judged_round(&self) -> u64 {
+        self.judged.0
+    }
+
+    /// Number of the last round that was good; 0: none was.
+    pub fn good_round(&self) -> u64 {
+        self.judged.1
     }
 
     /// Present state.
@@ -326,6 +358,7 @@ impl Tracker {
         for target in &asked {
             self.targets[*target].sent += u64::from(settings.count);
         }
+        self.hurried = self.hurried.saturating_sub(1);
         let patience = if turns > 1 { self.grace().min(settings.timeout) } else { round_length(settings) };
         let targets = asked.iter().map(|target| self.targets[*target].probe()).collect();
         self.round = Some(Round {
@@ -376,7 +409,8 @@ impl Tracker {
     /// is answered is a good round. One that is not, within a few round trips, is no bad round, but the reason to ask
     /// everybody at once: bad rounds are whole ones, with the whole timeout, `failure_interval` apart.
     pub fn turns(&self, settings: &Tracking) -> u32 {
-        let healthy = self.state == State::Online && self.bad_rounds == 0 && !self.suspect;
+        let healthy =
+            self.state == State::Online && self.bad_rounds == 0 && !self.suspect && self.hurried == 0;
         // Otherwise the missing answer would be noticed no sooner than the next whole round's.
         let worth_it = self.grace() * TURNS_MAX < settings.interval;
         // The next turn would cut several probes of a target short, and loss is measured by whole rounds.
@@ -572,7 +606,13 @@ impl Tracker {
                 }
             }
         };
-        let started = self.round.as_ref().map_or(now, |r| r.started);
+        let (started, number) = self.round.as_ref().map_or((now, 0), |r| (r.started, r.number));
+        self.judged = (number, if outcome == Outcome::Good { number } else { self.judged.1 });
+        // One that was under way when it was asked for is no answer.
+        if outcome == Outcome::Good && self.hurried < HURRIED {
+            self.hurried = 0;
+        }
+        let interval = if self.hurried > 0 { interval.min(HURRIED_GAP) } else { interval };
         self.next_round = Some((started + interval).max(now));
         Some(outcome)
     }

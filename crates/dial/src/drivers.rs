@@ -63,6 +63,7 @@ pub fn plan(link: &Link, role: Role, places: &Places) -> Plan {
         ready: Ready::Address { device: session_device(link, role) },
         limit: Duration::from_secs(30),
         report: None,
+        unlock: Vec::new(),
         then: Vec::new(),
     };
     let base = lower(link, &mut plan);
@@ -210,8 +211,8 @@ fn qmi(plan: &mut Plan, link: &Link) {
     if pin.is_some() || login.is_some() {
         let profile = login.clone().map(|login| (apn.clone(), login));
         plan.up.push(Step::Qmi { control: control.to_owned(), setup: Setup { pin: pin.clone(), profile } });
-        // A SIM takes its time to start.
-        plan.limit += Duration::from_secs(30);
+        // A SIM takes its time to start, and to try a PIN.
+        plan.limit += Duration::from_secs(60);
     }
     let opened = ["qmicli", "--device", control, "--device-open-proxy"];
     // It stays as long as the call does, and ends the call when it is asked to end: no client of the modem's, of which there are
@@ -235,8 +236,8 @@ pub fn qmi_started(output: &str) -> bool {
 }
 
 /// What `qmicli --wds-get-current-settings` said: the steps that give the device its address, and the connection.
-/// `None` if there is no address in it.
-pub fn qmi_settings(device: &str, output: &str) -> Option<(Vec<Step>, Established)> {
+/// `None` if there is no address in it. `has`: the addresses it has; one that it keeps is not touched.
+pub fn qmi_settings(device: &str, output: &str, has: &[IpNet]) -> Option<(Vec<Step>, Established)> {
     let value = |name: &str| {
         // The last word counts.
         let line = output.lines().rev().find_map(|line| line.trim().strip_prefix(name))?;
@@ -248,13 +249,23 @@ pub fn qmi_settings(device: &str, output: &str) -> Option<(Vec<Step>, Establishe
     let gateway: Option<IpAddr> = value("IPv4 gateway address").and_then(|text| text.parse().ok());
     let dns = ["IPv4 primary DNS", "IPv4 secondary DNS"].into_iter();
     let dns = dns.filter_map(|name| value(name)?.parse().ok()).collect();
-    let mut steps = vec![Step::attempt(&["ip", "address", "flush", "dev", device])];
+    let mut steps = Vec::new();
     if let Some(mtu) =
         value("MTU").and_then(|text| text.parse::<u32>().ok()).filter(|mtu| (68..=65_535).contains(mtu))
     {
         steps.push(Step::run(&["ip", "link", "set", "dev", device, "mtu", &mtu.to_string()]));
     }
-    steps.push(Step::run(&["ip", "address", "replace", &net.to_string(), "dev", device]));
+    let replace = Step::run(&["ip", "address", "replace", &net.to_string(), "dev", device]);
+    let others: Vec<String> = has
+        .iter()
+        .filter(|other| **other != net && other.addr().is_ipv4())
+        .map(ToString::to_string)
+        .collect();
+    // The new one first: the device is never without.
+    steps.extend((!has.contains(&net)).then(|| replace.clone()));
+    steps.extend(others.iter().map(|other| Step::attempt(&["ip", "address", "del", other, "dev", device])));
+    // One of the same network was secondary to the old one, and has gone with it.
+    steps.extend((!others.is_empty()).then_some(replace));
     let via = gateway.map(|gateway| gateway.to_string());
     steps.push(Step::attempt(&last_route("append", device, via.as_deref())));
     let gateways = gateway.into_iter().collect();

@@ -9,10 +9,12 @@ mod drivers;
 mod outcome;
 mod plan;
 pub mod qmi;
+mod sim;
 mod udhcpc;
 
 pub use dialler::{Action, Dialler, Event, Phase};
 pub use drivers::{Dhcp, Places, Role, plan, qmi_settings, qmi_started};
 pub use outcome::{Established, Failure, established, failure};
 pub use plan::{Plan, Ready, Step};
+pub use sim::{Pin, SIM_ASKS, pin_of, sim_asks};
 pub use udhcpc::Lease;

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use mwan_config::link::{Link, Method};
 
+use crate::sim;
+
 /// An established connection.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Established {
@@ -86,7 +88,7 @@ const SAID_CHARS_MAX: usize = 120;
 pub fn failure(link: &Link, program: &str, status: i32, output: &str, report: &str) -> Failure {
     let other = || Failure::Program { name: program.to_owned(), status, said: last_line(output) };
     match (program, &link.method) {
-        ("pppd", Method::Modem { .. }) if status == 8 => chat(report).unwrap_or_else(other),
+        ("pppd", Method::Modem { .. }) if status == 8 => sim::failure(report).unwrap_or_else(other),
         // The plugin's own words: which status pppd makes of them differs between versions.
         ("pppd", _)
             if [
@@ -126,24 +128,6 @@ pub fn failure(link: &Link, program: &str, status: i32, output: &str, report: &s
         ("qmicli", _) => qmi(output).unwrap_or_else(other),
         _ => other(),
     }
-}
-
-/// What `chat` reported: results of V.250 and of 3GPP TS 27.007, section 9.2, by number or in words.
-fn chat(report: &str) -> Option<Failure> {
-    const WORDS: &[(&str, Failure)] = &[
-        ("+CME ERROR: 16", Failure::PinRefused),
-        ("incorrect password", Failure::PinRefused),
-        ("+CME ERROR: 12", Failure::SimLocked),
-        ("SIM PUK", Failure::SimLocked),
-        ("+CME ERROR: 10", Failure::SimLocked),
-        ("SIM not inserted", Failure::SimLocked),
-        ("NO CARRIER", Failure::NoCarrier),
-        ("NO DIALTONE", Failure::NoCarrier),
-        ("NO DIAL TONE", Failure::NoCarrier),
-        ("NO ANSWER", Failure::NoCarrier),
-        ("BUSY", Failure::NoCarrier),
-    ];
-    WORDS.iter().find(|(word, _)| report.contains(word)).map(|(_, failure)| failure.clone())
 }
 
 /// What `qmicli` says (its messages carry the protocol's own names of errors).

@@ -19,6 +19,9 @@ pub struct Plan {
     pub limit: Duration,
     /// A file that tells more of a failure than a status can; absolute.
     pub report: Option<String>,
+    /// What is done instead when the report says that the SIM asks for its PIN ([`crate::sim_asks`]): it is told, once. Empty if
+    /// there is none to tell.
+    pub unlock: Vec<Step>,
     /// As soon as it is ready; what they say is for [`crate::established`].
     pub then: Vec<Step>,
 }

@@ -47,6 +47,15 @@ pub trait Modem {
     /// # Errors
     /// There is no more time.
     fn pause(&mut self) -> Result<(), Failure>;
+
+    /// The PIN is about to be told: from now on it is not known whether the SIM has counted, until [`Modem::settled`].
+    ///
+    /// # Errors
+    /// It was told before, and nobody knows what became of it.
+    fn telling(&mut self) -> Result<(), Failure>;
+
+    /// The SIM is ready, or has not counted.
+    fn settled(&mut self);
 }
 
 /// Tells the modem all of it. Clients of the modem's, of which there are few, are given back whatever happens.

@@ -17,3 +17,4 @@ pub use batch::{
 };
 pub use hooks::{Call, order};
 pub use manager::{CHOSEN, Command, Event, Left, Manager, PathView, REFUSED, State, View, Wish};
+pub use pins::Refusals;

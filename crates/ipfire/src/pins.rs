@@ -7,7 +7,7 @@ use mwan_config::link::{Link, Method};
 
 /// Refused PINs, by what tells one from another without holding it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Refusals(BTreeSet<Told>);
+pub struct Refusals(BTreeSet<Told>);
 
 /// A PIN that was told to a SIM.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -33,7 +33,7 @@ impl Told {
 
 impl Refusals {
     /// From [`Refusals::lines`]; what is no line of it is left out.
-    pub(crate) fn read(text: &str) -> Self {
+    pub fn read(text: &str) -> Self {
         let told = |line: &str| match line.split(' ').collect::<Vec<_>>()[..] {
             [link, device, pin] => {
                 Some(Told { link: link.to_owned(), device: device.to_owned(), pin: pin.to_owned() })
@@ -44,12 +44,29 @@ impl Refusals {
     }
 
     /// To be kept where only root reads: there are but ten thousand PINs of four digits.
-    pub(crate) fn lines(&self) -> String {
+    pub fn lines(&self) -> String {
         self.0.iter().map(|told| format!("{} {} {}\n", told.link, told.device, told.pin)).collect()
     }
 
+    /// The PIN of a link and no other; `None` if it has none.
+    pub fn of(link: &Link) -> Option<Self> {
+        Some(Refusals([Told::of(link)?].into()))
+    }
+
+    /// Whether all of these are among those.
+    pub fn are_in(&self, others: &Refusals) -> bool {
+        self.0.is_subset(&others.0)
+    }
+
+    /// Both.
+    #[must_use]
+    pub fn with(mut self, others: Refusals) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
     /// Whether the PIN of a link was refused.
-    pub(crate) fn knows(&self, link: &Link) -> bool {
+    pub fn knows(&self, link: &Link) -> bool {
         Told::of(link).is_some_and(|told| self.0.iter().any(|refused| refused.is_same(&told)))
     }
 

@@ -54,7 +54,12 @@ pub fn start_of(id: u32) -> Option<u64> {
 
 /// Addresses of a device that are valid beyond its link, IPv4 first; none if there is no such device.
 pub fn addresses_of(device: &str) -> Vec<std::net::IpAddr> {
-    sys::addresses_of(device)
+    networks_of(device).into_iter().map(|(address, _)| address).collect()
+}
+
+/// The same, with the bits of their networks' masks.
+pub fn networks_of(device: &str) -> Vec<(std::net::IpAddr, u8)> {
+    sys::networks_of(device)
 }
 
 /// Whether there is a network device of that name that can be set up: one of Ethernet's kind needs its hardware address.

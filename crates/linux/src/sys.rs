@@ -704,8 +704,8 @@ pub(crate) fn end_with_parent(command: &mut std::process::Command) {
     unsafe { command.pre_exec(hook) };
 }
 
-/// Addresses of a device that are valid beyond its link, IPv4 first.
-pub(crate) fn addresses_of(device: &str) -> Vec<std::net::IpAddr> {
+/// Addresses of a device that are valid beyond its link, with the bits of their networks' masks, IPv4 first.
+pub(crate) fn networks_of(device: &str) -> Vec<(std::net::IpAddr, u8)> {
     let mut list: *mut libc::ifaddrs = std::ptr::null_mut();
     // SAFETY: writes one pointer, which is freed below.
     if unsafe { libc::getifaddrs(&mut list) } != 0 {
@@ -718,7 +718,16 @@ pub(crate) fn addresses_of(device: &str) -> Vec<std::net::IpAddr> {
         let (node, name) = unsafe { (&*next, std::ffi::CStr::from_ptr((*next).ifa_name)) };
         if name.to_bytes() == device.as_bytes() && !node.ifa_addr.is_null() {
             // SAFETY: its family says which kind of address it is.
-            found.extend(unsafe { address(node.ifa_addr) });
+            let address = unsafe { address(node.ifa_addr) };
+            let mask = (!node.ifa_netmask.is_null()).then(|| {
+                // SAFETY: as above.
+                unsafe { self::address(node.ifa_netmask) }
+            });
+            let ones = mask.flatten().map_or(0, |mask| match mask {
+                std::net::IpAddr::V4(mask) => mask.to_bits().leading_ones(),
+                std::net::IpAddr::V6(mask) => mask.to_bits().leading_ones(),
+            });
+            found.extend(address.map(|address| (address, u8::try_from(ones).unwrap_or(0))));
         }
         next = node.ifa_next;
     }

@@ -208,6 +208,90 @@ fn the_owner_switches_and_switches_back() {
     assert!(String::from_utf8_lossy(&test.stdout).ends_with("the primary works\n"));
 }
 
+/// Words of libqmi's qmicli, whose call is up as long as it runs.
+const QMICLI: &str = "#!/bin/sh
+case \"$*\" in
+*start-network*) echo '[/dev/cdc-wdm0] Network started'; exec sleep 1000 ;;
+*current-settings*) echo 'IPv4 address: 198.51.100.2
+IPv4 subnet mask: 255.255.255.0
+IPv4 gateway address: 198.51.100.1
+MTU: 1500' ;;
+esac
+";
+
+/// The data plane outlives the daemon, and its next life takes nothing away (I10).
+#[test]
+fn a_restart_touches_no_address_or_route_of_a_modem_that_carries() {
+    let mut site = Site::new();
+    fs::remove_file(site.root().join("mwan/profiles/cable")).unwrap();
+    site.write("mwan/profiles/lte", "TYPE=QMI\nDEVICE=eth1\nAPN=internet\n");
+    site.write("mwan/settings", &SETTINGS.replace("cable", "lte"));
+    let program = site.system("qmicli");
+    fs::write(&program, QMICLI).unwrap();
+    site.sh("mount -t tmpfs none /usr/local/bin; install -m 755 \"$DIR/system/qmicli\" /usr/local/bin/
+        mount -t tmpfs none /sys/class/net; mkdir -p /sys/class/net/eth1/qmi; touch /sys/class/net/eth1/qmi/raw_ip");
+    site.start();
+    site.wait("the primary works", |s| s.line("red (primary)").contains("ipv4 online"));
+    site.silent(true);
+    site.wait("RED is the modem's", |s| s.carried_by("lte") && s.read("red/iface") == "eth1");
+    let told = site.dir.path().join("told");
+    let mut monitor = site
+        .inside(&["ip", "-4", "monitor", "address", "route"])
+        .stdout(fs::File::create(&told).unwrap())
+        .spawn()
+        .unwrap();
+    site.kill();
+    site.start();
+    site.wait("the next one carries on", |s| {
+        s.line(" lte:").contains("up, ipv4 online") && s.log().matches("lte: up on eth1").count() == 2
+    });
+    // What is told is told in order: this comes after everything else.
+    site.sh("ip address add 198.51.100.99/32 dev eth1");
+    site.wait("all was told", |_| fs::read_to_string(&told).unwrap().contains("198.51.100.99"));
+    monitor.kill().unwrap();
+    monitor.wait().unwrap();
+    let told = fs::read_to_string(told).unwrap();
+    let touched =
+        |line: &&str| line.contains("eth1") && line.contains("Deleted") || line.contains("198.51.100.2/");
+    assert_eq!(told.lines().find(touched), None, "{told}");
+}
+
+/// Nobody would find that out by itself for half a minute.
+#[test]
+fn a_test_of_a_primary_that_has_just_died_says_so_and_of_one_that_is_repaired_too() {
+    let mut site = Site::new();
+    let every = |s| SETTINGS.replace("PRIMARY_CHECK_INTERVAL=0.3", &format!("PRIMARY_CHECK_INTERVAL={s}"));
+    site.write("mwan/settings", &every(30));
+    site.start();
+    site.wait("the primary works", |s| s.line("red (primary)").contains("ipv4 online"));
+    let test = |words: &[&str]| {
+        let test = site.mwan(words);
+        (test.status.code(), String::from_utf8_lossy(&test.stdout).into_owned())
+    };
+    site.silent(true);
+    let (code, said) = test(&["test-primary"]);
+    assert!(
+        said.starts_with("red: STATIC on red0, kept") && said.ends_with("the primary does not work\n"),
+        "{said}"
+    );
+    assert_eq!(code, Some(1));
+    site.silent(false);
+    let (code, said) = test(&["red", "test"]);
+    assert!(said.ends_with("the primary works\n"), "{said}");
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn a_test_of_a_primary_that_waits_is_an_attempt() {
+    let site = Site::started();
+    site.sh("ip link set red0 name redx");
+    site.wait("the primary waits", |s| s.line("red (primary)").contains("waiting"));
+    site.sh("ip link set redx down; ip link set redx name red0; ip link set red0 up");
+    let test = site.mwan(&["test-primary"]);
+    let said = String::from_utf8_lossy(&test.stdout);
+    assert!(test.status.success() && said.ends_with("the primary works\n"), "{said}");
+}
+
 #[test]
 fn a_full_disk_ends_the_take_over_before_anything_of_ipfires_is_touched() {
     let site = Site::started();

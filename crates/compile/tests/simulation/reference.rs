@@ -160,7 +160,7 @@ impl Reference {
             }
             Event::Probe(report) => self.report(report, now, ids),
             Event::Platform(_) => unreachable!("these worlds have no network manager"),
-            Event::Applied { .. } | Event::Tick => {}
+            Event::Applied { .. } | Event::Hurry(_) | Event::Tick => {}
         }
         let refused = self.refused.len();
         self.refused.retain(|_, retry| *retry > now);

@@ -37,6 +37,8 @@ pub enum Event {
     IfUp(String),
     /// `mwan ifdown NAME`.
     IfDown(String),
+    /// The paths of an interface are probed now, whenever it would be their turn.
+    Hurry(String),
     /// Nothing but the passing of time.
     Tick,
 }

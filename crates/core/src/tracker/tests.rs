@@ -318,3 +318,45 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn who_wants_to_know_gets_rounds_at_once_but_no_flood() {
+    let second = Duration::from_secs(1);
+    for answers in [0, 1] {
+        let mut p = Player::new(settings(1, 9), InitialState::Online, 4);
+        p.round(1);
+        let last = p.t.rounds();
+        for _ in 0..50 {
+            p.t.hurry(p.now);
+        }
+        // Everybody is asked, and one good round is an answer.
+        for round in 1..=3 {
+            let plan = p.t.clone().start_round(&p.s, p.t.wake_at().expect("due")).expect("a round starts");
+            assert_eq!((plan.targets.len(), plan.round), (4, last + round));
+            let next = p.round(answers);
+            assert_eq!(p.t.judged_round(), last + round);
+            assert_eq!(p.t.good_round(), if answers > 0 { last + 1 } else { 1 });
+            if answers > 0 {
+                assert!(next > second);
+                break;
+            }
+            // A round without an answer lasts its timeout.
+            assert_eq!(next, if round < 3 { Duration::from_secs(4) } else { p.s.failure_interval });
+        }
+    }
+    // The first begins a second after the last began.
+    let mut p = Player::new(settings(1, 9), InitialState::Online, 1);
+    p.round(1);
+    p.t.hurry(p.now);
+    assert_eq!(p.t.wake_at(), Some(Time(0) + second));
+    // One under way is no answer.
+    let mut p = Player::new(settings(1, 9), InitialState::Online, 1);
+    let plan = p.t.start_round(&p.s, p.now).expect("a round starts");
+    p.t.hurry(p.now);
+    p.t.reply(&p.s, plan.round, 0, Duration::from_millis(20), p.now);
+    assert_eq!(p.t.wake_at(), Some(Time(0) + second));
+    // What cannot carry is not asked.
+    let mut t = Tracker::disabled(ips(1));
+    t.hurry(Time(0));
+    assert_eq!(t.wake_at(), None);
+}

@@ -9,6 +9,10 @@ use mwan_config::link::{Auth, Link, Login, Method, OWN_SESSION, Secret};
 use super::{LEASE_METRIC, Role, file, session_device, write};
 use crate::drivers::Places;
 use crate::plan::{Plan, Step};
+use crate::sim;
+
+/// How long a SIM may take to try a PIN, seconds: some take twenty.
+const SIM_S: u32 = 45;
 
 /// The way to a PPTP server.
 pub(super) struct Hop {
@@ -62,7 +66,8 @@ pub(super) fn modem(plan: &mut Plan, link: &Link, role: Role, places: &Places) {
     let Method::Modem { speed, apn, number, pin, login } = &link.method else { return };
     let (script, report) = (file(places, link, role, "chat"), file(places, link, role, "report"));
     plan.up.push(Step::remove(&report));
-    plan.up.push(write(&script, chat(apn, number, pin.as_ref())));
+    // A card that is ready must not be asked to count: without a PIN it is found out whether it asks for one.
+    plan.up.push(write(&script, chat(apn, number, None)));
     plan.down.push(Step::remove(&script));
     let mut options = Options::new(link, role);
     options.word(&[&link.device, &speed.to_string()]);
@@ -72,34 +77,59 @@ pub(super) fn modem(plan: &mut Plan, link: &Link, role: Role, places: &Places) {
     // pppd gives this to a shell; every word of it is ours.
     options.text("connect", &format!("{} -r {report} -f {script}", places.chat));
     options.login(login.as_ref());
-    plan.report = Some(report);
     start(plan, options, link, role, places);
+    if pin.is_some() {
+        plan.unlock.push(Step::remove(&report));
+        plan.unlock.push(write(&script, chat(apn, number, pin.as_ref())));
+        plan.unlock.extend(plan.up.last().cloned());
+    }
+    plan.report = Some(report);
     plan.limit = Duration::from_secs(75);
 }
 
-/// What is said to a modem (ITU-T V.250, 3GPP TS 27.007), in the words of chat(8).
+/// What is said to a modem (ITU-T V.250, 3GPP TS 27.007), in the words of chat(8). With a PIN: to one whose SIM asks for it.
 pub(super) fn chat(apn: &str, number: &str, pin: Option<&Secret>) -> String {
     let mut lines = Vec::new();
     // What it reports ends up in the report; the longest word first, chat takes the first that fits.
-    for word in ["NO CARRIER", "NO DIALTONE", "NO DIAL TONE", "NO ANSWER", "BUSY", "SIM PUK", "+CME ERROR"] {
+    let words = ["NO CARRIER", "NO DIALTONE", "NO DIAL TONE", "NO ANSWER", "BUSY", "SIM PUK", "+CME ERROR"];
+    for word in words {
         lines.push(format!("ABORT '{word}'"));
         lines.push(format!("REPORT '{word}'"));
+    }
+    if pin.is_none() {
+        // Not at once the end: the OK behind it would be left for the next, and taken for an answer to its first command.
+        lines.push("REPORT 'SIM PIN'".to_owned());
     }
     lines.push("TIMEOUT 5".to_owned());
     // Whoever was connected before may have left it in data mode.
     lines.push("'' ATZ".to_owned());
-    lines.push("OK-+++\\c-OK ATE0".to_owned());
+    // And whoever died while it said something has left half a command, which is to be ended first.
+    lines.push("'OK-+++\\c-OK-\\r\\dATZ-OK' ATE0".to_owned());
     lines.push("OK AT+CMEE=1".to_owned());
     lines.push("OK AT+CPIN?".to_owned());
-    // The OK behind READY is still to come, and must not be taken for that of the next command: then the one after it would
-    // interrupt that (V.250, section 5.6.1). So a command is asked whose answer has a word of its own.
+    // An empty word to say would be a carriage return: it is `\c`.
     match pin {
-        // Only if it is asked for: a card that is ready must not be asked to count.
-        Some(pin) => lines.push(format!("'READY-AT+CPIN=\"{}\"-OK' '\\dAT+CSQ'", pin.reveal())),
-        None => lines.push("READY '\\dAT+CSQ'".to_owned()),
+        // SAY is written at once: whoever reads the log knows at every moment whether the PIN may have been told.
+        Some(pin) => {
+            lines.push("'SIM PIN' '\\c'".to_owned());
+            lines.push("OK '\\c'".to_owned());
+            lines.push("ABORT ERROR".to_owned());
+            lines.push(format!("TIMEOUT {SIM_S}"));
+            lines.push(format!("SAY '{}\\n\\c'", sim::TOLD));
+            lines.push(format!("'' '\\qAT+CPIN=\"{}\"'", pin.reveal()));
+            lines.push("OK '\\c'".to_owned());
+            lines.push(format!("SAY '{}\\n\\c'", sim::READY));
+            lines.push("CLR_ABORT ERROR".to_owned());
+            lines.push("'' '\\dAT+CSQ'".to_owned());
+        }
+        // The OK behind READY is still to come, and must not be taken for that of the next command: then the one after it would
+        // interrupt that (V.250, section 5.6.1). So a command is asked whose answer has a word of its own.
+        None => {
+            lines.push("READY '\\dAT+CSQ'".to_owned());
+            lines.push(format!("SAY '{}\\n\\c'", sim::READY));
+        }
     }
     lines.push("TIMEOUT 30".to_owned());
-    // An empty word to say would be a carriage return.
     lines.push("CSQ: '\\c'".to_owned());
     lines.push(format!("OK 'AT+CGDCONT=1,\"IP\",\"{apn}\"'"));
     lines.push(format!("OK 'ATD{number}'"));

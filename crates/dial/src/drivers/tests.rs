@@ -109,10 +109,12 @@ fn text(plan: &Plan) -> String {
     };
     let list = |steps: &[Step]| steps.iter().map(step).collect::<String>();
     format!(
-        "up, within {} s, until {:?}\n{}then\n{}down\n{}",
+        "up, within {} s, until {:?}\n{}{}{}then\n{}down\n{}",
         plan.limit.as_secs(),
         plan.ready,
         list(&plan.up),
+        if plan.unlock.is_empty() { "" } else { "if the SIM asks\n" },
+        list(&plan.unlock),
         list(&plan.then),
         list(&plan.down)
     )
@@ -214,12 +216,27 @@ fn text_of_the_owner_cannot_end_its_quotes() {
 #[test]
 fn a_modem_tells_its_address() {
     let said = "[/dev/cdc-wdm0] Current settings retrieved:\n           IP Family: IPv4\n        IPv4 address: 10.64.3.7\n    IPv4 subnet mask: 255.255.255.240\nIPv4 gateway address: 10.64.3.8\n    IPv4 primary DNS: 9.9.9.9\n  IPv4 secondary DNS: 149.112.112.112\n                 MTU: 1430\n             Domains: none\n";
-    let (steps, connection) = qmi_settings("wwan0", said).unwrap();
+    let (steps, connection) = qmi_settings("wwan0", said, &[]).unwrap();
     assert_eq!(connection.gateways, ["10.64.3.8".parse::<IpAddr>().unwrap()]);
     assert_eq!(connection.dns.len(), 2);
     let all = format!("{steps:?}");
     assert!(all.contains("10.64.3.7/28") && all.contains("1430"), "{all}");
-    assert_eq!(qmi_settings("wwan0", "error: couldn't get current settings: OutOfCall"), None);
+    let of_addresses = |has: &[&str]| -> Vec<String> {
+        let has: Vec<IpNet> = has.iter().map(|net| net.parse().unwrap()).collect();
+        let (steps, _) = qmi_settings("wwan0", said, &has).unwrap();
+        let words = |step: &Step| match step {
+            Step::Run { argv, .. } if argv[1] == "address" => Some(argv[2..4].join(" ")),
+            _ => None,
+        };
+        steps.iter().filter_map(words).collect()
+    };
+    // A session that a process before us left: what is right is not touched.
+    assert_eq!(of_addresses(&["10.64.3.7/28"]), [""; 0]);
+    assert_eq!(of_addresses(&[]), ["replace 10.64.3.7/28"]);
+    let changed = ["replace 10.64.3.7/28", "del 10.64.3.6/28", "replace 10.64.3.7/28"];
+    assert_eq!(of_addresses(&["10.64.3.6/28", "fd00::1/64"]), changed);
+    assert_eq!(of_addresses(&["10.64.3.7/28", "10.64.3.6/28"]), changed[1..]);
+    assert_eq!(qmi_settings("wwan0", "error: couldn't get current settings: OutOfCall", &[]), None);
 }
 
 /// The main table's routes decide nothing, but without any the machine's own packets get nowhere near our marks.
@@ -244,7 +261,7 @@ fn what_carries_has_a_route_in_the_main_table_behind_all_others() {
         )
     );
     let (modem, _) =
-        qmi_settings("wwan0", "IPv4 address: 10.1.1.2\nIPv4 subnet mask: 255.255.255.252\n").unwrap();
+        qmi_settings("wwan0", "IPv4 address: 10.1.1.2\nIPv4 subnet mask: 255.255.255.252\n", &[]).unwrap();
     assert!(format!("{modem:?}").contains(r#""append", "default", "dev", "wwan0", "metric", "20000"]"#));
 }
 
@@ -253,9 +270,37 @@ fn each_answer_of_a_modem_belongs_to_one_command() {
     for pin in [None, Some(Secret::new("1234"))] {
         let script = ppp::chat("internet", "*99#", pin.as_ref());
         assert!(!script.lines().any(|line| line.ends_with(" ''")), "says a carriage return: {script}");
-        let behind = script.split_once("READY").unwrap().1;
         // The first OK waited for behind READY is behind the answer of a command asked since.
+        let behind = script.split_once(if pin.is_some() { "AT+CPIN=" } else { "READY" }).unwrap().1;
         let (asked, answered) = (behind.find("AT+CSQ").unwrap(), behind.find("\nCSQ:").unwrap());
-        assert!(asked < answered && answered < behind.find("\nOK").unwrap(), "{script}");
+        let ok = answered + behind[answered..].find("\nOK").unwrap();
+        assert!(asked < answered && answered < ok, "{script}");
+        let first = behind.find("\nOK").unwrap();
+        assert!(if pin.is_some() { first < asked } else { first == ok }, "{script}");
     }
+}
+
+/// Between the two words any end leaves it open whether the PIN was right.
+#[test]
+fn the_log_knows_when_a_pin_goes_out_and_that_it_was_right() {
+    let pin = Secret::new("4711");
+    let script = ppp::chat("internet", "*99#", Some(&pin));
+    let at = |word: &str| script.find(word).unwrap_or_else(|| panic!("no {word} in {script}"));
+    let order = [
+        at("'SIM PIN' '\\c'\nOK"),
+        at(crate::sim::TOLD),
+        at("4711"),
+        at("\nOK '\\c'\nSAY"),
+        at(crate::sim::READY),
+    ];
+    assert!(order.is_sorted(), "{script}");
+    assert!(at("TIMEOUT 45") < at("4711") && at("ABORT ERROR") < at("4711"), "{script}");
+    // To find out whether it is asked for, none is at hand.
+    let plan = plan(&every()[6], Role::Carry, &places());
+    let with_pin = |steps: &[Step]| {
+        let pin =
+            |s: &Step| matches!(s, Step::Write { content, .. } if content.reveal().contains("AT+CPIN=\""));
+        steps.iter().filter(|s| pin(s)).count()
+    };
+    assert_eq!((with_pin(&plan.up), with_pin(&plan.unlock)), (0, 1));
 }

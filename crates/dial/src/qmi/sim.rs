@@ -99,11 +99,25 @@ pub(super) fn unlock(modem: &mut dyn Modem, pin: &Secret) -> Result<(), Failure>
 fn unlock_by(modem: &mut dyn Modem, by: By, client: u8, pin: &Secret) -> Result<Option<()>, Failure> {
     let Some(card) = look(modem, by, client)? else { return Ok(None) };
     let left = match card {
-        Card::Ready => return Ok(Some(())),
+        Card::Ready => {
+            modem.settled();
+            return Ok(Some(()));
+        }
         Card::Locked | Card::Missing | Card::Asks(0) => return Err(Failure::SimLocked),
         Card::Starting => return Err(Failure::Modem { what: "to say what its SIM is", error: 0 }),
         Card::Asks(left) => left,
     };
+    modem.telling()?;
+    let end = tell(modem, by, client, pin, left);
+    // What was refused, or may have been, stays open.
+    if !matches!(end, Err(Failure::PinRefused | Failure::SimLocked)) {
+        modem.settled();
+    }
+    end
+}
+
+/// Tells the PIN to a SIM that takes `left` wrong ones.
+fn tell(modem: &mut dyn Modem, by: By, client: u8, pin: &Secret, left: u8) -> Result<Option<()>, Failure> {
     let unclear = match modem.ask(&by.verify(client, pin)) {
         Ok(answer) => match answer.error {
             0 | NO_EFFECT => return Ok(Some(())),

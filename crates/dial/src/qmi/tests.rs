@@ -20,6 +20,8 @@ struct Fake {
     pauses: u32,
     /// Ready after so many pauses.
     starts: u32,
+    /// A PIN was told, and it is open what became of it.
+    open: bool,
 }
 
 impl Fake {
@@ -35,6 +37,7 @@ impl Fake {
             profile: Vec::new(),
             pauses: 0,
             starts: 0,
+            open: false,
         }
     }
 
@@ -102,6 +105,14 @@ impl Modem for Fake {
     fn pause(&mut self) -> Result<(), Failure> {
         self.pauses += 1;
         Ok(())
+    }
+
+    fn telling(&mut self) -> Result<(), Failure> {
+        if std::mem::replace(&mut self.open, true) { Err(Failure::PinRefused) } else { Ok(()) }
+    }
+
+    fn settled(&mut self) {
+        self.open = false;
     }
 }
 
@@ -190,6 +201,23 @@ fn a_pin_without_an_answer_is_refused_if_the_sim_counted_it() {
     let mut fake = Fake { error: Some(52), ..Fake::new() };
     assert_eq!(prepare(&mut fake, &pin()), Err(Failure::Modem { what: "the PIN", error: 52 }));
     assert_eq!(fake.pins.len(), 1);
+}
+
+/// Who told it may have died before the answer.
+#[test]
+fn a_pin_whose_fate_is_open_is_not_told_again_unless_the_sim_settles_it() {
+    let mut fake = Fake { open: true, ..Fake::new() };
+    assert_eq!(prepare(&mut fake, &pin()), Err(Failure::PinRefused));
+    assert_eq!((fake.pins.len(), fake.clients.len(), fake.open), (0, 0, true));
+    // The SIM took it.
+    fake.card = (7, 2, 3);
+    assert_eq!(prepare(&mut fake, &pin()), Ok(()));
+    assert!(fake.pins.is_empty() && !fake.open);
+    for (right, error, open) in [(PIN, None, false), ("0000", None, true), (PIN, Some(52), false)] {
+        let mut fake = Fake { right, error, ..Fake::new() };
+        let _ = prepare(&mut fake, &pin());
+        assert_eq!(fake.open, open, "{right} {error:?}");
+    }
 }
 
 #[test]

@@ -14,6 +14,10 @@ use super::{Exit, Failure, client, commands, print, render, talk};
 
 /// Pause between two looks at a trial.
 const LOOK: Duration = Duration::from_millis(200);
+/// Rounds without an answer that are a verdict: the daemon begins so many at once.
+const BAD_ROUNDS: u64 = 3;
+/// Nothing more is to be expected of what has not changed for so long.
+const STILL: Duration = Duration::from_secs(10);
 /// How long a trial may take.
 pub(super) const TEST_LIMIT: Duration = Duration::from_secs(120);
 
@@ -148,45 +152,76 @@ fn switch(root: &Path, value: bool) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-/// Follows a trial of the primary and prints what changes.
+/// Follows a trial of the primary and prints what changes. Only what happens after it was asked for counts.
 pub(super) fn test(run_dir: &Path, limit: Duration) -> Result<Exit, Failure> {
+    let before = Seen::of(&commands::status(run_dir)?)?;
     commands::done(client::ask(run_dir, &Request::Red { command: Wire::TestPrimary })?)?;
     let deadline = Instant::now() + limit;
-    let mut last = String::new();
+    let (mut last, mut changed) = (String::new(), Instant::now());
     loop {
         let status = commands::status(run_dir)?;
-        let red = red(&status)?;
-        let link =
-            red.links.iter().find(|l| l.primary).ok_or_else(|| Failure::says("there is no primary"))?;
-        let line = format!(
-            "{}: {} on {}, {}, {}\n",
-            link.name,
-            link.method,
-            link.device,
-            phase(link),
-            health(&status, &link.name)
-        );
+        let now = Seen::of(&status)?;
+        let line = step(&status, &now.link);
         // The countdown is no step.
         let steady = line.split("; tried again").next().unwrap_or_default().to_owned();
         if steady != last {
             print(&line)?;
-            last = steady;
+            (last, changed) = (steady, Instant::now());
         }
-        let works = status
-            .interfaces
-            .iter()
-            .filter(|i| i.name == link.name)
-            .flat_map(|i| &i.paths)
-            .any(|p| p.status == "online");
-        if works {
-            print("the primary works\n")?;
-            return Ok(Exit::Ok);
-        }
-        let hopeless = link.phase == "refused" || link.reason.is_some() && link.phase == "waiting";
-        if hopeless || Instant::now() >= deadline {
-            print("the primary does not work\n")?;
-            return Ok(Exit::Failed);
+        let over = Instant::now() >= deadline;
+        let verdict = verdict(&before, &now, changed.elapsed() >= STILL);
+        if let Some(works) = verdict.or(over.then_some(false)) {
+            print(if works { "the primary works\n" } else { "the primary does not work\n" })?;
+            return Ok(if works { Exit::Ok } else { Exit::Failed });
         }
         std::thread::sleep(LOOK);
     }
 }
+
+/// The primary, at one moment.
+struct Seen {
+    link: RedLink,
+    paths: Vec<mwan_api::Path>,
+}
+
+impl Seen {
+    fn of(status: &Status) -> Result<Self, Failure> {
+        let primary = red(status)?.links.iter().find(|l| l.primary);
+        let link = primary.ok_or_else(|| Failure::says("there is no primary"))?.clone();
+        let own = status.interfaces.iter().filter(|i| i.name == link.name);
+        Ok(Seen { paths: own.flat_map(|i| i.paths.clone()).collect(), link })
+    }
+
+    /// The last round of a path that had begun.
+    fn begun(&self, path: &mwan_api::Path) -> u64 {
+        self.paths.iter().find(|own| own.family == path.family).map_or(0, |own| own.rounds)
+    }
+}
+
+fn step(status: &Status, link: &RedLink) -> String {
+    let health = health(status, &link.name);
+    format!("{}: {} on {}, {}, {health}\n", link.name, link.method, link.device, phase(link))
+}
+
+/// What has come of a trial since `before`; `None` as long as nothing has. `still`: nothing has changed for a while.
+fn verdict(before: &Seen, now: &Seen, still: bool) -> Option<bool> {
+    let good = |path: &mwan_api::Path| match path.tracking.as_str() {
+        // Nothing is asked there: that it is up is all that can be known.
+        "disabled" => path.usable,
+        _ => path.good_round > before.begun(path),
+    };
+    if now.paths.iter().any(good) {
+        return Some(true);
+    }
+    let asked: Vec<&mwan_api::Path> = now.paths.iter().filter(|path| path.tracking == "active").collect();
+    let bad = |path: &&mwan_api::Path| path.judged_round >= before.begun(path) + BAD_ROUNDS;
+    let dead = !asked.is_empty() && asked.iter().all(bad);
+    let phase = now.link.phase.as_str();
+    let failed = phase == "refused" || phase == "waiting" && now.link.attempts > before.link.attempts;
+    // Neither is it dialled, nor is there anything that could be asked.
+    let nothing = still && asked.is_empty() && !["dialling", "stopping", "waiting"].contains(&phase);
+    (failed || dead || nothing).then_some(false)
+}
+
+#[cfg(test)]
+mod tests;

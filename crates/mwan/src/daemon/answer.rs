@@ -100,8 +100,12 @@ impl Daemon {
             RedCommand::Failback => ipfire::Command::Failback,
             RedCommand::TestPrimary => ipfire::Command::TestPrimary,
         };
+        let tested = (command == ipfire::Command::TestPrimary).then(|| ipfire.primary().to_owned());
         let view = ipfire.command(command);
         self.links_changed(view);
+        if let Some(primary) = tested {
+            self.feed(Event::Hurry(primary));
+        }
         Ok(Response::Done)
     }
 

@@ -76,6 +76,8 @@ fn path(
         score: t.score(),
         lost: t.lost(),
         rounds: t.rounds(),
+        judged_round: t.judged_round(),
+        good_round: t.good_round(),
         age_s: t.round_started().map_or(0, |at| now.since(at).as_secs()),
         hold: status.hold.map(|h| api::Hold { remaining_s: h.until.since(now).as_secs(), losses: h.losses }),
         source: status.source.map(|ip| ip.to_string()),

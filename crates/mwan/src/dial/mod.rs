@@ -6,6 +6,7 @@
 
 mod lease;
 mod modem;
+mod pins;
 mod run;
 mod session;
 
@@ -18,14 +19,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mwan_config::link::Link;
 use mwan_dial::{Dhcp, Event, Places, Role};
+use mwan_ipfire::Refusals;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{info, warn};
 
 pub(crate) use lease::{called as called_for_a_lease, run as take_lease};
+use pins::Pins;
 use session::Session;
 
 /// Where programs are looked for, whatever the environment says.
 pub(crate) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin";
+
+/// PINs that are being told, in the folder of states.
+const TOLD: &str = "told-pins";
 
 /// Where events of links go.
 pub(crate) type Tell = UnboundedSender<(String, Event)>;
@@ -34,32 +40,49 @@ pub(crate) type Tell = UnboundedSender<(String, Event)>;
 #[derive(Debug)]
 pub(crate) struct Runner {
     places: Places,
+    /// Folder of the PINs that are being told; it outlives a boot.
+    pins: PathBuf,
     tell: Tell,
     /// Asked to end.
     stops: BTreeMap<String, Arc<AtomicBool>>,
+    /// Attempts, by link.
+    attempts: BTreeMap<String, u64>,
 }
 
 impl Runner {
-    /// With its files in `run_dir/dial`, a folder only root can enter.
-    pub(crate) fn new(run_dir: &Path, tell: Tell) -> std::io::Result<Self> {
+    /// With its files in `run_dir/dial`, a folder only root can enter, and what a boot must not forget in `state`.
+    pub(crate) fn new(run_dir: &Path, state: &Path, tell: Tell) -> std::io::Result<Self> {
         let folder = run_dir.join("dial");
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
         // Programs are started in `/`.
         let folder = fs::canonicalize(folder)?;
-        Ok(Runner { places: places(&folder)?, tell, stops: BTreeMap::new() })
+        Ok(Runner {
+            places: places(&folder)?,
+            pins: state.join(TOLD),
+            tell,
+            stops: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+        })
+    }
+
+    /// PINs that are known to be refused, and kept elsewhere.
+    pub(crate) fn settle_pins(&self, refusals: &Refusals) {
+        pins::settle(&self.pins, refusals);
     }
 
     /// Runs the plan of a link.
     pub(crate) fn start(&mut self, link: &Link, role: Role) {
+        *self.attempts.entry(link.name.clone()).or_default() += 1;
         let stop = Arc::new(AtomicBool::new(false));
         self.stops.insert(link.name.clone(), stop.clone());
         let (link, places, tell) = (link.clone(), self.places.clone(), self.tell.clone());
         info!("{}: {} is brought up{}", link.name, link.method.word(), for_what(role));
-        let name = link.name.clone();
+        let (name, pins) = (link.name.clone(), self.pins.clone());
         let work = move || {
-            let end =
-                run::run(&link, role, &places, &stop, &|event| drop(tell.send((link.name.clone(), event))));
+            let pins = Pins::new(&pins, &link, role);
+            let happened = |event| drop(tell.send((link.name.clone(), event)));
+            let end = run::run(&link, role, &places, &pins, &stop, &happened);
             let _ = tell.send((link.name.clone(), end));
         };
         if let Err(error) = std::thread::Builder::new().name(format!("dial {name}")).spawn(work) {
@@ -68,6 +91,11 @@ impl Runner {
                 mwan_dial::Failure::Program { name: "thread".into(), status: 0, said: error.to_string() };
             let _ = self.tell.send((name, Event::Ended(failure)));
         }
+    }
+
+    /// How often a link was begun.
+    pub(crate) fn attempts(&self, name: &str) -> u64 {
+        self.attempts.get(name).copied().unwrap_or_default()
     }
 
     /// Ends a session; the thread says when it is over.

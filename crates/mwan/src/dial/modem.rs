@@ -15,24 +15,36 @@ use mwan_dial::Failure;
 use mwan_dial::qmi::{self, Answer, FRAME_BYTES_MAX, Modem, Request, Setup};
 use mwan_linux::process;
 
+use super::pins::Pins;
+
 /// The abstract socket of libqmi's proxy (src/libqmi-glib/qmi-proxy.h).
 const PROXY: &str = "qmi-proxy";
-/// How long one answer may take: a SIM is slow.
+/// How long one answer may take.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long a SIM may take to try a PIN.
+const SIM: Duration = Duration::from_secs(30);
+/// How long a PIN that was told may keep us from being stopped: until the SIM has tried it, and said what it is.
+const FATE: Duration = Duration::from_secs(45);
 /// Pause before a SIM that starts is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Pause between two looks for an answer.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Tells the modem behind `control` what it must know.
-pub(super) fn prepare(control: &str, setup: &Setup, stop: &AtomicBool) -> Result<(), Failure> {
-    prepare_by(PROXY, control, setup, stop)
+pub(super) fn prepare(control: &str, setup: &Setup, pins: &Pins, stop: &AtomicBool) -> Result<(), Failure> {
+    prepare_by(PROXY, control, setup, pins, stop)
 }
 
-fn prepare_by(proxy: &str, control: &str, setup: &Setup, stop: &AtomicBool) -> Result<(), Failure> {
+fn prepare_by(
+    proxy: &str,
+    control: &str,
+    setup: &Setup,
+    pins: &Pins,
+    stop: &AtomicBool,
+) -> Result<(), Failure> {
     match proxy_at(proxy) {
         Some(socket) => {
-            let mut line = Line::new(socket, stop);
+            let mut line = Line::new(socket, pins, stop);
             qmi::open_by_proxy(&mut line, control)?;
             qmi::prepare(&mut line, setup)
         }
@@ -40,7 +52,7 @@ fn prepare_by(proxy: &str, control: &str, setup: &Setup, stop: &AtomicBool) -> R
             let mut options = fs::OpenOptions::new();
             options.read(true).write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
             let device = options.open(control).map_err(|error| unopened(control, &error))?;
-            qmi::prepare(&mut Line::new(device, stop), setup)
+            qmi::prepare(&mut Line::new(device, pins, stop), setup)
         }
     }
 }
@@ -62,15 +74,22 @@ fn unopened(control: &str, error: &std::io::Error) -> Failure {
 /// Something non-blocking that speaks QMI.
 struct Line<'a, S> {
     stream: S,
+    pins: &'a Pins<'a>,
     stop: &'a AtomicBool,
+    /// Since when it is open whether the PIN that was told is right: who is asked to end then would never know.
+    told: Option<Instant>,
     transaction: u8,
     /// What was read and is no whole frame yet.
     read: Vec<u8>,
 }
 
 impl<'a, S: Read + Write> Line<'a, S> {
-    fn new(stream: S, stop: &'a AtomicBool) -> Self {
-        Line { stream, stop, transaction: 0, read: Vec::new() }
+    fn new(stream: S, pins: &'a Pins<'a>, stop: &'a AtomicBool) -> Self {
+        Line { stream, pins, stop, told: None, transaction: 0, read: Vec::new() }
+    }
+
+    fn is_to_end(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) && self.told.is_none_or(|told| told.elapsed() >= FATE)
     }
 
     fn say(&mut self, mut bytes: &[u8], deadline: Instant) -> Result<(), Failure> {
@@ -109,7 +128,7 @@ impl<'a, S: Read + Write> Line<'a, S> {
             ErrorKind::WouldBlock | ErrorKind::Interrupted => {}
             _ => return Err(Failure::Lost),
         }
-        if self.stop.load(Ordering::Relaxed) {
+        if self.is_to_end() {
             return Err(Failure::Lost);
         }
         if Instant::now() >= deadline {
@@ -122,7 +141,7 @@ impl<'a, S: Read + Write> Line<'a, S> {
 
 impl<S: Read + Write> Modem for Line<'_, S> {
     fn ask(&mut self, request: &Request) -> Result<Answer, Failure> {
-        let deadline = Instant::now() + ANSWER;
+        let deadline = Instant::now() + if self.told.is_some() { SIM } else { ANSWER };
         self.transaction = self.transaction.checked_add(1).unwrap_or(1);
         self.say(&request.bytes(self.transaction), deadline)?;
         loop {
@@ -134,11 +153,22 @@ impl<S: Read + Write> Modem for Line<'_, S> {
     }
 
     fn pause(&mut self) -> Result<(), Failure> {
-        if self.stop.load(Ordering::Relaxed) {
+        if self.is_to_end() {
             return Err(Failure::Lost);
         }
         std::thread::sleep(PAUSE);
         Ok(())
+    }
+
+    fn telling(&mut self) -> Result<(), Failure> {
+        self.pins.begin()?;
+        self.told = Some(Instant::now());
+        Ok(())
+    }
+
+    fn settled(&mut self) {
+        self.pins.end();
+        self.told = None;
     }
 }
 

@@ -9,24 +9,34 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use mwan_config::link::Link;
+use ipnet::IpNet;
+use mwan_config::link::{Link, Method};
 use mwan_dial::{
-    Established, Event, Failure, Places, Plan, Ready, Role, Step, established, failure, plan, qmi_settings,
-    qmi_started,
+    Established, Event, Failure, Pin, Places, Plan, Ready, Role, SIM_ASKS, Step, established, failure,
+    pin_of, plan, qmi_settings, qmi_started, sim_asks,
 };
 use mwan_linux::process;
 
+use super::pins::Pins;
 use super::session::{Down, Process, Session};
 use super::{PATH, modem};
 
 /// Pause between two looks at processes and devices.
 const LOOK: Duration = Duration::from_millis(50);
 /// Pause between two looks at a session that is being established: packets wait for it.
-const READY_LOOK: Duration = Duration::from_millis(20);
+const READY_LOOK: Duration = Duration::from_millis(5);
+/// Pause between two looks at what a session says of itself: what comes in one go must not look like all of it in between.
+const DESCRIPTION_LOOK: Duration = Duration::from_millis(20);
+/// Pause before a program that ends by itself is looked at again: most take a few milliseconds, and packets wait for them.
+const PROGRAM_LOOKS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(5));
+/// How long they are looked at that often.
+const PROGRAM_SOON: Duration = Duration::from_millis(50);
 /// How long a session that has its address may take to say what it is.
 const DESCRIPTION: Duration = Duration::from_secs(1);
 /// Pause before a modem that would not say what its call is like is asked again.
 const CALL_LOOK: Duration = Duration::from_millis(500);
+/// How long a PIN that was told may keep us from being stopped: who ends a modem then never knows whether it was right.
+const FATE: Duration = Duration::from_secs(50);
 /// How long a program may take to make its device.
 const DEVICE: Duration = Duration::from_secs(15);
 /// How long a program that should end by itself may take.
@@ -45,10 +55,11 @@ pub(super) fn run(
     link: &Link,
     role: Role,
     places: &Places,
+    pins: &Pins,
     stop: &AtomicBool,
     tell: &dyn Fn(Event),
 ) -> Event {
-    let mut run = Run::new(link, role, places, stop);
+    let mut run = Run::new(link, role, places, pins, stop);
     let end = run.up().and_then(|connection| {
         tell(Event::Established(connection));
         run.stay()
@@ -104,6 +115,11 @@ struct Run<'a> {
     link: &'a Link,
     role: Role,
     places: &'a Places,
+    pins: &'a Pins<'a>,
+    /// It is open whether the PIN is right.
+    open: bool,
+    /// Since when, if we had it told.
+    told: Option<Instant>,
     stop: &'a AtomicBool,
     plan: Plan,
     session: Session,
@@ -115,7 +131,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(link: &'a Link, role: Role, places: &'a Places, stop: &'a AtomicBool) -> Self {
+    fn new(link: &'a Link, role: Role, places: &'a Places, pins: &'a Pins<'a>, stop: &'a AtomicBool) -> Self {
         let plan = plan(link, role, places);
         let word = if role == Role::Trial { ".trial" } else { "" };
         let folder = Path::new(&places.run_dir);
@@ -129,6 +145,9 @@ impl<'a> Run<'a> {
             link,
             role,
             places,
+            pins,
+            open: pins.is_open(),
+            told: None,
             stop,
             plan,
             session,
@@ -152,19 +171,70 @@ impl<'a> Run<'a> {
             }
             None => self.begin()?,
         }
-        self.wait_ready(deadline)
+        match self.wait_ready(deadline) {
+            Err(failure) if !self.plan.unlock.is_empty() && sim_asks(&self.report()) => {
+                if self.stop.load(Ordering::Relaxed) {
+                    return Err(failure);
+                }
+                self.unlock()?;
+                self.wait_ready(Instant::now() + self.plan.limit + FATE)
+            }
+            other => other,
+        }
     }
 
     fn begin(&mut self) -> Result<(), Failure> {
+        // What the attempt before this one came to, if nobody was there to hear it.
+        if self.log.exists() {
+            self.hear_of_pin(true);
+        }
         let _ = fs::remove_file(&self.log);
+        self.carry_out(&self.plan.up.clone())
+    }
+
+    /// The SIM asks for its PIN, and the program that found out has ended.
+    fn unlock(&mut self) -> Result<(), Failure> {
+        self.pins.begin()?;
+        (self.open, self.told) = (true, Some(Instant::now()));
+        // Where this is the last word, the PIN has not gone out.
+        let log = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&self.log);
+        log.and_then(|mut log| writeln!(log, "{SIM_ASKS}"))
+            .map_err(|e| trouble(&self.log.to_string_lossy(), &e))?;
+        self.children.retain_mut(|(_, child)| matches!(child.try_wait(), Ok(None)));
+        self.session.processes.retain(|p| process::is_alive(p.id, p.start));
+        self.carry_out(&self.plan.unlock.clone())
+    }
+
+    /// All steps, or there is nothing that a process after us could carry on with.
+    fn carry_out(&mut self, steps: &[Step]) -> Result<(), Failure> {
+        self.session.unfinished = true;
         self.remember()?;
-        for step in self.plan.up.clone() {
+        for step in steps {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Failure::Lost);
             }
-            self.step(&step)?;
+            self.step(step)?;
         }
-        Ok(())
+        self.session.unfinished = false;
+        self.remember()
+    }
+
+    /// What became of a PIN that is told by `chat`, as its log has it. `over`: nobody tells it any more.
+    fn hear_of_pin(&mut self, over: bool) {
+        if !self.open || !matches!(self.link.method, Method::Modem { .. }) {
+            return;
+        }
+        match pin_of(&self.said()) {
+            Pin::Ready => self.pins.end(),
+            Pin::Untold if over => self.pins.take_back(),
+            Pin::Unknown | Pin::Untold | Pin::Told => return,
+        }
+        (self.open, self.told) = (self.pins.is_open(), None);
+    }
+
+    /// Whether we are asked to end, and may.
+    fn is_to_end(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) && self.told.is_none_or(|told| told.elapsed() >= FATE)
     }
 
     fn step(&mut self, step: &Step) -> Result<(), Failure> {
@@ -188,7 +258,7 @@ impl<'a> Run<'a> {
                 Ok(())
             }
             Step::Await { device } => self.wait_for(device),
-            Step::Qmi { control, setup } => modem::prepare(control, setup, self.stop),
+            Step::Qmi { control, setup } => modem::prepare(control, setup, self.pins, self.stop),
             Step::Spawn { argv } => self.spawn(argv),
         }
     }
@@ -217,7 +287,7 @@ impl<'a> Run<'a> {
     }
 
     fn spawn(&mut self, argv: &[String]) -> Result<(), Failure> {
-        let name = argv.first().cloned().unwrap_or_default();
+        let name = argv.first().map(|path| basename(path)).unwrap_or_default();
         let mut command = command(argv, &self.log).map_err(|e| trouble(&name, &e))?;
         if self.role == Role::Trial {
             process::end_with_parent(&mut command);
@@ -269,7 +339,7 @@ impl<'a> Run<'a> {
         let mut found = established(device, &self.said());
         let deadline = Instant::now() + DESCRIPTION;
         while self.link.method.makes_a_device() && Instant::now() < deadline {
-            std::thread::sleep(READY_LOOK);
+            std::thread::sleep(DESCRIPTION_LOOK);
             let before = std::mem::replace(&mut found, established(device, &self.said()));
             if found.peer.is_some() && found == before {
                 break;
@@ -284,8 +354,12 @@ impl<'a> Run<'a> {
             self.look()?;
             if qmi_started(&self.said()) {
                 let told = program(ask, &self.log, PROGRAM_LIMIT).map_err(|e| no_program("qmicli", &e))?;
+                let has: Vec<IpNet> = process::networks_of(device)
+                    .into_iter()
+                    .filter_map(|(address, bits)| IpNet::new(address, bits).ok())
+                    .collect();
                 if let Some((steps, connection)) =
-                    qmi_settings(device, &self.said()).filter(|_| told.success())
+                    qmi_settings(device, &self.said(), &has).filter(|_| told.success())
                 {
                     self.settings = Some(connection);
                     return steps.iter().try_for_each(|step| self.step(step));
@@ -309,8 +383,9 @@ impl<'a> Run<'a> {
 
     /// Whether everything still runs.
     fn look(&mut self) -> Result<(), Failure> {
+        self.hear_of_pin(false);
         shorten(&self.log);
-        if self.stop.load(Ordering::Relaxed) {
+        if self.is_to_end() {
             return Err(Failure::Lost);
         }
         for (name, child) in &mut self.children {
@@ -320,7 +395,7 @@ impl<'a> Run<'a> {
                 return Err(failure(self.link, &name, code(status), &self.said(), &self.report()));
             }
         }
-        if self.children.is_empty() && !self.session.is_alive() {
+        if self.children.is_empty() && !self.session.runs() {
             return Err(Failure::Lost);
         }
         Ok(())
@@ -333,6 +408,7 @@ impl<'a> Run<'a> {
             let _ = child.wait();
         }
         undo_left(&self.session, self.places);
+        self.hear_of_pin(true);
         if let Some(report) = &self.plan.report {
             let _ = fs::remove_file(report);
         }
@@ -346,6 +422,11 @@ fn down(step: &Step) -> Option<Down> {
         Step::Remove { path } => Some(Down::Remove(path.clone())),
         _ => None,
     }
+}
+
+/// The name of a program, wherever it is.
+fn basename(path: &str) -> String {
+    path.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 /// A file only root may read, from its first byte on.
@@ -408,7 +489,8 @@ pub(crate) fn program_with(
     limit: Duration,
 ) -> std::io::Result<ExitStatus> {
     let mut child = command(argv, log)?.envs(environment.iter().copied()).spawn()?;
-    let deadline = Instant::now() + limit;
+    let begun = Instant::now();
+    let deadline = begun + limit;
     loop {
         if let Some(status) = child.try_wait()? {
             // Those it left in the background may say more.
@@ -420,7 +502,8 @@ pub(crate) fn program_with(
             shorten(log);
             return child.wait();
         }
-        std::thread::sleep(Duration::from_millis(5));
+        let soon = begun.elapsed() < PROGRAM_SOON;
+        std::thread::sleep(if soon { PROGRAM_LOOKS.0 } else { PROGRAM_LOOKS.1 });
     }
 }
 

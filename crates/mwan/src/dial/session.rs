@@ -25,6 +25,9 @@ pub(super) struct Session {
     pub(super) undo: Vec<Vec<String>>,
     /// Programs and files of the plan's end.
     pub(super) down: Vec<Down>,
+    /// Not all of its steps have been carried out: there is nothing to carry on with.
+    #[serde(default)]
+    pub(super) unfinished: bool,
 }
 
 /// A process, and what tells it from a later one of its number.
@@ -50,8 +53,14 @@ impl Session {
         if self.trial { Role::Trial } else { Role::Carry }
     }
 
-    /// Whether the process that is the connection lives. A session without any is as alive as its addresses: they stay.
+    /// Whether it was brought up to the end, and everything of it lives. One without any process is as alive as its addresses:
+    /// they stay.
     pub(super) fn is_alive(&self) -> bool {
+        !self.unfinished && self.runs()
+    }
+
+    /// Whether all of its processes live.
+    pub(super) fn runs(&self) -> bool {
         self.processes.iter().all(|p| process::is_alive(p.id, p.start))
     }
 

@@ -1,5 +1,6 @@
 //! IPFire: its files read, its RED taken over and given back, links dialled. The decisions are `mwan-ipfire`'s.
 
+mod adopt;
 mod execute;
 mod files;
 mod folder;
@@ -24,7 +25,7 @@ use mwan_config::link::Link;
 use mwan_core::{Carrier, Core, LogicalInterface, PathKey, PlatformView, Time};
 use mwan_dial::{Action, Phase, Role};
 pub(crate) use mwan_ipfire::Command;
-use mwan_ipfire::{Batch, CHOSEN, Event, Left, Manager, PathView, REFUSED, STATE, State, Wish};
+use mwan_ipfire::{Batch, CHOSEN, Event, Left, Manager, PathView, REFUSED, Refusals, STATE, State, Wish};
 use mwan_linux::clock;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{info, warn};
@@ -71,7 +72,7 @@ impl Ipfire {
     pub(crate) fn start(config: &Config, file: &Path, run_dir: &Path) -> std::io::Result<Option<Self>> {
         let (Some(site), Some(root)) = (&config.site, root_of(file)) else { return Ok(None) };
         let (tell, happened) = unbounded_channel();
-        let runner = Runner::new(run_dir, tell)?;
+        let runner = Runner::new(run_dir, &root.join(STATE), tell)?;
         let (batches, waiting) = channel();
         let (tell_done, done) = unbounded_channel();
         let place = Place::new(root, run_dir);
@@ -101,6 +102,7 @@ impl Ipfire {
         let _ = ipfire.handle(Event::Tick);
         let manager = &ipfire.manager;
         ipfire.runner.sweep(&|name| manager.phase(name).and_then(Phase::role) == Some(Role::Carry));
+        ipfire.hear_of(&left.sessions);
         Ok(Some(ipfire))
     }
 
@@ -194,6 +196,11 @@ impl Ipfire {
         }
     }
 
+    /// Name of the link RED is by itself; empty where there are several.
+    pub(crate) fn primary(&self) -> &str {
+        &self.site.primary
+    }
+
     /// Whether there is such a backup.
     pub(crate) fn backups(&self) -> &[String] {
         &self.site.backups
@@ -248,6 +255,7 @@ impl Ipfire {
             on_trial: view.on_trial,
             device: view.device,
             attempt,
+            attempts: self.runner.attempts(&link.name),
             reason,
             retry_s,
         })
@@ -296,8 +304,10 @@ impl Ipfire {
             "" => self.place.remove_state(file),
             _ => self.place.write_state(file, content.as_bytes()),
         };
-        if let Err(error) = kept {
-            warn!("{STATE}/{file}: {error}");
+        match kept {
+            Ok(()) if file == REFUSED => self.runner.settle_pins(&Refusals::read(content)),
+            Ok(()) => {}
+            Err(error) => warn!("{STATE}/{file}: {error}"),
         }
     }
 }

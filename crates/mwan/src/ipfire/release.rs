@@ -42,7 +42,7 @@ pub(crate) fn release(root: &Path, run_dir: &Path) -> io::Result<Released> {
     let loaded = mwan_config::parse_ipfire(&super::read_files(root, &settings(root)));
     let primary = loaded.config.site.as_deref().and_then(|site| primary(site, &loaded.config.links));
     // Nobody has to be told: the threads of a runner are not started.
-    let runner = Runner::new(run_dir, unbounded_channel().0)?;
+    let runner = Runner::new(run_dir, &root.join(STATE), unbounded_channel().0)?;
     let dialled = !runner.left().is_empty();
     runner.sweep(&|_| false);
     let place = Place::new(root, run_dir);

@@ -39,6 +39,8 @@ fn path(family: &str) -> api::Path {
         score: 10,
         lost: 0,
         rounds: 1,
+        judged_round: 1,
+        good_round: 1,
         age_s: 6,
         hold: None,
         source: None,

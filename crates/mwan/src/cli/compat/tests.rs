@@ -27,6 +27,8 @@ fn path(family: &str, usable: bool, tracking: &str, since_s: u64, uptime_s: u64)
         score: 10,
         lost: 0,
         rounds: 1,
+        judged_round: 1,
+        good_round: 1,
         age_s: 0,
         hold: None,
         source: None,

@@ -3,7 +3,8 @@ use std::os::unix::net::UnixListener;
 use std::sync::mpsc;
 use std::thread;
 
-use mwan_config::link::{Auth, Login, Secret};
+use mwan_config::link::{Auth, Link, Login, Method, Secret};
+use mwan_dial::Role;
 
 use super::*;
 
@@ -11,13 +12,13 @@ use super::*;
 type Asked = (u8, u16, Vec<u8>);
 
 /// A stand-in for a modem behind libqmi's proxy: answers as libqmi's data files say, in pieces, with noise in between.
-fn modem(name: &str, right: &'static str) -> mpsc::Receiver<Asked> {
+fn modem(name: &str, right: &'static str, slow: Duration) -> mpsc::Receiver<Asked> {
     let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(name).unwrap()).unwrap();
     let (tell, asked) = mpsc::channel();
     thread::spawn(move || {
         let mut ready = false;
         for stream in listener.incoming() {
-            let _ = serve(&mut stream.unwrap(), right, &mut ready, &tell);
+            let _ = serve(&mut stream.unwrap(), right, slow, &mut ready, &tell);
         }
     });
     asked
@@ -26,6 +27,7 @@ fn modem(name: &str, right: &'static str) -> mpsc::Receiver<Asked> {
 fn serve(
     stream: &mut UnixStream,
     right: &str,
+    slow: Duration,
     ready: &mut bool,
     tell: &mpsc::Sender<Asked>,
 ) -> std::io::Result<()> {
@@ -49,6 +51,9 @@ fn serve(
             _ => (71, Vec::new()),
         };
         let _ = tell.send((service, message, values));
+        if (service, message) == (0x0B, 0x26) {
+            thread::sleep(slow);
+        }
         let mut sdu = if service == 0 { vec![1, rest[4]] } else { vec![2, rest[4], rest[5]] };
         sdu.extend([rest[head], rest[head + 1], u8::try_from(7 + told.len()).unwrap(), 0]);
         sdu.extend([2, 4, 0, u8::from(error != 0), 0, error, 0]);
@@ -76,6 +81,38 @@ fn setup(pin: &str) -> Setup {
     Setup { pin: Some(Secret::new(pin)), profile: Some(("internet".into(), login)) }
 }
 
+/// Of the PIN 4711, in a folder for all tests of this process but by a name of the test's own.
+fn link(name: &str) -> Link {
+    Link {
+        name: name.into(),
+        device: name.into(),
+        lower: None,
+        method: Method::Qmi {
+            control: None,
+            apn: "internet".into(),
+            pin: Some(Secret::new("4711")),
+            login: None,
+        },
+        session_device: "wwan0".into(),
+        on_demand: true,
+        mtu: None,
+        mac: None,
+    }
+}
+
+/// Prepares with notes of its own; whether one is left.
+fn prepared(
+    name: &str,
+    control: &str,
+    notes: &std::path::Path,
+    stop: &AtomicBool,
+) -> (Result<(), Failure>, bool) {
+    let link = link(name);
+    let pins = Pins::new(notes, &link, Role::Carry);
+    let end = prepare_by(name, control, &setup("4711"), &pins, stop);
+    (end, pins.is_open())
+}
+
 fn name(of: &str) -> String {
     format!("mwan-test-{}-{of}", std::process::id())
 }
@@ -86,9 +123,9 @@ fn counted(asked: &mpsc::Receiver<Asked>, which: (u8, u16)) -> usize {
 
 #[test]
 fn a_sim_that_asks_is_told_its_pin_and_the_profile_gets_the_login() {
-    let (name, stop) = (name("right"), AtomicBool::new(false));
-    let asked = modem(&name, "4711");
-    assert_eq!(prepare_by(&name, "/dev/cdc-wdm0", &setup("4711"), &stop), Ok(()));
+    let (name, stop, notes) = (name("right"), AtomicBool::new(false), tempfile::tempdir().unwrap());
+    let asked = modem(&name, "4711", Duration::ZERO);
+    assert_eq!(prepared(&name, "/dev/cdc-wdm0", notes.path(), &stop), (Ok(()), false));
     let all: Vec<Asked> = asked.try_iter().collect();
     let order: Vec<(u8, u16)> = all.iter().map(|(service, message, _)| (*service, *message)).collect();
     let sim = [(0, 0x22), (0x0B, 0x2F), (0x0B, 0x26), (0, 0x23)];
@@ -99,31 +136,54 @@ fn a_sim_that_asks_is_told_its_pin_and_the_profile_gets_the_login() {
     let login = b"\x01\x02\0\0\x01\x11\x01\0\0\x14\x08\0internet\x1b\x02\0me\x1c\x05\0xyzzy\x1d\x01\0\x01";
     assert_eq!(all[6].2, login);
     // The SIM is ready now.
-    assert_eq!(prepare_by(&name, "/dev/cdc-wdm0", &setup("4711"), &stop), Ok(()));
+    assert_eq!(prepared(&name, "/dev/cdc-wdm0", notes.path(), &stop), (Ok(()), false));
     assert_eq!(counted(&asked, (0x0B, 0x26)), 0);
 }
 
 #[test]
 fn a_wrong_pin_is_told_once_and_ends_the_attempt() {
-    let (name, stop) = (name("wrong"), AtomicBool::new(false));
-    let asked = modem(&name, "0000");
-    let end = prepare_by(&name, "/dev/cdc-wdm0", &setup("4711"), &stop);
-    assert_eq!(end, Err(Failure::PinRefused));
+    let (name, stop, notes) = (name("wrong"), AtomicBool::new(false), tempfile::tempdir().unwrap());
+    let asked = modem(&name, "0000", Duration::ZERO);
+    let end = prepared(&name, "/dev/cdc-wdm0", notes.path(), &stop);
+    assert_eq!(end, (Err(Failure::PinRefused), true));
     let all: Vec<Asked> = asked.try_iter().collect();
     assert_eq!(all.iter().filter(|(service, message, _)| (*service, *message) == (0x0B, 0x26)).count(), 1);
     assert_eq!(all.last().map(|(service, message, _)| (*service, *message)), Some((0, 0x23)));
+    // Before anybody has remembered that, another process finds its note.
+    assert_eq!(prepared(&name, "/dev/cdc-wdm0", notes.path(), &stop), (Err(Failure::PinRefused), true));
+    assert_eq!(counted(&asked, (0x0B, 0x26)), 0);
+}
+
+/// The primary is back, or the configuration is another: who does not wait for the answer never knows that the PIN is right.
+#[test]
+fn a_link_that_is_dropped_while_a_slow_sim_tries_its_pin_waits_for_the_answer() {
+    let (name, notes) = (name("slow"), tempfile::tempdir().unwrap());
+    let asked = modem(&name, "4711", Duration::from_millis(500));
+    let stop = std::sync::Arc::new(AtomicBool::new(false));
+    let dropped = stop.clone();
+    thread::spawn(move || {
+        while asked.recv().is_ok_and(|(service, message, _)| (service, message) != (0x0B, 0x26)) {}
+        dropped.store(true, Ordering::Relaxed);
+        while asked.recv().is_ok() {}
+    });
+    let (end, open) = prepared(&name, "/dev/cdc-wdm0", notes.path(), &stop);
+    assert!(!open && stop.load(Ordering::Relaxed), "{end:?}");
+    assert_ne!(end, Err(Failure::PinRefused));
 }
 
 #[test]
 fn a_device_that_is_not_there_or_says_nothing_is_told() {
     let stop = AtomicBool::new(true);
-    let none = prepare_by(&name("none"), "/dev/mwan-no-such-device", &setup("4711"), &stop);
-    assert_eq!(none, Err(Failure::NoDevice("/dev/mwan-no-such-device".into())));
+    let notes = tempfile::tempdir().unwrap();
+    let none = prepared(&name("none"), "/dev/mwan-no-such-device", notes.path(), &stop);
+    assert_eq!(none.0, Err(Failure::NoDevice("/dev/mwan-no-such-device".into())));
     // It has an end.
-    let ended = prepare_by(&name("none"), "/dev/null", &setup("4711"), &AtomicBool::new(false));
-    assert_eq!(ended, Err(Failure::Lost));
+    let ended = prepared(&name("none"), "/dev/null", notes.path(), &AtomicBool::new(false));
+    assert_eq!(ended, (Err(Failure::Lost), false), "nothing was told");
     // It is silent, and we are asked to end.
     let (ours, _theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
-    assert_eq!(qmi::prepare(&mut Line::new(ours, &stop), &setup("4711")), Err(Failure::Lost));
+    let link = link("none");
+    let pins = Pins::new(notes.path(), &link, Role::Carry);
+    assert_eq!(qmi::prepare(&mut Line::new(ours, &pins, &stop), &setup("4711")), Err(Failure::Lost));
 }
