@@ -239,6 +239,11 @@ impl Daemon {
     /// A link came up, went down, or means something else now.
     fn links_changed(&mut self, view: Option<Arc<PlatformView>>) {
         if let Some(view) = view {
+            // What a link tells was done in the kernel before: packets wait for its address, however lately that was looked at.
+            if self.network_at.is_some() {
+                self.look_at_network(clock::now());
+            }
+            self.network_seen = Time(0);
             self.feed(Event::Platform(view));
         }
     }
