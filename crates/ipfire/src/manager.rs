@@ -290,6 +290,8 @@ impl Manager {
                 Some(link) if *link == managed.link => None,
                 Some(link) => {
                     managed.link = link.clone();
+                    // Its flows end with the session.
+                    managed.lingers = None;
                     managed.dialler.restart(self.refusals.knows(link))
                 }
                 None => managed.dialler.handle(now, mwan_dial::Event::Drop),
@@ -440,8 +442,9 @@ impl Manager {
         }
         let Some(managed) = self.links.get_mut(name) else { return };
         if let Some(action) = managed.dialler.handle(now, event) {
-            if let Action::Start(_) = action {
-                managed.told = Told::of(&managed.link);
+            match action {
+                Action::Start(_) => managed.told = Told::of(&managed.link),
+                Action::Stop => managed.lingers = None,
             }
             wishes.push(Wish::Link(name.to_owned(), action));
         }

@@ -810,3 +810,18 @@ fn a_session_of_another_role_is_not_carried_on_with() {
     w.send(Event::Tick);
     assert_eq!(w.manager.phase("red").and_then(Phase::role), Some(Role::Trial));
 }
+
+/// Flows were promised some time on the session they are on; another one has none of them.
+#[test]
+fn a_backup_that_is_another_now_has_no_flows_to_wait_for() {
+    let mut w = World::new(pppoe(), &["gsm"], &Left::default());
+    w.path("red", false, true);
+    w.path("gsm", true, true);
+    w.path("gsm", true, false);
+    w.path("red", true, true);
+    w.wait(1);
+    assert!(w.runs.contains_key("gsm"), "{:?}", w.runs());
+    w.configure(&with_pin("4711", "2"));
+    w.wait(1);
+    assert!(!w.runs.contains_key("gsm"), "{:?}", w.runs());
+}
