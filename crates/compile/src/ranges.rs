@@ -52,7 +52,7 @@ pub fn merge_ports(ranges: impl IntoIterator<Item = PortRange>) -> Vec<PortRange
 }
 
 /// `next` starts inside or right behind `range`; `next` is not before it.
-fn touches(range: AddressRange, next: AddressRange) -> bool {
+pub(crate) fn touches(range: AddressRange, next: AddressRange) -> bool {
     Family::of(range.first) == Family::of(next.first)
         && bits(next.first) <= bits(range.last).saturating_add(1)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mwan_config::{AddressRange, Family, NamedSet, SetLayout};
 
 use crate::blocks::{Counts, LARGE_MIN, LEVELS_MAX, add, anew, layout, total};
-use crate::ranges::merge;
+use crate::ranges::{merge, touches};
 
 /// Elements one step adds or removes, about: some 20 ms in the kernel.
 pub const STEP: usize = 4_096;
@@ -86,7 +86,9 @@ impl Pair {
         loop {
             let (n, o) = (self.new.entries.get(new), self.old.get(old));
             let Some(next) = [n, o].into_iter().flatten().min() else { return };
-            if *changed >= step && reach.is_none_or(|reach| next.first > reach) {
+            // Ranges side by side become one, which is other blocks than they are by themselves.
+            let behind = |last| touches(AddressRange { first: last, last }, *next);
+            if *changed >= step && !reach.is_some_and(behind) {
                 cuts.push(Cut { sets, new, old });
                 *changed = 0;
             }
