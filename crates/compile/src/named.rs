@@ -58,23 +58,21 @@ fn name(set: &str, family: Family, part: Part) -> String {
 pub(crate) fn sets(named: &NamedSet) -> Vec<(String, Set)> {
     let seconds = named.timeout.map_or(0, |t| u32::try_from(t.as_secs()).unwrap_or(u32::MAX).max(1));
     let own = |family| named.entries.iter().copied().filter(move |range| Family::of(range.first) == family);
+    // Of each level, in their order, and then what is near.
     let mut blocks = Family::ALL.map(|family| {
         let levels = named.layout.of(family);
         let ranges = if levels.is_empty() { Vec::new() } else { merge(own(family)) };
-        runs(ranges.into_iter(), family, levels).into_iter()
+        let near = named.layout.near(family);
+        let near = near.map(|level| near_runs(ranges.iter().copied(), family, level.length));
+        runs(ranges.into_iter(), family, levels).into_iter().chain(near)
     });
     let mut set = |family: Family, part| {
         let (elements, list) = match part {
             Part::Learned => (ElementKind::Learned(seconds), None),
             Part::Listed => (ElementKind::Ranges, Some(merge(own(family)).into_iter().collect())),
             Part::Foreign => (ElementKind::Ranges, None),
-            // One for each level, in their order.
-            Part::Blocks(level) => {
+            Part::Blocks(level) | Part::Near(level) => {
                 (ElementKind::Blocks(level), blocks[usize::from(family == Family::V6)].next())
-            }
-            Part::Near(level) => {
-                let list = merge(own(family)).into_iter();
-                (ElementKind::Blocks(level), Some(near_runs(list, family, level.length)))
             }
         };
         Set { kind: SetKind { family, elements, counter: named.counters }, elements: list }
