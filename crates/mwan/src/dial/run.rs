@@ -478,17 +478,7 @@ fn command(argv: &[String], log: &Path) -> std::io::Result<Command> {
 
 /// Runs a program to its end, or kills it.
 pub(super) fn program(argv: &[String], log: &Path, limit: Duration) -> std::io::Result<ExitStatus> {
-    program_with(argv, &[], log, limit)
-}
-
-/// The same, told something in its environment.
-pub(crate) fn program_with(
-    argv: &[String],
-    environment: &[(&str, &str)],
-    log: &Path,
-    limit: Duration,
-) -> std::io::Result<ExitStatus> {
-    let mut child = command(argv, log)?.envs(environment.iter().copied()).spawn()?;
+    let mut child = command(argv, log)?.spawn()?;
     let begun = Instant::now();
     let deadline = begun + limit;
     loop {
