@@ -221,12 +221,14 @@ impl<S: Storage> History<S> {
         let mut history =
             History { storage, name, newest: None, last_outage: [None, None], probes, damaged: 0 };
         history.look_through()?;
-        history.mend()?;
         Ok(history)
     }
 
-    /// A day that was torn while it was written is put together again from its minutes, except for what they do not know.
-    fn mend(&mut self) -> io::Result<()> {
+    /// Puts a day that was torn while it was written together again from its minutes, except for what they do not know.
+    ///
+    /// # Errors
+    /// It cannot be read or written.
+    pub fn mend(&mut self) -> io::Result<()> {
         let Some(newest) = self.newest.filter(|_| self.damaged > 0) else { return Ok(()) };
         let hours = newest - newest % TIERS[HOURS].span_s()..=newest;
         for hour in hours.step_by(TIERS[HOURS].step_s as usize) {

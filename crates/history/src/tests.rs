@@ -233,6 +233,7 @@ proptest! {
             Err(OpenError::Broken(_)) => return Ok(()),
             Err(OpenError::Io(error)) => panic!("{error}"),
         };
+        damaged.mend().unwrap();
         for family in 0..2 {
             let stream = Stream::Path(family);
             for tier in [SECONDS, TENS, MINUTES] {
@@ -323,6 +324,22 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_torn_day_is_put_together_from_its_minutes() {
+    let mut history = new();
+    for at in START..START + 9000 {
+        record(&mut history, at, PathSecond::default());
+    }
+    history.settle().unwrap();
+    let hours: BTreeMap<u32, Health> = slots(&history, Stream::Path(0), HOURS);
+    let mut bytes = history.into_storage();
+    bytes[usize::try_from(Stream::Path(0).block_at(HOURS, START / 86_400)).unwrap() + 200] ^= 1;
+    let mut history = History::open(bytes).unwrap();
+    assert!(slots::<Health>(&history, Stream::Path(0), HOURS).is_empty());
+    history.mend().unwrap();
+    assert_eq!(slots::<Health>(&history, Stream::Path(0), HOURS), hours);
 }
 
 /// Memory of which only so many writes reach all of their place.

@@ -310,6 +310,15 @@ pub(crate) fn monotonic_ns() -> u64 {
     clock_ns(libc::CLOCK_MONOTONIC)
 }
 
+/// Whether the kernel's clock is steered by somebody who knows the time (`STA_UNSYNC` of adjtimex(2)).
+pub(crate) fn is_clock_synchronised() -> bool {
+    // SAFETY: timex is plain data; without modes nothing is changed.
+    unsafe {
+        let mut state: libc::timex = mem::zeroed();
+        libc::adjtimex(&mut state) >= 0 && state.status & libc::STA_UNSYNC == 0
+    }
+}
+
 /// `CLOCK_REALTIME`, nanoseconds; the clock of packet time stamps.
 pub(crate) fn realtime_ns() -> u64 {
     clock_ns(libc::CLOCK_REALTIME)

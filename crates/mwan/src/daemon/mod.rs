@@ -10,6 +10,7 @@
 //! | `hooks`, `dnsmasq` | others who are told |
 //! | `companion` | processes that speak with the outside |
 //! | `events`, `sample` | what has happened and how the paths are, for those who watch |
+//! | `history` | what is recorded of the paths |
 //! | `control`, `answer`, `status`, `plan` | the control socket, and what is said there |
 //! | `state`, `lock`, `notify`, `log`, `logfile`, `syslog` | files that survive, one daemon at a time, systemd, the log |
 
@@ -22,6 +23,7 @@ mod control;
 mod dnsmasq;
 mod events;
 mod flows;
+mod history;
 mod hooks;
 mod lock;
 mod log;
@@ -59,6 +61,7 @@ use crate::openwrt::Openwrt;
 use dnsmasq::Dnsmasq;
 use events::EventLog;
 use flows::{Done, Flows};
+use history::Recorder;
 use hooks::{END_MAX, Hooks, Places};
 use lock::Locks;
 use reload::Reload;
@@ -184,6 +187,7 @@ struct Daemon {
     companions: Companions,
     events: EventLog,
     sampler: Sampler,
+    history: Recorder,
     options: DaemonArgs,
     run_dir: PathBuf,
     /// Our bits in connection entries are being cleared, and the end waits for it.
@@ -286,14 +290,21 @@ impl Daemon {
         Next::Go
     }
 
-    /// Tells who watches how the paths are.
+    /// Tells who watches, and who records, how the paths are.
     fn sample(&mut self) {
-        if self.events.live().receiver_count() == 0 {
+        let watched = self.events.live().receiver_count() > 0;
+        if !watched && !self.history.is_running() {
             return;
         }
         let achieved = Achieved::new(&self.core, self.writer.committed(), None);
         let sample = self.sampler.sample(&self.core, &achieved);
-        self.events.tell(&Watched::Sample(sample));
+        let told = Watched::Sample(sample);
+        if watched {
+            self.events.tell(&told);
+        }
+        if let Watched::Sample(sample) = told {
+            self.history.sample(&self.core, sample);
+        }
     }
 
     /// What clients of a socket get their answers from.
@@ -342,6 +353,7 @@ impl Daemon {
         notify::notify("STOPPING=1");
         self.events.note(events::plain(EventKind::Daemon, Severity::Info, "the daemon ends".to_owned()));
         let kept = self.events.keep();
+        let recorded = self.history.finish();
         self.companions.finish();
         let _ = fs::remove_file(self.run_dir.join(SOCKET));
         #[cfg(feature = "ipfire")]
@@ -367,6 +379,7 @@ impl Daemon {
         if let Some(kept) = kept {
             let _ = kept.join();
         }
+        recorded.iter().for_each(history::wait);
         info!("ended; the data plane stays as it is");
         Ok(())
     }
@@ -488,6 +501,7 @@ impl Daemon {
         if configured {
             self.tell_dnsmasq();
             self.companions.set(companion::wanted(self.core.config()));
+            self.history.set(self.core.config().globals.history);
         }
         if save {
             self.store.save(self.core.memory());
