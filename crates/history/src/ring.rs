@@ -475,8 +475,7 @@ impl<S: Storage> History<S> {
             let stream = Stream::Path(family);
             let (sent, received) = std::mem::take(&mut self.probes[family]);
             let seconds = self.load(stream, SECONDS, minute)?;
-            let records: Vec<Health> = (0..tier.slots).map(|slot| seconds.get(slot)).collect();
-            if records.iter().all(|record| record.known_s == 0) {
+            if (0..tier.slots).all(|slot| seconds.get::<Health>(slot).known_s == 0) {
                 continue;
             }
             let mut block = self.load(stream, HOURS, minute * tier.span_s() / TIERS[HOURS].span_s())?;
@@ -487,10 +486,7 @@ impl<S: Storage> History<S> {
             day.minute = minute;
             day.sent = day.sent.saturating_add(sent);
             day.received = day.received.saturating_add(received);
-            // Every second one: see `Day`.
-            for record in records.iter().step_by(2).filter(|record| record.answered_s > 0) {
-                day.latencies.count(record.rtt_us);
-            }
+            count_seconds(&seconds, &mut day.latencies);
             day.write(block.extra());
             self.store(block)?;
         }
@@ -640,17 +636,27 @@ impl<S: Storage> History<S> {
         Ok(())
     }
 
-    /// How often which latency was seen in the days between two times, and probes sent and answered while the path was usable.
+    /// How often which latency was seen in the days between two times, and probes sent and answered while the path was usable; of
+    /// the minute that goes on, the latencies alone.
     ///
     /// # Errors
     /// It cannot be read.
     pub fn measured(&self, family: usize, range_s: (u32, u32)) -> io::Result<(Latencies, u64, u64)> {
         let (mut latencies, mut sent, mut received) = (Latencies::default(), 0, 0);
+        let mut counted = 0;
         self.days(family, range_s, |_, day| {
             latencies.add(&day.latencies);
             sent += u64::from(day.sent);
             received += u64::from(day.received);
+            counted = day.minute;
         })?;
+        let newest = self.newest.filter(|newest| (range_s.0..range_s.1).contains(newest));
+        if let Some(minute) =
+            newest.map(|newest| newest / TIERS[MINUTES].step_s).filter(|minute| *minute > counted)
+        {
+            let seconds = self.load(Stream::Path(family), SECONDS, minute)?;
+            count_seconds(&seconds, &mut latencies);
+        }
         Ok((latencies, sent, received))
     }
 }
@@ -678,6 +684,12 @@ fn check(storage: &impl Storage) -> Result<String, OpenError> {
         Ok(name) => Ok(name.to_owned()),
         Err(_) => broken("its name is no text"),
     }
+}
+
+/// Counts the latencies of a minute: every second second, see [`Day`].
+fn count_seconds(seconds: &Block, latencies: &mut Latencies) {
+    let records = (0..TIERS[SECONDS].slots).step_by(2).map(|slot| seconds.get::<Health>(slot));
+    records.filter(|record| record.answered_s > 0).for_each(|record| latencies.count(record.rtt_us));
 }
 
 fn newest<R: Record>(block: &Block, ring: Tier) -> Option<u32> {
