@@ -290,6 +290,21 @@ proptest! {
     }
 
     #[test]
+    fn any_question_has_an_answer(
+        from_s in proptest::option::of(any::<u64>()), to_s in proptest::option::of(any::<u64>()),
+        points in proptest::option::of(any::<u32>()), now: u64, family in "ipv[46]|x",
+    ) {
+        let mut history = new();
+        history.record(START, &second(START), || false).unwrap();
+        let family = Some(family);
+        let query = HistoryQuery { interface: "wan".to_owned(), family, from_s, to_s, points };
+        if let Some(chart) = series(&history, &query, now).unwrap() {
+            prop_assert!(chart.series.up.len() <= 4001);
+        }
+        interface(&history, Month::of(now), now).unwrap();
+    }
+
+    #[test]
     fn charts_have_as_many_points_as_fit_and_all_there_is(
         from in 0..4_000_000u64, span in 1..4_000_000u64, points in 1..500u32,
     ) {

@@ -26,6 +26,9 @@ pub fn utc(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60)
 }
 
+/// The last second of 2099, since 1970: 32 bits do for all before it.
+const LAST_S: u64 = 4_102_444_799;
+
 /// A month, UTC.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Month {
@@ -47,7 +50,7 @@ impl Month {
 
     /// That of a time, seconds since 1970.
     pub fn of(seconds: u64) -> Self {
-        let (year, month, _) = civil(seconds / 86_400);
+        let (year, month, _) = civil(seconds.min(LAST_S) / 86_400);
         let small = |n| u32::try_from(n).unwrap_or(1);
         Month { year: small(year), month: small(month) }
     }
@@ -104,6 +107,7 @@ mod tests {
                 month = of;
             }
         }
+        assert_eq!(Month::of(u64::MAX).to_string(), "2099-12");
         assert_eq!(utc(1_795_690_799), "2026-11-26 10:59:59");
         assert_eq!(utc(951_782_400), "2000-02-29 00:00:00");
     }

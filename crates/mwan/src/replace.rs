@@ -24,7 +24,7 @@ pub(crate) struct Marks {
 }
 
 /// Bytes that have a place on a disk, or none.
-const PAGE: usize = 4096;
+pub(crate) const PAGE: usize = 4096;
 
 /// Bits of a mode that are given: neither set-id nor sticky.
 pub(crate) const MODE_BITS: u32 = 0o777;

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use mwan_history::{History, OpenError, Storage};
+use mwan_linux::process::file_system;
 use tracing::{info, warn};
 
-use crate::replace::{Durability, Marks, replace};
+use crate::replace::{Durability, Marks, PAGE, replace};
 
 /// Ending of the files that are being written, in the run directory.
 const LIVE: &str = "live";
@@ -20,6 +21,9 @@ const STEM_MAX: usize = 180;
 /// Copies of interfaces that are gone: the youngest so many, and none for longer than anything in them counts.
 const GONE_MAX: usize = 32;
 const GONE_AGE_MAX: Duration = Duration::from_secs(731 * 86_400);
+/// What copies leave free of a file system: that part, or so many bytes where that is more than anybody's settings need.
+const LEFT_PART: u64 = 10;
+const LEFT_MAX: u64 = 4 << 20;
 /// Of all files.
 const OURS: Marks = Marks { mode: 0o600, owner: None };
 
@@ -95,12 +99,20 @@ impl Folders {
         usable(&live, name)?.ok_or_else(|| io::Error::other("it is not what was just written"))
     }
 
-    /// Keeps a copy of what is remembered in the state directory.
+    /// Keeps a copy of what is remembered in the state directory, if that leaves room for others: a router's flash may have but a few
+    /// MiB, and its settings are there, too.
     ///
     /// # Errors
     /// It cannot be written.
     pub(crate) fn keep(&self, name: &str, content: &[u8]) -> io::Result<()> {
         make_folder(&self.state)?;
+        let (all, free) = file_system(&self.state)?;
+        let needed = content.chunks(PAGE).filter(|page| page.iter().any(|byte| *byte != 0)).count() * PAGE;
+        let left = (all / LEFT_PART).min(LEFT_MAX);
+        if free < needed as u64 + left {
+            let text = format!("{} KiB are free, of which {} are left to others", free >> 10, left >> 10);
+            return Err(io::Error::new(io::ErrorKind::StorageFull, text));
+        }
         replace(&self.kept(name), OURS, Durability::Reboot, content)
     }
 
