@@ -249,7 +249,7 @@ fn the_file_is_read_and_replaced_and_lost_updates_are_refused() {
     let bad = CONFIG.replace("'tcp'", "'tpc'");
     let refused = put(&bad, now);
     assert_eq!(
-        (&refused["result"], &refused["diagnostics"][0]["code"]),
+        (&refused["result"], &refused["diagnostics"][1]["code"]),
         (&json!("refused"), &json!("E0407")),
         "{refused}"
     );

@@ -115,6 +115,13 @@ fn the_whole_response_of_the_cloud_is_taken_too() {
 }
 
 #[test]
+fn the_example_of_the_page_is_right() {
+    let page = include_str!("../../../../docs/cloud.md");
+    let example = page.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    assert_eq!(understood(example).1, []);
+}
+
+#[test]
 fn both_modes_change_one_option_of_three_sections() {
     let (first, loaded) = applied(&plain(), "");
     assert_eq!(loaded.diagnostics, []);

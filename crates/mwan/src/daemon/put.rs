@@ -154,7 +154,7 @@ impl Desk {
     /// Writes another content and waits until it is in force.
     pub(super) fn put(&self, change: Change, terms: &Terms<'_>) -> Response {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.try_put(change, terms).unwrap_or_else(|response| response)
+        self.try_put(change, terms).unwrap_or_else(|response| *response)
     }
 
     /// The document in `file`, if it is another than the one in force. `None`: there is nothing to be done.
@@ -173,21 +173,25 @@ impl Desk {
             return None;
         }
         let terms = Terms { revision: None, dry_run: false, abandoned: &|| false };
-        Some(self.try_put(Change::Cloud { name, bytes, partial: false }, &terms).unwrap_or_else(|r| r))
+        Some(
+            self.try_put(Change::Cloud { name, bytes, partial: false }, &terms)
+                .unwrap_or_else(|response| *response),
+        )
     }
 
     /// `Err`: nothing was written.
-    fn try_put(&self, change: Change, terms: &Terms<'_>) -> Result<Response, Response> {
-        let held = self.held().map_err(error_response)?;
+    fn try_put(&self, change: Change, terms: &Terms<'_>) -> Result<Response, Box<Response>> {
+        let held = self.held().map_err(boxed)?;
         let before = revision(&held.bytes);
         if terms.revision.as_ref().is_some_and(|wanted| *wanted != before) {
-            return Err(Response::Conflict { revision: before });
+            return Err(Box::new(Response::Conflict { revision: before }));
         }
         let (text, mut found) = self.new_text(change, &held.bytes)?;
         let loaded = parse_config(&self.name, text.as_bytes());
         let refusal = loaded.refusal(&self.in_force);
         found.extend(loaded.diagnostics);
-        let refused = |message: String| Response::Refused { message, diagnostics: diagnostics(&found) };
+        let refused =
+            |message: String| Box::new(Response::Refused { message, diagnostics: diagnostics(&found) });
         if let Some(why) = refusal {
             return Err(refused(why));
         }
@@ -216,13 +220,13 @@ impl Desk {
     }
 
     /// The new text, and what is to be said of it beside what is wrong with it.
-    fn new_text(&self, change: Change, before: &[u8]) -> Result<(String, Vec<Diagnostic>), Response> {
+    fn new_text(&self, change: Change, before: &[u8]) -> Result<(String, Vec<Diagnostic>), Box<Response>> {
         let (name, bytes, partial) = match change {
             Change::Text(text) => return Ok((text, Vec::new())),
             Change::Cloud { name, bytes, partial } => (name, bytes, partial),
         };
-        self.uci().map_err(error_response)?;
-        let before = self.utf8(before.to_vec()).map_err(error_response)?;
+        self.uci().map_err(boxed)?;
+        let before = self.utf8(before.to_vec()).map_err(boxed)?;
         let (document, mut found) = cloud::read(&name, &bytes);
         let first = found.iter().find(|d| d.severity == Severity::Error).map(ToString::to_string);
         let usable = document.filter(Document::is_usable);
@@ -232,16 +236,16 @@ impl Desk {
                 found.extend(applied.diagnostics);
                 Ok((applied.text, found))
             }
-            (_, first) => Err(Response::Refused {
+            (_, first) => Err(Box::new(Response::Refused {
                 message: first.unwrap_or_else(|| "it is no usable document".to_owned()),
                 diagnostics: diagnostics(&found),
-            }),
+            })),
         }
     }
 
-    fn write(&self, held: &Held, text: &str, terms: &Terms<'_>) -> Result<(), Response> {
+    fn write(&self, held: &Held, text: &str, terms: &Terms<'_>) -> Result<(), Box<Response>> {
         if (terms.abandoned)() {
-            return Err(error_response(Failure::says("nobody waits for it any more")));
+            return Err(boxed(Failure::says("nobody waits for it any more")));
         }
         let conflict = Cell::new(None);
         let still = || {
@@ -253,8 +257,8 @@ impl Desk {
             Err(io::Error::other("it was changed meanwhile"))
         };
         held.replace(text.as_bytes(), still).map_err(|error| match conflict.take() {
-            Some(revision) => Response::Conflict { revision },
-            None => error_response(Failure::new(format!("cannot write {}", self.name), &error)),
+            Some(revision) => Box::new(Response::Conflict { revision }),
+            None => boxed(Failure::new(format!("cannot write {}", self.name), &error)),
         })
     }
 
@@ -320,6 +324,10 @@ impl Desk {
         };
         Site { interfaces: self.network.as_ref().and_then(interfaces) }
     }
+}
+
+fn boxed(failure: Failure) -> Box<Response> {
+    Box::new(error_response(failure))
 }
 
 fn is_toml(name: &str) -> bool {
