@@ -5,7 +5,7 @@
 //! | this one | the loop: what wakes it, and the way of an event through the core |
 //! | `start` | everything that is opened, and what a daemon before us left |
 //! | `configure`, `config`, `watched` | another configuration: its files, how they are read, how changes of them are noticed |
-//! | `put`, `replace` | the configuration file for clients, and a cloud's document that is watched |
+//! | `put`, `held` | the configuration file for clients, and a cloud's document that is watched |
 //! | `apply`, `writer` | desired states into the kernel, and what the core wishes beside them |
 //! | `flows` | connection entries: their marks, and which of them end |
 //! | `hooks`, `dnsmasq` | others who are told |
@@ -23,6 +23,7 @@ mod control;
 mod dnsmasq;
 mod events;
 mod flows;
+mod held;
 mod hooks;
 mod lock;
 mod log;
@@ -32,7 +33,6 @@ mod notify;
 mod plan;
 mod put;
 mod reload;
-mod replace;
 mod sample;
 mod start;
 mod state;

@@ -1,6 +1,6 @@
 //! The configuration file over the control socket: what is in it, and another text for it.
 //!
-//! A text is judged as at a reload before anything is written, is written whole (`replace`), and read again by the loop like
+//! A text is judged as at a reload before anything is written, is written whole (`held`), and read again by the loop like
 //! any other change. All of this is done by threads, one writer at a time: the disk may be slow, the loop goes on.
 
 use std::cell::Cell;
@@ -21,8 +21,8 @@ use super::Daemon;
 use super::answer::error_response;
 use super::config::{Watch, parse_config};
 use super::control::Asked;
+use super::held::Held;
 use super::reload::Reply;
-use super::replace::Held;
 use super::status::diagnostics;
 use crate::cli::Failure;
 

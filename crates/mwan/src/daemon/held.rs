@@ -1,11 +1,13 @@
-//! A file of the owner's is replaced: all of it or nothing, with its mode and owner, and through nobody else's links.
+//! A file of the owner's that is read and replaced (`crate::replace`): with its mode and owner, and through nobody else's links.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
+
+use crate::replace::{Durability, MODE_BITS, Marks, replace_if};
 
 /// Links that are followed on the way to a file (the kernel's own limit, path_resolution(7)).
 const LINKS_MAX: usize = 40;
@@ -38,34 +40,14 @@ impl Held {
         read(&at(&self.folder, &self.name), limit).map(|(bytes, _)| bytes)
     }
 
-    /// Writes other content: a new file beside it, on the disk before it gets the name. `still` is asked at the last moment.
+    /// Writes other content, with the mode and owner that are there. `still` is asked at the last moment.
     ///
     /// # Errors
     /// The disk is full or cannot be written, or `still` says so; the file is as before.
     pub(super) fn replace(&self, content: &[u8], still: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        let mut name = OsString::from(".");
-        name.push(&self.name);
-        name.push(".mwan");
-        let new = at(&self.folder, &name);
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            // What a crash has left.
-            _ => {}
-        }
-        let written = self.write(&new, content).and_then(|()| still());
-        written.and_then(|()| fs::rename(&new, at(&self.folder, &self.name))).inspect_err(|_| {
-            let _ = fs::remove_file(&new);
-        })?;
-        self.folder.sync_all()
-    }
-
-    fn write(&self, new: &Path, content: &[u8]) -> io::Result<()> {
-        let mut file = File::options().write(true).create_new(true).mode(0o600).open(new)?;
-        file.write_all(content)?;
-        fchown(&file, Some(self.meta.uid()), Some(self.meta.gid()))?;
-        // Whatever the umask; behind the owner, who may lose bits of it.
-        file.set_permissions(fs::Permissions::from_mode(self.meta.mode() & 0o7777))?;
-        file.sync_all()
+        let owner = Some((self.meta.uid(), self.meta.gid()));
+        let marks = Marks { mode: self.meta.mode() & MODE_BITS, owner };
+        replace_if(&at(&self.folder, &self.name), marks, Durability::Reboot, content, still)
     }
 }
 
@@ -147,7 +129,7 @@ fn read(path: &Path, limit: u64) -> io::Result<(Vec<u8>, fs::Metadata)> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::os::unix::fs::{chown, lchown, symlink};
+    use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 
     use super::*;
 
