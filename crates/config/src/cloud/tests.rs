@@ -516,7 +516,114 @@ mod random {
         })
     }
 
+    /// A UCI file as people, scripts and `uci` write them: sections of the document's and of others, in any layout.
+    fn messy() -> impl Strategy<Value = String> {
+        let kind = prop::sample::select(vec![
+            "interface",
+            "member",
+            "policy",
+            "rule",
+            "globals",
+            "ipset",
+            "strange",
+        ]);
+        let name = prop::sample::select(vec![
+            "'wan'",
+            "wanb",
+            "\"wan_m1_w1\"",
+            "FAIL_OVER",
+            "DEFAULT_ANY",
+            "own",
+            "'x'",
+            "",
+        ]);
+        let word = prop::sample::select(vec!["option", "list", "o", "l"]);
+        let option = prop::sample::select(vec![
+            "enabled",
+            "track_ip",
+            "interval",
+            "use_member",
+            "mode",
+            "interface",
+            "comment",
+        ]);
+        let value = prop::sample::select(vec![
+            "'1'",
+            "0",
+            "\"a b\"",
+            "'it'\\''s'",
+            "'two\nlines'",
+            "a\\ b",
+            "wan",
+            "'# no; comment'",
+            "''",
+        ]);
+        let end = prop::sample::select(vec![
+            "\n",
+            "\n\n",
+            " # why; so\n",
+            "; ",
+            " \\\n\n",
+            "\r\n",
+            "\t\n# between\n",
+        ]);
+        let entry = (word, option, value, end.clone()).prop_map(|(w, o, v, e)| format!("\t{w} {o} {v}{e}"));
+        let section = (kind, name, end, prop::collection::vec(entry, 0..5))
+            .prop_map(|(k, n, e, entries)| format!("config {k} {n}{e}{}", entries.concat()));
+        prop::collection::vec(section, 0..8).prop_map(|sections| sections.concat())
+    }
+
+    /// Kind, name and what is said in every section that no document has any business with.
+    fn others(text: &str) -> Vec<(String, Option<String>, Vec<(String, String, bool)>)> {
+        let ours = [
+            "FAIL_OVER",
+            "LOAD_BALANCE",
+            "DEFAULT_HTTPS",
+            "DEFAULT_ANY",
+            "wan",
+            "wanb",
+            "wanc",
+            "multiWanV2",
+        ];
+        let (sections, _) = crate::uci::parse("f", text.as_bytes());
+        let mut found = Vec::new();
+        for section in sections {
+            let name = section.name.as_deref().unwrap_or_default();
+            let member = ["wan_m", "wanb_m", "wanc_m"].iter().any(|of| name.starts_with(of));
+            if section.kind != "globals" && !ours.contains(&name) && !member {
+                let entries = section.entries.into_iter().map(|e| (e.name, e.value, e.list));
+                found.push((section.kind, section.name, entries.collect()));
+            }
+        }
+        found
+    }
+
     proptest! {
+        /// However a file is laid out: the document is in it afterwards, and all that is not its own is as before.
+        #[test]
+        fn any_layout_is_kept(text in messy()) {
+            let (document, _) = understood(&plain());
+            let once = apply(&document, "f", &text, &Site::default()).text;
+            let loaded = parse_uci("f", once.as_bytes());
+            for (name, target) in [("wan", "8.8.8.8"), ("wanb", "9.9.9.9")] {
+                let wan = loaded.config.interface(name);
+                prop_assert!(wan.is_some_and(|w| w.enabled && w.tracking.interval.as_secs() == 5), "{}", once);
+                let targets: Vec<String> = wan.iter().flat_map(|w| &w.tracking.targets).map(|t| t.ip.to_string()).collect();
+                prop_assert_eq!(targets, [target], "{}", &once);
+            }
+            let policy = loaded.config.policy("FAIL_OVER").map(|p| p.members.len());
+            prop_assert_eq!(policy, Some(2), "{}", &once);
+            prop_assert_eq!(others(&once), others(&text), "{}\n---\n{}", &text, &once);
+            prop_assert_eq!(&apply(&document, "f", &once, &Site::default()).text, &once);
+            for next in [plain().replace("wanb", "wanc"), plain().replace(r#""enable": true}"#, r#""enable": false}"#)] {
+                let twice = apply(&understood(&next).0, "f", &once, &Site::default()).text;
+                prop_assert_eq!(others(&twice), others(&text), "{}\n---\n{}", &once, &twice);
+                prop_assert_eq!(&apply(&understood(&next).0, "f", &twice, &Site::default()).text, &twice);
+            }
+            let back = json::parse(export("f", &once).as_bytes()).unwrap();
+            prop_assert_eq!(back.compact(), json::parse(plain().as_bytes()).unwrap().compact());
+        }
+
         /// Whatever comes: no panic, a file without errors, and one that does not change when the document comes again.
         #[test]
         fn any_json_is_survived(json in value(), text in "\\PC{0,40}") {
