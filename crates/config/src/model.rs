@@ -154,6 +154,8 @@ pub struct Globals {
     pub dnsmasq_file: Option<String>,
     /// Program and arguments to be run after that file has changed; empty = nothing.
     pub dnsmasq_command: Vec<String>,
+    /// Whether it is recorded how the WANs are.
+    pub history: bool,
     /// Mail addresses that are told of incidents.
     pub notification_emails: Vec<String>,
     /// A cloud's document that is applied whenever it changes; absolute.
@@ -207,6 +209,7 @@ impl Default for Globals {
             hooks: HookPlaces::default(),
             dnsmasq_file: None,
             dnsmasq_command: Vec::new(),
+            history: true,
             notification_emails: Vec::new(),
             cloud_document: None,
         }

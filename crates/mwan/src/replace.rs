@@ -39,7 +39,20 @@ impl Marks {
 /// # Errors
 /// Those of the file system; then the old content is there.
 pub(crate) fn replace(path: &Path, marks: Marks, durability: Durability, content: &[u8]) -> io::Result<()> {
-    replace_if(path, marks, durability, content, || Ok(()))
+    put(path, marks, durability, |mut file| file.write_all(content), || Ok(()))
+}
+
+/// The same, with what `fill` writes into a new file.
+///
+/// # Errors
+/// Also those of `fill`.
+pub(crate) fn replace_by(
+    path: &Path,
+    marks: Marks,
+    durability: Durability,
+    fill: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
+    put(path, marks, durability, fill, || Ok(()))
 }
 
 /// The same; `still` is asked whether it is to be done when the new file waits for its name.
@@ -53,12 +66,22 @@ pub(crate) fn replace_if(
     content: &[u8],
     still: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<()> {
+    put(path, marks, durability, |mut file| file.write_all(content), still)
+}
+
+fn put(
+    path: &Path,
+    marks: Marks,
+    durability: Durability,
+    fill: impl FnOnce(&File) -> io::Result<()>,
+    still: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
     let new = beside(path);
     if none_is_well(fs::remove_file(&new)).is_err() {
         // Somebody made a folder of it.
         fs::remove_dir_all(&new)?;
     }
-    let written = write(&new, marks, durability, content).and_then(|()| still());
+    let written = write(&new, marks, durability, fill).and_then(|()| still());
     let written = written.and_then(|()| fs::rename(&new, path));
     // On a full disk, what has been written of it is room for others.
     written.inspect_err(|_| drop(fs::remove_file(&new)))?;
@@ -71,10 +94,15 @@ pub(crate) fn replace_if(
     }
 }
 
-fn write(new: &Path, marks: Marks, durability: Durability, content: &[u8]) -> io::Result<()> {
+fn write(
+    new: &Path,
+    marks: Marks,
+    durability: Durability,
+    fill: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
     // Nobody's link is followed, and nobody else has it open: it is new (O_EXCL).
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(new)?;
-    file.write_all(content)?;
+    let file = File::options().write(true).create_new(true).mode(0o600).open(new)?;
+    fill(&file)?;
     if let Some((user, group)) = marks.owner {
         fchown(&file, Some(user), Some(group))?;
     }

@@ -9,6 +9,7 @@ mod commands;
 mod compat;
 mod difference;
 mod events;
+mod history;
 #[cfg(feature = "ipfire")]
 mod ipfire;
 mod launch;

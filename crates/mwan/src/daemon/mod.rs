@@ -11,6 +11,7 @@
 //! | `hooks`, `dnsmasq` | others who are told |
 //! | `companion` | processes that speak with the outside |
 //! | `events`, `sample` | what has happened and how the paths are, for those who watch |
+//! | `history` | what is recorded of the paths |
 //! | `control`, `answer`, `status`, `plan` | the control socket, and what is said there |
 //! | `state`, `lock`, `notify`, `log`, `logfile`, `syslog` | files that survive, one daemon at a time, systemd, the log |
 
@@ -24,6 +25,7 @@ mod dnsmasq;
 mod events;
 mod flows;
 mod held;
+mod history;
 mod hooks;
 mod lock;
 mod log;
@@ -62,6 +64,7 @@ use crate::openwrt::Openwrt;
 use dnsmasq::Dnsmasq;
 use events::EventLog;
 use flows::{Done, Flows};
+use history::Recorder;
 use hooks::{END_MAX, Hooks, Places};
 use lock::Locks;
 use put::CloudFile;
@@ -188,6 +191,7 @@ struct Daemon {
     companions: Companions,
     events: EventLog,
     sampler: Sampler,
+    history: Recorder,
     options: DaemonArgs,
     run_dir: PathBuf,
     /// Our bits in connection entries are being cleared, and the end waits for it.
@@ -295,14 +299,21 @@ impl Daemon {
         Next::Go
     }
 
-    /// Tells who watches how the paths are.
+    /// Tells who watches, and who records, how the paths are.
     fn sample(&mut self) {
-        if self.events.live().receiver_count() == 0 {
+        let watched = self.events.live().receiver_count() > 0;
+        if !watched && !self.history.is_running() {
             return;
         }
         let achieved = Achieved::new(&self.core, self.writer.committed(), None);
         let sample = self.sampler.sample(&self.core, &achieved);
-        self.events.tell(&Watched::Sample(sample));
+        let told = Watched::Sample(sample);
+        if watched {
+            self.events.tell(&told);
+        }
+        if let Watched::Sample(sample) = told {
+            self.history.sample(&self.core, sample);
+        }
     }
 
     /// What clients of a socket get their answers from.
@@ -351,6 +362,7 @@ impl Daemon {
         notify::notify("STOPPING=1");
         self.events.note(events::plain(EventKind::Daemon, Severity::Info, "the daemon ends".to_owned()));
         let kept = self.events.keep();
+        let recorded = self.history.finish();
         self.companions.finish();
         let _ = fs::remove_file(self.run_dir.join(SOCKET));
         #[cfg(feature = "ipfire")]
@@ -376,6 +388,7 @@ impl Daemon {
         if let Some(kept) = kept {
             let _ = kept.join();
         }
+        recorded.iter().for_each(history::wait);
         info!("ended; the data plane stays as it is");
         Ok(())
     }
@@ -498,6 +511,7 @@ impl Daemon {
             self.tell_dnsmasq();
             self.follow_cloud();
             self.companions.set(companion::wanted(self.core.config()));
+            self.history.set(self.core.config().globals.history);
         }
         if save {
             self.store.save(self.core.memory());

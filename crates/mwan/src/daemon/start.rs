@@ -21,6 +21,7 @@ use super::control::Hub;
 use super::dnsmasq::Dnsmasq;
 use super::events::{EventLog, plain};
 use super::flows::Flows;
+use super::history::Recorder;
 use super::hooks::{Hooks, Places};
 use super::lock::Locks;
 use super::log::log_diagnostics;
@@ -32,6 +33,7 @@ use super::watched::WatchedFiles;
 use super::writer::Writer;
 use super::{Daemon, SOCKET, control, notify};
 use crate::cli::{DaemonArgs, Failure};
+use crate::history::Folders;
 use crate::ipfire::Ipfire;
 use crate::openwrt::Openwrt;
 use crate::platform;
@@ -169,6 +171,7 @@ impl Daemon {
             companions: Companions::new(run_dir, hub),
             events,
             sampler: Sampler::default(),
+            history: Recorder::new(Folders::new(run_dir, &options.state_dir)),
             options: options.clone(),
             run_dir: run_dir.to_owned(),
             clearing: false,
@@ -212,6 +215,7 @@ impl Daemon {
 
     /// The first events.
     fn begin(&mut self, view: Option<Arc<PlatformView>>, config: Arc<Config>) {
+        self.history.set(config.globals.history);
         if let Some(view) = view {
             self.feed(Event::Platform(view));
         }
