@@ -320,8 +320,12 @@ impl<S: Storage> History<S> {
         down: Option<&(String, String)>,
     ) -> io::Result<()> {
         let newest_ms = u64::from(self.newest.unwrap_or(EARLIEST_S)) * 1000;
-        // A clock that is not right: the next second that can be recorded tells the same.
-        if at_ms + 1000 * u64::from(HEARTBEAT_S) < newest_ms {
+        // A clock that is not right, or the first word after a gap, of which nobody knows how an outage went on: the next second that
+        // can be recorded tells the same.
+        let near = 1000 * u64::from(HEARTBEAT_S);
+        if at_ms.saturating_add(near) < newest_ms
+            || at_ms.saturating_sub(newest_ms) > 1000 * u64::from(OUTAGE_GAP_S)
+        {
             return Ok(());
         }
         match down {

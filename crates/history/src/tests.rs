@@ -493,6 +493,12 @@ fn outages_have_begin_end_and_cause() {
     assert_eq!(outages.len(), 3);
     assert_eq!(outages[1].end, Some(End { at_ms: u64::from(START + 11) * 1000, seen: false }));
     assert_eq!((outages[2].start_ms, outages[2].end), (u64::from(START + 500) * 1000, None));
+    // Another, and after the boot the path is usable before a second is recorded.
+    let mut booted = History::open(history.storage().clone()).unwrap();
+    booted.transition(0, u64::from(START + 9000) * 1000, None).unwrap();
+    record(&mut booted, START + 9000, PathSecond::default());
+    let end = booted.outages(0).unwrap()[2].end;
+    assert_eq!(end, Some(End { at_ms: u64::from(START + 500) * 1000, seen: false }));
     // One of a path that its owner takes down.
     history.record(START + 501, &Second::default(), || false).unwrap();
     let end = history.outages(0).unwrap()[2].end;
