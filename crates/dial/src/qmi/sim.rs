@@ -103,7 +103,8 @@ fn unlock_by(modem: &mut dyn Modem, by: By, client: u8, pin: &Secret) -> Result<
             modem.settled();
             return Ok(Some(()));
         }
-        Card::Locked | Card::Missing | Card::Asks(0) => return Err(Failure::SimLocked),
+        Card::Missing => return Err(Failure::NoSim),
+        Card::Locked | Card::Asks(0) => return Err(Failure::SimLocked),
         Card::Starting => return Err(Failure::Modem { what: "to say what its SIM is", error: 0 }),
         Card::Asks(left) => left,
     };
