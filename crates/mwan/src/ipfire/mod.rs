@@ -387,7 +387,8 @@ fn left(root: &Path, runner: &Runner) -> Left {
         profile: files::line(&state.join("current-profile")),
         booted: files::line(&state.join("boot")) != boot(),
         interferes: state.join("interference").exists(),
-        refused: fs::read_to_string(state.join(REFUSED)).unwrap_or_default(),
+        // One damaged byte does not make a SIM be told all of them again.
+        refused: String::from_utf8_lossy(&fs::read(state.join(REFUSED)).unwrap_or_default()).into_owned(),
         chosen: fs::read_to_string(state.join(CHOSEN)).unwrap_or_default(),
         sessions: runner.left().into_iter().collect(),
         online: fs::read_to_string(state.join("online")).unwrap_or_default(),
