@@ -97,7 +97,9 @@ impl Ipfire {
             parallel: Parallel::default(),
             look_at: now(),
         };
-        remember_boot(&ipfire.place);
+        if let Err(error) = remember_boot(&ipfire.place) {
+            warn!("{error}");
+        }
         let _ = ipfire.handle(Event::Red(files::red(root)));
         let _ = ipfire.handle(Event::Tick);
         let manager = &ipfire.manager;
@@ -360,7 +362,9 @@ fn carry_out(place: &Place, waiting: &Receiver<Batch>, tell: &UnboundedSender<Ev
         if place.is_stopped() {
             return;
         }
-        let (steps, error) = match place.carry_out(&batch) {
+        // Without it the next process would take itself for the first after a boot, and forget that RED is not IPFire's.
+        let done = remember_boot(place).map_err(|error| (0, error)).and_then(|()| place.carry_out(&batch));
+        let (steps, error) = match done {
             Ok(()) => (batch.steps.len(), None),
             Err((steps, error)) => (steps, Some(error)),
         };
@@ -399,9 +403,12 @@ fn boot() -> Option<String> {
     files::line(Path::new("/proc/sys/kernel/random/boot_id"))
 }
 
-fn remember_boot(place: &Place) {
-    let written = boot().map_or(Ok(()), |boot| place.write_state("boot", boot.as_bytes()));
-    if let Err(error) = written {
-        warn!("{STATE}: {error}");
+/// Which boot this is, for the next process.
+fn remember_boot(place: &Place) -> Result<(), String> {
+    let boot = boot();
+    if files::line(&place.root.join(STATE).join("boot")) == boot {
+        return Ok(());
     }
 }
+    let written = boot.map_or(Ok(()), |boot| place.write_state("boot", boot.as_bytes()));
+    written.map_err(|error| format!("{STATE}/boot: {error}"))
