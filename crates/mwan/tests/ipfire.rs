@@ -446,6 +446,55 @@ fn a_restart_during_a_take_over_runs_no_hook_twice() {
         let expected: Vec<String> = ["red.down", "red.up", "mwan.up"]
             .iter()
             .flat_map(|folder| [format!("{folder}/9-early"), format!("{folder}/10-late-U up")])
+impl Site {
+    /// No room for anything more in the folder of states.
+    fn fill(&self) {
+        self.sh("S=$DIR/system/var/ipfire/mwan/state; mkdir -p -m 700 $S; cp -a $S $DIR/kept
+            mount -t tmpfs -o size=256k,mode=700 none $S; cp -a $DIR/kept/. $S/
+            dd if=/dev/zero of=$S/fill bs=4k 2>/dev/null || true");
+    }
+}
+
+/// Which boot this is was not written at the start, and a backup has RED later.
+#[test]
+fn a_restart_after_a_full_disk_is_no_boot() {
+    let mut site = Site::new();
+    site.fill();
+    site.start();
+    site.wait("the cable works", |s| s.line(" cable:").contains("ipv4 online"));
+    site.wait("the primary works", |s| s.line("red (primary)").contains("ipv4 online"));
+    site.silent(true);
+    site.wait("it is said", |s| s.status().contains("mwan/state/boot: No space left on device"));
+    site.sh("umount $DIR/system/var/ipfire/mwan/state");
+    // A batch that failed is tried again after half a minute.
+    std::thread::sleep(Duration::from_secs(5));
+    site.wait("RED is the cable's", |s| {
+        s.read("red/iface") == "eth1" && !s.root().join("mwan/state/journal").exists()
+    });
+    site.kill();
+    site.start();
+    assert!(site.carried_by("cable") && site.root().join("mwan/state/primary-backup").exists());
+    assert_eq!(site.read("red/iface"), "eth1");
+}
+
+#[test]
+fn a_stop_with_a_full_disk_leaves_everything_as_it_is() {
+    let site = taken_over();
+    site.fill();
+    let (red, hooks) = (site.red(), site.hooks());
+    let output = site
+        .inside(&[env!("CARGO_BIN_EXE_mwan"), "stop", "--run-dir"])
+        .arg(site.dir.path().join("run"))
+        .env("MWAN_IPFIRE_SYSTEM", site.system(""))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("No space left on device"), "{said}");
+    assert!(!said.contains("primary-backup"), "nothing is damaged: {said}");
+    assert_eq!((site.red(), site.hooks()), (red, hooks));
+    assert!(site.sh("ip address show eth1").contains("198.51.100.2"), "the backup is not hung up");
+}
+
             .collect();
         assert_eq!(site.hooks(), expected, "killed: {killed}");
     }
