@@ -292,6 +292,46 @@ fn a_test_of_a_primary_that_waits_is_an_attempt() {
     assert!(test.status.success() && said.ends_with("the primary works\n"), "{said}");
 }
 
+/// As of a USB card: what is plugged in again has no address.
+#[test]
+fn a_backup_that_was_pulled_out_gets_its_fixed_address_again() {
+    let site = Site::started();
+    site.sh("ip address flush dev eth1; ip link set eth1 down; sleep 0.5; ip link set eth1 up");
+    site.wait("it has its address", |s| s.sh("ip address show eth1").contains("198.51.100.2"));
+    site.wait("the cable works", |s| s.line(" cable:").contains("up, ipv4 online"));
+    site.silent(true);
+    site.wait("the backup carries", |s| s.carried_by("cable"));
+}
+
+/// What was taken for the trial is RED's own afterwards, and outlives the daemon as that does (I10).
+#[test]
+fn a_restart_takes_no_address_away_that_the_primary_got_for_its_trial() {
+    let mut site = Site::started();
+    site.sh("ip address del 192.0.2.2/24 dev red0");
+    site.wait("the backup carries", |s| s.carried_by("cable") && s.read("red/iface") == "eth1");
+    site.wait("the primary has it", |s| s.carried_by("primary") && s.is_ipfires());
+    let told = site.dir.path().join("told");
+    let mut monitor = site
+        .inside(&["ip", "-4", "monitor", "address", "route"])
+        .stdout(fs::File::create(&told).unwrap())
+        .spawn()
+        .unwrap();
+    site.kill();
+    site.start();
+    site.wait("the next one carries on", |s| {
+        s.line("red (primary)").contains("up, ipv4 online") && s.log().matches("red: up on red0").count() == 2
+    });
+    // What is told is told in order: this comes after everything else.
+    site.sh("ip address add 192.0.2.99/32 dev red0");
+    site.wait("all was told", |_| fs::read_to_string(&told).unwrap().contains("192.0.2.99"));
+    monitor.kill().unwrap();
+    monitor.wait().unwrap();
+    let told = fs::read_to_string(told).unwrap();
+    let touched = |line: &&str| line.contains("red0") && line.contains("Deleted");
+    assert_eq!(told.lines().find(touched), None, "{told}");
+    assert!(site.carried_by("primary"));
+}
+
 #[test]
 fn a_full_disk_ends_the_take_over_before_anything_of_ipfires_is_touched() {
     let site = Site::started();
@@ -406,46 +446,6 @@ fn switched_off_or_stopped_while_a_backup_has_red_it_is_ipfires_again() {
 }
 
 /// `/run` is memory: neither a hook nor what it leaves in the background fills it.
-#[test]
-fn hooks_that_flood_fill_nothing() {
-    let site = Site::started();
-    site.hook("red.up/14-service", "(yes | head -c 20000000; echo over > \"${0%/etc/*}/flooded\") &\nexit 0");
-    site.hook("red.up/15-flood", "yes | head -c 20000000");
-    site.silent(true);
-    site.wait("the take-over has ended", |s| s.hooks().iter().any(|h| h.starts_with("mwan.up/10")));
-    site.wait("the service has, too", |s| s.system("flooded").exists());
-    let said = fs::metadata(site.dir.path().join("run/ipfire.log")).unwrap().len();
-    assert_eq!(said, 1 << 20);
-    assert!(site.log().contains("says too much"), "{}", site.log());
-}
-
-/// An orderly end waits for the hook that runs, and the next daemon goes on behind it; one that was killed leaves its hook
-/// running, which the next waits for.
-#[test]
-fn a_restart_during_a_take_over_runs_no_hook_twice() {
-    for killed in [false, true] {
-        let mut site = Site::started();
-        let slow = site.dir.path().join("slow");
-        site.hook("red.up/50-slow", &format!("echo begin >> {0}\nsleep 2\necho end >> {0}", slow.display()));
-        site.silent(true);
-        site.wait("the slow hook runs", |_| slow.exists());
-        if killed {
-            site.kill();
-        } else {
-            let mut daemon = site.daemon.take().unwrap();
-            assert!(Command::new("kill").arg(daemon.id().to_string()).status().unwrap().success());
-            assert!(daemon.wait().unwrap().success());
-            assert_eq!(fs::read_to_string(&slow).unwrap(), "begin\nend\n", "it was waited for");
-            assert!(!site.hooks().iter().any(|h| h.starts_with("mwan.up")), "nothing new was begun");
-        }
-        site.start();
-        site.wait("the take-over has ended", |s| {
-            s.carried_by("cable") && s.read("mwan/state/current-profile") == "cable\n"
-        });
-        assert_eq!(fs::read_to_string(&slow).unwrap(), "begin\nend\n");
-        let expected: Vec<String> = ["red.down", "red.up", "mwan.up"]
-            .iter()
-            .flat_map(|folder| [format!("{folder}/9-early"), format!("{folder}/10-late-U up")])
 impl Site {
     /// No room for anything more in the folder of states.
     fn fill(&self) {
@@ -495,6 +495,46 @@ fn a_stop_with_a_full_disk_leaves_everything_as_it_is() {
     assert!(site.sh("ip address show eth1").contains("198.51.100.2"), "the backup is not hung up");
 }
 
+#[test]
+fn hooks_that_flood_fill_nothing() {
+    let site = Site::started();
+    site.hook("red.up/14-service", "(yes | head -c 20000000; echo over > \"${0%/etc/*}/flooded\") &\nexit 0");
+    site.hook("red.up/15-flood", "yes | head -c 20000000");
+    site.silent(true);
+    site.wait("the take-over has ended", |s| s.hooks().iter().any(|h| h.starts_with("mwan.up/10")));
+    site.wait("the service has, too", |s| s.system("flooded").exists());
+    let said = fs::metadata(site.dir.path().join("run/ipfire.log")).unwrap().len();
+    assert_eq!(said, 1 << 20);
+    assert!(site.log().contains("says too much"), "{}", site.log());
+}
+
+/// An orderly end waits for the hook that runs, and the next daemon goes on behind it; one that was killed leaves its hook
+/// running, which the next waits for.
+#[test]
+fn a_restart_during_a_take_over_runs_no_hook_twice() {
+    for killed in [false, true] {
+        let mut site = Site::started();
+        let slow = site.dir.path().join("slow");
+        site.hook("red.up/50-slow", &format!("echo begin >> {0}\nsleep 2\necho end >> {0}", slow.display()));
+        site.silent(true);
+        site.wait("the slow hook runs", |_| slow.exists());
+        if killed {
+            site.kill();
+        } else {
+            let mut daemon = site.daemon.take().unwrap();
+            assert!(Command::new("kill").arg(daemon.id().to_string()).status().unwrap().success());
+            assert!(daemon.wait().unwrap().success());
+            assert_eq!(fs::read_to_string(&slow).unwrap(), "begin\nend\n", "it was waited for");
+            assert!(!site.hooks().iter().any(|h| h.starts_with("mwan.up")), "nothing new was begun");
+        }
+        site.start();
+        site.wait("the take-over has ended", |s| {
+            s.carried_by("cable") && s.read("mwan/state/current-profile") == "cable\n"
+        });
+        assert_eq!(fs::read_to_string(&slow).unwrap(), "begin\nend\n");
+        let expected: Vec<String> = ["red.down", "red.up", "mwan.up"]
+            .iter()
+            .flat_map(|folder| [format!("{folder}/9-early"), format!("{folder}/10-late-U up")])
             .collect();
         assert_eq!(site.hooks(), expected, "killed: {killed}");
     }

@@ -103,7 +103,12 @@ impl Ipfire {
         let _ = ipfire.handle(Event::Red(files::red(root)));
         let _ = ipfire.handle(Event::Tick);
         let manager = &ipfire.manager;
-        ipfire.runner.sweep(&|name| manager.phase(name).and_then(Phase::role) == Some(Role::Carry));
+        let is_dialled =
+            |name: &str| config.links.iter().any(|link| link.name == name && link.method.is_dialled());
+        ipfire.runner.sweep(&|name, was| match manager.phase(name).and_then(Phase::role) {
+            Some(role) => !is_dialled(name) || (role, was) == (Role::Carry, Role::Carry),
+            None => false,
+        });
         ipfire.hear_of(&left.sessions);
         Ok(Some(ipfire))
     }
@@ -270,6 +275,10 @@ impl Ipfire {
             info!("RED: {}", self.manager.state());
         }
         self.fulfil(wishes);
+        if *self.manager.state() == State::GivingBack {
+            // A lease or an address that was taken for the trial is RED's now.
+            self.runner.keep(&self.site.primary);
+        }
         self.parallel.look(&self.manager, &self.site.primary, &self.paths);
         self.changed()
     }
@@ -409,6 +418,6 @@ fn remember_boot(place: &Place) -> Result<(), String> {
     if files::line(&place.root.join(STATE).join("boot")) == boot {
         return Ok(());
     }
-}
     let written = boot.map_or(Ok(()), |boot| place.write_state("boot", boot.as_bytes()));
     written.map_err(|error| format!("{STATE}/boot: {error}"))
+}
