@@ -1,0 +1,377 @@
+//! What each endpoint does: a question to the daemon, or to who is logged in.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::Query;
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use mwan_api::{
+    ConnectedDocument, Event, EventKind, EventQuery, InterfacesDocument, PoliciesDocument, Request, RulesDocument,
+    Severity, Status,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use crate::auth::sessions::Session;
+use crate::auth::{LoggedIn, Principal, Role};
+use crate::client::Daemon;
+use crate::error::ApiError;
+use crate::routes::Call;
+use crate::{Site, assets, live, metrics};
+
+/// One thing that can be asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Endpoint {
+    Status,
+    Events,
+    Live,
+    Interfaces,
+    Policies,
+    Rules,
+    Connected,
+    Flows,
+    Up,
+    Down,
+    Drain,
+    Undrain,
+    Plan,
+    Login,
+    Logout,
+    Session,
+    Setup,
+    Metrics,
+    OpenApi,
+}
+
+/// Body of `login`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct LoginRequest {
+    /// Name of the user.
+    user: String,
+    /// His password.
+    password: String,
+}
+
+/// Body of `setup`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct SetupRequest {
+    /// What stands behind `#setup=` in the link.
+    token: String,
+    /// The password that is wanted, 8 characters at least.
+    password: String,
+}
+
+/// Body of `config/plan`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct PlanRequest {
+    /// Name of the file, for diagnostics; `.toml` at its end tells the format.
+    file: String,
+    /// Its content.
+    text: String,
+}
+
+/// Who is logged in.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct SessionDocument {
+    /// His name.
+    user: String,
+    /// What he may do.
+    #[cfg_attr(test, schemars(with = "String"))]
+    role: Role,
+    /// What requests that change something have to carry as `X-CSRF-Token`; null with a token, which needs none.
+    csrf: Option<String>,
+}
+
+/// Query of `events`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventsQuery {
+    after: Option<u64>,
+    before: Option<u64>,
+    limit: Option<u32>,
+    interface: Option<String>,
+    kind: Option<EventKind>,
+    severity: Option<Severity>,
+}
+
+/// A page of events.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct EventsPage {
+    /// As asked for.
+    events: Vec<Event>,
+    /// What `before` (or, with `after`, `after`) has to be for the next page; null: this was the last one.
+    next: Option<u64>,
+    /// Id of the oldest event that is still known; 0: none is.
+    oldest: u64,
+    /// Id of the newest.
+    latest: u64,
+}
+
+/// Query of `flows`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FlowsQuery {
+    limit: Option<u32>,
+}
+
+/// Most entries of a list that are given at once.
+const LIMIT_MAX: u32 = 1000;
+const EVENTS: u32 = 100;
+const FLOWS: u32 = 20;
+
+/// The status, asked for at most so often whoever wants it: the daemon looks at the kernel for it.
+const STATUS_AGE_MAX: Duration = Duration::from_millis(200);
+
+/// The last status, for a moment.
+#[derive(Debug, Default)]
+pub(crate) struct StatusCache {
+    last: Mutex<Option<(Instant, Arc<Status>)>>,
+    /// Counts what makes an answer old that is still under way.
+    forgotten: std::sync::atomic::AtomicU64,
+}
+
+impl StatusCache {
+    /// The status; who asks while another one does gets the same.
+    pub(crate) async fn get(&self, daemon: &dyn Daemon) -> Result<Arc<Status>, ApiError> {
+        use std::sync::atomic::Ordering::Relaxed;
+        let mut last = self.last.lock().await;
+        if let Some((at, status)) = last.as_ref()
+            && at.elapsed() < STATUS_AGE_MAX
+            && self.forgotten.swap(0, Relaxed) == 0
+        {
+            return Ok(status.clone());
+        }
+        self.forgotten.store(0, Relaxed);
+        match ask(daemon, Request::Status).await? {
+            mwan_api::Response::Status(status) => {
+                let status = Arc::from(status);
+                *last = Some((Instant::now(), Arc::clone(&status)));
+                Ok(status)
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Something changed: the next one is asked for anew.
+    pub(crate) fn forget(&self) {
+        self.forgotten.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// Asks the daemon; what it refuses is a conflict with the state it is in.
+async fn ask(daemon: &dyn Daemon, request: Request) -> Result<mwan_api::Response, ApiError> {
+    match daemon.ask(request).await {
+        Ok(mwan_api::Response::Error { message, hint }) => {
+            let error = ApiError::new(StatusCode::CONFLICT, "refused", message);
+            Err(match hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            })
+        }
+        Ok(response) => Ok(response),
+        Err(error) => Err(ApiError::unavailable(format!("the daemon does not answer: {error}"))),
+    }
+}
+
+fn unexpected() -> ApiError {
+    ApiError::new(StatusCode::BAD_GATEWAY, "daemon", "the daemon's answer does not fit the question")
+        .hint("are both of the same version?")
+}
+
+/// Answers one call.
+pub(crate) async fn answer(site: Arc<Site>, endpoint: Endpoint, call: Call) -> Result<Response, ApiError> {
+    match endpoint {
+        Endpoint::Status => Ok(json(&*site.status.get(&*site.daemon).await?)),
+        Endpoint::Interfaces | Endpoint::Policies | Endpoint::Rules | Endpoint::Connected => {
+            part(&*site.status.get(&*site.daemon).await?, endpoint)
+        }
+        Endpoint::Events => events(&site, &call.uri).await,
+        Endpoint::Live => live(site, call).await,
+        Endpoint::Flows => flows(&site, &call.uri).await,
+        Endpoint::Up => command(&site, call.name, |interface| Request::IfUp { interface }).await,
+        Endpoint::Down => command(&site, call.name, |interface| Request::IfDown { interface }).await,
+        Endpoint::Drain => command(&site, call.name, |interface| Request::Drain { interface }).await,
+        Endpoint::Undrain => command(&site, call.name, |interface| Request::Undrain { interface }).await,
+        Endpoint::Plan => plan(&site, &call.body).await,
+        Endpoint::Login => {
+            let LoginRequest { user, password } = parse(&call.body)?;
+            Ok(logged_in(site.auth.log_in(call.peer, &user, password).await?))
+        }
+        Endpoint::Setup => {
+            let SetupRequest { token, password } = parse(&call.body)?;
+            Ok(logged_in(site.auth.set_up(call.peer, token, password).await?))
+        }
+        Endpoint::Logout => {
+            let (who, _) = call.who.ok_or_else(ApiError::unauthenticated)?;
+            let cookie = site.auth.log_out(call.peer, &who);
+            Ok(with_cookie(StatusCode::NO_CONTENT.into_response(), &cookie))
+        }
+        Endpoint::Session => {
+            let (who, session) = call.who.ok_or_else(ApiError::unauthenticated)?;
+            Ok(json(&session_document(&who, session.as_ref())))
+        }
+        Endpoint::Metrics => Ok(metrics(&site, &call).await),
+        Endpoint::OpenApi => Ok(assets::answer(&assets::OPENAPI, &call.headers)),
+    }
+}
+
+fn json(value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => {
+            let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+            (kind, bytes).into_response()
+        }
+        Err(_) => unexpected().into_response(),
+    }
+}
+
+/// A body as what it should be.
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| {
+        // serde_json repeats names of fields, at most, and of values their kind or, of words, themselves.
+        let message = format!("the body does not fit: {}", shortened(&error.to_string()));
+        ApiError::bad_request(message).hint("GET /api/v1/openapi.json tells what fits")
+    })
+}
+
+/// The query as what it should be.
+fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> {
+    let parsed = Query::<T>::try_from_uri(uri).map_err(|error| {
+        let message = format!("the query does not fit: {}", shortened(&error.body_text()));
+        ApiError::bad_request(message).hint("GET /api/v1/openapi.json tells what fits")
+    });
+    parsed.map(|Query(query)| query)
+}
+
+/// One line that repeats not too much of what a client said.
+fn shortened(text: &str) -> String {
+    text.chars().take(200).collect::<String>().escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\"")
+}
+
+fn limit(wanted: Option<u32>, default: u32) -> Result<u32, ApiError> {
+    let limit = wanted.unwrap_or(default);
+    if (1..=LIMIT_MAX).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(ApiError::bad_request(format!("limit is {limit}, and has to be from 1 to {LIMIT_MAX}")))
+}
+
+fn part(status: &Status, endpoint: Endpoint) -> Result<Response, ApiError> {
+    Ok(match endpoint {
+        Endpoint::Interfaces => json(&InterfacesDocument {
+            schema: mwan_api::SCHEMA_INTERFACES.to_owned(),
+            interfaces: status.interfaces.clone(),
+        }),
+        Endpoint::Policies => json(&PoliciesDocument {
+            schema: mwan_api::SCHEMA_POLICIES.to_owned(),
+            policies: status.policies.clone(),
+        }),
+        Endpoint::Rules => {
+            json(&RulesDocument { schema: mwan_api::SCHEMA_RULES.to_owned(), rules: status.rules.clone() })
+        }
+        _ => json(&ConnectedDocument {
+            schema: mwan_api::SCHEMA_CONNECTED.to_owned(),
+            connected: status.connected.clone(),
+            custom: status.custom.clone(),
+        }),
+    })
+}
+
+async fn events(site: &Site, uri: &Uri) -> Result<Response, ApiError> {
+    let asked: EventsQuery = query(uri)?;
+    let limit = limit(asked.limit, EVENTS)?;
+    let EventsQuery { after, before, interface, kind, severity, .. } = asked;
+    let query = EventQuery { after, before, limit: Some(limit), interface, kind, severity };
+    let mwan_api::Response::Events(found) = ask(&*site.daemon, Request::Events(query)).await? else {
+        return Err(unexpected());
+    };
+    let whole = found.events.len() >= limit as usize;
+    let next = found.events.last().map(|event| event.id).filter(|_| whole);
+    Ok(json(&EventsPage { events: found.events, next, oldest: found.oldest, latest: found.latest }))
+}
+
+async fn live(site: Arc<Site>, call: Call) -> Result<Response, ApiError> {
+    let (who, _) = call.who.ok_or_else(ApiError::unauthenticated)?;
+    let after = call.headers.get("last-event-id").and_then(|id| id.to_str().ok()?.trim().parse().ok());
+    let stream = live::stream(site, who, after, call.seat).await;
+    let stream = stream.ok_or_else(|| ApiError::too_many("too many clients listen already", 10))?;
+    let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))];
+    Ok((headers, Body::new(stream)).into_response())
+}
+
+async fn flows(site: &Site, uri: &Uri) -> Result<Response, ApiError> {
+    let asked: FlowsQuery = query(uri)?;
+    let limit = limit(asked.limit, FLOWS)?;
+    match ask(&*site.daemon, Request::Flows { limit }).await? {
+        mwan_api::Response::Flows(flows) => Ok(json(&flows)),
+        _ => Err(unexpected()),
+    }
+}
+
+/// Something is done with an interface.
+async fn command(site: &Site, name: String, request: impl FnOnce(String) -> Request) -> Result<Response, ApiError> {
+    let status = site.status.get(&*site.daemon).await?;
+    if !status.interfaces.iter().any(|interface| interface.name == name) {
+        let known: Vec<&str> = status.interfaces.iter().map(|interface| interface.name.as_str()).collect();
+        let message = format!("there is no interface '{}'", shortened(&name));
+        return Err(ApiError::new(StatusCode::NOT_FOUND, "no_interface", message)
+            .hint(format!("the configuration has: {}", known.join(", "))));
+    }
+    let answer = ask(&*site.daemon, request(name)).await;
+    site.status.forget();
+    match answer? {
+        mwan_api::Response::Done => Ok(StatusCode::NO_CONTENT.into_response()),
+        _ => Err(unexpected()),
+    }
+}
+
+async fn plan(site: &Site, body: &[u8]) -> Result<Response, ApiError> {
+    let PlanRequest { file, text } = parse(body)?;
+    // The daemon compiles it in a thread of its own: one at a time.
+    let _turn = site.plans.acquire().await.map_err(|_| unexpected())?;
+    match ask(&*site.daemon, Request::Plan { file, text }).await? {
+        mwan_api::Response::Plan(plan) => Ok(json(&plan)),
+        _ => Err(unexpected()),
+    }
+}
+
+fn session_document(who: &Principal, session: Option<&Session>) -> SessionDocument {
+    let csrf = session.map(|session| session.csrf.reveal().to_owned());
+    SessionDocument { user: who.name.clone(), role: who.role, csrf }
+}
+
+fn logged_in(done: LoggedIn) -> Response {
+    let csrf = Some(done.session.csrf.reveal().to_owned());
+    let document = SessionDocument { user: done.session.user, role: done.role, csrf };
+    with_cookie(json(&document), &done.cookie)
+}
+
+fn with_cookie(mut response: Response, cookie: &str) -> Response {
+    if let Ok(value) = HeaderValue::from_str(cookie) {
+        response.headers_mut().insert(header::SET_COOKIE, value);
+    }
+    response
+}
+
+/// Metrics are there without the daemon, too: that it is away is one of them.
+async fn metrics(site: &Site, call: &Call) -> Response {
+    let status = site.status.get(&*site.daemon).await.ok();
+    let accepted = call.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = metrics::text::Format::accepted(accepted.unwrap_or_default());
+    let clients = metrics::Clients { listening: site.hub.count(), dropped: site.hub.dropped() };
+    let window = site.window.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let text = metrics::write(format, status.as_deref(), &window, clients);
+    let kind = [(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()))];
+    (kind, text).into_response()
+}

@@ -1,0 +1,72 @@
+//! Errors as clients see them: one JSON shape, the right status, a hint.
+
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+/// Why a request is refused: `{"error": {"code", "message", "hint"}}` and a status.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    hint: Option<String>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl ApiError {
+    /// `code` is a stable word for programs, `message` one line for people.
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        ApiError { status, code, message: message.into(), hint: None, headers: Vec::new() }
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        ApiError { hint: Some(hint.into()), ..self }
+    }
+
+    /// A header of the response.
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    pub(crate) fn unauthenticated() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "there is no valid session or token")
+            .hint("log in, or send `Authorization: Bearer TOKEN` (mwan web token add)")
+            .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"mwan\""))
+    }
+
+    /// Nothing more will be listened to before `after_s` seconds are over.
+    pub(crate) fn too_many(message: impl Into<String>, after_s: u64) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message)
+            .hint(format!("try again in {after_s} s"))
+            .header(header::RETRY_AFTER, HeaderValue::from(after_s))
+    }
+
+    /// The daemon does not answer.
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "daemon_unavailable", message)
+            .hint("the data plane goes on without it; try again in a second")
+            .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
+    /// The body of the response.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        json!({ "error": { "code": self.code, "message": self.message, "hint": self.hint } })
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.json().to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.extend(self.headers);
+        response
+    }
+}
