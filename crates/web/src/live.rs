@@ -2,7 +2,6 @@
 //! does not keep up is let go; when it comes back it says what it has seen last, and gets what it missed.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -19,6 +19,7 @@ const FILE_MAX: u64 = 1 << 20;
 /// More than a router's owners are; keeps the file small.
 const ENTRIES_MAX: usize = 100;
 const NAME_MAX: usize = 64;
+const VERSION: u32 = 1;
 
 /// Why accounts could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -76,14 +77,22 @@ struct Setup {
 }
 
 /// Everybody who may come in.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Accounts {
+    /// Of the file's layout: 1.
+    version: u32,
     #[serde(default)]
     users: Vec<User>,
     #[serde(default)]
     tokens: Vec<Token>,
     #[serde(default)]
     setup: Option<Setup>,
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        Accounts { version: VERSION, users: Vec::new(), tokens: Vec::new(), setup: None }
+    }
 }
 
 impl User {
@@ -286,7 +295,11 @@ fn load(path: &Path) -> Result<Accounts, AccountsError> {
     if bytes.len() as u64 > FILE_MAX {
         return Err(damaged(format!("it is larger than {FILE_MAX} bytes")));
     }
-    serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))
+    let accounts: Accounts = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    if accounts.version != VERSION {
+        return Err(damaged(format!("its version is {}, and not {VERSION}", accounts.version)));
+    }
+    Ok(accounts)
 }
 
 fn write(path: &Path, accounts: &Accounts, owner: &fs::Metadata) -> io::Result<()> {
@@ -370,7 +383,7 @@ mod tests {
         store.change(|accounts| accounts.add_token("t", Role::Viewer)).unwrap();
         assert!(store.change(|accounts| accounts.add_token("t", Role::Admin)).is_err());
         assert_eq!(store.accounts().unwrap().tokens()[0].role, Role::Viewer);
-        for damaged in ["", "{", "[]", "{\"users\":3}", &format!("\"{}\"", "x".repeat(2 << 20))] {
+        for damaged in ["", "{", "[]", "{}", "{\"version\":2}", "{\"version\":1,\"users\":3}", &format!("\"{}\"", "x".repeat(2 << 20))] {
             fs::write(dir.path().join(FILE), damaged).unwrap();
             assert!(matches!(store.accounts(), Err(AccountsError::Damaged { .. })), "{damaged:.9}");
             assert!(store.change(|accounts| Ok(accounts.remove_token("t"))).is_err(), "and not replaced");
