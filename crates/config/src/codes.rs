@@ -232,6 +232,16 @@ codes! {
         "The key is one of another kind of connection, or of the other switch (`ENABLED`, `MWAN_ENABLED`); it is ignored.";
     HASH_UNREAD = "W0816", "folder that is not read",
         "`ENABLED` (one RED with backups) reads `mwan/profiles`; `MWAN_ENABLED` (several REDs) reads `mwan/interfaces`, `mwan/policies` and `mwan/rules`. What is in the others is ignored, mistakes and all.";
+
+    // 10: the web server.
+    WEB_LISTEN = "E1001", "not an address to listen at",
+        "Expected is `ADDRESS:PORT`, an IPv6 address in brackets, port 1 to 65535; at most 16. It is left out; the others are listened at.";
+    WEB_PLAIN = "E1002", "other machines without TLS",
+        "With `tls off` only loopback addresses are listened at: passwords and sessions would be readable on the wire. The address is left out.";
+    WEB_KEY = "E1003", "certificate without its key",
+        "`certificate` and `key` are given together or not at all. The certificate that mwan makes for itself is used.";
+    WEB_NAME = "E1004", "not a name",
+        "Names of groups have at most 32 characters: letters, digits and . _ -; host names at most 253: letters, digits, . and -. It is left out.";
 }
 
 #[cfg(test)]

@@ -127,6 +127,14 @@ const ROWS: &[Row] = {
         row(Ipset, "maxelem", Ours, "of the old ipset; without effect", "sets"),
         row(Ipset, "hashsize", Ours, "likewise", "sets"),
         row(Ipset, "storage", Ours, "likewise", "sets"),
+        row(Web, "enabled", Ours, "mwan3 has no web server", "the_section_says_where_and_how_it_listens"),
+        row(Web, "listen", Ours, "likewise", "the_section_says_where_and_how_it_listens"),
+        row(Web, "tls", Ours, "likewise", "off_the_machine_only_with_tls"),
+        row(Web, "certificate", Ours, "likewise", "the_section_says_where_and_how_it_listens"),
+        row(Web, "key", Ours, "likewise", "the_section_says_where_and_how_it_listens"),
+        row(Web, "session_timeout", Ours, "likewise", "a_session_ends_when_nobody_uses_it_and_in_any_case_after_half_a_day"),
+        row(Web, "group", Ours, "likewise", "members_of_the_group_are_operators_at_the_socket"),
+        row(Web, "hostname", Ours, "likewise", "the_section_says_where_and_how_it_listens"),
     ]
 };
 

@@ -46,7 +46,7 @@ pub fn configuration_md() -> String {
     for kind in SectionKind::ALL {
         let Some(name) = kind.native() else { continue };
         let header = match kind {
-            SectionKind::Globals => format!("`[{name}]`"),
+            SectionKind::Globals | SectionKind::Web => format!("`[{name}]`"),
             SectionKind::Rule => format!("`[[{name}]]`"),
             _ => format!("`[{name}.NAME]`"),
         };
@@ -96,6 +96,7 @@ fn about(kind: SectionKind) -> &'static str {
         SectionKind::Ipset => {
             "A named set of addresses: listed here, in a file, or learned by the resolver. Rules name it."
         }
+        SectionKind::Web => "Control API, dashboard and metrics over HTTP. One section; its name is of no importance.",
     }
 }
 

@@ -28,6 +28,7 @@ mod tables;
 mod target;
 pub mod uci;
 mod values;
+mod web;
 
 pub use codes::{CodeDoc, codes};
 pub use diagnostic::{Diagnostic, Severity};

@@ -4,7 +4,7 @@
 //! A `Config` is always internally consistent: names are unique, every reference resolves, numbers are
 //! in range. Whatever did not satisfy that is left out and reported in a [`crate::Diagnostic`].
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,7 +93,38 @@ pub struct Location {
 /// Everything the owner configured and that is valid.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Config {
-    /// Settings of the whole program.
+    /// The web server: control API, dashboard, metrics.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Web {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Where it listens; none that others reach if `tls` is off.
+    pub listen: Vec<SocketAddr>,
+    /// Where it speaks TLS.
+    pub tls: WebTls,
+    /// Files of the certificate and its key; `None`: one is made.
+    pub certificate: Option<(String, String)>,
+    /// A session nobody uses for so long ends.
+    pub session_timeout: Duration,
+    /// Group of this machine whose members may use the API's Unix socket.
+    pub group: Option<String>,
+    /// Names by which it may be asked, beside addresses and localhost.
+    pub hostnames: Vec<String>,
+}
+
+/// `option tls` of the web server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum WebTls {
+    /// Everywhere but on loopback addresses.
+    #[default]
+    Auto,
+    /// Everywhere.
+    On,
+    /// Nowhere, and so on loopback addresses only.
+    Off,
+}
+
+/// Settings of the whole program.
     pub globals: Globals,
     /// The WANs in the order of the file, disabled ones included (they hold their id).
     pub interfaces: Vec<Interface>,
@@ -107,6 +138,8 @@ pub struct Config {
     pub links: Arc<Vec<Link>>,
     /// What of the site is IPFire's, if it is one.
     pub site: Option<Arc<Site>>,
+    /// The web server, if there is a section of it.
+    pub web: Option<Web>,
 }
 
 impl Config {

@@ -24,6 +24,7 @@ use crate::rule::read_rule;
 use crate::sets::{self, read_set};
 use crate::suggest::nearest;
 use crate::uci::{self, Section};
+use crate::web::read_web;
 
 /// Reads a UCI file.
 pub(crate) fn parse(file_name: &str, bytes: &[u8]) -> (Config, Report) {
@@ -70,8 +71,8 @@ fn known_sections(report: &mut Report, sections: Vec<Section>) -> Vec<Known> {
         if !anonymous {
             check_same_name(report, &mut kinds_of_name, &found);
         }
-        // All globals sections are one, whatever they are called.
-        let key = (kind, if kind == SectionKind::Globals { String::new() } else { found.name.clone() });
+        // Whatever they are called.
+        let key = (kind, if kind.is_single() { String::new() } else { found.name.clone() });
         match at.get(&key).and_then(|i| known.get_mut(*i)) {
             Some(first) => merge(report, first, found),
             None => {
@@ -123,6 +124,9 @@ fn build(report: &mut Report, sections: &[Known]) -> Config {
     let mut config = Config::default();
     for known in of_kind(sections, SectionKind::Globals) {
         config.globals = read_globals(&mut fields(report, known));
+    }
+    for known in of_kind(sections, SectionKind::Web) {
+        config.web = Some(read_web(&mut fields(report, known)));
     }
     let mut sets = Names::default();
     for known in of_kind(sections, SectionKind::Ipset) {

@@ -23,6 +23,7 @@ use crate::rule::read_rule;
 use crate::sets::{self, read_set};
 use crate::suggest::nearest;
 use crate::uci::{Entry, NAME_BYTES_MAX, SECTIONS_MAX, Section};
+use crate::web::read_web;
 
 /// Largest file that is read: ten thousand rules. Less than in UCI, since the TOML parser remembers every
 /// error of a file that is something else.
@@ -131,6 +132,7 @@ struct PolicyText {
 #[derive(Default)]
 struct Sections {
     globals: Option<Section>,
+    web: Option<Section>,
     wans: Vec<Section>,
     policies: Vec<PolicyText>,
     rules: Vec<Section>,
@@ -170,6 +172,13 @@ impl Sections {
                 ("global", DeValue::Table(t)) => {
                     sections.globals = Some(section(source, report, "global", None, (key_span, t), &[]));
                 }
+                ("web", DeValue::Table(_)) if sections.web.is_some() => {
+                    let problem = Problem::new(codes::TOML, "given before; this one is left out");
+                    report.add(Place { line, section: key, option: None }, problem);
+                }
+                ("web", DeValue::Table(t)) => {
+                    sections.web = Some(section(source, report, "web", None, (key_span, t), &[]));
+                }
                 ("wan", DeValue::Table(t)) => {
                     for (name, span, t) in named_tables(source, report, "wan", t) {
                         sections.wans.push(section(source, report, "wan", Some(name), (span, t), &[]));
@@ -190,7 +199,7 @@ impl Sections {
                         sections.rules.extend(rule(source, report, value));
                     }
                 }
-                ("global" | "wan" | "policy" | "rule" | "set", _) => {
+                ("global" | "wan" | "policy" | "rule" | "set" | "web", _) => {
                     let how = if key == "rule" { "[[rule]]" } else { "a table" };
                     let place = Place { line, section: key, option: None };
                     report.add(
@@ -416,6 +425,9 @@ fn build(report: &mut Report, sections: &Sections) -> Config {
     if let Some(section) = &sections.globals {
         let mut fields = open(report, Dialect::Native, SectionKind::Globals, "global".into(), section);
         config.globals = read_globals(&mut fields);
+    }
+    if let Some(section) = &sections.web {
+        config.web = Some(read_web(&mut open(report, Dialect::Native, SectionKind::Web, "web".into(), section)));
     }
     let mut interfaces = Names::default();
     for section in &sections.wans {

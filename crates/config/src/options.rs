@@ -16,17 +16,20 @@ pub enum SectionKind {
     Rule,
     /// `config ipset`; `[set.NAME]`.
     Ipset,
+    /// `config web`; `[web]`.
+    Web,
 }
 
 impl SectionKind {
     /// In the order of the documentation.
-    pub const ALL: [SectionKind; 6] = [
+    pub const ALL: [SectionKind; 7] = [
         SectionKind::Globals,
         SectionKind::Interface,
         SectionKind::Member,
         SectionKind::Policy,
         SectionKind::Rule,
         SectionKind::Ipset,
+        SectionKind::Web,
     ];
 
     /// Names of the section type in UCI: mwan3's, then mwan4's.
@@ -38,6 +41,7 @@ impl SectionKind {
             SectionKind::Policy => &["policy", "strategy"],
             SectionKind::Rule => &["rule"],
             SectionKind::Ipset => &["ipset"],
+            SectionKind::Web => &["web"],
         }
     }
 
@@ -49,8 +53,14 @@ impl SectionKind {
             SectionKind::Policy => Some("policy"),
             SectionKind::Rule => Some("rule"),
             SectionKind::Ipset => Some("set"),
+            SectionKind::Web => Some("web"),
             SectionKind::Member => None,
         }
+    }
+
+    /// Whether all sections of this kind are one, whatever they are called.
+    pub(crate) fn is_single(self) -> bool {
+        matches!(self, SectionKind::Globals | SectionKind::Web)
     }
 
     /// The word in messages.
@@ -239,6 +249,16 @@ const OPTIONS: &[OptionDoc] = {
         row(Ipset, &["hashsize"], "", "number", "", "Of ipset; without effect."),
         row(Ipset, &["storage"], "", "string", "", "Of ipset; without effect."),
         list(row(Ipset, &["comment"], "comment", "text", "", "For people.")),
+
+        row(Web, &["enabled"], "enabled", "boolean", "0", "Whether the web server runs: control API, dashboard, metrics (docs/api.md). Only in builds with the feature `web`."),
+        list(row(Web, &["listen"], "listen", "ADDRESS:PORT", "127.0.0.1:8480 [::1]:8480", "Where it listens. What is no loopback address can be reached by other machines, and speaks TLS. An address that is not there yet is good.")),
+        row(Web, &["tls"], "tls", "auto, on or off", "auto", "auto: TLS everywhere but on loopback addresses. off: nowhere, and then no other address is listened at (E1002)."),
+        row(Web, &["certificate"], "certificate", "absolute path", "", "Certificate and its chain, PEM. Without it one is made on first use and kept; `mwan web init` prints its fingerprint. Read when the web server starts."),
+        row(Web, &["key"], "key", "absolute path", "", "Its private key, PEM; only root has to be able to read it."),
+        row(Web, &["session_timeout"], "session_timeout", "time", "1800", "A session nobody uses for so long ends; each ends after 12 hours."),
+        row(Web, &["group"], "group", "group name", "", "Members of this group of the machine may use `api.sock` in the run directory as operators. Without it root alone can."),
+        list(row(Web, &["hostname"], "hostnames", "host names", "", "Names by which it is asked for, beside its addresses, `localhost` and the machine's own name. Others are refused: pages of other sites could else be made to pass for ours (DNS rebinding).")),
+        list(row(Web, &["comment"], "comment", "text", "", "For people.")),
     ]
 };
 

@@ -19,6 +19,9 @@ pub(crate) fn dump(loaded: &Loaded) -> String {
     if let Some(site) = &config.site {
         writeln!(out, "{site:?}").unwrap();
     }
+    if let Some(web) = &config.web {
+        writeln!(out, "{web:?}").unwrap();
+    }
     for p in &config.policies {
         writeln!(out, "policy {} (line {}), last resort {}", p.name, p.location.line, p.last_resort.name())
             .unwrap();
