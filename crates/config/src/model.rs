@@ -93,7 +93,37 @@ pub struct Location {
 /// Everything the owner configured and that is valid.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Config {
-    /// The web server: control API, dashboard, metrics.
+    /// Settings of the whole program.
+    pub globals: Globals,
+    /// The WANs in the order of the file, disabled ones included (they hold their id).
+    pub interfaces: Vec<Interface>,
+    /// The policies (mwan4: strategies), in the order of the file.
+    pub policies: Vec<Policy>,
+    /// The rules in order of evaluation; first match wins.
+    pub rules: Vec<Rule>,
+    /// Named sets of addresses, in the order of the file.
+    pub sets: Arc<Vec<NamedSet>>,
+    /// Connections that have to be brought up, each for the interface of its name.
+    pub links: Arc<Vec<Link>>,
+    /// What of the site is IPFire's, if it is one.
+    pub site: Option<Arc<Site>>,
+    /// The web server, if there is a section of it.
+    pub web: Option<Web>,
+}
+
+impl Config {
+    /// The interface called `name`.
+    pub fn interface(&self, name: &str) -> Option<&Interface> {
+        self.interfaces.iter().find(|i| i.name == name)
+    }
+
+    /// The policy called `name`.
+    pub fn policy(&self, name: &str) -> Option<&Policy> {
+        self.policies.iter().find(|p| p.name == name)
+    }
+}
+
+/// The web server: control API, dashboard, metrics.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Web {
     /// Whether it runs.
@@ -122,36 +152,6 @@ pub enum WebTls {
     On,
     /// Nowhere, and so on loopback addresses only.
     Off,
-}
-
-/// Settings of the whole program.
-    pub globals: Globals,
-    /// The WANs in the order of the file, disabled ones included (they hold their id).
-    pub interfaces: Vec<Interface>,
-    /// The policies (mwan4: strategies), in the order of the file.
-    pub policies: Vec<Policy>,
-    /// The rules in order of evaluation; first match wins.
-    pub rules: Vec<Rule>,
-    /// Named sets of addresses, in the order of the file.
-    pub sets: Arc<Vec<NamedSet>>,
-    /// Connections that have to be brought up, each for the interface of its name.
-    pub links: Arc<Vec<Link>>,
-    /// What of the site is IPFire's, if it is one.
-    pub site: Option<Arc<Site>>,
-    /// The web server, if there is a section of it.
-    pub web: Option<Web>,
-}
-
-impl Config {
-    /// The interface called `name`.
-    pub fn interface(&self, name: &str) -> Option<&Interface> {
-        self.interfaces.iter().find(|i| i.name == name)
-    }
-
-    /// The policy called `name`.
-    pub fn policy(&self, name: &str) -> Option<&Policy> {
-        self.policies.iter().find(|p| p.name == name)
-    }
 }
 
 /// Settings of the whole program.

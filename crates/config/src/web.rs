@@ -25,8 +25,8 @@ const LISTEN: [&str; 2] = ["127.0.0.1:8480", "[::1]:8480"];
 pub(crate) fn read_web(fields: &mut Fields<'_>) -> Web {
     let tls_words = [("auto", WebTls::Auto), ("on", WebTls::On), ("off", WebTls::Off)];
     let tls = fields.get("tls", |text| values::word(text, &tls_words)).unwrap_or(WebTls::Auto);
-    let certificate = fields.get("certificate", values::path);
-    let key = fields.get("key", values::path);
+    let certificate = fields.get("certificate", values::absolute_path);
+    let key = fields.get("key", values::absolute_path);
     if certificate.is_some() != key.is_some() {
         let message = "certificate and key belong together; a certificate of mwan's own is used";
         fields.say_at(&["certificate", "key"], Problem::new(codes::WEB_KEY, message));
