@@ -689,6 +689,17 @@ fn signal_group(leader: u32, signal: libc::c_int) {
     }
 }
 
+/// Whether a terminal shows what is typed (termios(3)).
+pub(crate) fn set_echo(terminal: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    // SAFETY: termios is plain data, which the first call fills in whole.
+    unsafe {
+        let mut settings: libc::termios = mem::zeroed();
+        check(libc::tcgetattr(terminal.as_raw_fd(), &mut settings))?;
+        if on { settings.c_lflag |= libc::ECHO } else { settings.c_lflag &= !libc::ECHO }
+        check(libc::tcsetattr(terminal.as_raw_fd(), libc::TCSAFLUSH, &settings)).map(drop)
+    }
+}
+
 /// Effective user and group of this process.
 pub(crate) fn own_user() -> (u32, u32) {
     // SAFETY: no arguments, and they always succeed.

@@ -48,6 +48,8 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Red { command, root } => super::red::run(&run_dir, &root, command)?,
         #[cfg(feature = "ipfire")]
         Command::Ipfire { command, root } => super::ipfire::run(&run_dir, &root, &command)?,
+        #[cfg(feature = "web")]
+        Command::Web { command, state_dir } => crate::web::run(&run_dir, &state_dir, command)?,
         #[cfg(feature = "ipfire")]
         Command::TestPrimary { limit } => super::red::test(&run_dir, std::time::Duration::from_secs(limit))?,
         #[cfg(feature = "ipfire")]

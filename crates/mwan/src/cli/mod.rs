@@ -19,6 +19,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+#[cfg(feature = "web")]
+pub(crate) use args::{AccountCommand, WebCommand};
 pub(crate) use args::{BusArgs, DaemonArgs, LogFormat, LogLevel, LogTo};
 
 /// Exit codes; `mwan help` lists them.

@@ -36,15 +36,15 @@ const END_MAX: Duration = Duration::from_secs(2);
 
 /// A companion as it should be.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     /// Its name: that of its socket, `NAME.sock` in the run directory.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// The command of this program and its arguments.
-    pub(super) arguments: Vec<OsString>,
+    pub(crate) arguments: Vec<OsString>,
     /// Its settings, JSON.
-    pub(super) settings: String,
+    pub(crate) settings: String,
     /// What it may ask the daemon.
-    pub(super) access: Access,
+    pub(crate) access: Access,
 }
 
 /// All of them.

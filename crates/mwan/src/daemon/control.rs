@@ -64,7 +64,7 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 
 /// What the clients of a socket may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Access {
+pub(crate) enum Access {
     /// Everything: root.
     Owner,
     /// Whoever looks after RED, without being root: see the status, switch RED, switch mwan on and off. No configuration, no

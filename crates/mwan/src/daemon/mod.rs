@@ -6,7 +6,7 @@
 //! | `start` | everything that is opened, and what a daemon before us left |
 //! | `configure`, `config`, `watched` | another configuration: its files, how they are read, how changes of them are noticed |
 //! | `apply`, `writer` | desired states into the kernel, and what the core wishes beside them |
-//! | `flows` | connection entries: their marks, and which of them end |
+//! | `flows`, `flow_list` | connection entries: their marks, which of them end, and a list of them |
 //! | `hooks`, `dnsmasq` | others who are told |
 //! | `companion` | processes that speak with the outside |
 //! | `events`, `sample` | what has happened and how the paths are, for those who watch |
@@ -20,7 +20,9 @@ mod config;
 mod configure;
 mod control;
 mod dnsmasq;
+mod durations;
 mod events;
+mod flow_list;
 mod flows;
 mod hooks;
 mod lock;
@@ -57,7 +59,9 @@ use crate::cli::{DaemonArgs, Failure};
 use crate::ipfire::Ipfire;
 use crate::openwrt::Openwrt;
 use dnsmasq::Dnsmasq;
+use durations::Switches;
 use events::EventLog;
+use flow_list::FlowList;
 use flows::{Done, Flows};
 use hooks::{END_MAX, Hooks, Places};
 use lock::Locks;
@@ -73,7 +77,14 @@ use companion::Companions;
 use control::Hub;
 
 pub(crate) use config::{parse_config, read_config, reread_config};
+pub(crate) use companion::Wanted;
+#[cfg(feature = "web")]
+pub(crate) use companion::user as companion_user;
 pub(crate) use control::Asked;
+#[cfg(feature = "web")]
+pub(crate) use control::{Access, group};
+#[cfg(feature = "web")]
+pub(crate) use log::start_companion_log;
 pub(crate) use plan::plan_without_daemon;
 pub(crate) use status::diagnostics;
 
@@ -184,6 +195,9 @@ struct Daemon {
     companions: Companions,
     events: EventLog,
     sampler: Sampler,
+    flow_list: FlowList,
+    /// How often others came to carry a policy, by its name.
+    switches: Switches,
     options: DaemonArgs,
     run_dir: PathBuf,
     /// Our bits in connection entries are being cleared, and the end waits for it.

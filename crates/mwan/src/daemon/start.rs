@@ -19,7 +19,9 @@ use super::companion::Companions;
 use super::config::{Parsed, parse_config, parse_watched, read_config, watches_of};
 use super::control::Hub;
 use super::dnsmasq::Dnsmasq;
+use super::durations::Switches;
 use super::events::{EventLog, plain};
+use super::flow_list::FlowList;
 use super::flows::Flows;
 use super::hooks::{Hooks, Places};
 use super::lock::Locks;
@@ -168,6 +170,8 @@ impl Daemon {
             companions: Companions::new(run_dir, hub),
             events,
             sampler: Sampler::default(),
+            flow_list: FlowList::default(),
+            switches: Switches::default(),
             options: options.clone(),
             run_dir: run_dir.to_owned(),
             clearing: false,
