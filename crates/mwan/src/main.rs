@@ -12,6 +12,11 @@ mod ipfire;
 mod openwrt;
 mod platform;
 mod replace;
+#[cfg(feature = "web")]
+mod web;
+#[cfg(not(feature = "web"))]
+#[path = "web/absent.rs"]
+mod web;
 
 use std::process::ExitCode;
 

@@ -97,6 +97,16 @@ impl std::fmt::Display for Failure {
     }
 }
 
+/// Options of the daemon as given on its command line, for tests.
+#[cfg(all(test, feature = "web"))]
+pub(crate) fn daemon_args(words: &[&str]) -> DaemonArgs {
+    let words = ["mwan", "daemon"].iter().chain(words);
+    match args::Args::parse_from(words).command {
+        args::Command::Daemon(options) => options,
+        other => unreachable!("{other:?}"),
+    }
+}
+
 /// Parses the arguments, runs the command.
 pub(crate) fn main() -> ExitCode {
     let words: Vec<std::ffi::OsString> = std::env::args_os().collect();

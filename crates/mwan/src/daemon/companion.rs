@@ -21,6 +21,7 @@ use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
 use super::control::{self, Access, Hub};
+use crate::cli::DaemonArgs;
 
 /// Who companions are, if there is such a user; the second is everywhere.
 const USERS: [&str; 2] = ["mwan", "nobody"];
@@ -239,8 +240,10 @@ fn start(program: &Path, wanted: &Wanted) -> io::Result<Running> {
 }
 
 /// The companions that a configuration asks for.
-pub(super) fn wanted(_: &Config) -> Vec<Wanted> {
-    Vec::new()
+pub(super) fn wanted(config: &Config, run_dir: &Path, options: &DaemonArgs) -> Vec<Wanted> {
+    let mut wanted = Vec::new();
+    wanted.extend(crate::web::companion(config, run_dir, options));
+    wanted
 }
 
 /// Who companions are; where we are not root, who we are.

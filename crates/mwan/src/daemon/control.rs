@@ -71,6 +71,10 @@ pub(crate) enum Access {
     /// routing of commands, no end of the daemon.
     #[cfg(feature = "ipfire")]
     Operator,
+    /// The web server, which decides for each of its users: everything that the HTTP API has, and neither the end of the daemon nor
+    /// the routing of commands.
+    #[cfg(feature = "web")]
+    Web,
 }
 
 impl Access {
@@ -80,6 +84,8 @@ impl Access {
             Access::Owner => REQUEST_MAX,
             #[cfg(feature = "ipfire")]
             Access::Operator => 4096,
+            #[cfg(feature = "web")]
+            Access::Web => REQUEST_MAX,
         }
     }
 
@@ -88,6 +94,19 @@ impl Access {
             (Access::Owner, _) => true,
             #[cfg(feature = "ipfire")]
             (Access::Operator, request) => matches!(request, Request::Status | Request::Red { .. }),
+            #[cfg(feature = "web")]
+            (Access::Web, request) => matches!(
+                request,
+                Request::Status
+                    | Request::Events(_)
+                    | Request::Watch { .. }
+                    | Request::Flows { .. }
+                    | Request::IfUp { .. }
+                    | Request::IfDown { .. }
+                    | Request::Drain { .. }
+                    | Request::Undrain { .. }
+                    | Request::Plan { .. }
+            ),
         }
     }
 }
@@ -121,8 +140,8 @@ pub(super) fn listen_for_companion(
 }
 
 /// The number of a group of `/etc/group` (group(5)).
-#[cfg(feature = "ipfire")]
-pub(super) fn group(name: &str) -> Option<u32> {
+#[cfg(any(feature = "ipfire", feature = "web"))]
+pub(crate) fn group(name: &str) -> Option<u32> {
     let text = fs::read_to_string("/etc/group").ok()?;
     text.lines().find_map(|line| {
         let mut fields = line.split(':');

@@ -76,15 +76,15 @@ use writer::Writer;
 use companion::Companions;
 use control::Hub;
 
-pub(crate) use config::{parse_config, read_config, reread_config};
 pub(crate) use companion::Wanted;
 #[cfg(feature = "web")]
 pub(crate) use companion::user as companion_user;
+pub(crate) use config::{parse_config, read_config, reread_config};
 pub(crate) use control::Asked;
 #[cfg(feature = "web")]
 pub(crate) use control::{Access, group};
 #[cfg(feature = "web")]
-pub(crate) use log::start_companion_log;
+pub(crate) use log::{LogSettings, start_companion_log};
 pub(crate) use plan::plan_without_daemon;
 pub(crate) use status::diagnostics;
 
@@ -310,6 +310,12 @@ impl Daemon {
         self.events.tell(&Watched::Sample(sample));
     }
 
+    /// Those that the configuration asks for.
+    fn set_companions(&mut self) {
+        let wanted = companion::wanted(self.core.config(), &self.run_dir, &self.options);
+        self.companions.set(wanted);
+    }
+
     /// What clients of a socket get their answers from.
     fn hub(&self) -> Hub {
         Hub { asked: self.ask.clone(), live: self.events.live().clone() }
@@ -501,7 +507,7 @@ impl Daemon {
         }
         if configured {
             self.tell_dnsmasq();
-            self.companions.set(companion::wanted(self.core.config()));
+            self.set_companions();
         }
         if save {
             self.store.save(self.core.memory());

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use mwan_config::Config;
 
+use crate::cli::DaemonArgs;
 use crate::daemon::Wanted;
 
 /// None.
-pub(crate) fn companion(_: &Config, _: &Path, _: &Path) -> Option<Wanted> {
+pub(crate) fn companion(_: &Config, _: &Path, _: &DaemonArgs) -> Option<Wanted> {
     None
 }
 

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use mwan_config::{Config, Web, WebTls};
 use serde::{Deserialize, Serialize};
 
-use crate::daemon::{Access, Wanted};
+use crate::cli::DaemonArgs;
+use crate::daemon::{Access, LogSettings, Wanted};
 
 pub(crate) use commands::run;
 
@@ -32,6 +33,7 @@ struct Settings {
     session_timeout_s: u64,
     group: Option<String>,
     hostnames: Vec<String>,
+    log: LogSettings,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -50,9 +52,9 @@ struct Listening {
 }
 
 /// The companion a configuration asks for.
-pub(crate) fn companion(config: &Config, run_dir: &Path, state_dir: &Path) -> Option<Wanted> {
+pub(crate) fn companion(config: &Config, run_dir: &Path, options: &DaemonArgs) -> Option<Wanted> {
     let web = config.web.as_ref().filter(|web| web.enabled)?;
-    let settings = serde_json::to_string(&settings(web, run_dir, state_dir)).ok()?;
+    let settings = serde_json::to_string(&settings(web, run_dir, options)).ok()?;
     Some(Wanted {
         name: NAME,
         arguments: vec!["web".into(), "serve".into()],
@@ -66,7 +68,7 @@ pub(crate) fn problem(_: &Config) -> Option<String> {
     None
 }
 
-fn settings(web: &Web, run_dir: &Path, state_dir: &Path) -> Settings {
+fn settings(web: &Web, run_dir: &Path, options: &DaemonArgs) -> Settings {
     let listen = |address: &SocketAddr| Listen {
         address: *address,
         tls: match web.tls {
@@ -77,12 +79,13 @@ fn settings(web: &Web, run_dir: &Path, state_dir: &Path) -> Settings {
     };
     Settings {
         run_dir: run_dir.to_owned(),
-        state_dir: state_dir.to_owned(),
+        state_dir: options.state_dir.clone(),
         listen: web.listen.iter().map(listen).collect(),
         certificate: web.certificate.as_ref().map(|(file, key)| (file.into(), key.into())),
         session_timeout_s: web.session_timeout.as_secs().max(1),
         group: web.group.clone(),
         hostnames: web.hostnames.clone(),
+        log: LogSettings::of(options),
     }
 }
 
@@ -93,7 +96,8 @@ mod tests {
 
     fn wanted(text: &str) -> Option<Settings> {
         let config = mwan_config::parse_toml("f", text.as_bytes()).config;
-        let wanted = companion(&config, Path::new("/run/mwan"), Path::new("/var/lib/mwan"))?;
+        let options = crate::cli::daemon_args(&["--config", "/etc/mwan.toml"]);
+        let wanted = companion(&config, Path::new("/run/mwan"), &options)?;
         Some(serde_json::from_str(&wanted.settings).unwrap())
     }
 

@@ -22,7 +22,6 @@ const THREADS_MAX: usize = 2;
 
 /// Serves until standard input ends.
 pub(super) fn serve() -> Result<(), Failure> {
-    start_companion_log();
     let mut line = String::new();
     let read = io::stdin().lock().take(SETTINGS_MAX).read_line(&mut line);
     read.map_err(|e| Failure::new("cannot read the settings", &e))?;
@@ -30,6 +29,7 @@ pub(super) fn serve() -> Result<(), Failure> {
         Failure::new("these are not the settings of a web server", &e)
             .hint("the daemon starts it: enable the section web")
     })?;
+    start_companion_log(&settings.log);
     let server = open(&settings)?;
     let user = companion_user().map_err(|e| Failure::new("cannot give up the rights of root", &e))?;
     mwan_linux::process::become_user(user).map_err(|e| Failure::new("cannot give up the rights of root", &e))?;
