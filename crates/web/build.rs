@@ -27,7 +27,9 @@ fn main() {
     let mut files = Vec::new();
     collect(&assets, &mut files);
     files.sort();
-    let mut code = String::from("/// Every file of the dashboard, sorted by name.\npub(crate) static ASSETS: &[Asset] = &[\n");
+    let mut code = String::from(
+        "/// Every file of the dashboard, sorted by name.\npub(crate) static ASSETS: &[Asset] = &[\n",
+    );
     for (number, file) in files.iter().enumerate() {
         println!("cargo:rerun-if-changed={}", file.display());
         let name = file.strip_prefix(&assets).expect("found below it").to_string_lossy().into_owned();

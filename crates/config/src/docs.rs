@@ -96,7 +96,9 @@ fn about(kind: SectionKind) -> &'static str {
         SectionKind::Ipset => {
             "A named set of addresses: listed here, in a file, or learned by the resolver. Rules name it."
         }
-        SectionKind::Web => "Control API, dashboard and metrics over HTTP. One section; its name is of no importance.",
+        SectionKind::Web => {
+            "Control API, dashboard and metrics over HTTP. One section; its name is of no importance."
+        }
     }
 }
 

@@ -427,7 +427,8 @@ fn build(report: &mut Report, sections: &Sections) -> Config {
         config.globals = read_globals(&mut fields);
     }
     if let Some(section) = &sections.web {
-        config.web = Some(read_web(&mut open(report, Dialect::Native, SectionKind::Web, "web".into(), section)));
+        config.web =
+            Some(read_web(&mut open(report, Dialect::Native, SectionKind::Web, "web".into(), section)));
     }
     let mut interfaces = Names::default();
     for section in &sections.wans {

@@ -52,11 +52,15 @@ fn read_listen(fields: &mut Fields<'_>, tls: WebTls) -> Vec<SocketAddr> {
     let mut listen: Vec<SocketAddr> = Vec::new();
     for item in items {
         let refused = match item.text.parse::<SocketAddr>() {
-            Ok(address) if address.port() == 0 || listen.len() >= LISTEN_MAX => {
-                Problem::new(codes::WEB_LISTEN, format!("{} cannot be listened at; it is left out", show(&item.text)))
-            }
+            Ok(address) if address.port() == 0 || listen.len() >= LISTEN_MAX => Problem::new(
+                codes::WEB_LISTEN,
+                format!("{} cannot be listened at; it is left out", show(&item.text)),
+            ),
             Ok(address) if tls == WebTls::Off && !address.ip().is_loopback() => {
-                let message = format!("{} is reached by other machines, and tls is off; it is left out", show(&item.text));
+                let message = format!(
+                    "{} is reached by other machines, and tls is off; it is left out",
+                    show(&item.text)
+                );
                 Problem::new(codes::WEB_PLAIN, message).hint("leave tls out: a certificate is made")
             }
             Ok(address) => {
@@ -110,7 +114,8 @@ mod tests {
     #[test]
     fn nothing_is_on_unless_it_is_asked_for_and_then_on_this_machine() {
         assert_eq!(parse_uci("mwan3", b"").config.web, None);
-        let web = parse_uci("mwan3", b"config web\n\toption enabled '1'\n").config.web.unwrap_or_else(Web::default);
+        let web =
+            parse_uci("mwan3", b"config web\n\toption enabled '1'\n").config.web.unwrap_or_else(Web::default);
         assert!(web.enabled && web.listen.iter().all(|address| address.ip().is_loopback()));
         assert_eq!((web.listen.len(), web.tls, web.certificate), (2, WebTls::Auto, None));
     }
@@ -129,7 +134,8 @@ mod tests {
 
     #[test]
     fn off_the_machine_only_with_tls() {
-        let text = b"config web\n\toption tls 'off'\n\tlist listen '192.0.2.1:80'\n\tlist listen '127.0.0.1:80'\n";
+        let text =
+            b"config web\n\toption tls 'off'\n\tlist listen '192.0.2.1:80'\n\tlist listen '127.0.0.1:80'\n";
         let loaded = parse_uci("mwan3", text);
         let web = loaded.config.web.unwrap_or_default();
         assert_eq!(web.listen.iter().map(ToString::to_string).collect::<Vec<_>>(), ["127.0.0.1:80"]);

@@ -695,7 +695,11 @@ pub(crate) fn set_echo(terminal: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     unsafe {
         let mut settings: libc::termios = mem::zeroed();
         check(libc::tcgetattr(terminal.as_raw_fd(), &mut settings))?;
-        if on { settings.c_lflag |= libc::ECHO } else { settings.c_lflag &= !libc::ECHO }
+        if on {
+            settings.c_lflag |= libc::ECHO
+        } else {
+            settings.c_lflag &= !libc::ECHO
+        }
         check(libc::tcsetattr(terminal.as_raw_fd(), libc::TCSAFLUSH, &settings)).map(drop)
     }
 }

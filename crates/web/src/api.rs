@@ -8,8 +8,8 @@ use axum::extract::Query;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use mwan_api::{
-    ConnectedDocument, Event, EventKind, EventQuery, InterfacesDocument, PoliciesDocument, Request, RulesDocument,
-    Severity, Status,
+    ConnectedDocument, Event, EventKind, EventQuery, InterfacesDocument, PoliciesDocument, Request,
+    RulesDocument, Severity, Status,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -169,6 +169,36 @@ impl StatusCache {
     }
 }
 
+/// The list of connections is asked for at most so often whoever wants it: the kernel's whole table is read for it.
+const FLOWS_AGE_MAX: Duration = Duration::from_secs(1);
+
+/// The last list of connections, for a moment.
+#[derive(Debug, Default)]
+pub(crate) struct FlowsCache {
+    /// When, for how many, and what.
+    last: Mutex<Option<(Instant, u32, mwan_api::Flows)>>,
+}
+
+impl FlowsCache {
+    /// Connections, at least `limit` of them one by one if there are so many.
+    async fn get(&self, daemon: &dyn Daemon, limit: u32) -> Result<mwan_api::Flows, ApiError> {
+        let mut last = self.last.lock().await;
+        if let Some((at, known, flows)) = last.as_ref()
+            && at.elapsed() < FLOWS_AGE_MAX
+            && *known >= limit
+        {
+            return Ok(flows.clone());
+        }
+        match ask(daemon, Request::Flows { limit }).await? {
+            mwan_api::Response::Flows(flows) => {
+                *last = Some((Instant::now(), limit, flows.clone()));
+                Ok(flows)
+            }
+            _ => Err(unexpected()),
+        }
+    }
+}
+
 /// Asks the daemon; what it refuses is a conflict with the state it is in.
 async fn ask(daemon: &dyn Daemon, request: Request) -> Result<mwan_api::Response, ApiError> {
     match daemon.ask(request).await {
@@ -256,7 +286,13 @@ fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> {
 
 /// One line that repeats not too much of what a client said.
 fn shortened(text: &str) -> String {
-    text.chars().take(200).collect::<String>().escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\"")
+    text.chars()
+        .take(200)
+        .collect::<String>()
+        .escape_debug()
+        .to_string()
+        .replace("\\'", "'")
+        .replace("\\\"", "\"")
 }
 
 fn limit(wanted: Option<u32>, default: u32) -> Result<u32, ApiError> {
@@ -313,14 +349,17 @@ async fn live(site: Arc<Site>, call: Call) -> Result<Response, ApiError> {
 async fn flows(site: &Site, uri: &Uri) -> Result<Response, ApiError> {
     let asked: FlowsQuery = query(uri)?;
     let limit = limit(asked.limit, FLOWS)?;
-    match ask(&*site.daemon, Request::Flows { limit }).await? {
-        mwan_api::Response::Flows(flows) => Ok(json(&flows)),
-        _ => Err(unexpected()),
-    }
+    let mut flows = site.flows.get(&*site.daemon, limit).await?;
+    flows.top.truncate(limit as usize);
+    Ok(json(&flows))
 }
 
 /// Something is done with an interface.
-async fn command(site: &Site, name: String, request: impl FnOnce(String) -> Request) -> Result<Response, ApiError> {
+async fn command(
+    site: &Site,
+    name: String,
+    request: impl FnOnce(String) -> Request,
+) -> Result<Response, ApiError> {
     let status = site.status.get(&*site.daemon).await?;
     if !status.interfaces.iter().any(|interface| interface.name == name) {
         let known: Vec<&str> = status.interfaces.iter().map(|interface| interface.name.as_str()).collect();

@@ -27,6 +27,8 @@ mod places;
 mod routes;
 mod server;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::io;
@@ -51,6 +53,7 @@ pub(crate) struct Site {
     status: api::StatusCache,
     window: Mutex<metrics::window::Window>,
     plans: Semaphore,
+    flows: api::FlowsCache,
 }
 
 /// What is served, and where.
@@ -83,6 +86,7 @@ impl Server {
             status: api::StatusCache::default(),
             window: Mutex::default(),
             plans: Semaphore::new(1),
+            flows: api::FlowsCache::default(),
         });
         let router = routes::router(&site);
         let sockets = server::Sockets { tcp: self.tcp, local: self.local, tls: self.tls };

@@ -136,9 +136,9 @@ impl Rates {
             let key = (path.interface.clone(), path.family.clone());
             let now = path.rx_bytes.zip(path.tx_bytes);
             let before = self.bytes.get(&key).copied();
-            let rates = now.zip(before).map(|((rx, tx), (rx_before, tx_before))| {
-                (rate(rx_before, rx), rate(tx_before, tx))
-            });
+            let rates = now
+                .zip(before)
+                .map(|((rx, tx), (rx_before, tx_before))| (rate(rx_before, rx), rate(tx_before, tx)));
             bytes.extend(now.map(|now| (key, now)));
             let (rx_bps, tx_bps) = rates.unwrap_or_default();
             LivePath { path, rx_bps, tx_bps }
@@ -178,7 +178,9 @@ pub(crate) async fn listen(site: Arc<Site>) {
 
 fn tell_connected(site: &Site, connected: bool) {
     site.status.forget();
-    frame("daemon", None, &serde_json::json!({ "connected": connected })).iter().for_each(|f| site.hub.tell(f));
+    frame("daemon", None, &serde_json::json!({ "connected": connected }))
+        .iter()
+        .for_each(|f| site.hub.tell(f));
 }
 
 impl Listening {
@@ -245,7 +247,8 @@ pub(crate) async fn stream(
 ) -> Option<Stream> {
     // First in line, then what was missed: nothing is lost in between, and what comes twice has its id.
     let live = site.hub.join(&who.name)?;
-    let mut first: VecDeque<Told> = VecDeque::from([Told { id: None, bytes: Bytes::from_static(b"retry: 2000\n\n") }]);
+    let mut first: VecDeque<Told> =
+        VecDeque::from([Told { id: None, bytes: Bytes::from_static(b"retry: 2000\n\n") }]);
     if let Ok(status) = site.status.get(&*site.daemon).await {
         first.extend(frame("status", None, &*status));
     }

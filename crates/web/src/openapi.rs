@@ -21,14 +21,14 @@ macro_rules! schemas {
 
 /// The whole document.
 fn document() -> Value {
-    let settings = SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = "/components/schemas".into());
+    let settings = SchemaSettings::draft2020_12()
+        .with(|settings| settings.definitions_path = "/components/schemas".into());
     let mut generator = settings.into_generator();
     // Those that routes name, and by them everything else.
     let named = schemas!(generator: mwan_api::Status, mwan_api::InterfacesDocument, mwan_api::PoliciesDocument,
         mwan_api::RulesDocument, mwan_api::ConnectedDocument, mwan_api::Flows, mwan_api::Plan, EventsPage, LoginRequest,
         PlanRequest, SessionDocument, SetupRequest);
-    let mut schemas: Map<String, Value> =
-        generator.take_definitions(true).into_iter().collect();
+    let mut schemas: Map<String, Value> = generator.take_definitions(true).into_iter().collect();
     schemas.insert("Error".to_owned(), json!({
         "type": "object", "required": ["error"],
         "properties": { "error": { "type": "object", "required": ["code", "message", "hint"], "properties": {
@@ -38,7 +38,9 @@ fn document() -> Value {
     }));
     let mut paths: Map<String, Value> = Map::new();
     for route in ROUTES {
-        for name in [route.request, route.response].iter().filter(|name| !name.is_empty() && !name.contains('/')) {
+        for name in
+            [route.request, route.response].iter().filter(|name| !name.is_empty() && !name.contains('/'))
+        {
             assert!(named.contains_key(*name), "{}: there is no schema {name}", route.path);
         }
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
@@ -60,23 +62,31 @@ fn operation(route: &Route) -> Value {
     let name = format!("{:?}", route.endpoint);
     let (role, security) = match route.access {
         Access::Open => ("Everybody.".to_owned(), json!([{}])),
-        Access::Role(role) => (format!("Role {} or higher.", role.name()), json!([{ "token": [] }, { "session": [] }])),
+        Access::Role(role) => {
+            (format!("Role {} or higher.", role.name()), json!([{ "token": [] }, { "session": [] }]))
+        }
     };
     let mut parameters: Vec<Value> = Vec::new();
     if route.path.contains("{name}") {
-        parameters.push(json!({ "name": "name", "in": "path", "required": true, "schema": { "type": "string" } }));
+        parameters
+            .push(json!({ "name": "name", "in": "path", "required": true, "schema": { "type": "string" } }));
     }
     for (name, kind, description) in route.query {
-        parameters.push(json!({ "name": name, "in": "query", "description": description, "schema": { "type": kind } }));
+        parameters.push(
+            json!({ "name": name, "in": "query", "description": description, "schema": { "type": kind } }),
+        );
     }
-    let refer = |name: &str| json!({ "application/json": { "schema": { "$ref": format!("{COMPONENTS}{name}") } } });
+    let refer =
+        |name: &str| json!({ "application/json": { "schema": { "$ref": format!("{COMPONENTS}{name}") } } });
     let mut operation = json!({
         "operationId": name, "summary": route.summary, "description": role, "security": security,
         "responses": { "default": { "description": "Refused, and why.", "content": refer("Error") } },
     });
     let good = match route.response {
         "" => ("204", json!({ "description": "Done." })),
-        kind if kind.contains('/') => ("200", json!({ "description": "As asked for.", "content": { kind: {} } })),
+        kind if kind.contains('/') => {
+            ("200", json!({ "description": "As asked for.", "content": { kind: {} } }))
+        }
         name => ("200", json!({ "description": "As asked for.", "content": refer(name) })),
     };
     operation["responses"][good.0] = good.1;
@@ -137,7 +147,8 @@ fn the_page_names_every_route() {
             Access::Open => "—",
             Access::Role(role) => role.name(),
         };
-        let row = page.lines().find(|line| line.starts_with(&format!("| `{} {}` |", route.method, route.path)));
+        let row =
+            page.lines().find(|line| line.starts_with(&format!("| `{} {}` |", route.method, route.path)));
         let row = row.unwrap_or_else(|| panic!("docs/api.md lacks {} {}", route.method, route.path));
         assert!(row.contains(&format!("| {role} |")), "{row}");
     }

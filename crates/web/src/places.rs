@@ -128,7 +128,8 @@ mod tests {
         let mut held: Vec<Place> = (0..PER_ADDRESS_MAX).map(|_| places.take(address(1)).unwrap()).collect();
         held[0].seat.set_busy(true);
         held.push(places.take(address(1)).unwrap());
-        let told = |place: &Place| format!("{:?}", place.seat.leave).contains("NOTIFIED") || !place.is_there();
+        let told =
+            |place: &Place| format!("{:?}", place.seat.leave).contains("NOTIFIED") || !place.is_there();
         assert!(!told(&held[0]) && told(&held[1]) && !told(&held[2]));
         held.iter().for_each(|place| place.seat.set_busy(true));
         assert!(places.take(address(1)).is_none());

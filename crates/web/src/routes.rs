@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::RequestPartsExt;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{RawPathParams, Request};
@@ -9,7 +10,6 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
-use axum::RequestPartsExt;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use std::time::Duration;
 use tracing::info;
@@ -187,7 +187,9 @@ fn authorize(site: &Site, who: Option<&(Principal, Option<Session>)>, role: Role
     let Some((principal, _)) = who else {
         let error = ApiError::unauthenticated();
         return Err(if site.auth.needs_setup() {
-            error.hint("the first password is set by the link that `mwan web init` prints, as root on the router")
+            error.hint(
+                "the first password is set by the link that `mwan web init` prints, as root on the router",
+            )
         } else {
             error
         });
@@ -196,7 +198,11 @@ fn authorize(site: &Site, who: Option<&(Principal, Option<Session>)>, role: Role
         return Ok(());
     }
     let (is, wanted) = (principal.role.name(), role.name());
-    Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", format!("this is for the role {wanted}; yours is {is}")))
+    Err(ApiError::new(
+        StatusCode::FORBIDDEN,
+        "forbidden",
+        format!("this is for the role {wanted}; yours is {is}"),
+    ))
 }
 
 /// A page of another site must not change anything, not even log somebody in. Browsers say where a request comes from (Fetch
@@ -242,10 +248,15 @@ async fn read_body(route: &Route, headers: &HeaderMap, body: Body) -> Result<Byt
     };
     // A form of another page can send text or a form, but no JSON.
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let json = kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
+    let json =
+        kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
     if !route.request.is_empty() && !json {
-        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", "the body has to be JSON")
-            .hint("send `Content-Type: application/json`"));
+        return Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "content_type",
+            "the body has to be JSON",
+        )
+        .hint("send `Content-Type: application/json`"));
     }
     Ok(bytes)
 }

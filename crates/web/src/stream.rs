@@ -51,7 +51,6 @@ impl<S: AsyncWrite + Unpin> Guarded<S> {
     }
 }
 
-
 /// The JSON refusal that takes the place of a bare one.
 fn refusal(head: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(head).ok()?;
@@ -62,7 +61,9 @@ fn refusal(head: &[u8]) -> Option<Vec<u8>> {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
             ApiError::new(status, "headers_too_large", "the headers of the request are too large")
         }
-        StatusCode::URI_TOO_LONG => ApiError::new(status, "uri_too_long", "the address of the request is too long"),
+        StatusCode::URI_TOO_LONG => {
+            ApiError::new(status, "uri_too_long", "the address of the request is too long")
+        }
         _ => ApiError::new(status, "malformed", "this is not an HTTP/1.1 request"),
     };
     let body = error.json().to_string();
@@ -77,7 +78,11 @@ fn refusal(head: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_read(cx, buf)
     }
 }
@@ -119,11 +124,15 @@ mod tests {
     #[tokio::test]
     async fn only_bare_refusals_are_replaced_however_little_is_taken_at_once() {
         let (ours, mut theirs) = tokio::io::duplex(7);
-        let bare = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        let bare =
+            b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
         let write = async move {
             let mut guarded = Guarded::new(ours);
             guarded.write_all(bare).await.unwrap();
-            guarded.write_all(b"HTTP/1.1 404 Not Found\r\nx-content-type-options: nosniff\r\n\r\n").await.unwrap();
+            guarded
+                .write_all(b"HTTP/1.1 404 Not Found\r\nx-content-type-options: nosniff\r\n\r\n")
+                .await
+                .unwrap();
             guarded.write_all(b"HTTP/1.1 4").await.unwrap();
         };
         let mut text = String::new();

@@ -93,7 +93,10 @@ pub fn load(owners: Option<(&Path, &Path)>, folder: &Path, names: &[String]) -> 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     let wrap = |source| TlsError::File { path: path.to_owned(), source };
     if fs::metadata(path).map_err(wrap)?.len() > PEM_MAX {
-        return Err(TlsError::Pem { path: path.to_owned(), why: format!("it is larger than {PEM_MAX} bytes") });
+        return Err(TlsError::Pem {
+            path: path.to_owned(),
+            why: format!("it is larger than {PEM_MAX} bytes"),
+        });
     }
     fs::read(path).map_err(wrap)
 }

@@ -135,7 +135,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: WebCommand,
         /// Where accounts are kept.
-        #[arg(long, global = true, env = "MWAN_STATE_DIR", default_value = "/var/lib/mwan", value_name = "DIR")]
+        #[arg(
+            long,
+            global = true,
+            env = "MWAN_STATE_DIR",
+            default_value = "/var/lib/mwan",
+            value_name = "DIR"
+        )]
         state_dir: PathBuf,
     },
     /// Remove everything from the kernel and end the daemon.

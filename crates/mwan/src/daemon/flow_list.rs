@@ -45,7 +45,8 @@ impl Names {
             (marks.unreachable_id(), "unreachable"),
             (marks.blackhole_id(), "blackhole"),
         ];
-        let all: Vec<(u32, String)> = interfaces.chain(others.map(|(id, name)| (id, name.to_owned()))).collect();
+        let all: Vec<(u32, String)> =
+            interfaces.chain(others.map(|(id, name)| (id, name.to_owned()))).collect();
         let order = all.iter().map(|(id, _)| *id).collect();
         Names { marks, names: all.into_iter().collect(), order }
     }

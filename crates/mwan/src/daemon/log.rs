@@ -61,7 +61,11 @@ pub(crate) struct LogSettings {
 #[cfg(feature = "web")]
 impl LogSettings {
     pub(crate) fn of(options: &DaemonArgs) -> Self {
-        LogSettings { level: word(options.log_level), to: word(options.log_to), format: word(options.log_format) }
+        LogSettings {
+            level: word(options.log_level),
+            to: word(options.log_to),
+            format: word(options.log_format),
+        }
     }
 }
 

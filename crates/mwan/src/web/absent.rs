@@ -15,5 +15,7 @@ pub(crate) fn companion(_: &Config, _: &Path, _: &DaemonArgs) -> Option<Wanted> 
 /// That it is asked for in vain.
 pub(crate) fn problem(config: &Config) -> Option<String> {
     let wanted = config.web.as_ref().is_some_and(|web| web.enabled);
-    wanted.then(|| "the section web is enabled, and this build is without it: build it with --features web".to_owned())
+    wanted.then(|| {
+        "the section web is enabled, and this build is without it: build it with --features web".to_owned()
+    })
 }

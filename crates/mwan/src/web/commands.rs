@@ -33,9 +33,8 @@ pub(crate) fn run(run_dir: &Path, state_dir: &Path, command: WebCommand) -> Resu
 
 fn failed(error: &AccountsError) -> Failure {
     match error {
-        AccountsError::Damaged { .. } => {
-            Failure::new("", error).hint("put it aside and add users and tokens again; the web server needs no restart")
-        }
+        AccountsError::Damaged { .. } => Failure::new("", error)
+            .hint("put it aside and add users and tokens again; the web server needs no restart"),
         error => Failure::new("", error),
     }
 }
@@ -45,10 +44,14 @@ fn init(run_dir: &Path, store: &Store, user: &str) -> Result<(), Failure> {
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let secret = store.change(|accounts| accounts.begin_setup(user, now_s, LINK_VALID_S));
     let secret = secret.map_err(|e| failed(&e))?;
-    let listening: Listening =
-        fs::read(run_dir.join(LISTENING)).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    let listening: Listening = fs::read(run_dir.join(LISTENING))
+        .ok()
+        .and_then(|text| serde_json::from_slice(&text).ok())
+        .unwrap_or_default();
     if listening.urls.is_empty() {
-        talk("the web server does not run: set `enabled` of the section web to 1 (docs/api.md); the link is good afterwards, too");
+        talk(
+            "the web server does not run: set `enabled` of the section web to 1 (docs/api.md); the link is good afterwards, too",
+        );
     }
     let none = ["http://127.0.0.1:8480".to_owned()];
     let urls = if listening.urls.is_empty() { &none[..] } else { &listening.urls[..] };
@@ -57,15 +60,22 @@ fn init(run_dir: &Path, store: &Store, user: &str) -> Result<(), Failure> {
     talk(&format!("open one of these within {} minutes to set the password of {user}:", LINK_VALID_S / 60));
     print(&links)?;
     if let Some(fingerprint) = listening.fingerprint {
-        talk(&format!("the browser will warn of the certificate; its SHA-256 fingerprint has to be\n{}", colons(&fingerprint)));
+        talk(&format!(
+            "the browser will warn of the certificate; its SHA-256 fingerprint has to be\n{}",
+            colons(&fingerprint)
+        ));
     }
     Ok(())
 }
 
 /// As browsers show it.
 fn colons(hex: &str) -> String {
-    let pairs: Vec<String> =
-        hex.to_ascii_uppercase().as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair).into_owned()).collect();
+    let pairs: Vec<String> = hex
+        .to_ascii_uppercase()
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| String::from_utf8_lossy(pair).into_owned())
+        .collect();
     pairs.join(":")
 }
 
@@ -83,7 +93,13 @@ fn users(store: &Store, command: AccountCommand) -> Result<(), Failure> {
         }
         AccountCommand::List => {
             let accounts = store.accounts().map_err(|e| failed(&e))?;
-            print(&accounts.users().iter().map(|user| format!("{} {}\n", user.name, user.role.name())).collect::<String>())
+            print(
+                &accounts
+                    .users()
+                    .iter()
+                    .map(|user| format!("{} {}\n", user.name, user.role.name()))
+                    .collect::<String>(),
+            )
         }
     }
 }
@@ -91,12 +107,14 @@ fn users(store: &Store, command: AccountCommand) -> Result<(), Failure> {
 fn tokens(store: &Store, command: AccountCommand) -> Result<(), Failure> {
     match command {
         AccountCommand::Add { name, role } => {
-            let token = store.change(|accounts| accounts.add_token(&name, role.into())).map_err(|e| failed(&e))?;
+            let token =
+                store.change(|accounts| accounts.add_token(&name, role.into())).map_err(|e| failed(&e))?;
             talk("this is shown once; send it as `Authorization: Bearer TOKEN`:");
             print(&format!("{token}\n"))
         }
         AccountCommand::Remove { name } => {
-            let removed = store.change(|accounts| Ok(accounts.remove_token(&name))).map_err(|e| failed(&e))?;
+            let removed =
+                store.change(|accounts| Ok(accounts.remove_token(&name))).map_err(|e| failed(&e))?;
             known(removed, "token", &name)
         }
         AccountCommand::List => {

@@ -55,12 +55,7 @@ struct Listening {
 pub(crate) fn companion(config: &Config, run_dir: &Path, options: &DaemonArgs) -> Option<Wanted> {
     let web = config.web.as_ref().filter(|web| web.enabled)?;
     let settings = serde_json::to_string(&settings(web, run_dir, options)).ok()?;
-    Some(Wanted {
-        name: NAME,
-        arguments: vec!["web".into(), "serve".into()],
-        settings,
-        access: Access::Web,
-    })
+    Some(Wanted { name: NAME, arguments: vec!["web".into(), "serve".into()], settings, access: Access::Web })
 }
 
 /// Nothing: this build has it.
@@ -106,7 +101,8 @@ mod tests {
         assert_eq!(wanted(""), None);
         assert_eq!(wanted("[web]\nlisten = '0.0.0.0:80'\n"), None);
         let tls = |text: &str| -> Vec<bool> { wanted(text).unwrap().listen.iter().map(|l| l.tls).collect() };
-        let listen = "[web]\nenabled = true\nlisten = ['127.0.0.1:80', '192.0.2.1:80', '[::1]:80', '[::]:80']\n";
+        let listen =
+            "[web]\nenabled = true\nlisten = ['127.0.0.1:80', '192.0.2.1:80', '[::1]:80', '[::]:80']\n";
         assert_eq!(tls(listen), [false, true, false, true]);
         assert_eq!(tls(&format!("{listen}tls = 'on'\n")), [true; 4]);
         assert_eq!(tls(&format!("{listen}tls = 'off'\n")), [false; 2], "the others are left out");

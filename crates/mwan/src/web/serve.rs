@@ -32,7 +32,8 @@ pub(super) fn serve() -> Result<(), Failure> {
     start_companion_log(&settings.log);
     let server = open(&settings)?;
     let user = companion_user().map_err(|e| Failure::new("cannot give up the rights of root", &e))?;
-    mwan_linux::process::become_user(user).map_err(|e| Failure::new("cannot give up the rights of root", &e))?;
+    mwan_linux::process::become_user(user)
+        .map_err(|e| Failure::new("cannot give up the rights of root", &e))?;
     end_with_input()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -153,7 +153,8 @@ impl Auth {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(session) = sessions.find(key, touch, Instant::now()).cloned() else { return Ok(None) };
         // Removed meanwhile, or with another password.
-        let user = accounts.user(&session.user).filter(|user| digest(user.hash().as_bytes()) == session.password);
+        let user =
+            accounts.user(&session.user).filter(|user| digest(user.hash().as_bytes()) == session.password);
         let Some(user) = user else {
             sessions.end(key);
             return Ok(None);
@@ -183,7 +184,12 @@ impl Auth {
     }
 
     /// Lets a user in by his password.
-    pub(crate) async fn log_in(&self, peer: Peer, name: &str, password: String) -> Result<LoggedIn, ApiError> {
+    pub(crate) async fn log_in(
+        &self,
+        peer: Peer,
+        name: &str,
+        password: String,
+    ) -> Result<LoggedIn, ApiError> {
         self.limit(peer)?;
         let refused = || {
             ApiError::new(StatusCode::UNAUTHORIZED, "wrong_login", "user or password is wrong")
@@ -213,7 +219,12 @@ impl Auth {
     }
 
     /// Sets the first password by the link of `mwan web init`, and logs him in.
-    pub(crate) async fn set_up(&self, peer: Peer, secret: String, password: String) -> Result<LoggedIn, ApiError> {
+    pub(crate) async fn set_up(
+        &self,
+        peer: Peer,
+        secret: String,
+        password: String,
+    ) -> Result<LoggedIn, ApiError> {
         self.limit(peer)?;
         if let Some(why) = password::refusal(&password) {
             self.give_back(peer);
@@ -229,8 +240,12 @@ impl Auth {
         });
         let Some(name) = changed.await?.map_err(|error| broken(&error))? else {
             warn!("set-up refused from {}", shown(peer));
-            return Err(ApiError::new(StatusCode::FORBIDDEN, "link_invalid", "the link is used, too old or wrong")
-                .hint("`mwan web init` as root makes another"));
+            return Err(ApiError::new(
+                StatusCode::FORBIDDEN,
+                "link_invalid",
+                "the link is used, too old or wrong",
+            )
+            .hint("`mwan web init` as root makes another"));
         };
         self.give_back(peer);
         info!("password of {name} set by the one-time link from {}", shown(peer));
@@ -264,7 +279,10 @@ impl Auth {
     }
 
     /// Hashes in a thread, one at a time: the requests of others go on meanwhile.
-    async fn hashing<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+    async fn hashing<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
         let busy = || ApiError::too_many("too many attempts to log in at once", 1);
         let _waiting = self.checks.clone().try_acquire_owned().map_err(|_| busy())?;
         let turn = self.one_at_a_time.clone().acquire_owned().await.map_err(|_| busy())?;

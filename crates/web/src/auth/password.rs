@@ -33,7 +33,8 @@ pub(crate) fn hash(password: &str) -> Option<String> {
 }
 
 /// What is compared with where there is no such user: no password has this hash, and it takes as long to find that out.
-const NOBODY: &str = "$argon2id$v=19$m=4096,t=3,p=1$bm9ib2R5J3Mgc2FsdCE$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const NOBODY: &str =
+    "$argon2id$v=19$m=4096,t=3,p=1$bm9ib2R5J3Mgc2FsdCE$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// Whether `hash` is that of `password`; without a hash never, and as slowly. Takes 10 ms.
 pub(crate) fn verify(hash: Option<&str>, password: &str) -> bool {

@@ -383,7 +383,15 @@ mod tests {
         store.change(|accounts| accounts.add_token("t", Role::Viewer)).unwrap();
         assert!(store.change(|accounts| accounts.add_token("t", Role::Admin)).is_err());
         assert_eq!(store.accounts().unwrap().tokens()[0].role, Role::Viewer);
-        for damaged in ["", "{", "[]", "{}", "{\"version\":2}", "{\"version\":1,\"users\":3}", &format!("\"{}\"", "x".repeat(2 << 20))] {
+        for damaged in [
+            "",
+            "{",
+            "[]",
+            "{}",
+            "{\"version\":2}",
+            "{\"version\":1,\"users\":3}",
+            &format!("\"{}\"", "x".repeat(2 << 20)),
+        ] {
             fs::write(dir.path().join(FILE), damaged).unwrap();
             assert!(matches!(store.accounts(), Err(AccountsError::Damaged { .. })), "{damaged:.9}");
             assert!(store.change(|accounts| Ok(accounts.remove_token("t"))).is_err(), "and not replaced");

@@ -122,8 +122,10 @@ fn daemon(out: &mut Exposition, daemon: &Daemon, problems: usize) {
 const STATES: [&str; 5] = ["online", "offline", "connecting", "disconnecting", "disabled"];
 
 fn paths(out: &mut Exposition, interfaces: &[Interface], window: &Window) {
-    let all: Vec<(&Interface, &Path)> = interfaces.iter().flat_map(|i| i.paths.iter().map(move |p| (i, p))).collect();
-    let labels = |i: &'_ Interface, p: &'_ Path| [("interface", i.name.clone()), ("family", p.family.clone())];
+    let all: Vec<(&Interface, &Path)> =
+        interfaces.iter().flat_map(|i| i.paths.iter().map(move |p| (i, p))).collect();
+    let labels =
+        |i: &'_ Interface, p: &'_ Path| [("interface", i.name.clone()), ("family", p.family.clone())];
     for (i, p) in &all {
         for state in STATES {
             let labels = [("interface", i.name.as_str()), ("family", p.family.as_str()), (STATE.name, state)];
@@ -131,7 +133,11 @@ fn paths(out: &mut Exposition, interfaces: &[Interface], window: &Window) {
         }
     }
     for (i, p) in &all {
-        let labels = [("interface", i.name.as_str()), ("family", p.family.as_str()), ("reason", p.reason.code.as_str())];
+        let labels = [
+            ("interface", i.name.as_str()),
+            ("family", p.family.as_str()),
+            ("reason", p.reason.code.as_str()),
+        ];
         out.sample(&REASON, &labels, 1.0);
     }
     let mut each = |family: &Family, value: &dyn Fn(&Path) -> f64| {
@@ -196,8 +202,10 @@ fn targets(out: &mut Exposition, interfaces: &[Interface]) {
 
 fn policies(out: &mut Exposition, policies: &[Policy]) {
     let carriers = |p: &'_ Policy| [("ipv4", p.ipv4.clone()), ("ipv6", p.ipv6.clone())];
-    let all: Vec<(&str, &str, Carrier)> =
-        policies.iter().flat_map(|p| carriers(p).map(|(family, carrier)| (p.name.as_str(), family, carrier))).collect();
+    let all: Vec<(&str, &str, Carrier)> = policies
+        .iter()
+        .flat_map(|p| carriers(p).map(|(family, carrier)| (p.name.as_str(), family, carrier)))
+        .collect();
     for (policy, family, carrier) in &all {
         for member in &carrier.members {
             let labels = [("policy", *policy), ("family", *family), ("interface", member.interface.as_str())];
@@ -221,7 +229,8 @@ fn policies(out: &mut Exposition, policies: &[Policy]) {
                     continue;
                 }
                 told.push(&counter.interface);
-                let labels = [("policy", *policy), ("family", *family), ("interface", counter.interface.as_str())];
+                let labels =
+                    [("policy", *policy), ("family", *family), ("interface", counter.interface.as_str())];
                 out.sample(metric, &labels, number(value(counter)));
             }
         }
@@ -234,7 +243,11 @@ fn rules(out: &mut Exposition, rules: &[Rule]) {
     let mut each = |metric: &Family, value: &dyn Fn(&Rule) -> Option<f64>| {
         for rule in rules.iter().filter(|rule| rule.waiting_for.is_none()) {
             if let Some(value) = value(rule) {
-                out.sample(metric, &[("rule", &rule.name), ("family", &rule.family), ("target", &rule.target)], value);
+                out.sample(
+                    metric,
+                    &[("rule", &rule.name), ("family", &rule.family), ("target", &rule.target)],
+                    value,
+                );
             }
         }
     };

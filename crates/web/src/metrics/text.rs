@@ -192,13 +192,16 @@ mod tests {
     #[test]
     fn the_older_format_is_as_prometheus_says() {
         let text = text(Format::Prometheus);
-        assert!(text.contains("# TYPE mwan_s gauge\n") && text.contains("# TYPE mwan_c_bytes_total counter\n"));
+        assert!(
+            text.contains("# TYPE mwan_s gauge\n") && text.contains("# TYPE mwan_c_bytes_total counter\n")
+        );
         assert!(!text.contains("UNIT") && !text.contains("EOF"), "{text}");
     }
 
     #[test]
     fn numbers_are_written_as_both_formats_read_them() {
-        let shown = [0.0, -1.0, 0.001_25, f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(|n| Number(n).to_string());
+        let shown =
+            [0.0, -1.0, 0.001_25, f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(|n| Number(n).to_string());
         assert_eq!(shown, ["0", "-1", "0.00125", "NaN", "+Inf", "-Inf"]);
     }
 
