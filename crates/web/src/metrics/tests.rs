@@ -189,3 +189,23 @@ fn sixty_interfaces_are_written_at_once() {
     println!("{} lines, {} bytes in {:?}", text.lines().count(), text.len(), start.elapsed());
     assert!(text.lines().count() > 1500);
 }
+
+/// Dashboard and alert rules ask for nothing that is not there.
+#[test]
+fn what_is_shipped_for_prometheus_and_grafana_names_our_metrics() {
+    let text = text(Format::OpenMetrics);
+    let known: BTreeSet<String> = parse(&text).into_iter().map(|(name, _, _)| name).collect();
+    let package = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("../../package");
+    for (file, least) in [("grafana/mwan.json", 12), ("prometheus/mwan-alerts.yml", 8)] {
+        let shipped = std::fs::read_to_string(package.join(file)).unwrap();
+        let words = shipped.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let named: BTreeSet<&str> = words.filter(|word| word.starts_with("mwan_")).collect();
+        for name in &named {
+            assert!(known.contains(*name), "{file}: {name}");
+        }
+        assert!(named.len() >= least, "{file}: {named:?}");
+    }
+    let dashboard = std::fs::read(package.join("grafana/mwan.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_slice(&dashboard).unwrap();
+    assert!(dashboard["panels"].as_array().unwrap().len() > 10);
+}
