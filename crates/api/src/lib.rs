@@ -71,6 +71,14 @@ pub enum Request {
         /// Its name.
         interface: String,
     },
+    /// What was recorded of a path: answered with [`History`].
+    History(HistoryQuery),
+    /// How the WANs were in a month: answered with [`Report`].
+    Report {
+        /// `YYYY-MM`, UTC; absent: the present one.
+        #[serde(default)]
+        month: Option<String>,
+    },
     /// IPFire: what carries RED, whatever the engine would choose.
     Red {
         /// What is wanted.
@@ -117,6 +125,10 @@ pub enum Response {
     Events(Events),
     /// To `flows`.
     Flows(Flows),
+    /// To `history`.
+    History(Box<History>),
+    /// To `report`.
+    Report(Box<Report>),
     /// To `use`.
     Use(Binding),
     /// Done.
@@ -301,6 +313,161 @@ pub struct Status {
     pub red: Option<Red>,
     /// What is wrong with the configuration.
     pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Which part of a path's history is wanted.
+pub struct HistoryQuery {
+    /// Name of the interface.
+    pub interface: String,
+    /// `ipv4` or `ipv6`; absent: the first of which anything is recorded.
+    #[serde(default)]
+    pub family: Option<String>,
+    /// From when, seconds since 1970; absent: an hour before the end.
+    #[serde(default)]
+    pub from_s: Option<u64>,
+    /// Until when; absent: now.
+    #[serde(default)]
+    pub to_s: Option<u64>,
+    /// At most so many points, up to 4000; absent: 300.
+    #[serde(default)]
+    pub points: Option<u32>,
+}
+
+/// What was recorded of a path; schema `mwan.history.v1`.
+pub struct History {
+    /// `mwan.history.v1`.
+    pub schema: String,
+    /// Name of the interface.
+    pub interface: String,
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// When the first point begins, seconds since 1970.
+    pub from_s: u64,
+    /// Seconds of a point.
+    pub step_s: u64,
+    /// The points.
+    pub series: Series,
+    /// Outages of which any part is in this time, oldest first.
+    pub outages: Vec<Outage>,
+}
+
+/// Points of a path, all lists of one length; absent where nothing is known.
+#[derive(Default)]
+pub struct Series {
+    /// Part of the time that is known in which it was usable, 0 to 1.
+    pub up: Vec<Option<f64>>,
+    /// Mean round-trip time, milliseconds.
+    pub rtt_ms: Vec<Option<f64>>,
+    /// Longest round-trip time, milliseconds.
+    pub rtt_max_ms: Vec<Option<f64>>,
+    /// Mean loss, percent.
+    pub loss: Vec<Option<f64>>,
+    /// Mean jitter, milliseconds.
+    pub jitter_ms: Vec<Option<f64>>,
+    /// Received by the device (both families), bit/s.
+    pub rx_bps: Vec<Option<f64>>,
+    /// Sent by it.
+    pub tx_bps: Vec<Option<f64>>,
+}
+
+/// A time in which a path was not usable.
+pub struct Outage {
+    /// When it began, milliseconds since 1970.
+    pub start_ms: u64,
+    /// When it ended; absent: it goes on.
+    pub end_ms: Option<u64>,
+    /// Whether its end was seen. If not, it may have been longer: from `end_ms` on nothing was recorded, as the machine or mwan was off.
+    pub end_seen: bool,
+    /// Stable word for the cause, as in the status.
+    pub code: String,
+    /// The cause for people.
+    pub text: String,
+}
+
+/// How the WANs were in a month; schema `mwan.report.v1`.
+pub struct Report {
+    /// `mwan.report.v1`.
+    pub schema: String,
+    /// `YYYY-MM`, UTC.
+    pub month: String,
+    /// Its begin, seconds since 1970.
+    pub from_s: u64,
+    /// Its end, or when the report was made if it is not over.
+    pub to_s: u64,
+    /// When the report was made.
+    pub made_s: u64,
+    /// Every interface of which anything is recorded, by name.
+    pub interfaces: Vec<ReportInterface>,
+    /// What could not be read.
+    pub problems: Vec<String>,
+}
+
+/// An interface in a report.
+pub struct ReportInterface {
+    /// Its name.
+    pub interface: String,
+    /// Bytes its device received, as far as they are known.
+    pub rx_bytes: Option<u64>,
+    /// Bytes its device sent.
+    pub tx_bytes: Option<u64>,
+    /// Its families.
+    pub paths: Vec<ReportPath>,
+}
+
+/// A path in a report. Shares and means are of the time of which something is known.
+pub struct ReportPath {
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// Seconds of which something is known.
+    pub known_s: u64,
+    /// The others up to `to_s`: mwan did not run, the machine was off, or the interface was taken down by its owner.
+    pub unknown_s: u64,
+    /// Seconds in which it was usable.
+    pub usable_s: u64,
+    /// `usable_s` / `known_s`, percent; absent if nothing is known.
+    pub availability_percent: Option<f64>,
+    /// Round-trip times; absent if there were none.
+    pub latency: Option<ReportLatency>,
+    /// Mean jitter, milliseconds.
+    pub jitter_ms: Option<f64>,
+    /// Probes sent while it was usable.
+    pub probes_sent: u64,
+    /// Of these, without an answer.
+    pub probes_lost: u64,
+    /// The same in percent; absent if none was sent.
+    pub loss_percent: Option<f64>,
+    /// Outages that touch the month and are kept, oldest first.
+    pub outages: Vec<Outage>,
+    /// There were more, before those that are kept.
+    pub outages_incomplete: bool,
+    /// Seconds of the longest outage within the month.
+    pub longest_outage_s: Option<u64>,
+    /// Times of which not everything is known, by the hour, oldest first; at most 100.
+    pub gaps: Vec<Gap>,
+}
+
+/// Round-trip times of a month, milliseconds. Percentiles are of samples two seconds apart, within 6 % between 1 ms and half a second.
+pub struct ReportLatency {
+    /// Half of the samples were not longer.
+    pub p50_ms: f64,
+    /// 95 of 100 were not.
+    pub p95_ms: f64,
+    /// 99 of 100 were not.
+    pub p99_ms: f64,
+    /// Mean.
+    pub mean_ms: f64,
+    /// The longest.
+    pub max_ms: f64,
+}
+
+/// A time of which not everything is known.
+pub struct Gap {
+    /// Begin of the first hour, seconds since 1970.
+    pub from_s: u64,
+    /// End of the last.
+    pub to_s: u64,
+    /// Seconds of it of which nothing is known.
+    pub unknown_s: u64,
 }
 
 /// IPFire's RED.
@@ -804,5 +971,9 @@ pub const SCHEMA_EVENTS: &str = "mwan.events.v1";
 pub const SCHEMA_FLOWS: &str = "mwan.flows.v1";
 /// Schema of [`HookDocument`].
 pub const SCHEMA_HOOK: &str = "mwan.hook.v1";
+/// Schema of [`History`].
+pub const SCHEMA_HISTORY: &str = "mwan.history.v1";
+/// Schema of [`Report`].
+pub const SCHEMA_REPORT: &str = "mwan.report.v1";
 /// Schema of [`Plan`].
 pub const SCHEMA_PLAN: &str = "mwan.plan.v1";

@@ -418,6 +418,7 @@ pub(crate) fn read_globals(fields: &mut Fields<'_>) -> Globals {
             timeout: fields.get("hook_timeout", hook_timeout),
         },
         dnsmasq_file: fields.one("dnsmasq_file").map(|item| item.text),
+        history: fields.bool("history", default.history),
         dnsmasq_command: fields.items("dnsmasq_command").into_iter().map(|item| item.text).collect(),
     };
     let mut seen = BTreeSet::new();

@@ -187,6 +187,8 @@ pub struct Globals {
     pub dnsmasq_file: Option<String>,
     /// Program and arguments to be run after that file has changed; empty = nothing.
     pub dnsmasq_command: Vec<String>,
+    /// Whether it is recorded how the WANs are.
+    pub history: bool,
 }
 
 /// `option mode` of cloud configurations. Nothing follows from it: the rules decide.
@@ -236,6 +238,7 @@ impl Default for Globals {
             hooks: HookPlaces::default(),
             dnsmasq_file: None,
             dnsmasq_command: Vec::new(),
+            history: true,
         }
     }
 }

@@ -170,6 +170,7 @@ const OPTIONS: &[OptionDoc] = {
         row(Globals, &["user_script"], "user_script", "absolute path", "", "Shell script run on transitions with ACTION, INTERFACE and DEVICE. Without it /etc/mwan3.user or /etc/mwan4.user, by the name of the configuration file; docs/hooks.md."),
         row(Globals, &["hooks_dir"], "hooks_dir", "absolute path", "/etc/mwan/hooks.d", "Directory of programs run on transitions with a JSON document on standard input."),
         row(Globals, &["hook_timeout"], "hook_timeout", "number, 1 to 3600", "30", "Seconds after which a script is killed with everything it started."),
+        row(Globals, &["history"], "history", "boolean", "1", "Record availability, latency, loss, jitter and bytes of every WAN, and its outages: at most 2 MiB per interface, in memory, and once an hour and at the end on disk (docs/history.md)."),
         row(Globals, &["iif_rules"], "iif_rules", "boolean", "0", "Install mwan3's `iif` rules, too. They are superfluous and cost every packet."),
 
         ours(row(Interface, &["enabled"], "enabled", "boolean", "0", "Whether the interface takes part."), "true"),

@@ -7,6 +7,11 @@ pub fn now() -> Time {
     Time(crate::sys::monotonic_ns() / 1000)
 }
 
+/// Whether the wall clock is known to be right: NTP or its like has set it and steers it.
+pub fn is_synchronised() -> bool {
+    crate::sys::is_clock_synchronised()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,15 @@ use std::process::Command;
 
 use crate::sys;
 
+/// Bytes of the file system that has `path`: all of them, and those that anybody may still write.
+///
+/// # Errors
+/// Those of statvfs(3).
+pub fn file_system(path: &std::path::Path) -> io::Result<(u64, u64)> {
+    use std::os::unix::ffi::OsStrExt;
+    sys::file_system(&std::ffi::CString::new(path.as_os_str().as_bytes())?)
+}
+
 /// Kills the process group that `leader` was started as (`CommandExt::process_group(0)`), all of it. `leader` must not
 /// have been waited for yet: its number could be another's by then.
 pub fn kill_group(leader: u32) {

@@ -310,6 +310,29 @@ pub(crate) fn monotonic_ns() -> u64 {
     clock_ns(libc::CLOCK_MONOTONIC)
 }
 
+/// Whether the kernel's clock is steered by somebody who knows the time (`STA_UNSYNC` of adjtimex(2)).
+pub(crate) fn is_clock_synchronised() -> bool {
+    // SAFETY: timex is plain data; without modes nothing is changed.
+    unsafe {
+        let mut state: libc::timex = mem::zeroed();
+        libc::adjtimex(&mut state) >= 0 && state.status & libc::STA_UNSYNC == 0
+    }
+}
+
+/// Bytes of the file system that has `path`: all of them, and those that anybody may still write.
+pub(crate) fn file_system(path: &std::ffi::CStr) -> io::Result<(u64, u64)> {
+    // SAFETY: the path ends with a zero, and statvfs is plain data that outlives the call.
+    let state = unsafe {
+        let mut state: libc::statvfs = mem::zeroed();
+        check(libc::statvfs(path.as_ptr(), &mut state))?;
+        state
+    };
+    // Some are narrower on other machines.
+    #[allow(clippy::unnecessary_cast)]
+    let (size, all, free) = (state.f_frsize as u64, state.f_blocks as u64, state.f_bavail as u64);
+    Ok((all.saturating_mul(size), free.saturating_mul(size)))
+}
+
 /// `CLOCK_REALTIME`, nanoseconds; the clock of packet time stamps.
 pub(crate) fn realtime_ns() -> u64 {
     clock_ns(libc::CLOCK_REALTIME)

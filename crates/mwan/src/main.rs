@@ -4,6 +4,7 @@ mod cli;
 mod daemon;
 #[cfg(feature = "ipfire")]
 mod dial;
+mod history;
 #[cfg(feature = "ipfire")]
 mod ipfire;
 #[cfg(not(feature = "ipfire"))]

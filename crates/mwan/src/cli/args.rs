@@ -87,6 +87,10 @@ pub(crate) enum Command {
     },
     /// Show what has happened.
     Events(EventArgs),
+    /// How the WANs were in a month: availability, outages, latency, loss; evidence for a provider. Needs no daemon.
+    Report(ReportArgs),
+    /// How an interface was over the last hours, as figures.
+    History(HistoryArgs),
     /// Run a command whose connections leave by one interface, whatever the rules say.
     Use {
         /// Name of the interface.
@@ -346,6 +350,51 @@ pub(crate) struct EventArgs {
     /// Print JSON (docs/schema/mwan.events.v1.json); with --follow an event per line.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Which report is wanted.
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct ReportArgs {
+    /// The month, UTC; without it the present one.
+    #[arg(long, value_name = "YYYY-MM")]
+    pub(crate) month: Option<String>,
+    /// Print JSON (docs/schema/mwan.report.v1.json).
+    #[arg(long, conflicts_with = "html")]
+    pub(crate) json: bool,
+    /// Print a page of HTML that needs nothing else and can be printed.
+    #[arg(long)]
+    pub(crate) html: bool,
+    #[command(flatten)]
+    pub(crate) files: StateDir,
+}
+
+/// Which part of a history is wanted.
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct HistoryArgs {
+    /// Name of the interface.
+    pub(crate) interface: String,
+    /// ipv4 or ipv6; without it the first of which anything is recorded.
+    #[arg(long)]
+    pub(crate) family: Option<String>,
+    /// So many hours up to now.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=17_544))]
+    pub(crate) hours: u64,
+    /// At most about so many points.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=4000))]
+    pub(crate) points: u32,
+    /// Print JSON (docs/schema/mwan.history.v1.json).
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) files: StateDir,
+}
+
+/// Where files are while no daemon runs.
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct StateDir {
+    /// Where the daemon keeps what survives a boot; read if no daemon answers.
+    #[arg(long, env = "MWAN_STATE_DIR", default_value = "/var/lib/mwan", value_name = "DIR")]
+    pub(crate) state_dir: PathBuf,
 }
 
 /// Where OpenWrt's network manager is asked.

@@ -41,6 +41,8 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Drain { interface } => done(client::ask(&run_dir, &Request::Drain { interface })?)?,
         Command::Undrain { interface } => done(client::ask(&run_dir, &Request::Undrain { interface })?)?,
         Command::Events(args) => super::events::run(&run_dir, args)?,
+        Command::Report(args) => super::history::report(&run_dir, args)?,
+        Command::History(args) => super::history::series(&run_dir, args)?,
         Command::Use { interface, command } => return use_interface(&run_dir, interface, &command),
         Command::Compat { program, words } => return super::compat::run(program, &run_dir, &words),
         Command::Migrate { file, to } => migrate(&file, to)?,

@@ -7,6 +7,7 @@ mod client;
 mod commands;
 mod compat;
 mod events;
+mod history;
 #[cfg(feature = "ipfire")]
 mod ipfire;
 mod launch;

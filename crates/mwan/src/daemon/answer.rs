@@ -33,6 +33,14 @@ impl Daemon {
             Request::Drain { interface } => self.command(interface, "drain", Event::Drain),
             Request::Undrain { interface } => self.command(interface, "undrain", Event::Undrain),
             Request::Events(query) => Ok(Response::Events(self.events.answer(&query))),
+            Request::History(query) => {
+                self.history.answer(query, reply);
+                return Next::Go;
+            }
+            Request::Report { month } => {
+                self.history.report(month, reply);
+                return Next::Go;
+            }
             Request::Watch { after } => {
                 let query =
                     EventQuery { after, limit: Some(after.map_or(0, |_| u32::MAX)), ..EventQuery::default() };

@@ -134,6 +134,7 @@ impl Daemon {
                     info!("{}", event.text)
                 }
                 self.events.note(event);
+                self.history.transition(&t);
             }
             Effect::Hook(call) => self.hooks.call(call),
             Effect::Switched(s) => {

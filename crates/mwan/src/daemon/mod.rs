@@ -10,6 +10,7 @@
 //! | `hooks`, `dnsmasq` | others who are told |
 //! | `companion` | processes that speak with the outside |
 //! | `events`, `sample` | what has happened and how the paths are, for those who watch |
+//! | `history` | what is recorded of the paths |
 //! | `control`, `answer`, `status`, `plan` | the control socket, and what is said there |
 //! | `state`, `lock`, `notify`, `log`, `logfile`, `syslog` | files that survive, one daemon at a time, systemd, the log |
 
@@ -24,6 +25,7 @@ mod durations;
 mod events;
 mod flow_list;
 mod flows;
+mod history;
 mod hooks;
 mod lock;
 mod log;
@@ -63,6 +65,7 @@ use durations::Switches;
 use events::EventLog;
 use flow_list::FlowList;
 use flows::{Done, Flows};
+use history::Recorder;
 use hooks::{END_MAX, Hooks, Places};
 use lock::Locks;
 use reload::Reload;
@@ -198,6 +201,7 @@ struct Daemon {
     flow_list: FlowList,
     /// How often others came to carry a policy, by its name.
     switches: Switches,
+    history: Recorder,
     options: DaemonArgs,
     run_dir: PathBuf,
     /// Our bits in connection entries are being cleared, and the end waits for it.
@@ -300,14 +304,21 @@ impl Daemon {
         Next::Go
     }
 
-    /// Tells who watches how the paths are.
+    /// Tells who watches, and who records, how the paths are.
     fn sample(&mut self) {
-        if self.events.live().receiver_count() == 0 {
+        let watched = self.events.live().receiver_count() > 0;
+        if !watched && !self.history.is_running() {
             return;
         }
         let achieved = Achieved::new(&self.core, self.writer.committed(), None);
         let sample = self.sampler.sample(&self.core, &achieved);
-        self.events.tell(&Watched::Sample(sample));
+        let told = Watched::Sample(sample);
+        if watched {
+            self.events.tell(&told);
+        }
+        if let Watched::Sample(sample) = told {
+            self.history.sample(&self.core, sample);
+        }
     }
 
     /// Those that the configuration asks for.
@@ -362,6 +373,7 @@ impl Daemon {
         notify::notify("STOPPING=1");
         self.events.note(events::plain(EventKind::Daemon, Severity::Info, "the daemon ends".to_owned()));
         let kept = self.events.keep();
+        let recorded = self.history.finish();
         self.companions.finish();
         let _ = fs::remove_file(self.run_dir.join(SOCKET));
         #[cfg(feature = "ipfire")]
@@ -387,6 +399,7 @@ impl Daemon {
         if let Some(kept) = kept {
             let _ = kept.join();
         }
+        recorded.iter().for_each(history::wait);
         info!("ended; the data plane stays as it is");
         Ok(())
     }
@@ -508,6 +521,7 @@ impl Daemon {
         if configured {
             self.tell_dnsmasq();
             self.set_companions();
+            self.history.set(self.core.config().globals.history);
         }
         if save {
             self.store.save(self.core.memory());

@@ -23,6 +23,7 @@ use super::durations::Switches;
 use super::events::{EventLog, plain};
 use super::flow_list::FlowList;
 use super::flows::Flows;
+use super::history::Recorder;
 use super::hooks::{Hooks, Places};
 use super::lock::Locks;
 use super::log::log_diagnostics;
@@ -33,6 +34,7 @@ use super::watched::WatchedFiles;
 use super::writer::Writer;
 use super::{Daemon, SOCKET, control, notify};
 use crate::cli::{DaemonArgs, Failure};
+use crate::history::Folders;
 use crate::ipfire::Ipfire;
 use crate::openwrt::Openwrt;
 use crate::platform;
@@ -172,6 +174,7 @@ impl Daemon {
             sampler: Sampler::default(),
             flow_list: FlowList::default(),
             switches: Switches::default(),
+            history: Recorder::new(Folders::new(run_dir, &options.state_dir)),
             options: options.clone(),
             run_dir: run_dir.to_owned(),
             clearing: false,
@@ -212,6 +215,7 @@ impl Daemon {
 
     /// The first events.
     fn begin(&mut self, view: Option<Arc<PlatformView>>, config: Arc<Config>) {
+        self.history.set(config.globals.history);
         if let Some(view) = view {
             self.feed(Event::Platform(view));
         }
