@@ -52,6 +52,8 @@ const ROWS: &[Row] = {
         row(Globals, "local_source", Different, "rules judge the router's own traffic by this address, in both families; the socket and the wire have the WAN's address, no route by `lo` is needed", "local-source"),
         row(Globals, "source_routing", Different, "both families, sockets and routed networks; mwan3 only keeps IPv6 default routes limited to their source; a WAN that is down passes its sources on to the rules", "source-routing"),
         row(Globals, "mode", Better, "without effect of its own; rules that say the other are named (W0302)", "a_mode_that_contradicts_the_rules_is_named"),
+        row(Globals, "notification_email", Ours, "a cloud's document has it", "addresses_are_kept_and_told"),
+        row(Globals, "cloud_document", Ours, "the cloud's program need only write a file", "a_watched_document_is_applied_and_a_bad_one_is_told_of_once"),
         row(Globals, "rtmon_interval", Same, "without effect since mwan3 2.9", "documented_examples_have_no_errors"),
         row(Globals, "masquerade", Ours, "on plain Linux there may be no firewall that translates", "masquerade-on"),
         row(Globals, "dnsmasq_file", Ours, "domains of sets, where no script writes them for dnsmasq", "sets-dnsmasq"),
@@ -136,6 +138,8 @@ const ROWS: &[Row] = {
         row(Web, "session_timeout", Ours, "likewise", "a_session_ends_when_nobody_uses_it_and_in_any_case_after_half_a_day"),
         row(Web, "group", Ours, "likewise", "members_of_the_group_are_operators_at_the_socket"),
         row(Web, "hostname", Ours, "likewise", "the_section_says_where_and_how_it_listens"),
+        row(Cloud, "document", Ours, "what a cloud's document says beside the guide's sections", "the_guides_file_comes_out_of_its_document"),
+        row(Cloud, "wan", Ours, "likewise", "what_the_owner_changed_is_in_the_export"),
     ]
 };
 

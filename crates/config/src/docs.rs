@@ -99,6 +99,10 @@ fn about(kind: SectionKind) -> &'static str {
         SectionKind::Web => {
             "Control API, dashboard and metrics over HTTP. One section; its name is of no importance."
         }
+        SectionKind::Cloud => {
+            "What `mwan cloud apply` keeps of a cloud's document and the other sections cannot say; not to be edited \
+             ([cloud.md](cloud.md))."
+        }
     }
 }
 

@@ -189,6 +189,10 @@ pub struct Globals {
     pub dnsmasq_command: Vec<String>,
     /// Whether it is recorded how the WANs are.
     pub history: bool,
+    /// Mail addresses that are told of incidents.
+    pub notification_emails: Vec<String>,
+    /// A cloud's document that is applied whenever it changes; absolute.
+    pub cloud_document: Option<String>,
 }
 
 /// `option mode` of cloud configurations. Nothing follows from it: the rules decide.
@@ -239,6 +243,8 @@ impl Default for Globals {
             dnsmasq_file: None,
             dnsmasq_command: Vec::new(),
             history: true,
+            notification_emails: Vec::new(),
+            cloud_document: None,
         }
     }
 }

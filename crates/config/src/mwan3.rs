@@ -128,6 +128,9 @@ fn build(report: &mut Report, sections: &[Known]) -> Config {
     for known in of_kind(sections, SectionKind::Web) {
         config.web = Some(read_web(&mut fields(report, known)));
     }
+    for known in of_kind(sections, SectionKind::Cloud) {
+        crate::cloud::check_section(&mut fields(report, known));
+    }
     let mut sets = Names::default();
     for known in of_kind(sections, SectionKind::Ipset) {
         let location = report.location(known.section.line);

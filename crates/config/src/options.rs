@@ -18,11 +18,13 @@ pub enum SectionKind {
     Ipset,
     /// `config web`; `[web]`.
     Web,
+    /// `config cloud`, written by `mwan cloud apply`; not in `mwan.toml`.
+    Cloud,
 }
 
 impl SectionKind {
     /// In the order of the documentation.
-    pub const ALL: [SectionKind; 7] = [
+    pub const ALL: [SectionKind; 8] = [
         SectionKind::Globals,
         SectionKind::Interface,
         SectionKind::Member,
@@ -30,6 +32,7 @@ impl SectionKind {
         SectionKind::Rule,
         SectionKind::Ipset,
         SectionKind::Web,
+        SectionKind::Cloud,
     ];
 
     /// Names of the section type in UCI: mwan3's, then mwan4's.
@@ -42,6 +45,7 @@ impl SectionKind {
             SectionKind::Rule => &["rule"],
             SectionKind::Ipset => &["ipset"],
             SectionKind::Web => &["web"],
+            SectionKind::Cloud => &["cloud"],
         }
     }
 
@@ -54,7 +58,7 @@ impl SectionKind {
             SectionKind::Rule => Some("rule"),
             SectionKind::Ipset => Some("set"),
             SectionKind::Web => Some("web"),
-            SectionKind::Member => None,
+            SectionKind::Member | SectionKind::Cloud => None,
         }
     }
 
@@ -161,6 +165,8 @@ const OPTIONS: &[OptionDoc] = {
         row(Globals, &["local_source"], "local_source", "interface name, or none", "none", "Interface (as lan) by whose address rules judge the router's own traffic: one with `src_ip` of the LAN then matches it, too. It leaves with the address of the WAN it takes."),
         row(Globals, &["source_routing"], "source_routing", "boolean", "0", "Traffic that already has a WAN's source address leaves by that WAN while it is usable, before any rule: sockets bound to the address, and networks of its `routed_network`. A socket that is not bound has the address of the main table's best default route; with local_source that one WAN's address does not count as chosen."),
         row(Globals, &["mode"], "", "LOAD_BALANCE or FAIL_OVER", "", "What the rules do, in a word, as cloud configurations write it: `LOAD_BALANCE` or `FAIL_OVER`. The rules decide; if they say otherwise it is said (W0302)."),
+        list(row(Globals, &["notification_email"], "notification_email", "mail addresses", "", "Who is told of incidents; what a cloud's document calls notificationEmails (docs/cloud.md).")),
+        row(Globals, &["cloud_document"], "", "absolute path", "", "A cloud's document (`multiWanV2`, docs/cloud.md): whenever this file changes it is applied to the configuration. One with an error is told of, and changes nothing."),
         row(Globals, &["rtmon_interval"], "", "seconds", "", "Without effect since mwan3 2.9: routes are followed as they change."),
         row(Globals, &["rule_base_connected"], "rule_base_connected", "number", "990", "Priority of the ip rule `lookup main suppress_prefixlength 0`."),
         row(Globals, &["rule_base_iif"], "rule_base_iif", "number", "1000", "Base of the `iif` rules; an interface's rule is at base + id."),
@@ -260,6 +266,8 @@ const OPTIONS: &[OptionDoc] = {
         row(Web, &["group"], "group", "group name", "", "Members of this group of the machine may use `api.sock` in the run directory as operators. Without it root alone can."),
         list(row(Web, &["hostname"], "hostnames", "host names", "", "Names by which it is asked for, beside its addresses, `localhost` and the machine's own name. Others are refused: pages of other sites could else be made to pass for ours (DNS rebinding).")),
         list(row(Web, &["comment"], "comment", "text", "", "For people.")),
+        row(Cloud, &["document"], "", "JSON object", "", "The document that was applied last, without its interfaces."),
+        list(row(Cloud, &["wan"], "", "JSON object", "", "An interface of it, as it came.")),
     ]
 };
 

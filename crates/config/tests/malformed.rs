@@ -8,7 +8,7 @@ use std::fmt::Write;
 use mwan_config::*;
 
 /// Two sections of each kind: `x` gets the value, `y` must not notice. Values under test come last in `x`.
-const UCI: [(SectionKind, &str); 7] = [
+const UCI: [(SectionKind, &str); 8] = [
     (SectionKind::Globals, "config globals 'globals'\n"),
     (SectionKind::Interface, "config interface 'x'\n\toption enabled '1'\n\tlist track_ip '8.8.8.8'\n"),
     (SectionKind::Member, "config member 'mx'\n\toption interface 'x'\n"),
@@ -16,6 +16,7 @@ const UCI: [(SectionKind, &str); 7] = [
     (SectionKind::Rule, "config rule 'rx'\n\toption proto 'tcp'\n\toption use_policy 'py'\n"),
     (SectionKind::Ipset, "config ipset 'sx'\n"),
     (SectionKind::Web, "config web 'web'\n"),
+    (SectionKind::Cloud, "config cloud 'multiWanV2'\n"),
 ];
 
 const UCI_OTHERS: &str = "

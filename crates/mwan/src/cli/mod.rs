@@ -4,8 +4,10 @@
 
 mod args;
 mod client;
+mod cloud;
 mod commands;
 mod compat;
+mod difference;
 mod events;
 mod history;
 #[cfg(feature = "ipfire")]

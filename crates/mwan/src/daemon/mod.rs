@@ -5,6 +5,7 @@
 //! | this one | the loop: what wakes it, and the way of an event through the core |
 //! | `start` | everything that is opened, and what a daemon before us left |
 //! | `configure`, `config`, `watched` | another configuration: its files, how they are read, how changes of them are noticed |
+//! | `put`, `held` | the configuration file for clients, and a cloud's document that is watched |
 //! | `apply`, `writer` | desired states into the kernel, and what the core wishes beside them |
 //! | `flows`, `flow_list` | connection entries: their marks, which of them end, and a list of them |
 //! | `hooks`, `dnsmasq` | others who are told |
@@ -26,6 +27,7 @@ mod events;
 mod flow_list;
 mod flows;
 mod history;
+mod held;
 mod hooks;
 mod lock;
 mod log;
@@ -33,6 +35,7 @@ mod log;
 mod logfile;
 mod notify;
 mod plan;
+mod put;
 mod reload;
 mod sample;
 mod start;
@@ -45,7 +48,7 @@ mod writer;
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use mwan_api::{EventKind, Severity, Watched};
@@ -68,6 +71,7 @@ use flows::{Done, Flows};
 use history::Recorder;
 use hooks::{END_MAX, Hooks, Places};
 use lock::Locks;
+use put::CloudFile;
 use reload::Reload;
 use sample::Sampler;
 use start::Signals;
@@ -220,6 +224,9 @@ struct Daemon {
     /// To be finished once the new mask is in the kernel.
     remark: Option<Remark>,
     reload: Reload,
+    /// Held by the thread that writes the configuration file.
+    writing: Arc<Mutex<()>>,
+    cloud: CloudFile,
     /// A view of the network that waits for its time.
     network_at: Option<Time>,
     network_seen: Time,
@@ -256,6 +263,7 @@ impl Daemon {
                 () = tokio::time::sleep(pause) => self.woken(),
                 Some((request, reply)) = self.asked.recv() => self.answer(request, reply),
                 read = self.reload.next() => { self.was_read(read); Next::Go }
+                outcome = self.cloud.next() => { self.cloud_done(outcome); Next::Go }
                 _ = watch.tick() => self.look_around(),
                 _ = self.signals.hangup.recv() => { self.reload(None); Next::Go }
                 _ = self.signals.terminate.recv() => Next::End(END_MAX),
@@ -286,6 +294,7 @@ impl Daemon {
         for changed in self.files.look() {
             match changed {
                 Kind::Configuration => self.reload(None),
+                Kind::Cloud => self.apply_cloud(),
                 Kind::Network => {
                     if let Some(view) = self.openwrt.as_mut().and_then(Openwrt::file_changed) {
                         self.feed(Event::Platform(view));
@@ -522,6 +531,7 @@ impl Daemon {
             self.tell_dnsmasq();
             self.set_companions();
             self.history.set(self.core.config().globals.history);
+            self.follow_cloud();
         }
         if save {
             self.store.save(self.core.memory());

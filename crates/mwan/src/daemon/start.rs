@@ -27,6 +27,7 @@ use super::history::Recorder;
 use super::hooks::{Hooks, Places};
 use super::lock::Locks;
 use super::log::log_diagnostics;
+use super::put::CloudFile;
 use super::reload::Reload;
 use super::sample::Sampler;
 use super::state::Store;
@@ -186,6 +187,8 @@ impl Daemon {
             staged: None,
             remark: None,
             reload: Reload::new(),
+            writing: Arc::default(),
+            cloud: CloudFile::new(),
             verify_at: now + VERIFY_INTERVAL,
             verified: now,
             network_at: None,
@@ -208,6 +211,7 @@ impl Daemon {
         let text = format!("the daemon has started, version {}", env!("CARGO_PKG_VERSION"));
         daemon.events.note(plain(EventKind::Daemon, Severity::Info, text));
         daemon.begin(view, config);
+        daemon.follow_cloud();
         notify::notify("READY=1");
         info!(version = env!("CARGO_PKG_VERSION"), config = name, "started");
         Ok(daemon)
