@@ -37,7 +37,14 @@ pub(crate) enum Endpoint {
     Down,
     Drain,
     Undrain,
+    History,
+    Report,
+    Config,
+    Validate,
     Plan,
+    PutConfig,
+    Cloud,
+    PutCloud,
     Login,
     Logout,
     Session,
@@ -66,6 +73,75 @@ pub(crate) struct SetupRequest {
     token: String,
     /// The password that is wanted, 8 characters at least.
     password: String,
+}
+
+/// Body of `config/validate`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ValidateRequest {
+    /// Name of the file, which tells the format; without it that of the daemon's.
+    #[serde(default)]
+    file: String,
+    /// Its content.
+    text: String,
+}
+
+/// What is wrong with a text.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Validation {
+    /// In the order of the file.
+    diagnostics: Vec<mwan_api::Diagnostic>,
+    /// Why it would be refused now, if it would.
+    refusal: Option<String>,
+}
+
+/// Body of `PUT config`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct PutRequest {
+    /// The whole file.
+    text: String,
+}
+
+/// Query of `history`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HistoryQuery {
+    interface: String,
+    family: Option<String>,
+    from: Option<u64>,
+    to: Option<u64>,
+    points: Option<u32>,
+}
+
+/// Query of `report`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReportQuery {
+    month: Option<String>,
+    #[serde(default)]
+    format: ReportFormat,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ReportFormat {
+    #[default]
+    Json,
+    Html,
+}
+
+/// Query of `PUT cloud/multiwan`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CloudQuery {
+    #[serde(default)]
+    dry_run: bool,
+    #[serde(default)]
+    partial: bool,
 }
 
 /// Body of `config/plan`.
@@ -233,7 +309,14 @@ pub(crate) async fn answer(site: Arc<Site>, endpoint: Endpoint, call: Call) -> R
         Endpoint::Down => command(&site, call.name, |interface| Request::IfDown { interface }).await,
         Endpoint::Drain => command(&site, call.name, |interface| Request::Drain { interface }).await,
         Endpoint::Undrain => command(&site, call.name, |interface| Request::Undrain { interface }).await,
+        Endpoint::History => history(&site, &call.uri).await,
+        Endpoint::Report => report(&site, &call.uri).await,
+        Endpoint::Config => config(&site).await,
+        Endpoint::Validate => validate(&site, &call.body).await,
         Endpoint::Plan => plan(&site, &call.body).await,
+        Endpoint::PutConfig => put_config(&site, &call).await,
+        Endpoint::Cloud => cloud(&site).await,
+        Endpoint::PutCloud => put_cloud(&site, &call).await,
         Endpoint::Login => {
             let LoginRequest { user, password } = parse(&call.body)?;
             Ok(logged_in(site.auth.log_in(call.peer, &user, password).await?))
@@ -381,6 +464,125 @@ async fn plan(site: &Site, body: &[u8]) -> Result<Response, ApiError> {
     let _turn = site.plans.acquire().await.map_err(|_| unexpected())?;
     match ask(&*site.daemon, Request::Plan { file, text }).await? {
         mwan_api::Response::Plan(plan) => Ok(json(&plan)),
+        _ => Err(unexpected()),
+    }
+}
+
+async fn history(site: &Site, uri: &Uri) -> Result<Response, ApiError> {
+    let HistoryQuery { interface, family, from, to, points } = query(uri)?;
+    let wanted = mwan_api::HistoryQuery { interface, family, from_s: from, to_s: to, points };
+    match ask(&*site.daemon, Request::History(wanted)).await? {
+        mwan_api::Response::History(history) => Ok(json(&*history)),
+        _ => Err(unexpected()),
+    }
+}
+
+/// A page that can be printed has its style in it, and nothing else: no script runs there at all.
+const REPORT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+async fn report(site: &Site, uri: &Uri) -> Result<Response, ApiError> {
+    let ReportQuery { month, format } = query(uri)?;
+    let mwan_api::Response::Report(report) = ask(&*site.daemon, Request::Report { month }).await? else {
+        return Err(unexpected());
+    };
+    Ok(match format {
+        ReportFormat::Json => json(&*report),
+        ReportFormat::Html => {
+            let headers = [
+                (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+                (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(REPORT_POLICY)),
+            ];
+            (headers, mwan_history::html(&report)).into_response()
+        }
+    })
+}
+
+/// A revision as a header has it (RFC 9110, 8.8.3).
+fn tag(revision: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(&format!("\"{revision}\"")).ok()
+}
+
+fn tagged(mut response: Response, revision: &str) -> Response {
+    response.headers_mut().extend(tag(revision).map(|tag| (header::ETAG, tag)));
+    response
+}
+
+/// The revision a change was made from.
+fn if_match(call: &Call) -> Option<String> {
+    let given = call.headers.get(header::IF_MATCH)?.to_str().ok()?.trim();
+    let given = given.strip_prefix("W/").unwrap_or(given);
+    Some(given.trim_matches('"').to_owned())
+}
+
+async fn config(site: &Site) -> Result<Response, ApiError> {
+    match ask(&*site.daemon, Request::Config).await? {
+        mwan_api::Response::Config(config) => Ok(tagged(json(&config), &config.revision)),
+        _ => Err(unexpected()),
+    }
+}
+
+async fn validate(site: &Site, body: &[u8]) -> Result<Response, ApiError> {
+    let ValidateRequest { file, text } = parse(body)?;
+    let _turn = site.plans.acquire().await.map_err(|_| unexpected())?;
+    match ask(&*site.daemon, Request::Validate { file, text }).await? {
+        mwan_api::Response::Checked { diagnostics, refusal } => {
+            Ok(json(&Validation { diagnostics, refusal }))
+        }
+        _ => Err(unexpected()),
+    }
+}
+
+async fn put_config(site: &Site, call: &Call) -> Result<Response, ApiError> {
+    let PutRequest { text } = parse(&call.body)?;
+    let revision = if_match(call).ok_or_else(|| {
+        let message = "the request does not say which revision it is made from";
+        ApiError::new(StatusCode::PRECONDITION_REQUIRED, "revision_required", message)
+            .hint("send `If-Match` with the ETag of GET /api/v1/config")
+    })?;
+    put(site, Request::PutConfig { text, revision, dry_run: false }).await
+}
+
+async fn cloud(site: &Site) -> Result<Response, ApiError> {
+    match ask(&*site.daemon, Request::Cloud).await? {
+        mwan_api::Response::Cloud(cloud) => {
+            let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+            Ok(tagged((kind, cloud.document).into_response(), &cloud.revision))
+        }
+        _ => Err(unexpected()),
+    }
+}
+
+async fn put_cloud(site: &Site, call: &Call) -> Result<Response, ApiError> {
+    let CloudQuery { dry_run, partial } = query(&call.uri)?;
+    let document =
+        std::str::from_utf8(&call.body).map_err(|_| ApiError::bad_request("the document is not UTF-8"))?;
+    let (document, file) = (document.to_owned(), String::new());
+    put(site, Request::PutCloud { document, file, revision: if_match(call), dry_run, partial }).await
+}
+
+/// Another configuration: in force when this answers, or not at all.
+async fn put(site: &Site, request: Request) -> Result<Response, ApiError> {
+    let _turn = site.plans.acquire().await.map_err(|_| unexpected())?;
+    let answer = ask(&*site.daemon, request).await;
+    site.status.forget();
+    match answer? {
+        mwan_api::Response::Put(put) => Ok(tagged(json(&put), &put.revision)),
+        mwan_api::Response::Conflict { revision } => {
+            let message = "somebody else has changed the configuration meanwhile";
+            let error = ApiError::new(StatusCode::PRECONDITION_FAILED, "conflict", message)
+                .hint("look at what is there now, and make the change anew")
+                .with("revision", revision.clone().into());
+            Err(match tag(&revision) {
+                Some(tag) => error.header(header::ETAG, tag),
+                None => error,
+            })
+        }
+        mwan_api::Response::Refused { message, diagnostics } => {
+            let diagnostics = serde_json::to_value(&diagnostics).unwrap_or_default();
+            Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message)
+                .hint("nothing was written; `diagnostics` say what is wrong")
+                .with("diagnostics", diagnostics))
+        }
         _ => Err(unexpected()),
     }
 }

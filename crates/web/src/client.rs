@@ -13,8 +13,8 @@ use tokio::sync::{Semaphore, mpsc};
 
 /// Requests at once; others wait. The daemon answers them one after the other anyway.
 const REQUESTS_MAX: usize = 8;
-/// The daemon answers from memory or after one look at the kernel; a reload may compile thousands of rules.
-const TIMEOUT: Duration = Duration::from_secs(20);
+/// A little longer than the daemon itself lets a client wait (`control::CLIENT_TIMEOUT`).
+const TIMEOUT: Duration = Duration::from_secs(32);
 /// A status of thousands of rules is a few MiB; more than this is not our daemon.
 const ANSWER_MAX: u64 = 64 << 20;
 /// A sample of 250 interfaces has some 100 KiB.

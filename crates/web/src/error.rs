@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Why a request is refused: `{"error": {"code", "message", "hint"}}` and a status.
 #[derive(Debug)]
@@ -12,12 +12,13 @@ pub(crate) struct ApiError {
     message: String,
     hint: Option<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    more: Option<(&'static str, Value)>,
 }
 
 impl ApiError {
     /// `code` is a stable word for programs, `message` one line for people.
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        ApiError { status, code, message: message.into(), hint: None, headers: Vec::new() }
+        ApiError { status, code, message: message.into(), hint: None, headers: Vec::new(), more: None }
     }
 
     /// What to do about it.
@@ -29,6 +30,11 @@ impl ApiError {
     pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
+    }
+
+    /// Something beside code, message and hint.
+    pub(crate) fn with(self, name: &'static str, value: Value) -> Self {
+        ApiError { more: Some((name, value)), ..self }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -57,7 +63,11 @@ impl ApiError {
 
     /// The body of the response.
     pub(crate) fn json(&self) -> serde_json::Value {
-        json!({ "error": { "code": self.code, "message": self.message, "hint": self.hint } })
+        let mut error = json!({ "code": self.code, "message": self.message, "hint": self.hint });
+        if let Some((name, value)) = &self.more {
+            error[*name] = value.clone();
+        }
+        json!({ "error": error })
     }
 }
 

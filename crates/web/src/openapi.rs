@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::api::{EventsPage, LoginRequest, PlanRequest, SessionDocument, SetupRequest};
+use crate::api::{
+    EventsPage, LoginRequest, PlanRequest, PutRequest, SessionDocument, SetupRequest, ValidateRequest,
+    Validation,
+};
 use crate::routes::{Access, ROUTES, Route};
 
 /// Where OpenAPI keeps schemas.
@@ -26,8 +29,9 @@ fn document() -> Value {
     let mut generator = settings.into_generator();
     // Those that routes name, and by them everything else.
     let named = schemas!(generator: mwan_api::Status, mwan_api::InterfacesDocument, mwan_api::PoliciesDocument,
-        mwan_api::RulesDocument, mwan_api::ConnectedDocument, mwan_api::Flows, mwan_api::Plan, EventsPage, LoginRequest,
-        PlanRequest, SessionDocument, SetupRequest);
+        mwan_api::RulesDocument, mwan_api::ConnectedDocument, mwan_api::Flows, mwan_api::Plan, mwan_api::History,
+        mwan_api::Report, mwan_api::ConfigText, mwan_api::ConfigPut, EventsPage, LoginRequest, PlanRequest, PutRequest,
+        SessionDocument, SetupRequest, ValidateRequest, Validation);
     let mut schemas: Map<String, Value> = generator.take_definitions(true).into_iter().collect();
     schemas.insert("Error".to_owned(), json!({
         "type": "object", "required": ["error"],
@@ -94,7 +98,9 @@ fn operation(route: &Route) -> Value {
         operation["parameters"] = parameters.into();
     }
     if !route.request.is_empty() {
-        operation["requestBody"] = json!({ "required": true, "content": refer(route.request) });
+        let content =
+            if route.request.contains('/') { json!({ route.request: {} }) } else { refer(route.request) };
+        operation["requestBody"] = json!({ "required": true, "content": content });
     }
     operation
 }

@@ -47,7 +47,7 @@ pub(crate) struct Route {
     pub(crate) access: Access,
     pub(crate) endpoint: Endpoint,
     pub(crate) summary: &'static str,
-    /// Query parameters: name, type (`integer` or `string`), what they say.
+    /// Query parameters: name, type (`integer`, `string` or `boolean`), what they say.
     pub(crate) query: &'static [(&'static str, &'static str, &'static str)],
     /// Name of the schema of the JSON body it takes; empty: none.
     pub(crate) request: &'static str,
@@ -60,6 +60,22 @@ pub(crate) struct Route {
 const fn get(path: &'static str, endpoint: Endpoint, response: &'static str, summary: &'static str) -> Route {
     let access = Access::Role(Role::Viewer);
     Route { method: "GET", path, access, endpoint, summary, query: &[], request: "", response, body_max: 0 }
+}
+
+const fn put(path: &'static str, endpoint: Endpoint, summary: &'static str) -> Route {
+    let access = Access::Role(Role::Admin);
+    let (query, request, response) = (&[], "", "ConfigPut");
+    Route {
+        method: "PUT",
+        path,
+        access,
+        endpoint,
+        summary,
+        query,
+        request,
+        response,
+        body_max: CONFIGURATION,
+    }
 }
 
 const fn post(path: &'static str, role: Role, endpoint: Endpoint, summary: &'static str) -> Route {
@@ -77,6 +93,24 @@ const EVENT_QUERY: &[(&str, &str, &str)] = &[
     ("severity", "string", "Only of this severity or a higher one: debug, info, warning or error."),
 ];
 
+const HISTORY_QUERY: &[(&str, &str, &str)] = &[
+    ("interface", "string", "Name of the interface. Required."),
+    ("family", "string", "ipv4 or ipv6; without it the first of which anything is recorded."),
+    ("from", "integer", "From when, seconds since 1970; without it an hour before the end."),
+    ("to", "integer", "Until when; without it now."),
+    ("points", "integer", "At most so many points, up to 4000; 300 without it."),
+];
+
+const REPORT_QUERY: &[(&str, &str, &str)] = &[
+    ("month", "string", "YYYY-MM, UTC; the present one without it."),
+    ("format", "string", "json, or html: a page to print."),
+];
+
+const CLOUD_QUERY: &[(&str, &str, &str)] = &[
+    ("dry_run", "boolean", "Only say what would be."),
+    ("partial", "boolean", "Apply what is right although something else in it is wrong."),
+];
+
 /// In the order of the documentation.
 #[rustfmt::skip]
 pub(crate) const ROUTES: &[Route] = &[
@@ -92,7 +126,14 @@ pub(crate) const ROUTES: &[Route] = &[
     post("/api/v1/interfaces/{name}/down", Role::Operator, Endpoint::Down, "Takes an interface down: no traffic, no probes."),
     post("/api/v1/interfaces/{name}/drain", Role::Operator, Endpoint::Drain, "The interface gets no new flows while anything else can carry them; those it has stay."),
     post("/api/v1/interfaces/{name}/undrain", Role::Operator, Endpoint::Undrain, "The end of drain."),
+    Route { query: HISTORY_QUERY, ..get("/api/v1/history", Endpoint::History, "History", "How a path was: points and outages.") },
+    Route { query: REPORT_QUERY, ..get("/api/v1/report", Endpoint::Report, "Report", "Availability, outages, latency and loss of a month, as JSON or as a page to print.") },
+    Route { access: Access::Role(Role::Admin), ..get("/api/v1/config", Endpoint::Config, "ConfigText", "The configuration file; its revision is the ETag, too.") },
+    Route { request: "ValidateRequest", response: "Validation", body_max: CONFIGURATION, ..post("/api/v1/config/validate", Role::Admin, Endpoint::Validate, "What is wrong with a configuration.") },
     Route { request: "PlanRequest", response: "Plan", body_max: CONFIGURATION, ..post("/api/v1/config/plan", Role::Admin, Endpoint::Plan, "What a configuration would install, and what that changes.") },
+    Route { request: "PutRequest", ..put("/api/v1/config", Endpoint::PutConfig, "Another configuration: in force when this answers, or not at all. `If-Match` says which revision it is made from.") },
+    Route { access: Access::Role(Role::Admin), ..get("/api/v1/cloud/multiwan", Endpoint::Cloud, "application/json", "The cloud's document that the configuration means (`multiWanV2`).") },
+    Route { query: CLOUD_QUERY, request: "application/json", ..put("/api/v1/cloud/multiwan", Endpoint::PutCloud, "A cloud's document, put in force like a configuration. `If-Match` is optional.") },
     Route { access: Access::Open, request: "LoginRequest", response: "SessionDocument", ..post("/api/v1/login", Role::Viewer, Endpoint::Login, "Begins a session: a cookie, and the token that requests which change something carry as X-CSRF-Token.") },
     post("/api/v1/logout", Role::Viewer, Endpoint::Logout, "Ends the session."),
     get("/api/v1/session", Endpoint::Session, "SessionDocument", "Who is asking."),

@@ -282,7 +282,7 @@ impl Server {
         };
         let headers = response.headers_mut();
         for (name, value) in HEADERS {
-            headers.insert(name, HeaderValue::from_static(value));
+            headers.entry(name).or_insert(HeaderValue::from_static(value));
         }
         if api && !headers.contains_key(header::CACHE_CONTROL) {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -16,7 +16,8 @@ use fake::{Answer, Client, World};
 const PASSWORD: &str = "correct horse";
 
 fn path(route: &str) -> String {
-    route.replace("{name}", "wan")
+    let query = if route == "/api/v1/history" { "?interface=wan" } else { "" };
+    format!("{}{query}", route.replace("{name}", "wan"))
 }
 
 /// A body that fits the route, as far as a body is asked for.
@@ -24,6 +25,7 @@ fn body(route: &str) -> Value {
     match route {
         "/api/v1/login" => json!({ "user": "ann", "password": PASSWORD }),
         "/api/v1/setup" => json!({ "token": "x", "password": PASSWORD }),
+        "/api/v1/config" | "/api/v1/config/validate" => json!({ "text": "config globals" }),
         "/api/v1/config/plan" => json!({ "file": "mwan.toml", "text": "" }),
         _ => json!({}),
     }
@@ -280,7 +282,8 @@ async fn the_daemon_is_asked_for_its_status_once_for_many() {
 async fn without_a_daemon_there_is_a_clear_error_and_a_metric() {
     let world = World::new();
     world.daemon.set_away(true);
-    let mut client = Client { token: Some(world.token(Role::Admin)), ..world.client() };
+    let if_match = Some("\"0\"".to_owned());
+    let mut client = Client { token: Some(world.token(Role::Admin)), if_match, ..world.client() };
     for route in ROUTES
         .iter()
         .filter(|route| !["/api/v1/login", "/api/v1/setup", "/api/v1/live"].contains(&route.path))
@@ -340,4 +343,57 @@ async fn members_of_the_group_are_operators_and_root_is_an_administrator() {
         assert_eq!(planned.status, plan, "{planned:?}");
         assert_eq!(local.get("/api/v1/session").await.json["role"], role.name());
     }
+}
+
+#[tokio::test]
+async fn updates_of_others_are_not_lost_and_what_is_wrong_is_not_written() {
+    let world = World::new();
+    let mut client = Client { token: Some(world.token(Role::Admin)), ..world.client() };
+    let text = |text: &str| json!({ "text": text });
+    let blind = client.ask("PUT", "/api/v1/config", &text("new")).await;
+    assert_eq!((blind.status, blind.code()), (428, "revision_required"));
+    let read = client.get("/api/v1/config").await;
+    assert_eq!((read.header("etag"), &read.json["revision"]), (Some("\"0\""), &json!("0")));
+    client.if_match = read.header("etag").map(str::to_owned);
+    // Two make a change from the same revision at once: one of them is told.
+    let (mut one, mut other) = (client.clone(), client.clone());
+    let (mine, theirs) = (text("mine"), text("theirs!"));
+    let (first, second) =
+        tokio::join!(one.ask("PUT", "/api/v1/config", &mine), other.ask("PUT", "/api/v1/config", &theirs));
+    let (done, lost) = if first.status == 200 { (first, second) } else { (second, first) };
+    assert_eq!((done.status, lost.status, lost.code()), (200, 412, "conflict"), "{done:?} {lost:?}");
+    assert_eq!(lost.error()["revision"], done.json["revision"]);
+    assert_eq!(lost.header("etag"), done.header("etag"));
+    client.if_match = done.header("etag").map(str::to_owned);
+    let wrong = client.ask("PUT", "/api/v1/config", &text("wrong")).await;
+    assert_eq!((wrong.status, wrong.code()), (422, "invalid"));
+    assert_eq!(wrong.error()["diagnostics"][0]["code"], "E0101");
+    let checked = client.ask("POST", "/api/v1/config/validate", &text("wrong")).await;
+    assert_eq!((checked.status, &checked.json["refusal"]), (200, &json!("it is wrong")));
+    assert_eq!(
+        client.get("/api/v1/config").await.json["revision"],
+        done.json["revision"],
+        "nothing was written"
+    );
+    // The cloud's document is its own body; a revision is not asked for.
+    client.if_match = None;
+    assert_eq!(client.get("/api/v1/cloud/multiwan").await.json, json!({ "multiWanV2": {} }));
+    let pushed = client.ask("PUT", "/api/v1/cloud/multiwan?partial=true", &json!({ "multiWanV2": {} })).await;
+    assert_eq!((pushed.status, &pushed.json["changed"]), (200, &json!(true)), "{pushed:?}");
+    assert_eq!(client.ask("PUT", "/api/v1/cloud/multiwan?partial=maybe", &json!({})).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_report_is_a_document_or_a_page_without_scripts() {
+    let world = World::new();
+    let mut client = Client { token: Some(world.token(Role::Viewer)), ..world.client() };
+    assert_eq!(client.get("/api/v1/report?month=2026-11").await.json["schema"], "mwan.report.v1");
+    let page = client.get("/api/v1/report?format=html").await;
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("script"), "{policy}");
+    assert!(page.text.starts_with("<!DOCTYPE html>"));
+    assert_eq!(client.get("/api/v1/report?format=pdf").await.status, 400);
+    assert_eq!(client.get("/api/v1/history").await.status, 400, "of which interface?");
+    assert_eq!(client.get("/api/v1/history?interface=wan&from=5").await.json["from_s"], 5);
 }

@@ -106,6 +106,13 @@ impl Access {
                     | Request::Drain { .. }
                     | Request::Undrain { .. }
                     | Request::Plan { .. }
+                    | Request::History(_)
+                    | Request::Report { .. }
+                    | Request::Config
+                    | Request::PutConfig { .. }
+                    | Request::Validate { .. }
+                    | Request::Cloud
+                    | Request::PutCloud { .. }
             ),
         }
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use mwan_api::{Event, EventKind, Events, Request, Response, Severity, Status, Watched};
@@ -29,7 +29,40 @@ struct State {
     refusal: Option<(String, String)>,
     asked: Vec<String>,
     events: Vec<Event>,
+    /// The configuration; its revision is its length.
+    text: String,
     watchers: Vec<mpsc::Sender<Watched>>,
+}
+
+/// What must not come into force.
+fn wrong(text: &str) -> Option<String> {
+    text.contains("wrong").then(|| "it is wrong".to_owned())
+}
+
+impl State {
+    fn put(&mut self, text: &str, revision: Option<&String>) -> Response {
+        let present = self.text.len().to_string();
+        if revision.is_some_and(|revision| *revision != present) {
+            return Response::Conflict { revision: present };
+        }
+        if let Some(message) = wrong(text) {
+            let diagnostic = mwan_api::Diagnostic {
+                severity: "error".into(),
+                code: "E0101".into(),
+                text: "mwan3:1".into(),
+            };
+            return Response::Refused { message, diagnostics: vec![diagnostic] };
+        }
+        self.text = text.to_owned();
+        let revision = text.len().to_string();
+        Response::Put(mwan_api::ConfigPut {
+            revision,
+            changed: true,
+            diagnostics: Vec::new(),
+            text: None,
+            waiting: None,
+        })
+    }
 }
 
 /// A status with one interface of each kind.
@@ -127,6 +160,40 @@ impl Fake {
                 changes: Vec::new(),
                 diagnostics: Vec::new(),
             }),
+            Request::History(query) => Response::History(Box::new(mwan_api::History {
+                schema: mwan_api::SCHEMA_HISTORY.to_owned(),
+                interface: query.interface.clone(),
+                family: "ipv4".to_owned(),
+                from_s: query.from_s.unwrap_or(0),
+                step_s: 1,
+                series: mwan_api::Series::default(),
+                outages: Vec::new(),
+            })),
+            Request::Report { .. } => Response::Report(Box::new(mwan_api::Report {
+                schema: mwan_api::SCHEMA_REPORT.to_owned(),
+                month: "2026-11".to_owned(),
+                from_s: 0,
+                to_s: 0,
+                made_s: 0,
+                interfaces: Vec::new(),
+                problems: Vec::new(),
+            })),
+            Request::Config => Response::Config(mwan_api::ConfigText {
+                file: "mwan3".to_owned(),
+                format: "uci".to_owned(),
+                text: state.text.clone(),
+                revision: state.text.len().to_string(),
+            }),
+            Request::Validate { text, .. } => {
+                Response::Checked { diagnostics: Vec::new(), refusal: wrong(text) }
+            }
+            Request::PutConfig { text, revision, .. } => state.put(text, Some(revision)),
+            Request::PutCloud { document, revision, .. } => state.put(document, revision.as_ref()),
+            Request::Cloud => Response::Cloud(mwan_api::CloudDocument {
+                file: "mwan3".to_owned(),
+                revision: state.text.len().to_string(),
+                document: "{\"multiWanV2\":{}}".to_owned(),
+            }),
             _ => Response::Done,
         })
     }
@@ -157,6 +224,16 @@ impl Daemon for Fake {
     }
 }
 
+static ACCOUNTS: OnceLock<Vec<u8>> = OnceLock::new();
+
+fn accounts() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    Store::new(folder.path())
+        .change(|accounts| accounts.set_user("ann", Role::Admin, super::PASSWORD))
+        .unwrap();
+    std::fs::read(folder.path().join("accounts.json")).unwrap()
+}
+
 /// A server with its daemon and accounts.
 pub(super) struct World {
     pub(super) daemon: Arc<Fake>,
@@ -171,7 +248,8 @@ impl World {
     pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path());
-        store.change(|accounts| accounts.set_user("ann", Role::Admin, super::PASSWORD)).unwrap();
+        // Hashed once: there are many worlds.
+        std::fs::write(folder.path().join("accounts.json"), ACCOUNTS.get_or_init(accounts)).unwrap();
         let daemon = Arc::new(Fake::default());
         let site = Arc::new(Site {
             daemon: daemon.clone(),
@@ -207,6 +285,7 @@ impl World {
             cookie: None,
             csrf: None,
             origin: None,
+            if_match: None,
         }
     }
 
@@ -248,6 +327,7 @@ pub(super) struct Client {
     pub(super) cookie: Option<String>,
     pub(super) csrf: Option<String>,
     pub(super) origin: Option<String>,
+    pub(super) if_match: Option<String>,
 }
 
 impl Client {
@@ -291,6 +371,7 @@ impl Client {
             ("Cookie", self.cookie.clone()),
             ("X-CSRF-Token", self.csrf.clone()),
             ("Origin", self.origin.clone()),
+            ("If-Match", self.if_match.clone()),
         ];
         for (name, value) in lines {
             value.into_iter().for_each(|value| head.push_str(&format!("{name}: {value}\r\n")));
