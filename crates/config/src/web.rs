@@ -114,8 +114,7 @@ mod tests {
     #[test]
     fn nothing_is_on_unless_it_is_asked_for_and_then_on_this_machine() {
         assert_eq!(parse_uci("mwan3", b"").config.web, None);
-        let web =
-            parse_uci("mwan3", b"config web\n\toption enabled '1'\n").config.web.unwrap_or_else(Web::default);
+        let web = parse_uci("mwan3", b"config web\n\toption enabled '1'\n").config.web.unwrap_or_default();
         assert!(web.enabled && web.listen.iter().all(|address| address.ip().is_loopback()));
         assert_eq!((web.listen.len(), web.tls, web.certificate), (2, WebTls::Auto, None));
     }

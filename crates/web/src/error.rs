@@ -10,6 +10,12 @@ pub(crate) struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// Boxed: results are handed on a lot, and most of them are good.
+    details: Box<Details>,
+}
+
+#[derive(Debug, Default)]
+struct Details {
     hint: Option<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
     more: Option<(&'static str, Value)>,
@@ -18,23 +24,25 @@ pub(crate) struct ApiError {
 impl ApiError {
     /// `code` is a stable word for programs, `message` one line for people.
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        ApiError { status, code, message: message.into(), hint: None, headers: Vec::new(), more: None }
+        ApiError { status, code, message: message.into(), details: Box::default() }
     }
 
     /// What to do about it.
-    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
-        ApiError { hint: Some(hint.into()), ..self }
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.details.hint = Some(hint.into());
+        self
     }
 
     /// A header of the response.
     pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+        self.details.headers.push((name, value));
         self
     }
 
     /// Something beside code, message and hint.
-    pub(crate) fn with(self, name: &'static str, value: Value) -> Self {
-        ApiError { more: Some((name, value)), ..self }
+    pub(crate) fn with(mut self, name: &'static str, value: Value) -> Self {
+        self.details.more = Some((name, value));
+        self
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -63,8 +71,8 @@ impl ApiError {
 
     /// The body of the response.
     pub(crate) fn json(&self) -> serde_json::Value {
-        let mut error = json!({ "code": self.code, "message": self.message, "hint": self.hint });
-        if let Some((name, value)) = &self.more {
+        let mut error = json!({ "code": self.code, "message": self.message, "hint": self.details.hint });
+        if let Some((name, value)) = &self.details.more {
             error[*name] = value.clone();
         }
         json!({ "error": error })
@@ -76,7 +84,7 @@ impl IntoResponse for ApiError {
         let mut response = (self.status, self.json().to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.extend(self.headers);
+        headers.extend(self.details.headers);
         response
     }
 }

@@ -122,7 +122,7 @@ impl Recorder {
         let down = |path: &PathSample| {
             let (id, _) = core.wan(&path.interface)?;
             let family = mwan_config::Family::ALL.into_iter().find(|f| f.name() == path.family)?;
-            Some(Down::of(&core.path(PathKey { id, family })?.reason))
+            Some(Down::of(core.path(PathKey { id, family })?.reason))
         };
         let with_cause = |path: PathSample| {
             let down = if path.usable { Down::No } else { down(&path).unwrap_or(Down::NotKnown) };
