@@ -498,3 +498,125 @@ fn the_server_dies_and_comes_back_while_packets_flow() {
     assert_eq!(web.daemon.pid(), daemon, "the daemon is the one it was");
     assert_eq!(web.daemon.mwan(&["diff"]).status.code(), Some(0), "and so is the data plane");
 }
+
+/// As `mwan reload`, but from a browser: whole or not at all, and nobody's change is lost.
+#[test]
+fn a_configuration_is_put_in_force_over_http() {
+    let web = Web::start("");
+    let header = bearer(&web.token("editor", "admin"));
+    let url = "http://127.0.0.1:8480/api/v1/config";
+    let read = web.curl(&["-H", &header, url]);
+    assert_eq!((read.status, &read.json["format"]), (200, &json!("uci")), "{read:?}");
+    let (text, revision) = (read.json["text"].as_str().unwrap(), read.json["revision"].as_str().unwrap());
+    let put = |text: &str, revision: &str| {
+        let body = json!({ "text": text }).to_string();
+        let revision = format!("If-Match: \"{revision}\"");
+        web.curl(&["-X", "PUT", "-H", &header, "-H", &revision, "--json", &body, url])
+    };
+    let changed = text.replace("config rule 'all'", "config rule 'every'");
+    let done = put(&changed, revision);
+    assert_eq!(done.status, 200, "{done:?}");
+    assert_eq!(web.daemon.status()["rules"][0]["name"], "every", "in force when it is answered");
+    assert_eq!(std::fs::read_to_string(web.daemon.path("mwan3")).unwrap(), changed);
+    let lost = put(text, revision);
+    assert_eq!((lost.status, &lost.json["error"]["revision"]), (412, &done.json["revision"]));
+    let wrong = put(
+        &changed.replace("list use_member 'wan_m1'", "list use_member 'nobody'"),
+        done.json["revision"].as_str().unwrap(),
+    );
+    assert_eq!((wrong.status, &wrong.json["error"]["code"]), (422, &json!("invalid")), "{wrong:?}");
+    assert!(wrong.json["error"]["diagnostics"].to_string().contains("E0608"), "{wrong:?}");
+    assert_eq!(std::fs::read_to_string(web.daemon.path("mwan3")).unwrap(), changed, "nothing was written");
+}
+
+/// Clock ticks a process has used.
+fn ticks(pid: u64) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    // utime and stime, fields 14 and 15 of proc(5).
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// Figures, with `--nocapture`; the limits are those of a release build on a quiet machine.
+#[test]
+fn sixty_interfaces_are_scraped_and_fifty_browsers_listen() {
+    let web = Web::start("");
+    let header = bearer(&web.token("figures", "viewer"));
+    web.daemon.inside(&["sh", "-c", "for n in $(seq 58); do ip link add dm$n type veth peer name fm$n && ip link set fm$n up && ip address add 10.$n.0.2/24 dev dm$n && ip link set dm$n up; done"]);
+    let interfaces: String = (1..=58)
+        .map(|n| format!("config interface 'w{n}'\n\toption enabled '1'\n\toption device 'dm{n}'\n\toption gateway '10.{n}.0.1'\n\tlist track_ip '10.{n}.0.9'\n\
+            config member 'w{n}_m'\n\toption interface 'w{n}'\nconfig policy 'p{n}'\n\tlist use_member 'w{n}_m'\n"))
+        .collect();
+    std::fs::write(web.daemon.path("mwan3"), format!("{}\n{interfaces}", config(""))).unwrap();
+    assert!(web.daemon.mwan(&["reload"]).status.success());
+    assert_eq!(web.daemon.status()["interfaces"].as_array().unwrap().len(), 60);
+    let mut times: Vec<f64> = Vec::new();
+    for _ in 0..20 {
+        let got = web.curl(&[
+            "-H",
+            &header,
+            "-w",
+            "\n%{time_total}\n%{http_code}",
+            "http://127.0.0.1:8480/metrics",
+        ]);
+        let (text, time) = got.text.trim_end().rsplit_once('\n').unwrap();
+        assert_eq!(got.status, 200);
+        assert_eq!(text.lines().filter(|line| line.starts_with("mwan_path_usable{")).count(), 60);
+        times.push(time.parse().unwrap());
+        // The next one is no answer from memory.
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    times.sort_by(f64::total_cmp);
+    println!("scrape of 60 interfaces: median {:.1} ms, longest {:.1} ms", times[10] * 1e3, times[19] * 1e3);
+
+    let mut browsers: Vec<_> = (0..50)
+        .map(|_| {
+            let mut curl = enter(&web.daemon.pid().to_string());
+            curl.args(["curl", "-sN", "-H", &header, "http://127.0.0.1:8480/api/v1/live"]);
+            curl.stdout(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    for browser in &mut browsers {
+        let mut first = [0; 1];
+        browser.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    }
+    let clients = || web.curl(&["-H", &header, "http://127.0.0.1:8480/metrics"]).text;
+    assert!(clients().contains("\nmwan_web_event_clients 50\n"));
+    let (server, daemon) = (u64::from(web.pid().unwrap()), web.daemon.pid());
+    let drain = |seconds: u64, browsers: &mut Vec<std::process::Child>| {
+        // They read, as browsers do.
+        let until = Instant::now() + Duration::from_secs(seconds);
+        while Instant::now() < until {
+            for browser in browsers.iter_mut() {
+                let mut buffer = [0; 64 * 1024];
+                let _ = browser.stdout.as_mut().unwrap().read(&mut buffer).unwrap();
+            }
+        }
+    };
+    let before = (ticks(server), ticks(daemon));
+    drain(5, &mut browsers);
+    let used = (ticks(server) - before.0, ticks(daemon) - before.1);
+    let memory = |pid: u64| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        status
+            .lines()
+            .find(|line| line.starts_with("RssAnon"))
+            .unwrap()
+            .split_whitespace()
+            .nth(1)
+            .unwrap()
+            .to_owned()
+    };
+    println!(
+        "50 browsers, 60 interfaces: {:.1} % of a core in the web server, {:.1} % in the daemon; {} KiB and {} KiB of memory of their own",
+        used.0 as f64 / 5.0,
+        used.1 as f64 / 5.0,
+        memory(server),
+        memory(daemon)
+    );
+    for mut browser in browsers {
+        browser.kill().unwrap();
+        browser.wait().unwrap();
+    }
+    assert!(clients().contains("mwan_web_event_clients_dropped_total 0\n"), "none was too slow");
+}

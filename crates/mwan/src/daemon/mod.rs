@@ -155,6 +155,7 @@ fn remove_all(run_dir: &Path) -> Result<(), Failure> {
     store.forget_health();
     dnsmasq::clean(run_dir);
     let _ = fs::remove_file(run_dir.join(SOCKET));
+    crate::web::forget(run_dir);
     #[cfg(feature = "ipfire")]
     let _ = fs::remove_file(run_dir.join(OPERATOR_SOCKET));
     Ok(())
@@ -384,6 +385,7 @@ impl Daemon {
         let kept = self.events.keep();
         let recorded = self.history.finish();
         self.companions.finish();
+        crate::web::forget(&self.run_dir);
         let _ = fs::remove_file(self.run_dir.join(SOCKET));
         #[cfg(feature = "ipfire")]
         let _ = fs::remove_file(self.run_dir.join(OPERATOR_SOCKET));

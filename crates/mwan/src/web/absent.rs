@@ -19,3 +19,6 @@ pub(crate) fn problem(config: &Config) -> Option<String> {
         "the section web is enabled, and this build is without it: build it with --features web".to_owned()
     })
 }
+
+/// Nothing.
+pub(crate) fn forget(_: &Path) {}

@@ -63,6 +63,13 @@ pub(crate) fn problem(_: &Config) -> Option<String> {
     None
 }
 
+/// What the companion, which cannot any more, leaves in the run directory.
+pub(crate) fn forget(run_dir: &Path) {
+    for name in [API_SOCKET, LISTENING] {
+        let _ = std::fs::remove_file(run_dir.join(name));
+    }
+}
+
 fn settings(web: &Web, run_dir: &Path, options: &DaemonArgs) -> Settings {
     let listen = |address: &SocketAddr| Listen {
         address: *address,

@@ -6,17 +6,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use mwan_web::{Listener, Server, SocketDaemon, Tls};
+use mwan_web::{ListenError, Listener, Server, SocketDaemon, Tls};
 use tracing::{info, warn};
 
-use super::{API_SOCKET, FOLDER, LISTENING, Listening, NAME, Settings};
+use super::{API_SOCKET, FOLDER, LISTENING, Listen, Listening, NAME, Settings};
 use crate::cli::Failure;
 use crate::daemon::{companion_user, group, start_companion_log};
 
 /// Settings of a companion are smaller (`companion::SETTINGS_MAX`).
 const SETTINGS_MAX: u64 = 1 << 20;
+/// How long an address may be another's before that is a failure.
+const BIND_PATIENCE: Duration = Duration::from_secs(1);
 /// Threads that hash passwords or touch the file of accounts.
 const THREADS_MAX: usize = 2;
 
@@ -114,7 +116,7 @@ fn listen(settings: &Settings) -> Result<Vec<(Listener, bool)>, Failure> {
     let mut listeners = Vec::new();
     let mut failed = None;
     for listen in &settings.listen {
-        match Listener::bind(listen.address, listen.tls) {
+        match bind(*listen) {
             Ok(listener) => {
                 info!("listening at {}{}", listener.address(), if listen.tls { ", TLS" } else { "" });
                 listeners.push((listener, listen.tls));
@@ -129,6 +131,21 @@ fn listen(settings: &Settings) -> Result<Vec<(Listener, bool)>, Failure> {
     match failed {
         Some(failure) if listeners.is_empty() => Err(failure),
         _ => Ok(listeners),
+    }
+}
+
+/// The server before this one may just be ending.
+fn bind(listen: Listen) -> Result<Listener, ListenError> {
+    let until = Instant::now() + BIND_PATIENCE;
+    loop {
+        match Listener::bind(listen.address, listen.tls) {
+            Err(ListenError::Address { source, .. })
+                if source.kind() == io::ErrorKind::AddrInUse && Instant::now() < until =>
+            {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            bound => return bound,
+        }
     }
 }
 
