@@ -121,6 +121,24 @@ fn a_document_is_shown_applied_and_exported() {
     assert!(String::from_utf8_lossy(&daemon.mwan(&["events"]).stdout).contains("configuration read"));
 }
 
+/// The guide's device: without ubus its `/etc/config/network` tells which interfaces there are, and pppoe0 is none.
+#[test]
+fn the_guides_device_gets_the_guides_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let network = dir.path().join("network");
+    std::fs::write(&network, include_str!("../../config/tests/cloud/network.uci")).unwrap();
+    std::fs::write(dir.path().join("mwan3"), "").unwrap();
+    let log = std::fs::File::create(dir.path().join("log")).unwrap();
+    let daemon = Daemon::spawn(dir, NETWORK, log, |command| {
+        command.args(["--platform", "openwrt", "--ubus-socket", "/nowhere", "--network-config"]).arg(network);
+    });
+    let applied = daemon.mwan_with(&["cloud", "apply", "-"], GUIDE);
+    assert_eq!(applied.status.code(), Some(0), "{}", said(&applied));
+    assert!(said(&applied).contains("note[N0913]: interface 'pppoe0'"), "{}", said(&applied));
+    assert_eq!(lines(daemon.file().split("config cloud").next().unwrap()), lines(GUIDE_FILE));
+    assert_eq!(daemon.json(&["cloud", "export"]), serde_json::from_str::<Value>(GUIDE).unwrap());
+}
+
 #[test]
 fn a_bad_document_is_told_of_and_changes_nothing() {
     let daemon = start(CONFIG);
@@ -195,6 +213,14 @@ fn a_watched_document_is_applied_and_a_bad_one_is_told_of_once() {
     assert_eq!((told(&daemon), daemon.file(), problem(&daemon)), (1, good.clone(), true));
     std::fs::write(&document, whole(&GUIDE.replace("LOAD_BALANCE", "FAIL_OVER"))).unwrap();
     daemon.wait("the next good one", |d| d.rules().contains("FAIL_OVER") && !problem(d));
+    // Good, but the owner is just writing the file: taken when that is right again.
+    let right = daemon.file();
+    let half = format!("{right}config rule 'half'\n\toption proto 'tc\n");
+    std::fs::write(daemon.path("mwan3"), half).unwrap();
+    std::fs::write(&document, whole(GUIDE)).unwrap();
+    daemon.wait("it cannot be applied to that", problem);
+    std::fs::write(daemon.path("mwan3"), &right).unwrap();
+    daemon.wait("it is", |d| d.rules().contains("LOAD_BALANCE") && !problem(d));
     // What the owner changes afterwards stays over a restart: the document is the same.
     let own = daemon.file().replacen("option interval '5'", "option interval '7'", 1);
     std::fs::write(daemon.path("mwan3"), &own).unwrap();
@@ -205,9 +231,9 @@ fn a_watched_document_is_applied_and_a_bad_one_is_told_of_once() {
     daemon.wait("some looks later", |d| d.status()["daemon"]["uptime_s"].as_u64() >= Some(looks));
     assert_eq!(daemon.file(), own);
     // A document that changed while nobody looked is seen at a start.
-    std::fs::write(&document, whole(GUIDE)).unwrap();
+    std::fs::write(&document, whole(&GUIDE.replace("LOAD_BALANCE", "FAIL_OVER"))).unwrap();
     daemon.restart();
-    daemon.wait("at the start", |d| d.rules().contains("LOAD_BALANCE"));
+    daemon.wait("at the start", |d| d.rules().contains("FAIL_OVER"));
 }
 
 #[test]

@@ -574,7 +574,10 @@ mod random {
     }
 
     /// Kind, name and what is said in every section that no document has any business with.
-    fn others(text: &str) -> Vec<(String, Option<String>, Vec<(String, String, bool)>)> {
+    /// Kind and name of a section, and name, value and whether it is of a list, of each of its entries.
+    type Other = (String, Option<String>, Vec<(String, String, bool)>);
+
+    fn others(text: &str) -> Vec<Other> {
         let ours = [
             "FAIL_OVER",
             "LOAD_BALANCE",

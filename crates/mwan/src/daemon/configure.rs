@@ -126,6 +126,7 @@ impl Daemon {
         if self.staged.is_none() {
             self.reloaded();
         }
+        self.try_cloud_again();
     }
 
     fn reloaded(&mut self) {

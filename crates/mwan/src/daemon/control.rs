@@ -89,6 +89,15 @@ impl Access {
         }
     }
 
+    /// What its socket is for, in words.
+    fn purpose(self) -> &'static str {
+        match self {
+            Access::Owner => "everything",
+            #[cfg(feature = "ipfire")]
+            Access::Operator => "the status and for RED",
+        }
+    }
+
     fn allows(self, request: &Request) -> bool {
         match (self, request) {
             (Access::Owner, _) => true,
@@ -223,7 +232,7 @@ async fn answer(
     };
     let response = match serde_json::from_slice::<Request>(&line) {
         Ok(request) if !access.allows(&request) => Response::Error {
-            message: "this socket does not take that request".to_owned(),
+            message: format!("this socket is for {}", access.purpose()),
             hint: Some("ask as root".to_owned()),
         },
         Ok(request) => {

@@ -158,13 +158,15 @@ impl Desk {
     }
 
     /// The document in `file`, if it is another than the one in force. `None`: there is nothing to be done.
-    pub(super) fn put_document(&self, file: &Path) -> Option<Response> {
+    pub(super) fn put_document(&self, file: &Path) -> Option<Result<(), Failed>> {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let name = file.to_string_lossy().into_owned();
         let bytes = match read_document(file) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-            Err(error) => return Some(error_response(Failure::new("it cannot be read", &error))),
+            Err(error) => {
+                return Some(Err(Failed { why: format!("it cannot be read: {error}"), again: true }));
+            }
         };
         if let (Some(document), _) = cloud::read(&name, &bytes)
             && let Ok(held) = self.held()
@@ -173,10 +175,28 @@ impl Desk {
             return None;
         }
         let terms = Terms { revision: None, dry_run: false, abandoned: &|| false };
-        Some(
-            self.try_put(Change::Cloud { name, bytes, partial: false }, &terms)
-                .unwrap_or_else(|response| *response),
-        )
+        let put = || {
+            let change = Change::Cloud { name: name.clone(), bytes: bytes.clone(), partial: false };
+            self.try_put(change, &terms)
+        };
+        // Somebody else's editor may come in between; more than once it does not.
+        let answer = match put() {
+            Err(response) if matches!(*response, Response::Conflict { .. }) => put(),
+            answer => answer,
+        };
+        let (response, again) = match answer {
+            Ok(response) => (response, false),
+            Err(response) => (*response, true),
+        };
+        Some(match response {
+            Response::Refused { message, .. } | Response::Error { message, .. } => {
+                Err(Failed { why: message, again })
+            }
+            Response::Conflict { .. } => {
+                Err(Failed { why: "the configuration was changed meanwhile".to_owned(), again })
+            }
+            _ => Ok(()),
+        })
     }
 
     /// `Err`: nothing was written.
@@ -212,7 +232,7 @@ impl Desk {
                 Ok(waiting) => put.waiting = waiting,
                 Err(why) => {
                     self.put_back(&held, &text);
-                    return Err(refused(why));
+                    return Ok(*refused(why));
                 }
             }
         }
@@ -360,17 +380,27 @@ pub(super) struct CloudFile {
     path: Option<PathBuf>,
     /// Why it is not in force, if it is not.
     problem: Option<String>,
+    /// To be tried again when another configuration is in force.
+    again: bool,
     sender: mpsc::UnboundedSender<Outcome>,
     outcomes: mpsc::UnboundedReceiver<Outcome>,
 }
 
 /// Which document, and what became of it. `None`: nothing was to be done.
-pub(super) type Outcome = (PathBuf, Option<Result<(), String>>);
+pub(super) type Outcome = (PathBuf, Option<Result<(), Failed>>);
+
+/// A document that is not in force.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Failed {
+    why: String,
+    /// Nothing was written; with another configuration it may be another matter.
+    again: bool,
+}
 
 impl CloudFile {
     pub(super) fn new() -> Self {
         let (sender, outcomes) = mpsc::unbounded_channel();
-        CloudFile { path: None, problem: None, sender, outcomes }
+        CloudFile { path: None, problem: None, again: false, sender, outcomes }
     }
 
     pub(super) async fn next(&mut self) -> Outcome {
@@ -399,20 +429,26 @@ impl Daemon {
         self.apply_cloud();
     }
 
+    /// Another configuration is in force: a document that did not go with the one before may go with this one.
+    pub(super) fn try_cloud_again(&mut self) {
+        if std::mem::take(&mut self.cloud.again) {
+            self.apply_cloud();
+        }
+    }
+
     /// The document is new, or has changed.
     pub(super) fn apply_cloud(&mut self) {
         let Some(path) = self.cloud.path.clone() else { return };
         let desk = match self.desk() {
             Ok(desk) => desk,
-            Err(failure) => return self.cloud_done((path, Some(Err(failure.to_string())))),
+            Err(failure) => {
+                let failed = Failed { why: failure.to_string(), again: false };
+                return self.cloud_done((path, Some(Err(failed))));
+            }
         };
         let sender = self.cloud.sender.clone();
         let work = move || {
-            let outcome = desk.put_document(&path).map(|response| match response {
-                Response::Put(_) => Ok(()),
-                Response::Refused { message, .. } | Response::Error { message, .. } => Err(message),
-                _ => Err("the configuration was changed meanwhile".to_owned()),
-            });
+            let outcome = desk.put_document(&path);
             // A loop that has ended needs no answer.
             let _ = sender.send((path, outcome));
         };
@@ -427,19 +463,22 @@ impl Daemon {
             return;
         }
         let name = path.display();
+        let before = self.cloud.problem.take();
+        self.cloud.again = false;
         let (severity, text) = match outcome {
-            None => return self.cloud.problem = None,
-            Some(Ok(())) => {
-                self.cloud.problem = None;
-                (Severity::Info, format!("the cloud's document {name} is applied"))
-            }
-            Some(Err(why)) => {
+            None => return,
+            Some(Ok(())) => (Severity::Info, format!("the cloud's document {name} is applied")),
+            Some(Err(Failed { why, again })) => {
+                self.cloud.again = again;
                 let text =
                     format!("the cloud's document {name} is not applied, the configuration stays: {why}");
                 self.cloud.problem = Some(text.clone());
                 (Severity::Warning, text)
             }
         };
+        if before.as_ref() == Some(&text) {
+            return;
+        }
         match severity {
             Severity::Warning => tracing::error!("{text}"),
             _ => tracing::info!("{text}"),
@@ -592,10 +631,13 @@ mod tests {
         assert!(matches!(desk.put(change(DOCUMENT, false), &terms(None)), Response::Put(_)));
         let Response::Cloud(cloud) = desk.cloud() else { panic!("no document") };
         assert!(cloud.document.contains("\"multiWANMetric\": 1"));
-        // A file of it that says the same is no news.
-        std::fs::write(dir.path().join("d.json"), DOCUMENT).unwrap();
-        assert_eq!(desk.put_document(&dir.path().join("d.json")), None);
+        // A file of it that says the same is no news; one with an error may be another matter with another configuration.
+        let document = dir.path().join("d.json");
+        std::fs::write(&document, DOCUMENT).unwrap();
+        assert_eq!(desk.put_document(&document), None);
         assert_eq!(desk.put_document(&dir.path().join("none")), None);
+        std::fs::write(&document, &bad).unwrap();
+        assert!(matches!(desk.put_document(&document), Some(Err(Failed { again: true, .. }))));
     }
 
     #[test]
