@@ -422,12 +422,16 @@ fn debians_prometheus_reads_the_metrics() {
     server.wait().unwrap();
 }
 
-/// How long it took until another WAN carried, as seen from outside.
-fn fail_over(web: &mut Web) -> Duration {
-    let start = Instant::now();
+/// How long it took from the order to cut a link until the daemon noted that another WAN carries, milliseconds.
+fn fail_over(web: &mut Web) -> i128 {
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let start = now();
     web.daemon.inside(&["ip", "link", "set", "isp0", "down"]);
     web.daemon.wait("the other WAN carries", |d| carrier(d) == "wanb");
-    start.elapsed()
+    let events = web.daemon.json(&["events", "--json"]);
+    let switched = events["events"].as_array().unwrap().iter().filter(|event| event["to"] == "wanb");
+    let switched = switched.max_by_key(|event| event["id"].as_u64()).unwrap();
+    i128::from(switched["time_ms"].as_u64().unwrap()) - i128::try_from(start).unwrap()
 }
 
 fn carrier(daemon: &Daemon) -> Value {
@@ -460,7 +464,7 @@ fn a_hostile_crowd_changes_nothing() {
     crowd.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
     let late = web.daemon.status()["daemon"]["late_rounds"].clone();
     let during = fail_over(&mut web);
-    println!("another WAN carries after {before:?}, in the crowd after {during:?}");
+    println!("another WAN carries after {before} ms, in the crowd after {during} ms");
     assert_eq!(web.daemon.status()["daemon"]["late_rounds"], late);
     // Who means it is served all the same, from the crowd's own address, and from here.
     assert_eq!(web.curl(&["http://127.0.0.1:8481/"]).status, 200);
@@ -550,7 +554,7 @@ fn sixty_interfaces_are_scraped_and_fifty_browsers_listen() {
     std::fs::write(web.daemon.path("mwan3"), format!("{}\n{interfaces}", config(""))).unwrap();
     assert!(web.daemon.mwan(&["reload"]).status.success());
     assert_eq!(web.daemon.status()["interfaces"].as_array().unwrap().len(), 60);
-    let mut times: Vec<f64> = Vec::new();
+    let (mut times, mut again_times): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
     for _ in 0..20 {
         let got = web.curl(&[
             "-H",
@@ -563,11 +567,27 @@ fn sixty_interfaces_are_scraped_and_fifty_browsers_listen() {
         assert_eq!(got.status, 200);
         assert_eq!(text.lines().filter(|line| line.starts_with("mwan_path_usable{")).count(), 60);
         times.push(time.parse().unwrap());
+        let again = web.curl(&[
+            "-H",
+            &header,
+            "-o",
+            "/dev/null",
+            "-w",
+            "\n%{time_total}\n%{http_code}",
+            "http://127.0.0.1:8480/metrics",
+        ]);
+        again_times.push(again.text.trim_end().rsplit_once('\n').unwrap().1.parse().unwrap());
         // The next one is no answer from memory.
         std::thread::sleep(Duration::from_millis(250));
     }
     times.sort_by(f64::total_cmp);
-    println!("scrape of 60 interfaces: median {:.1} ms, longest {:.1} ms", times[10] * 1e3, times[19] * 1e3);
+    again_times.sort_by(f64::total_cmp);
+    println!(
+        "scrape of 60 interfaces: median {:.1} ms, longest {:.1} ms; with a status of a moment ago {:.1} ms",
+        times[10] * 1e3,
+        times[19] * 1e3,
+        again_times[10] * 1e3
+    );
 
     let mut browsers: Vec<_> = (0..50)
         .map(|_| {

@@ -93,6 +93,8 @@ impl Access {
     fn purpose(self) -> &'static str {
         match self {
             Access::Owner => "everything",
+            #[cfg(feature = "web")]
+            Access::Web => "what the control API over HTTP has",
             #[cfg(feature = "ipfire")]
             Access::Operator => "the status and for RED",
         }
