@@ -43,6 +43,24 @@ pub enum Request {
         /// Its name.
         interface: String,
     },
+    /// An interface gets no new flows while anything else can carry them; those it has stay.
+    Drain {
+        /// Its name.
+        interface: String,
+    },
+    /// The end of `drain`.
+    Undrain {
+        /// Its name.
+        interface: String,
+    },
+    /// What has happened: answered with [`Events`].
+    Events(EventQuery),
+    /// What happens from now on: answered with a [`Watched`] per line, until one side hangs up.
+    Watch {
+        /// First the events behind this id that are still known; absent: none of them.
+        #[serde(default)]
+        after: Option<u64>,
+    },
     /// How to bind a command to an interface.
     Use {
         /// Its name.
@@ -90,6 +108,8 @@ pub enum Response {
     Status(Box<Status>),
     /// To `diff` and `plan`.
     Plan(Plan),
+    /// To `events`.
+    Events(Events),
     /// To `use`.
     Use(Binding),
     /// Done.
@@ -101,6 +121,152 @@ pub enum Response {
         /// What to do about it.
         hint: Option<String>,
     },
+}
+
+/// Which events are wanted; without anything, the newest.
+#[derive(Default)]
+pub struct EventQuery {
+    /// Only those behind this id, oldest first; without it the newest first.
+    #[serde(default)]
+    pub after: Option<u64>,
+    /// Only those before this id.
+    #[serde(default)]
+    pub before: Option<u64>,
+    /// At most so many; absent: 100.
+    #[serde(default)]
+    pub limit: Option<u32>,
+    /// Only of this interface.
+    #[serde(default)]
+    pub interface: Option<String>,
+    /// Only of this kind.
+    #[serde(default)]
+    pub kind: Option<EventKind>,
+    /// Only of this severity or a higher one.
+    #[serde(default)]
+    pub severity: Option<Severity>,
+}
+
+/// What has happened; schema `mwan.events.v1`.
+pub struct Events {
+    /// `mwan.events.v1`.
+    pub schema: String,
+    /// As asked for.
+    pub events: Vec<Event>,
+    /// Id of the oldest event that is still known; 0: none is.
+    pub oldest: u64,
+    /// Id of the newest.
+    pub latest: u64,
+}
+
+/// Something that happened.
+pub struct Event {
+    /// Grows by one with each event, over restarts too.
+    pub id: u64,
+    /// When, milliseconds since 1970 by this machine's clock.
+    pub time_ms: u64,
+    /// What it is about.
+    pub kind: EventKind,
+    /// How much it matters.
+    pub severity: Severity,
+    /// The interface, if it is one's.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub interface: Option<String>,
+    /// `ipv4` or `ipv6`, if it is about one of them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub family: Option<String>,
+    /// The policy, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub policy: Option<String>,
+    /// What it was before: the state of a path; what carried a policy.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub from: Option<String>,
+    /// What it is now.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub to: Option<String>,
+    /// Stable word for the reason, as in the status.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub code: Option<String>,
+    /// The whole for people, one line.
+    pub text: String,
+}
+
+/// What an event is about.
+#[derive(Copy, Eq, PartialOrd, Ord, Hash)]
+pub enum EventKind {
+    /// A path changed its state.
+    Path,
+    /// A policy is carried by others.
+    Switch,
+    /// The kernel could not be made as wanted, or is again.
+    Apply,
+    /// Others changed what is ours, and it was restored.
+    Repair,
+    /// Another configuration is in force, or was refused.
+    Config,
+    /// Somebody told the daemon to do something.
+    Command,
+    /// The daemon started or ends.
+    Daemon,
+}
+
+/// How much an event matters; in ascending order.
+#[derive(Copy, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// A step on the way to something.
+    Debug,
+    /// For the record.
+    Info,
+    /// Something does not work as it should; traffic has somewhere to go.
+    Warning,
+    /// Traffic has nowhere to go, or the kernel is not as wanted.
+    Error,
+}
+
+/// A line of the answer to `watch`.
+#[serde(tag = "watched")]
+pub enum Watched {
+    /// Something happened.
+    Event(Event),
+    /// Once a second: how the paths are.
+    Sample(Sample),
+    /// Events were lost because they were not read in time: ask for them.
+    Missed,
+}
+
+/// How the paths are at one time.
+pub struct Sample {
+    /// When, milliseconds since 1970 by this machine's clock.
+    pub time_ms: u64,
+    /// Every path of an enabled interface.
+    pub paths: Vec<PathSample>,
+}
+
+/// How a path is at one time.
+pub struct PathSample {
+    /// Name of its interface.
+    pub interface: String,
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// As in the status.
+    pub status: String,
+    /// Whether it may carry traffic.
+    pub usable: bool,
+    /// Whether any policy uses it.
+    pub carries: bool,
+    /// Mean of the last round-trip times of the targets that answer, microseconds.
+    pub rtt_us: Option<u64>,
+    /// Mean of how much the round-trip times vary (RFC 3550, 6.4.1), microseconds.
+    pub jitter_us: Option<u64>,
+    /// Percent of the last probes that were not answered, all targets together.
+    pub loss_percent: Option<u8>,
+    /// Probes sent so far.
+    pub sent: u64,
+    /// Replies received so far.
+    pub received: u64,
+    /// Bytes its device has received so far, of both families; absent without a device.
+    pub rx_bytes: Option<u64>,
+    /// Bytes its device has sent so far.
+    pub tx_bytes: Option<u64>,
 }
 
 /// The whole state of the daemon; schema `mwan.status.v1`.
@@ -227,6 +393,9 @@ pub struct Path {
     pub usable: bool,
     /// Whether any policy uses it now.
     pub carries: bool,
+    /// Its owner wants no new flows on it.
+    #[serde(default)]
+    pub drained: bool,
     /// Why it is in its state.
     pub reason: Reason,
     /// Seconds since it became usable, or stopped being so.
@@ -552,6 +721,8 @@ pub const SCHEMA_CONNECTED: &str = "mwan.connected.v1";
 pub const SCHEMA_RULES: &str = "mwan.rules.v1";
 /// Schema of [`CheckDocument`].
 pub const SCHEMA_CHECK: &str = "mwan.check.v1";
+/// Schema of [`Events`].
+pub const SCHEMA_EVENTS: &str = "mwan.events.v1";
 /// Schema of [`HookDocument`].
 pub const SCHEMA_HOOK: &str = "mwan.hook.v1";
 /// Schema of [`Plan`].

@@ -56,6 +56,7 @@ pub struct Core {
     wans: Vec<Wan>,
     paths: BTreeMap<PathKey, Path>,
     taken_down: BTreeSet<String>,
+    drained: BTreeSet<String>,
     /// Paths whose route the kernel refused, why, and when it is tried again.
     refused: BTreeMap<PathKey, (String, Time)>,
     resume: Vec<RememberedPath>,
@@ -112,6 +113,7 @@ impl Core {
             wans: Vec::new(),
             paths: BTreeMap::new(),
             taken_down: memory.taken_down,
+            drained: memory.drained,
             refused: BTreeMap::new(),
             resume: memory.paths,
             desired: None,
@@ -163,6 +165,11 @@ impl Core {
                 let known = self.config.interface(&name).is_some();
                 self.dirty.devices |= known && self.taken_down.insert(name);
             }
+            Event::Drain(name) => {
+                let known = self.config.interface(&name).is_some();
+                self.dirty.devices |= known && self.drained.insert(name);
+            }
+            Event::Undrain(name) => self.dirty.devices |= self.drained.remove(&name),
             Event::Hurry(name) => {
                 let id = self.wan(&name).map(|(id, _)| id);
                 let paths = self.paths.iter_mut().filter(|(key, _)| Some(key.id) == id);
@@ -188,6 +195,7 @@ impl Core {
         self.dirty = Dirty { devices: true, interfaces: true, rules: true, any: true };
         self.ids.assign(&self.config.interfaces, interfaces_max(self.config.globals.mask));
         self.taken_down.retain(|name| self.config.interface(name).is_some());
+        self.drained.retain(|name| self.config.interface(name).is_some());
         let devices: BTreeMap<String, String> = self.wans.drain(..).map(|w| (w.name, w.device)).collect();
         self.wans = self
             .config
@@ -310,6 +318,7 @@ impl Core {
                 let logical = view.and_then(|view| view.serving(&wan.name, family));
                 let on_trial = logical.is_some_and(|(_, logical)| logical.on_trial);
                 path.set_ready(interface, ready, resume.as_ref(), on_trial, now);
+                path.drained = self.drained.contains(&wan.name);
                 if was_probing && (!path.probing() || device(path) != had) {
                     effects.push(Effect::StopProbes(key));
                 }

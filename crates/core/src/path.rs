@@ -48,8 +48,10 @@ pub(crate) struct Path {
     pub(crate) hold: Option<Hold>,
     /// Its manager is only trying it: it must not carry.
     pub(crate) on_trial: bool,
-    /// State, hold, trial and readiness as last told.
-    told: (State, (bool, bool), Option<NextHop>),
+    /// Its owner wants no new flows on it.
+    pub(crate) drained: bool,
+    /// State, what keeps it aside (hold, trial, drain) and readiness as last told.
+    told: (State, [bool; 3], Option<NextHop>),
 }
 
 impl Path {
@@ -67,14 +69,15 @@ impl Path {
             losses: Vec::new(),
             hold: None,
             on_trial: false,
-            told: (State::Disabled, (false, false), None),
+            drained: false,
+            told: (State::Disabled, [false; 3], None),
         }
     }
 
     /// State before and after, and whether the next hop is another, if anything that decisions depend on changed since
     /// the last call.
     pub(crate) fn take_change(&mut self) -> Option<(State, State, bool)> {
-        let aside = (self.hold.is_some(), self.on_trial);
+        let aside = [self.hold.is_some(), self.on_trial, self.drained];
         let present = (self.tracker.state(), aside, self.ready.as_ref().map(|r| r.next_hop));
         let told = std::mem::replace(&mut self.told, present);
         (told != present).then_some((told.0, present.0, told.2 != present.2))
@@ -98,7 +101,7 @@ impl Path {
 
     /// Whether it may carry traffic if something else can.
     pub(crate) fn preferred(&self) -> bool {
-        self.usable() && self.hold.is_none()
+        self.usable() && self.hold.is_none() && !self.drained
     }
 
     /// Whether there is a prober at work for it.

@@ -10,11 +10,11 @@ pub(crate) struct Candidate {
     pub(crate) id: u32,
     /// May carry.
     pub(crate) usable: bool,
-    /// May carry even if others can: it is not held back as flapping.
+    /// May carry even if others can: it is neither held back as flapping nor drained.
     pub(crate) preferred: bool,
 }
 
-/// The usable members with the lowest metric; members held back as flapping only if no other is usable.
+/// The usable members with the lowest metric; those held back as flapping or drained only if no other is usable.
 ///
 /// `candidate` answers for the interface of a member, by its place; `None` if it is disabled or does not have the family.
 pub(crate) fn carrier(policy: &Policy, candidate: impl Fn(usize) -> Option<Candidate>) -> Carrier {

@@ -655,3 +655,38 @@ fn what_crossed_a_switch_is_taken_out_of_sticky_sets_within_a_second() {
     assert_eq!(failover(&sticky), (1, true));
     assert_eq!(failover(FAILOVER).0, 0, "nobody remembers anything");
 }
+
+#[test]
+fn a_drained_interface_gets_no_new_flows_and_keeps_those_it_has() {
+    let carriers = |rig: &Rig| {
+        let desired = rig.core.desired().unwrap().clone();
+        match desired.policies[0].carrier(Family::V4) {
+            Carrier::Members(shares) => shares.iter().map(|share| share.interface.clone()).collect(),
+            Carrier::LastResort(resort) => vec![resort.name().to_owned()],
+        }
+    };
+    let move_now = "config interface 'a'\n option failback 'move-now'\n";
+    let mut rig = Rig::new(config(&["a", "b"], &format!("{FAILOVER}{move_now}")));
+    rig.feed(Event::Drain("a".into()));
+    assert_eq!(carriers(&rig), ["b"]);
+    for _ in 0..8 {
+        rig.pass(Duration::from_millis(500));
+        rig.answer("a");
+        rig.answer("b");
+    }
+    assert_eq!(rig.deletions(), [], "they end by themselves, whatever failback says");
+    assert_eq!(rig.state("a"), State::Online, "it is probed all the same");
+    // Nothing else is left: better than nothing.
+    rig.feed(Event::IfDown("b".into()));
+    assert_eq!(carriers(&rig), ["a"]);
+    let memory = rig.core.memory();
+    assert_eq!(memory.drained.len(), 1);
+    assert!(Rig::resumed(config(&["a", "b"], FAILOVER), memory).core.path(rig.key("a")).unwrap().drained);
+    rig.feed(Event::IfUp("b".into()));
+    rig.answer("b");
+    assert_eq!(carriers(&rig), ["b"]);
+    rig.feed(Event::Undrain("a".into()));
+    assert_eq!(carriers(&rig), ["a"]);
+    rig.feed(Event::Drain("nobody".into()));
+    assert!(rig.core.memory().drained.is_empty(), "unknown names are not remembered");
+}

@@ -115,3 +115,46 @@ impl Held {
         sys::signal_held(self.descriptor.as_fd(), sys::SIGKILL);
     }
 }
+
+/// A user as /etc/passwd has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct User {
+    /// Its number.
+    pub id: u32,
+    /// Number of its group.
+    pub group: u32,
+}
+
+impl User {
+    /// Who this process is.
+    pub fn own() -> Self {
+        let (id, group) = sys::own_user();
+        User { id, group }
+    }
+
+    /// The user of that name (passwd(5)).
+    pub fn named(name: &str) -> Option<Self> {
+        let text = std::fs::read_to_string("/etc/passwd").ok()?;
+        text.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let own = fields.next()? == name;
+            let (id, group) = (fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?);
+            own.then_some(User { id, group })
+        })
+    }
+
+    /// Whether it may do everything.
+    pub fn is_root(self) -> bool {
+        self.id == 0
+    }
+}
+
+/// Becomes `user` for good, with all threads: no other groups, no capabilities, and no program that is started can have more
+/// (`PR_SET_NO_NEW_PRIVS`). What was asked of the kernel by [`end_with_parent`] is asked again: another user forgets it
+/// (commit_creds in kernel/cred.c). Who is that user already only gives up the privileges.
+///
+/// # Errors
+/// Those of setgroups(2), setresgid(2), setresuid(2), prctl(2); then this process must not go on.
+pub fn become_user(user: User) -> io::Result<()> {
+    sys::become_user(user.id, user.group)
+}

@@ -689,6 +689,26 @@ fn signal_group(leader: u32, signal: libc::c_int) {
     }
 }
 
+/// Effective user and group of this process.
+pub(crate) fn own_user() -> (u32, u32) {
+    // SAFETY: no arguments, and they always succeed.
+    unsafe { (libc::geteuid(), libc::getegid()) }
+}
+
+/// Gives up every privilege, for good.
+pub(crate) fn become_user(user: u32, group: u32) -> io::Result<()> {
+    // SAFETY: plain values; the C library tells all threads.
+    unsafe {
+        if libc::geteuid() == 0 {
+            check(libc::setgroups(0, ptr::null()))?;
+            check(libc::setresgid(group, group, group))?;
+            check(libc::setresuid(user, user, user))?;
+        }
+        check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+        check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM)).map(drop)
+    }
+}
+
 /// SIGTERM for the child when the thread that starts it ends.
 pub(crate) fn end_with_parent(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;

@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -876,4 +876,66 @@ fn another_option_of_a_set_costs_the_others_nothing() {
         assert_eq!(handle(&daemon), before);
         assert!(!daemon.log().contains("the kernel is not as wanted"), "{}", daemon.log());
     }
+}
+
+#[test]
+fn events_are_told_survive_kill_9_and_can_be_watched() {
+    let mut daemon = Daemon::start(CONFIG);
+    let texts = |d: &Daemon| -> Vec<String> {
+        let events = d.json(&["events", "--json", "--limit", "1000"])["events"].clone();
+        events.as_array().unwrap().iter().map(|e| e["text"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(daemon.mwan(&["drain", "wan"]).status.success());
+    let last = |d: &Daemon| texts(d).last().unwrap().clone();
+    assert_eq!(last(&daemon), "drain wan");
+    let before = texts(&daemon);
+    assert!(before[0].starts_with("the daemon has started"), "{before:?}");
+    daemon.restart();
+    let after = texts(&daemon);
+    assert_eq!(after[..before.len()], before, "none is lost, none is there twice");
+    assert!(daemon.json(&["status", "--json"])["interfaces"][0]["paths"][0]["drained"] == true);
+
+    // Who watches is told at once, and once a second how the paths are.
+    let mut stream = UnixStream::connect(daemon.path("mwan.sock")).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let latest = daemon.json(&["events", "--json"])["latest"].as_u64().unwrap();
+    writeln!(stream, r#"{{"method":"watch","after":{}}}"#, latest - 1).unwrap();
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map(|line| line.unwrap());
+    let mut next = |kind: &str| -> serde_json::Value {
+        lines
+            .by_ref()
+            .map(|line| serde_json::from_str::<serde_json::Value>(&line).unwrap())
+            .find(|line| line["watched"] == kind)
+            .unwrap()
+    };
+    assert_eq!(next("event")["id"], latest, "what it has not seen yet");
+    assert!(daemon.mwan(&["undrain", "wan"]).status.success());
+    let told = next("event");
+    assert_eq!((told["id"].clone(), told["text"].clone()), ((latest + 1).into(), "undrain wan".into()));
+    let sample = next("sample");
+    assert_eq!(
+        (&sample["paths"][0]["interface"], &sample["paths"][0]["usable"]),
+        (&"wan".into(), &false.into())
+    );
+    let unknown = daemon.mwan(&["drain", "nobody"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(String::from_utf8(unknown.stderr).unwrap().contains("there is no enabled interface 'nobody'"));
+}
+
+#[test]
+fn many_who_watch_and_do_not_read_keep_nobody_waiting() {
+    let daemon = Daemon::start(CONFIG);
+    let watchers: Vec<UnixStream> = (0..100)
+        .map(|_| {
+            let mut stream = UnixStream::connect(daemon.path("mwan.sock")).unwrap();
+            writeln!(stream, r#"{{"method":"watch"}}"#).unwrap();
+            stream
+        })
+        .collect();
+    for _ in 0..50 {
+        assert!(daemon.mwan(&["drain", "wan"]).status.success());
+        assert!(daemon.mwan(&["undrain", "wan"]).status.success());
+    }
+    drop(watchers);
+    assert!(daemon.mwan(&["interfaces"]).status.success());
 }

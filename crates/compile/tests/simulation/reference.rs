@@ -55,6 +55,7 @@ pub(crate) struct Reference {
     pub(crate) config: Config,
     pub(crate) paths: BTreeMap<Key, RefPath>,
     pub(crate) taken_down: BTreeSet<String>,
+    pub(crate) drained: BTreeSet<String>,
     view: Option<std::sync::Arc<NetView>>,
     /// Paths whose route the kernel refused since the network last changed.
     refused: BTreeMap<Key, Time>,
@@ -70,6 +71,7 @@ impl Reference {
             config: Config::default(),
             paths: BTreeMap::new(),
             taken_down: BTreeSet::new(),
+            drained: BTreeSet::new(),
             view: None,
             refused: BTreeMap::new(),
             numbers: BTreeMap::new(),
@@ -85,8 +87,8 @@ impl Reference {
         if self.view.is_some() {
             memory.extend(self.paths.iter().map(|(k, p)| (k.clone(), p.clone())));
         }
-        let taken_down = std::mem::take(&mut self.taken_down);
-        *self = Reference { taken_down, memory, ..Reference::new(self.config.clone()) };
+        let (taken_down, drained) = (std::mem::take(&mut self.taken_down), std::mem::take(&mut self.drained));
+        *self = Reference { taken_down, drained, memory, ..Reference::new(self.config.clone()) };
     }
 
     pub(crate) fn enabled(&self) -> impl Iterator<Item = &Interface> {
@@ -128,6 +130,7 @@ impl Reference {
         self.paths.retain(|k, _| keep.contains(k));
         let known = |name: &String| self.config.interfaces.iter().any(|i| i.name == *name);
         self.taken_down.retain(known);
+        self.drained.retain(known);
     }
 
     /// The event as far as it concerns paths, in the order the engine has promised: the event itself, then
@@ -152,6 +155,12 @@ impl Reference {
                     look = self.taken_down.insert(name.clone());
                 }
             }
+            Event::Drain(name) => {
+                if self.config.interfaces.iter().any(|i| i.name == *name) {
+                    self.drained.insert(name.clone());
+                }
+            }
+            Event::Undrain(name) => drop(self.drained.remove(name)),
             Event::Refused { path, .. } => {
                 let name = |k: &&Key| ids[&k.0] == path.id && k.1 == path.family;
                 let key = self.paths.keys().find(name).cloned();
@@ -355,7 +364,8 @@ impl Reference {
     pub(crate) fn carriers(&self, policy: &Policy, family: Family) -> Vec<(String, u32)> {
         let up = |name: &String, held_too: bool| {
             let p = self.paths.get(&(name.clone(), family));
-            p.is_some_and(|p| p.state.usable() && (held_too || p.held_until.is_none()))
+            let aside = |p: &RefPath| p.held_until.is_some() || self.drained.contains(name);
+            p.is_some_and(|p| p.state.usable() && (held_too || !aside(p)))
         };
         for held_too in [false, true] {
             for metric in 0..=300 {

@@ -255,7 +255,12 @@ impl Sim {
     fn command(&mut self) {
         let name = self.rng.pick(&self.config.interfaces).name.clone();
         let name = if self.rng.chance(5) { "nobody".to_owned() } else { name };
-        let event = if self.rng.chance(50) { Event::IfDown(name) } else { Event::IfUp(name) };
+        let event = match self.rng.below(6) {
+            0 | 1 => Event::IfDown(name),
+            2 | 3 => Event::IfUp(name),
+            4 => Event::Drain(name),
+            _ => Event::Undrain(name),
+        };
         say!(self, "command: {event:?}");
         self.feed(event);
     }

@@ -37,6 +37,10 @@ pub enum Event {
     IfUp(String),
     /// `mwan ifdown NAME`.
     IfDown(String),
+    /// `mwan drain NAME`: no new flows while anything else can carry them; those it has stay.
+    Drain(String),
+    /// `mwan undrain NAME`.
+    Undrain(String),
     /// The paths of an interface are probed now, whenever it would be their turn.
     Hurry(String),
     /// Nothing but the passing of time.
@@ -119,6 +123,8 @@ pub struct Memory {
     pub paths: Vec<RememberedPath>,
     /// Interfaces that were taken down by command.
     pub taken_down: BTreeSet<String>,
+    /// Interfaces that are drained by command.
+    pub drained: BTreeSet<String>,
 }
 
 /// A path as the process before this one left it.

@@ -10,7 +10,6 @@ use mwan_config::{Failback, Family, FlushEvents, Target};
 use super::{Core, Effect, Switch};
 use crate::classify::{Packet, possible};
 use crate::hooks::{Action, actions};
-use crate::path::Path;
 use crate::policy::carries;
 use crate::reason::Reason;
 use crate::{Carrier, Desired, DesiredRule, Home, Marks, NetView, PathKey, State, Time};
@@ -177,9 +176,10 @@ impl Core {
     }
 
     fn plan_move(&mut self, key: PathKey, now: Time) {
-        let usable = self.paths.get(&key).is_some_and(Path::usable);
+        // What is drained loses its flows by their own end.
+        let movable = self.paths.get(&key).is_some_and(|path| path.usable() && !path.drained);
         let Some(wan) = self.wans.iter().find(|w| w.id == key.id) else { return };
-        if !usable {
+        if !movable {
             return;
         }
         let at = match self.config.interfaces[wan.index].failback {
@@ -231,11 +231,12 @@ impl Core {
         self.flows.owed.retain(|key, p| p.left > 0 || self.paths.contains_key(key));
     }
 
-    /// Whether flows may be taken from this path: it is healthy and its owner wants that.
+    /// Whether flows may be taken from this path: it is healthy, and its owner wants that.
     fn moves_flows(&self, key: PathKey) -> bool {
         let wan = self.wans.iter().find(|w| w.id == key.id);
         let failback = wan.map(|w| self.config.interfaces[w.index].failback);
-        self.paths.get(&key).is_some_and(Path::usable) && failback.is_some_and(|f| f != Failback::Keep)
+        self.paths.get(&key).is_some_and(|path| path.usable() && !path.drained)
+            && failback.is_some_and(|f| f != Failback::Keep)
     }
 
     /// Whether the kernel has what is wanted.

@@ -30,6 +30,7 @@ impl Core {
                 .chain(self.resume.iter().cloned())
                 .collect(),
             taken_down: self.taken_down.clone(),
+            drained: self.drained.clone(),
         }
     }
 
@@ -74,6 +75,7 @@ impl Core {
             ready: path.ready.is_some(),
             ready_since: path.ready_since,
             hold: path.hold,
+            drained: path.drained,
             tracker: &path.tracker,
             source: path.ready.as_ref().and_then(|r| r.source),
             next_hop: path.ready.as_ref().map(|r| r.next_hop),
@@ -96,6 +98,8 @@ pub struct PathStatus<'a> {
     pub ready_since: Time,
     /// It is held back as flapping.
     pub hold: Option<crate::Hold>,
+    /// Its interface is drained.
+    pub drained: bool,
     /// Score, rounds and targets.
     pub tracker: &'a crate::Tracker,
     /// Source address of probes.

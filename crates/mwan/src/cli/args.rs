@@ -75,6 +75,18 @@ pub(crate) enum Command {
         /// Name of the interface.
         interface: String,
     },
+    /// Give an interface no new connections while others can carry them; those it has stay.
+    Drain {
+        /// Name of the interface.
+        interface: String,
+    },
+    /// The end of `drain`.
+    Undrain {
+        /// Name of the interface.
+        interface: String,
+    },
+    /// Show what has happened.
+    Events(EventArgs),
     /// Run a command whose connections leave by one interface, whatever the rules say.
     Use {
         /// Name of the interface.
@@ -225,6 +237,26 @@ pub(crate) enum Format {
 #[derive(ClapArgs, Debug, Clone, Copy)]
 pub(crate) struct Show {
     /// Print JSON (docs/schema).
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which events are shown.
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct EventArgs {
+    /// Only those of this interface.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) interface: Option<String>,
+    /// At most so many, the newest.
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub(crate) limit: u32,
+    /// Steps on the way to a change of state, too.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Go on with what happens.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Print JSON (docs/schema/mwan.events.v1.json); with --follow an event per line.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -6,6 +6,7 @@ mod args;
 mod client;
 mod commands;
 mod compat;
+mod events;
 #[cfg(feature = "ipfire")]
 mod ipfire;
 mod launch;

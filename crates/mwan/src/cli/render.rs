@@ -77,10 +77,11 @@ fn interface_line(interface: &Interface, path: &Path, family: bool) -> String {
         if family || interface.paths.len() > 1 { format!(" ({})", path.family) } else { String::new() };
     if path.usable {
         return format!(
-            " interface {name}{family} is online {}, uptime {} and tracking is {}",
+            " interface {name}{family} is online {}, uptime {} and tracking is {}{}",
             hms(path.since_s),
             hms(path.uptime_s),
-            path.tracking
+            path.tracking,
+            if path.drained { " (drained)" } else { "" }
         );
     }
     let missing = if path.missing > 0 { format!(" ({})", path.missing) } else { String::new() };
@@ -240,7 +241,7 @@ fn changes(plan: &Plan) -> String {
 }
 
 /// A name on a terminal: control characters escaped.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     if text.chars().any(char::is_control) { text.escape_debug().to_string() } else { text.to_owned() }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mwan_api::{RedCommand, Request, Response};
+use mwan_api::{EventKind, EventQuery, RedCommand, Request, Response, Severity};
 use mwan_core::{Event, Marks, PathKey};
 use mwan_linux::clock;
 #[cfg(feature = "ipfire")]
@@ -15,7 +15,7 @@ use super::plan::plan;
 use super::reload::Reply;
 use super::status::{self, Achieved, diagnostics};
 use super::writer::{Writer, describe};
-use super::{Daemon, Next};
+use super::{Daemon, Next, events};
 use crate::cli::Failure;
 #[cfg(feature = "ipfire")]
 use crate::ipfire;
@@ -28,8 +28,16 @@ impl Daemon {
         let response = match request {
             Request::Status => Ok(Response::Status(Box::new(self.status()))),
             Request::Diff => self.difference(),
-            Request::IfUp { interface } => self.command(interface, Event::IfUp),
-            Request::IfDown { interface } => self.command(interface, Event::IfDown),
+            Request::IfUp { interface } => self.command(interface, "ifup", Event::IfUp),
+            Request::IfDown { interface } => self.command(interface, "ifdown", Event::IfDown),
+            Request::Drain { interface } => self.command(interface, "drain", Event::Drain),
+            Request::Undrain { interface } => self.command(interface, "undrain", Event::Undrain),
+            Request::Events(query) => Ok(Response::Events(self.events.answer(&query))),
+            Request::Watch { after } => {
+                let query =
+                    EventQuery { after, limit: Some(after.map_or(0, |_| u32::MAX)), ..EventQuery::default() };
+                Ok(Response::Events(self.events.answer(&query)))
+            }
             Request::Use { interface } => self.binding(&interface),
             #[cfg(feature = "ipfire")]
             Request::Red { command: command @ (RedCommand::Enable | RedCommand::Disable) } => {
@@ -47,6 +55,8 @@ impl Daemon {
             }
             Request::Stop => match self.writer.clean() {
                 Ok(()) => {
+                    let text = "stopped: everything is removed from the kernel".to_owned();
+                    self.events.note(events::plain(EventKind::Daemon, Severity::Warning, text));
                     self.store.forget_health();
                     self.dnsmasq.stop(self.core.config());
                     self.clear_marks();
@@ -135,10 +145,18 @@ impl Daemon {
         }
     }
 
-    fn command(&mut self, interface: String, event: fn(String) -> Event) -> Result<Response, Failure> {
+    fn command(
+        &mut self,
+        interface: String,
+        word: &str,
+        event: fn(String) -> Event,
+    ) -> Result<Response, Failure> {
         if self.core.wan(&interface).is_none() {
             return Err(self.no_interface(&interface));
         }
+        let text = format!("{word} {interface}");
+        let told = events::plain(EventKind::Command, Severity::Info, text);
+        self.events.note(mwan_api::Event { interface: Some(interface.clone()), ..told });
         self.feed(event(interface));
         Ok(Response::Done)
     }
@@ -233,6 +251,7 @@ impl Daemon {
         status.problems.extend(status::local_source(&self.core));
         status.problems.extend(waiting);
         status.problems.extend(self.dnsmasq.problem());
+        status.problems.extend(self.companions.problems());
         status.problems.extend(self.openwrt.as_ref().and_then(Openwrt::problem));
         status
             .problems

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mwan_api::{EventKind, Severity};
 use mwan_core::{Desired, Effect, Event, Marks, PathKey, Reason, Time};
 use mwan_linux::clock;
 use tracing::{debug, error, info, warn};
 
 use super::Daemon;
-use super::status::carrier_text;
+use super::events;
 use super::writer::Trouble;
 use crate::cli::Failure;
 
@@ -52,8 +53,16 @@ impl Daemon {
     fn note_apply_error(&mut self, failure: Option<Failure>) {
         let text = failure.map(|f| f.to_string());
         match (&self.apply_error, &text) {
-            (old, Some(new)) if old.as_ref() != Some(new) => error!("the kernel is not as wanted: {new}"),
-            (Some(_), None) => info!("the kernel is as wanted again"),
+            (old, Some(new)) if old.as_ref() != Some(new) => {
+                let text = format!("the kernel is not as wanted: {new}");
+                error!("{text}");
+                self.events.note(events::plain(EventKind::Apply, Severity::Error, text));
+            }
+            (Some(_), None) => {
+                let text = "the kernel is as wanted again".to_owned();
+                info!("{text}");
+                self.events.note(events::plain(EventKind::Apply, Severity::Info, text));
+            }
             _ => {}
         }
         self.apply_error = text;
@@ -74,12 +83,7 @@ impl Daemon {
         }
         match self.writer.verify() {
             Ok(lines) => {
-                for line in lines.iter().take(RESTORED_LOGGED_MAX) {
-                    warn!("others changed what is ours; restored: {line}");
-                }
-                if lines.len() > RESTORED_LOGGED_MAX {
-                    warn!("… and {} more restored", lines.len() - RESTORED_LOGGED_MAX);
-                }
+                self.note_restored(&lines);
                 self.note_apply_error(None);
                 self.store.save_rules(self.writer.own_rules());
             }
@@ -95,6 +99,22 @@ impl Daemon {
         }
     }
 
+    fn note_restored(&mut self, lines: &[String]) {
+        for line in lines.iter().take(RESTORED_LOGGED_MAX) {
+            warn!("others changed what is ours; restored: {line}");
+        }
+        let more = lines.len().saturating_sub(RESTORED_LOGGED_MAX);
+        if more > 0 {
+            warn!("… and {more} more restored");
+        }
+        if let Some(first) = lines.first() {
+            let rest =
+                if lines.len() > 1 { format!(", and {} more", lines.len() - 1) } else { String::new() };
+            let text = format!("others changed what is ours; restored: {first}{rest}");
+            self.events.note(events::plain(EventKind::Repair, Severity::Warning, text));
+        }
+    }
+
     pub(super) fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Probe(request) => self.prober.start(request),
@@ -103,20 +123,24 @@ impl Daemon {
             Effect::MoveMisplaced(path) => self.move_misplaced(path),
             Effect::FlushStrays => self.writer.flush_strays(),
             Effect::Transition(t) => {
-                let (from, to) = (t.from.name(), t.to.name());
-                let family = t.path.family.name();
-                let text = format!("{} {family} ({}): {from} -> {to}: {}", t.interface, t.device, t.reason);
+                let event = events::transition(&t);
                 let quiet = matches!(
                     t.reason,
                     Reason::Failing { .. } | Reason::Degrading { .. } | Reason::Recovering { .. }
                 );
-                if quiet { debug!("{text}") } else { info!("{text}") }
+                if quiet {
+                    debug!("{}", event.text)
+                } else {
+                    info!("{}", event.text)
+                }
+                self.events.note(event);
             }
             Effect::Hook(call) => self.hooks.call(call),
             Effect::Switched(s) => {
-                let (from, to) = (carrier_text(&s.from), carrier_text(&s.to));
                 let yet = if self.apply_error.is_some() { " (not in the kernel yet)" } else { "" };
-                info!("policy {} {}: {from} -> {to}{yet}", s.policy, s.family.name());
+                let event = events::switch(&s, yet);
+                info!("{}", event.text);
+                self.events.note(event);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mwan_api::Response;
+use mwan_api::{EventKind, Response, Severity};
 use mwan_config::Config;
 use mwan_core::{Event, Marks, Remark};
 use mwan_linux::clock;
@@ -13,7 +13,7 @@ use super::answer::error_response;
 use super::flows::Done;
 use super::log::log_diagnostics;
 use super::reload::{Outcome, Reply};
-use super::{Daemon, Next, notify};
+use super::{Daemon, Next, events, notify};
 use crate::cli::Failure;
 
 /// Other marks wait this long for the connection entries; only a table that keeps growing takes longer.
@@ -93,7 +93,10 @@ impl Daemon {
                 self.step();
             }
             Err(why) => {
-                error!("the configuration is not taken over, the one before stays in force: {why}");
+                let text =
+                    format!("the configuration is not taken over, the one before stays in force: {why}");
+                error!("{text}");
+                self.events.note(events::plain(EventKind::Config, Severity::Warning, text));
                 self.config_rejected = Some(why);
                 self.reloaded();
             }
@@ -117,6 +120,8 @@ impl Daemon {
         }
         self.configure(Arc::new(read.config));
         info!("configuration read");
+        let text = format!("configuration read: {}", read.name);
+        self.events.note(events::plain(EventKind::Config, Severity::Info, text));
         self.reloaded();
     }
 

@@ -1,4 +1,4 @@
-//! The control socket: one request line, one response line.
+//! The control socket: one request line, one response line; who watches gets a line for everything that happens.
 
 use std::fs;
 use std::io;
@@ -7,11 +7,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mwan_api::{REQUEST_MAX, Request, Response};
+use mwan_api::{REQUEST_MAX, Request, Response, Watched};
+use mwan_linux::process::User;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
+use tokio::net::UnixStream;
+use tokio::net::unix::WriteHalf;
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::task::AbortHandle;
 use tracing::debug;
+
+use super::events::Line;
 
 /// Clients served at once; more wait in the kernel's queue, or for those that say nothing to be let go.
 const CLIENTS_MAX: usize = 64;
@@ -22,13 +29,25 @@ const CROWDED_TIMEOUT: Duration = Duration::from_millis(50);
 /// A client that has not taken its answer by then is let go.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Clients that watch at once: each keeps a place from others for as long as it likes.
+const WATCHERS_MAX: usize = 16;
+
 /// A request and where its answer goes.
 pub(crate) type Asked = (Request, oneshot::Sender<Response>);
 
+/// What clients get their answers from.
+#[derive(Clone, Debug)]
+pub(super) struct Hub {
+    /// The daemon's loop.
+    pub(super) asked: mpsc::Sender<Asked>,
+    /// What happens.
+    pub(super) live: broadcast::Sender<Line>,
+}
+
 /// Listens at `path`, for the owner only, and serves clients until the daemon ends. What is there from a dead daemon is
 /// replaced; the caller holds the lock.
-pub(super) fn listen(path: &Path, asked: &mpsc::Sender<Asked>) -> io::Result<()> {
-    tokio::spawn(serve(bind(path)?, asked.clone(), OWNER));
+pub(super) fn listen(path: &Path, hub: &Hub) -> io::Result<()> {
+    tokio::spawn(serve(bind(path)?, hub.clone(), Access::Owner));
     Ok(())
 }
 
@@ -44,32 +63,61 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// What the clients of a socket may do.
-#[derive(Clone, Copy)]
-struct Access {
-    /// Longest request, bytes.
-    request_max: usize,
-    allows: fn(&Request) -> bool,
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Access {
+    /// Everything: root.
+    Owner,
+    /// Whoever looks after RED, without being root: see the status, switch RED, switch mwan on and off. No configuration, no
+    /// routing of commands, no end of the daemon.
+    #[cfg(feature = "ipfire")]
+    Operator,
 }
 
-/// Everything: root.
-const OWNER: Access = Access { request_max: REQUEST_MAX, allows: |_| true };
+impl Access {
+    /// Longest request, bytes.
+    fn request_max(self) -> usize {
+        match self {
+            Access::Owner => REQUEST_MAX,
+            #[cfg(feature = "ipfire")]
+            Access::Operator => 4096,
+        }
+    }
 
-/// Whoever looks after RED, without being root: see the status, switch RED, switch mwan on and off. No configuration, no
-/// routing of commands, no end of the daemon.
-#[cfg(feature = "ipfire")]
-const OPERATOR: Access =
-    Access { request_max: 4096, allows: |request| matches!(request, Request::Status | Request::Red { .. }) };
+    fn allows(self, request: &Request) -> bool {
+        match self {
+            Access::Owner => true,
+            #[cfg(feature = "ipfire")]
+            Access::Operator => matches!(request, Request::Status | Request::Red { .. }),
+        }
+    }
+}
 
 /// The same for the members of a group, as operators.
 #[cfg(feature = "ipfire")]
-pub(super) fn listen_for_operators(path: &Path, group: u32, asked: &mpsc::Sender<Asked>) -> io::Result<()> {
+pub(super) fn listen_for_operators(path: &Path, group: u32, hub: &Hub) -> io::Result<()> {
     let listener = bind(path)?;
     // The group first: nobody else ever gets in.
     std::os::unix::fs::chown(path, None, Some(group))
         .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o660)))
         .inspect_err(|_| drop(fs::remove_file(path)))?;
-    tokio::spawn(serve(listener, asked.clone(), OPERATOR));
+    tokio::spawn(serve(listener, hub.clone(), Access::Operator));
     Ok(())
+}
+
+/// The same for a companion, which is `user`.
+///
+/// # Errors
+/// The socket cannot be made.
+pub(super) fn listen_for_companion(
+    path: &Path,
+    user: User,
+    hub: &Hub,
+    access: Access,
+) -> io::Result<AbortHandle> {
+    let listener = bind(path)?;
+    std::os::unix::fs::chown(path, Some(user.id), Some(user.group))
+        .inspect_err(|_| drop(fs::remove_file(path)))?;
+    Ok(tokio::spawn(serve(listener, hub.clone(), access)).abort_handle())
 }
 
 /// The number of a group of `/etc/group` (group(5)).
@@ -83,8 +131,8 @@ pub(super) fn group(name: &str) -> Option<u32> {
 }
 
 /// Requests are answered by the daemon's loop, one at a time.
-async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>, access: Access) {
-    let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+async fn serve(listener: UnixListener, hub: Hub, access: Access) {
+    let (places, watchers) = (Arc::new(Semaphore::new(CLIENTS_MAX)), Arc::new(Semaphore::new(WATCHERS_MAX)));
     let crowded = Arc::new(Notify::new());
     loop {
         let client = match listener.accept().await {
@@ -102,27 +150,45 @@ async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>, access: Acces
                 Err(_) => crowded.notify_waiters(),
             }
         };
-        let (asked, crowded) = (asked.clone(), crowded.clone());
+        let (hub, crowded, watchers) = (hub.clone(), crowded.clone(), watchers.clone());
         tokio::spawn(async move {
-            let answered =
-                tokio::time::timeout(CLIENT_TIMEOUT, answer(client, asked, &crowded, access)).await;
-            if let Ok(Err(error)) = answered {
+            let mut client = client;
+            let served =
+                tokio::time::timeout(CLIENT_TIMEOUT, answer(&mut client, &hub, &crowded, access)).await;
+            drop(place);
+            let ended = match served {
+                Ok(Ok(Some(watch))) => match watchers.try_acquire() {
+                    Ok(_place) => follow(client, watch).await,
+                    Err(_) => Err(io::Error::other("too many watch already")),
+                },
+                Ok(answered) => answered.map(drop),
+                Err(_) => Err(io::ErrorKind::TimedOut.into()),
+            };
+            if let Err(error) = ended {
                 debug!("client: {error}");
             }
-            drop(place);
         });
     }
 }
 
+/// Somebody who watches: what comes next, and what has been until then.
+struct Watch {
+    live: broadcast::Receiver<Line>,
+    before: mwan_api::Events,
+}
+
+/// Answers a request. `Some`: it is to watch, and its answer has only begun.
 async fn answer(
-    mut client: UnixStream,
-    asked: mpsc::Sender<Asked>,
+    client: &mut UnixStream,
+    hub: &Hub,
     crowded: &Notify,
     access: Access,
-) -> io::Result<()> {
+) -> io::Result<Option<Watch>> {
+    // Before the daemon is asked: nothing is missed between its answer and what follows.
+    let live = hub.live.subscribe();
     let (read, mut write) = client.split();
     let mut line = Vec::new();
-    let mut read = BufReader::new(read).take(access.request_max as u64);
+    let mut read = BufReader::new(read).take(access.request_max() as u64);
     tokio::select! {
         biased;
         read = read.read_until(b'\n', &mut line) => read?,
@@ -130,15 +196,20 @@ async fn answer(
         () = tokio::time::sleep(REQUEST_TIMEOUT) => return Err(io::ErrorKind::TimedOut.into()),
     };
     let response = match serde_json::from_slice::<Request>(&line) {
-        Ok(request) if !(access.allows)(&request) => Response::Error {
-            message: "this socket is for the status and for RED".to_owned(),
+        Ok(request) if !access.allows(&request) => Response::Error {
+            message: "this socket does not take that request".to_owned(),
             hint: Some("ask as root".to_owned()),
         },
         Ok(request) => {
+            let watches = matches!(request, Request::Watch { .. });
             let (reply, replied) = oneshot::channel();
-            match asked.send((request, reply)).await {
+            let response = match hub.asked.send((request, reply)).await {
                 Ok(()) => replied.await.unwrap_or_else(|_| ending()),
                 Err(_) => ending(),
+            };
+            match response {
+                Response::Events(before) if watches => return Ok(Some(Watch { live, before })),
+                response => response,
             }
         }
         Err(error) => Response::Error {
@@ -148,7 +219,40 @@ async fn answer(
     };
     let mut bytes = serde_json::to_vec(&response)?;
     bytes.push(b'\n');
-    write.write_all(&bytes).await
+    write.write_all(&bytes).await?;
+    Ok(None)
+}
+
+/// Tells a client what happens until it hangs up or does not read.
+async fn follow(mut client: UnixStream, watch: Watch) -> io::Result<()> {
+    let (mut read, mut write) = client.split();
+    let Watch { mut live, before } = watch;
+    let known = before.latest;
+    for event in before.events {
+        say(&mut write, &serde_json::to_string(&Watched::Event(event))?).await?;
+    }
+    let mut byte = [0];
+    loop {
+        let line = tokio::select! {
+            line = live.recv() => line,
+            // Nothing more is to be said to us: the end, or somebody who does not know it.
+            _ = read.read(&mut byte) => return Ok(()),
+        };
+        match line {
+            Ok((Some(id), _)) if id <= known => {}
+            Ok((_, line)) => say(&mut write, &line).await?,
+            Err(RecvError::Lagged(_)) => say(&mut write, &serde_json::to_string(&Watched::Missed)?).await?,
+            Err(RecvError::Closed) => return Ok(()),
+        }
+    }
+}
+
+async fn say(write: &mut WriteHalf<'_>, line: &str) -> io::Result<()> {
+    let all = async {
+        write.write_all(line.as_bytes()).await?;
+        write.write_all(b"\n").await
+    };
+    tokio::time::timeout(CLIENT_TIMEOUT, all).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 fn ending() -> Response {

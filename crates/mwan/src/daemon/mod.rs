@@ -8,15 +8,19 @@
 //! | `apply`, `writer` | desired states into the kernel, and what the core wishes beside them |
 //! | `flows` | connection entries: their marks, and which of them end |
 //! | `hooks`, `dnsmasq` | others who are told |
+//! | `companion` | processes that speak with the outside |
+//! | `events`, `sample` | what has happened and how the paths are, for those who watch |
 //! | `control`, `answer`, `status`, `plan` | the control socket, and what is said there |
 //! | `state`, `lock`, `notify`, `log`, `logfile`, `syslog` | files that survive, one daemon at a time, systemd, the log |
 
 mod answer;
 mod apply;
+mod companion;
 mod config;
 mod configure;
 mod control;
 mod dnsmasq;
+mod events;
 mod flows;
 mod hooks;
 mod lock;
@@ -26,6 +30,7 @@ mod logfile;
 mod notify;
 mod plan;
 mod reload;
+mod sample;
 mod start;
 mod state;
 mod status;
@@ -39,6 +44,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mwan_api::{EventKind, Severity, Watched};
 use mwan_config::{Config, Diagnostic};
 use mwan_core::{Core, Desired, Effect, Event, PlatformView, ProbeReport, Remark, Time};
 use mwan_linux::clock;
@@ -51,14 +57,20 @@ use crate::cli::{DaemonArgs, Failure};
 use crate::ipfire::Ipfire;
 use crate::openwrt::Openwrt;
 use dnsmasq::Dnsmasq;
+use events::EventLog;
 use flows::{Done, Flows};
 use hooks::{END_MAX, Hooks, Places};
 use lock::Locks;
 use reload::Reload;
+use sample::Sampler;
 use start::Signals;
 use state::Store;
+use status::Achieved;
 use watched::{Kind, WatchedFiles};
 use writer::Writer;
+
+use companion::Companions;
+use control::Hub;
 
 pub(crate) use config::{parse_config, read_config, reread_config};
 pub(crate) use control::Asked;
@@ -169,6 +181,9 @@ struct Daemon {
     store: Store,
     files: WatchedFiles,
     dnsmasq: Dnsmasq,
+    companions: Companions,
+    events: EventLog,
+    sampler: Sampler,
     options: DaemonArgs,
     run_dir: PathBuf,
     /// Our bits in connection entries are being cleared, and the end waits for it.
@@ -265,7 +280,25 @@ impl Daemon {
         self.listen_again();
         self.store.save(self.core.memory());
         self.store.try_again(self.writer.own_rules());
+        self.events.look();
+        self.companions.look();
+        self.sample();
         Next::Go
+    }
+
+    /// Tells who watches how the paths are.
+    fn sample(&mut self) {
+        if self.events.live().receiver_count() == 0 {
+            return;
+        }
+        let achieved = Achieved::new(&self.core, self.writer.committed(), None);
+        let sample = self.sampler.sample(&self.core, &achieved);
+        self.events.tell(&Watched::Sample(sample));
+    }
+
+    /// What clients of a socket get their answers from.
+    fn hub(&self) -> Hub {
+        Hub { asked: self.ask.clone(), live: self.events.live().clone() }
     }
 
     /// Only when the sets are in the kernel.
@@ -283,7 +316,8 @@ impl Daemon {
         if socket.exists() {
             return;
         }
-        let listening = fs::create_dir_all(&self.run_dir).and_then(|()| control::listen(&socket, &self.ask));
+        let hub = self.hub();
+        let listening = fs::create_dir_all(&self.run_dir).and_then(|()| control::listen(&socket, &hub));
         match listening {
             Ok(()) => warn!("{} was gone and is there again", socket.display()),
             Err(error) => debug!("cannot listen at {}: {error}", socket.display()),
@@ -298,7 +332,7 @@ impl Daemon {
             return;
         }
         let Some(group) = control::group(&self.options.operator_group) else { return };
-        if let Err(error) = control::listen_for_operators(&socket, group, &self.ask) {
+        if let Err(error) = control::listen_for_operators(&socket, group, &self.hub()) {
             debug!("cannot listen at {}: {error}", socket.display());
         }
     }
@@ -306,6 +340,9 @@ impl Daemon {
     /// Leaves the data plane as it is. Hooks that wait are run, as far as there is time.
     async fn end(&mut self, hooks_max: Duration) -> Result<(), Failure> {
         notify::notify("STOPPING=1");
+        self.events.note(events::plain(EventKind::Daemon, Severity::Info, "the daemon ends".to_owned()));
+        let kept = self.events.keep();
+        self.companions.finish();
         let _ = fs::remove_file(self.run_dir.join(SOCKET));
         #[cfg(feature = "ipfire")]
         let _ = fs::remove_file(self.run_dir.join(OPERATOR_SOCKET));
@@ -326,6 +363,9 @@ impl Daemon {
                 Ok(_) => {}
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
+        }
+        if let Some(kept) = kept {
+            let _ = kept.join();
         }
         info!("ended; the data plane stays as it is");
         Ok(())
@@ -447,6 +487,7 @@ impl Daemon {
         }
         if configured {
             self.tell_dnsmasq();
+            self.companions.set(companion::wanted(self.core.config()));
         }
         if save {
             self.store.save(self.core.memory());

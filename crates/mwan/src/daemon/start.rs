@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use mwan_api::{EventKind, Severity};
 use mwan_config::{Config, Loaded};
 use mwan_core::{Core, Event, PlatformView};
 use mwan_linux::clock;
@@ -14,13 +15,17 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use super::apply::VERIFY_INTERVAL;
+use super::companion::Companions;
 use super::config::{Parsed, parse_config, parse_watched, read_config, watches_of};
+use super::control::Hub;
 use super::dnsmasq::Dnsmasq;
+use super::events::{EventLog, plain};
 use super::flows::Flows;
 use super::hooks::{Hooks, Places};
 use super::lock::Locks;
 use super::log::log_diagnostics;
 use super::reload::Reload;
+use super::sample::Sampler;
 use super::state::Store;
 use super::watched::WatchedFiles;
 use super::writer::Writer;
@@ -127,7 +132,9 @@ impl Daemon {
         // Not bounded by the channel but by the prober: it reports once for each probe it was asked to send.
         let (report, reports) = mpsc::unbounded_channel();
         let (ask, asked) = mpsc::channel(REQUESTS_MAX);
-        control::listen(&run_dir.join(SOCKET), &ask)
+        let events = EventLog::open(run_dir, &options.state_dir);
+        let hub = Hub { asked: ask.clone(), live: events.live().clone() };
+        control::listen(&run_dir.join(SOCKET), &hub)
             .map_err(|e| Failure::new(format!("cannot listen in {}", run_dir.display()), &e))?;
         let mut openwrt =
             options.platform.has_netifd().then(|| Openwrt::start(&options.bus, Some(ask.clone())));
@@ -158,6 +165,9 @@ impl Daemon {
             store,
             files,
             dnsmasq: Dnsmasq::new(run_dir),
+            companions: Companions::new(run_dir, hub),
+            events,
+            sampler: Sampler::default(),
             options: options.clone(),
             run_dir: run_dir.to_owned(),
             clearing: false,
@@ -188,6 +198,8 @@ impl Daemon {
                 info!("there is no group {}: no socket for a web page", options.operator_group);
             }
         }
+        let text = format!("the daemon has started, version {}", env!("CARGO_PKG_VERSION"));
+        daemon.events.note(plain(EventKind::Daemon, Severity::Info, text));
         daemon.begin(view, config);
         notify::notify("READY=1");
         info!(version = env!("CARGO_PKG_VERSION"), config = name, "started");

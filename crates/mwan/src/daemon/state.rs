@@ -62,6 +62,8 @@ struct HealthFile {
     #[serde(default)]
     mask: Option<u32>,
     taken_down: BTreeSet<String>,
+    #[serde(default)]
+    drained: BTreeSet<String>,
     paths: Vec<PathRecord>,
 }
 
@@ -154,6 +156,7 @@ impl Store {
             ids: ids.ids.into_iter().collect(),
             paths: paths.collect(),
             taken_down: health.taken_down,
+            drained: health.drained,
         };
         self.written = memory.clone();
         memory
@@ -169,7 +172,8 @@ impl Store {
             }
         }
         let same = memory.paths.iter().map(unscored).eq(self.written.paths.iter().map(unscored));
-        if same && memory.taken_down == self.written.taken_down && self.marked.0 == self.marked.1 {
+        let orders = memory.taken_down == self.written.taken_down && memory.drained == self.written.drained;
+        if same && orders && self.marked.0 == self.marked.1 {
             return;
         }
         let file = HealthFile {
@@ -177,11 +181,13 @@ impl Store {
             boot: boot_id(),
             mask: self.marked.1,
             taken_down: memory.taken_down.clone(),
+            drained: memory.drained.clone(),
             paths: memory.paths.iter().map(PathRecord::of).collect(),
         };
         if write(&self.health, &file, Durability::Process, &mut self.told) {
             self.written.paths = memory.paths;
             self.written.taken_down = memory.taken_down;
+            self.written.drained = memory.drained;
             self.marked.0 = self.marked.1;
         }
     }
@@ -268,6 +274,7 @@ impl Store {
         self.written_rules = None;
         self.written.paths.clear();
         self.written.taken_down.clear();
+        self.written.drained.clear();
         self.marked.0 = None;
     }
 }
@@ -380,6 +387,7 @@ mod tests {
                 hold: Some(Hold { until: Time(70), losses: 2, length: Duration::from_secs(60) }),
             }],
             taken_down: BTreeSet::from(["wanb".to_owned()]),
+            drained: BTreeSet::from(["wan".to_owned()]),
         };
         let mut store = Store::new(dir.path(), dir.path());
         assert_eq!(store.load(), Memory::default());

@@ -1,6 +1,6 @@
 //! The status document, from the core, the writer's counters and the kernel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use mwan_api as api;
@@ -31,13 +31,15 @@ pub(crate) fn diagnostics(list: &[Diagnostic]) -> Vec<api::Diagnostic> {
 /// Interfaces in the order of the configuration.
 pub(super) fn interfaces(core: &Core, achieved: &Achieved<'_>, now: Time) -> Vec<api::Interface> {
     let marks = mwan_core::Marks::new(core.config().globals.mask);
+    let carrying = achieved.carrying();
     let one = |i: &mwan_config::Interface| {
         let wan = core.wan(&i.name);
         let id = wan.map_or(0, |(id, _)| id);
         let keys = i.families.iter().map(|family| PathKey { id, family });
-        let paths = keys
-            .filter_map(|key| Some((key, core.path(key)?)))
-            .map(|(key, status)| path(core, i, key, &status, achieved, now));
+        let paths = keys.filter_map(|key| Some((key, core.path(key)?))).map(|(key, status)| api::Path {
+            carries: carrying.contains(&key),
+            ..path(core, i, key, &status, achieved, now)
+        });
         api::Interface {
             name: i.name.clone(),
             device: wan.map_or_else(|| i.device.clone().unwrap_or_default(), |(_, d)| d.to_owned()),
@@ -68,7 +70,8 @@ fn path(
         family: key.family.name().to_owned(),
         status: status.state.name().to_owned(),
         usable: status.state.usable(),
-        carries: achieved.carries(key),
+        carries: false,
+        drained: status.drained,
         reason: api::Reason { code: status.reason.code().to_owned(), text: status.reason.to_string() },
         since_s: now.since(status.since).as_secs(),
         uptime_s: if status.ready { now.since(status.ready_since).as_secs() } else { 0 },
@@ -184,11 +187,15 @@ impl<'a> Achieved<'a> {
         known.into_iter().find(|p| policy_is_installed(p, family, table)).map(|p| p.carrier(family))
     }
 
-    fn carries(&self, key: PathKey) -> bool {
-        let by = |p| self.carrier(p, key.family);
-        self.all()
-            .filter_map(by)
-            .any(|carrier| matches!(carrier, Carrier::Members(m) if m.iter().any(|s| s.id == key.id)))
+    /// Paths that carry any policy.
+    pub(super) fn carrying(&self) -> BTreeSet<PathKey> {
+        let mut carrying = BTreeSet::new();
+        for (policy, family) in self.all().flat_map(|policy| Family::ALL.map(|family| (policy, family))) {
+            if let Some(Carrier::Members(shares)) = self.carrier(policy, family) {
+                carrying.extend(shares.iter().map(|share| PathKey { id: share.id, family }));
+            }
+        }
+        carrying
     }
 
     /// Policies in the order of the configuration.

@@ -32,6 +32,7 @@ fn path(family: &str) -> api::Path {
         status: "online".into(),
         usable: true,
         carries: true,
+        drained: false,
         reason: api::Reason { code: "answering".into(), text: "targets answer".into() },
         since_s: 6,
         uptime_s: 79,

@@ -20,6 +20,7 @@ fn path(family: &str, usable: bool, tracking: &str, since_s: u64, uptime_s: u64)
         status: if usable { "online" } else { "offline" }.into(),
         usable,
         carries: usable,
+        drained: false,
         reason: Reason { code: "answering".into(), text: String::new() },
         since_s,
         uptime_s,

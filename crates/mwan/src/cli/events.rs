@@ -1,0 +1,114 @@
+//! `mwan events`: what has happened, and with `--follow` what happens.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use mwan_api::{Event, EventQuery, Request, Response, Severity, Watched};
+
+use super::args::EventArgs;
+use super::render::plain;
+use super::{Exit, Failure, client, print, render};
+
+/// Shows events.
+pub(super) fn run(run_dir: &Path, args: EventArgs) -> Result<Exit, Failure> {
+    let severity = (!args.all).then_some(Severity::Info);
+    let query =
+        EventQuery { limit: Some(args.limit), interface: args.interface, severity, ..EventQuery::default() };
+    let Response::Events(mut found) = client::ask(run_dir, &Request::Events(query.clone()))? else {
+        return Err(Failure::says("the daemon's answer does not fit the question"));
+    };
+    if !args.follow {
+        // The newest at the bottom, where a terminal shows it.
+        found.events.reverse();
+        let text = || found.events.iter().map(line).collect::<String>();
+        print(&if args.json { render::json(&found)? } else { text() })?;
+        return Ok(Exit::Ok);
+    }
+    for event in found.events.iter().rev() {
+        show(event, args.json)?;
+    }
+    follow(run_dir, found.latest, |event| {
+        let wanted = query.interface.as_ref().is_none_or(|name| event.interface.as_ref() == Some(name))
+            && query.severity.is_none_or(|severity| event.severity >= severity);
+        if wanted { show(event, args.json) } else { Ok(()) }
+    })
+}
+
+fn show(event: &Event, json: bool) -> Result<(), Failure> {
+    if !json {
+        return print(&line(event));
+    }
+    let text = serde_json::to_string(event).map_err(|e| Failure::new("cannot write JSON", &e))?;
+    print(&format!("{text}\n"))
+}
+
+/// Until the daemon ends.
+fn follow(
+    run_dir: &Path,
+    after: u64,
+    mut show: impl FnMut(&Event) -> Result<(), Failure>,
+) -> Result<Exit, Failure> {
+    let lost = |e: std::io::Error| Failure::new("the daemon cannot be heard any more", &e);
+    let mut stream = UnixStream::connect(run_dir.join(crate::daemon::SOCKET)).map_err(lost)?;
+    let mut request = serde_json::to_vec(&Request::Watch { after: Some(after) })
+        .map_err(|e| Failure::new("cannot write JSON", &e))?;
+    request.push(b'\n');
+    stream.write_all(&request).map_err(lost)?;
+    for line in BufReader::new(stream).lines() {
+        let line = line.map_err(lost)?;
+        if let Ok(Response::Error { message, hint }) = serde_json::from_str(&line) {
+            return Err(Failure { message, hint });
+        }
+        match serde_json::from_str(&line) {
+            Ok(Watched::Event(event)) => show(&event)?,
+            Ok(Watched::Missed) => super::talk("some events were not read in time: see `mwan events`"),
+            Ok(Watched::Sample(_)) | Err(_) => {}
+        }
+    }
+    Err(Failure::says("the daemon has ended"))
+}
+
+fn line(event: &Event) -> String {
+    let mark = match event.severity {
+        Severity::Error => "error   ",
+        Severity::Warning => "warning ",
+        Severity::Info | Severity::Debug => "        ",
+    };
+    format!("{} {mark}{}\n", utc(event.time_ms), plain(&event.text))
+}
+
+/// RFC 3339, whole seconds, UTC.
+fn utc(time_ms: u64) -> String {
+    let seconds = time_ms / 1000;
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+/// Year, month and day so many days after 1970-01-01, in the proleptic Gregorian calendar. Years begin in March here, so
+/// that the leap day is the last; 400 of them are 146,097 days.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * march + 2) / 5 + 1;
+    let month = if march < 10 { march + 3 } else { march - 9 };
+    (era * 400 + year + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_date() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(951_782_400_000), "2000-02-29T00:00:00Z");
+        assert_eq!(utc(1_795_690_799_999), "2026-11-26T10:59:59Z");
+        assert_eq!(utc(4_107_542_399_000), "2100-02-28T23:59:59Z");
+        assert_eq!(utc(4_107_542_400_000), "2100-03-01T00:00:00Z");
+    }
+}
