@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{Engine, GROUP_MS, MEMORY_MS};
 use crate::incident::{Incident, Stage, Subject, TIMES_UNSTABLE, Told, Trouble};
-use crate::settings::{Channel, How, Severity, Threshold};
+use crate::settings::{Channel, How, Secret, Settings, Severity, Threshold};
 use crate::time::{DAY_MS, Now};
 
 /// Nothing is told of sooner, ms: the switch that follows a loss, and the loss of the other family, belong to it.
@@ -64,7 +64,11 @@ impl ChannelState {
     /// Every moment in it.
     pub(crate) fn moments(&mut self) -> impl Iterator<Item = &mut u64> {
         let fixed = [&mut self.last_try_ms, &mut self.next_ms, &mut self.digest_ms];
-        fixed.into_iter().filter(|ms| **ms > 0).chain(self.recent_ms.iter_mut()).chain(self.last_sent_ms.as_mut())
+        fixed
+            .into_iter()
+            .filter(|ms| **ms > 0)
+            .chain(self.recent_ms.iter_mut())
+            .chain(self.last_sent_ms.as_mut())
     }
 }
 
@@ -206,7 +210,11 @@ impl Engine {
             }
         }
         if due.is_empty() {
-            return if now.ms >= may && now.ms >= self.digest_at(channel, now)? { Some(self.digest(channel, now)) } else { None };
+            return if now.ms >= may && now.ms >= self.digest_at(channel, now)? {
+                Some(self.digest(channel, now))
+            } else {
+                None
+            };
         }
         let batch = channel.batches() && due.len() >= BATCH_MIN && due.iter().all(|(_, s)| *s != Stage::Test);
         let test = due.iter().position(|(_, stage)| *stage == Stage::Test);
@@ -259,7 +267,7 @@ impl Engine {
     /// How the message in flight on a channel went.
     pub fn sent(&mut self, now: Now, channel: &str, result: Result<(), Fault>) {
         let Some(flight) = self.flights.remove(channel) else { return };
-        let Some(settings) = self.settings.channel(channel) else { return };
+        let settings = &self.settings;
         let Some(state) = self.state.channels.get_mut(channel) else { return };
         self.revision += 1;
         let result = result.map_err(|f| Fault { text: without_secrets(settings, &f.text), ..f });
@@ -306,7 +314,7 @@ impl Engine {
     }
 
     /// Somebody wants to see a message on a channel; `event` is the number by which the result is known.
-    pub(crate) fn test(&mut self, now: Now, channel: &str, event: u64) {
+    pub fn test(&mut self, now: Now, channel: &str, event: u64) {
         if self.settings.channel(channel).is_none() {
             return;
         }
@@ -336,7 +344,8 @@ impl Engine {
                 let Some(state) = channels.get_mut(&channel.name) else { continue };
                 let owed = is_owed(incident, channel);
                 state.dropped += u64::from(old && owed);
-                wanted |= owed || channel.digest.is_some() && incident.only.is_none() && over >= state.digest_ms;
+                wanted |=
+                    owed || channel.digest.is_some() && incident.only.is_none() && over >= state.digest_ms;
             }
             !old && (wanted || incident.only.is_none() && now_ms < over.saturating_add(MEMORY_MS))
         });
@@ -353,7 +362,11 @@ impl Engine {
             let may = self.may_send_at(channel)?;
             let incidents = self.state.incidents.iter().filter_map(|incident| {
                 let (stage, at) = owed(incident, channel)?;
-                let quiet = if stage != Stage::Test && is_quiet(channel, incident, now) { quiet_end(channel, now) } else { 0 };
+                let quiet = if stage != Stage::Test && is_quiet(channel, incident, now) {
+                    quiet_end(channel, now)
+                } else {
+                    0
+                };
                 Some(if stage == Stage::Test { at } else { at.max(may).max(quiet) })
             });
             let digest = self.digest_at(channel, now).map(|at| at.max(may));
@@ -379,7 +392,10 @@ impl Engine {
                 sent: state.sent,
                 last_sent_ms: state.last_sent_ms,
                 failures: state.failures,
-                next_try_ms: (queued > 0).then(|| self.may_send_at(channel)).flatten().map(|ms| ms.max(now.ms)),
+                next_try_ms: (queued > 0)
+                    .then(|| self.may_send_at(channel))
+                    .flatten()
+                    .map(|ms| ms.max(now.ms)),
                 last_error: channel.problem.clone().or(state.last_fault.map(|f| f.text)),
                 dropped: state.dropped,
                 test: state.test,
@@ -421,15 +437,18 @@ fn pause(fault: &Fault, failures: u32, channel: &str) -> u64 {
     pause - pause / 10 + hash % (pause / 5)
 }
 
-/// A text in which no secret of the channel stands, on one line, and not longer than anybody reads.
-fn without_secrets(channel: &Channel, text: &str) -> String {
-    let secrets = match &channel.how {
-        How::Email(mail) => vec![mail.password.as_ref()],
-        How::Webhook(hook) => vec![Some(&hook.url), hook.secret.as_ref()],
+/// A text in which no secret of any channel stands, on one line, and not longer than anybody reads.
+fn without_secrets(settings: &Settings, text: &str) -> String {
+    let of = |channel: &Channel| match &channel.how {
+        How::Email(mail) => vec![mail.password.clone()],
+        How::Webhook(hook) => vec![Some(hook.url.clone()), hook.secret.clone()],
         How::Command(_) => Vec::new(),
     };
+    let mut secrets: Vec<Secret> = settings.channels.iter().flat_map(of).flatten().collect();
+    // The longest first: one may be a part of another.
+    secrets.sort_by_key(|s| std::cmp::Reverse(s.reveal().len()));
     let mut text = text.to_owned();
-    for secret in secrets.into_iter().flatten().filter(|s| !s.reveal().is_empty()) {
+    for secret in secrets.iter().filter(|s| !s.reveal().is_empty()) {
         text = text.replace(secret.reveal(), "…");
     }
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(FAULT_CHARS_MAX).collect()

@@ -8,10 +8,12 @@
 //! | a policy's traffic moves | what moved in the incident of the interface it left; without any WAN left a trouble of its own |
 //! | owner's commands, repairs, starts | notes, several of a time in one incident |
 
+use mwan_api::{Event, EventKind, Severity as Weight};
+
 use crate::deliver::Flight;
-use crate::event::{Event, PathNow, Snapshot};
+use crate::event::{PathNow, Snapshot};
 use crate::incident::{Incident, MOVES_MAX, Move, Subject, TROUBLES_MAX, Trouble, is_wanted, rank};
-use crate::settings::Settings;
+use crate::settings::{Settings, Severity};
 use crate::state::{INCIDENTS_MAX, State};
 use crate::time::{DAY_MS, Now};
 
@@ -80,42 +82,44 @@ impl Engine {
         self.revision += 1;
     }
 
-    /// The daemon counts its events anew.
-    pub fn forget_events(&mut self) {
-        self.state.meta.event = 0;
+    /// The daemon's newest event is `latest`: if that is before what was heard, it has lost its memory and counts anew.
+    pub fn newest_event(&mut self, latest: u64) {
+        self.state.meta.event = self.state.meta.event.min(latest);
     }
 
     /// Something has happened.
     pub fn event(&mut self, now: Now, event: &Event) {
-        if event.id <= self.state.meta.event && event.id != 0 {
+        if event.id <= self.state.meta.event {
             return; // heard before
         }
         self.state.meta.event = event.id;
         let recent = now.ms.saturating_sub(EVENT_AGE_MAX_MS)..=now.ms;
         let at = if recent.contains(&event.time_ms) { event.time_ms } else { now.ms };
         self.settle(now.ms);
-        let text = || cut(&event.text);
-        let code = event.code.clone().unwrap_or_default();
-        let bad = matches!(event.severity.as_str(), "error" | "critical");
-        match event.kind.as_str() {
-            "path" => {
-                if let (Some(interface), Some(family), Some(to)) = (&event.interface, &event.family, &event.to) {
+        let (text, code) = (cut(&event.text), event.code.clone().unwrap_or_default());
+        match event.kind {
+            EventKind::Path => {
+                if let (Some(interface), Some(family), Some(to)) =
+                    (&event.interface, &event.family, &event.to)
+                {
                     let subject = Subject::Path { interface: cut(interface), family: cut(family) };
-                    self.path(now, at, subject, to, &code, &text());
+                    self.path(now, at, subject, to, &code, reason_of(&text));
                 }
             }
-            "switch" => self.switch(at, event),
-            "apply" if bad => self.bad(at, Subject::Kernel, &code, &text()),
-            "apply" => self.well(at, &Subject::Kernel),
-            "config" if bad => self.bad(at, Subject::Config, &code, &text()),
-            "config" => self.well(at, &Subject::Config),
-            "alert" if code == "test" => {
-                if let Some(name) = &event.to {
-                    self.test(now, name, event.id);
-                }
+            EventKind::Switch => self.switch(at, event),
+            EventKind::Apply if event.severity >= Weight::Warning => {
+                self.bad(at, Subject::Kernel, &code, &text)
             }
-            "repair" | "command" | "daemon" => self.note(at, &code, &text()),
-            _ => {}
+            EventKind::Apply => self.well(at, &Subject::Kernel),
+            EventKind::Config if event.severity >= Weight::Warning => {
+                self.bad(at, Subject::Config, &code, &text)
+            }
+            EventKind::Config => self.well(at, &Subject::Config),
+            // It stops on purpose, and nobody will be told of anything from now on.
+            EventKind::Daemon if event.severity >= Weight::Warning => self.note(at, Severity::Warning, &text),
+            EventKind::Repair | EventKind::Command | EventKind::Daemon => {
+                self.note(at, Severity::Info, &text)
+            }
         }
     }
 
@@ -166,6 +170,7 @@ impl Engine {
             incident.longest_ms = 0;
         }
         incident.severity = incident.severity.max(subject.severity());
+        let full = incident.troubles.len() >= TROUBLES_MAX;
         match incident.troubles.iter_mut().find(|t| t.subject == subject) {
             Some(trouble) => {
                 let again = trouble.until_ms.take().is_some();
@@ -177,7 +182,7 @@ impl Engine {
                     return;
                 }
             }
-            None if incident.troubles.len() >= TROUBLES_MAX => return,
+            None if full => return,
             None => incident.troubles.push(Trouble {
                 subject,
                 code: code.to_owned(),
@@ -195,7 +200,8 @@ impl Engine {
     /// The incident a trouble belongs to.
     fn incident_for(&mut self, at: u64, subject: &Subject) -> usize {
         let incidents = &self.state.incidents;
-        let position = |fits: &dyn Fn(&Incident) -> bool| incidents.iter().rposition(|i| i.only.is_none() && fits(i));
+        let position =
+            |fits: &dyn Fn(&Incident) -> bool| incidents.iter().rposition(|i| i.only.is_none() && fits(i));
         let has = |i: &Incident| i.troubles.iter().any(|t| t.subject == *subject);
         let may_return = |i: &Incident| i.over_ms.is_none_or(|over| at < over.saturating_add(MEMORY_MS));
         let interface = |i: &Incident| subject.interface().is_some_and(|name| i.concerns(name));
@@ -207,7 +213,11 @@ impl Engine {
             .or_else(|| position(&|i| !note && has(i) && may_return(i)))
             .or_else(|| position(&|i| interface(i) && active(i)))
             // What a policy lost, it lost with the paths that went last.
-            .or_else(|| position(&|i| matches!(subject, Subject::Policy { .. }) && is_path(i) && i.bad_since_ms.is_some()))
+            .or_else(|| {
+                position(&|i| {
+                    matches!(subject, Subject::Policy { .. }) && is_path(i) && i.bad_since_ms.is_some()
+                })
+            })
             .or_else(|| position(&|i| i.is_note() == note && just_begun(i) && (note || active(i))));
         found.unwrap_or_else(|| {
             self.begin(at);
@@ -268,7 +278,8 @@ impl Engine {
         let active = |i: &Incident| i.over_ms.is_none() && !i.is_note() && i.only.is_none();
         let names = |i: &Incident, carrier: &str| members(carrier).any(|name| i.concerns(name));
         let incidents = &self.state.incidents;
-        let left = |i: &Incident| members(&from).any(|name| !members(&to).any(|t| t == name) && i.concerns(name));
+        let left =
+            |i: &Incident| members(&from).any(|name| !members(&to).any(|t| t == name) && i.concerns(name));
         let returns = |i: &Incident| has_move(i, &moved) && i.moves.iter().any(|m| m.from == to);
         let index = incidents
             .iter()
@@ -293,14 +304,22 @@ impl Engine {
     }
 
     /// Something has happened and is over.
-    fn note(&mut self, at: u64, code: &str, text: &str) {
+    fn note(&mut self, at: u64, severity: Severity, text: &str) {
         let index = self.incident_for(at, &Subject::Note);
         let incident = &mut self.state.incidents[index];
         incident.over_ms = Some(at.max(incident.begin_ms));
+        incident.severity = incident.severity.max(severity);
         if incident.troubles.len() < TROUBLES_MAX {
-            let (code, text) = (code.to_owned(), text.to_owned());
+            let (code, text) = (String::new(), text.to_owned());
             let (since_ms, until_ms) = (at, Some(at));
-            incident.troubles.push(Trouble { subject: Subject::Note, code, text, since_ms, until_ms, times: 1 });
+            incident.troubles.push(Trouble {
+                subject: Subject::Note,
+                code,
+                text,
+                since_ms,
+                until_ms,
+                times: 1,
+            });
         }
         self.revision += 1;
     }
@@ -324,10 +343,11 @@ fn has_move(incident: &Incident, moved: &Move) -> bool {
 }
 
 fn record(moves: &mut Vec<Move>, moved: Move) {
+    let full = moves.len() >= MOVES_MAX;
     match moves.iter_mut().find(|m| (&m.policy, &m.family) == (&moved.policy, &moved.family)) {
         Some(known) => known.to = moved.to,
-        None if moves.len() < MOVES_MAX => moves.push(moved),
-        None => {}
+        None if full => {}
+        None => moves.push(moved),
     }
 }
 
@@ -355,6 +375,11 @@ fn is_in(snapshot: &Snapshot, subject: &Subject) -> bool {
         Subject::Config => snapshot.config_rejected.is_some(),
         Subject::Note | Subject::Test => true,
     }
+}
+
+/// The reason in the text of a path's event, which begins with what else the event says.
+fn reason_of(text: &str) -> &str {
+    text.split_once(" -> ").and_then(|(_, rest)| rest.split_once(": ")).map_or(text, |(_, reason)| reason)
 }
 
 /// Bounded, and without what steers a terminal or ends a header.

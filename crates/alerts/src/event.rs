@@ -1,39 +1,6 @@
-//! What is heard of the daemon. Words this crate does not know mean nothing to it: a newer daemon may say more.
+//! What is heard of the daemon beside its events.
 
-use serde::{Deserialize, Serialize};
-
-/// Something that has happened.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-pub struct Event {
-    /// Its number; later ones have greater numbers.
-    pub id: u64,
-    /// When, milliseconds since 1970.
-    pub time_ms: u64,
-    /// What kind: `path`, `switch`, `apply`, `repair`, `config`, `command`, `daemon`, `alert`.
-    pub kind: String,
-    /// How bad the daemon holds it to be.
-    pub severity: String,
-    /// The interface it is about.
-    #[serde(default)]
-    pub interface: Option<String>,
-    /// `ipv4` or `ipv6`.
-    #[serde(default)]
-    pub family: Option<String>,
-    /// The policy it is about.
-    #[serde(default)]
-    pub policy: Option<String>,
-    /// State, or carrier, before.
-    #[serde(default)]
-    pub from: Option<String>,
-    /// State, or carrier, after.
-    #[serde(default)]
-    pub to: Option<String>,
-    /// A stable word for the reason.
-    #[serde(default)]
-    pub code: Option<String>,
-    /// For people.
-    pub text: String,
-}
+use mwan_api::Status;
 
 /// How one path is, of a [`Snapshot`].
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,4 +30,30 @@ pub struct Snapshot {
     pub apply_error: Option<String>,
     /// Why the configuration file is not in force, if it is not.
     pub config_rejected: Option<String>,
+}
+
+impl From<&Status> for Snapshot {
+    fn from(status: &Status) -> Self {
+        let enabled = status.interfaces.iter().filter(|i| i.enabled);
+        let paths = enabled.flat_map(|interface| {
+            interface.paths.iter().map(|path| PathNow {
+                interface: interface.name.clone(),
+                family: path.family.clone(),
+                status: path.status.clone(),
+                code: path.reason.code.clone(),
+                text: path.reason.text.clone(),
+                age_ms: path.since_s.saturating_mul(1000),
+            })
+        });
+        let carriers = status.policies.iter().flat_map(|p| [(p, "ipv4", &p.ipv4), (p, "ipv6", &p.ipv6)]);
+        let without_wan = carriers
+            .filter(|(_, _, carrier)| carrier.last_resort.is_some())
+            .map(|(policy, family, _)| (policy.name.clone(), family.to_owned()));
+        Snapshot {
+            paths: paths.collect(),
+            without_wan: without_wan.collect(),
+            apply_error: status.daemon.apply_error.clone(),
+            config_rejected: status.daemon.config_rejected.clone(),
+        }
+    }
 }

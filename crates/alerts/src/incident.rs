@@ -202,11 +202,6 @@ impl Incident {
         self.troubles.iter().all(|t| matches!(t.subject, Subject::Note))
     }
 
-    /// Whether it is a test.
-    pub(crate) fn is_test(&self) -> bool {
-        self.troubles.iter().all(|t| matches!(t.subject, Subject::Test))
-    }
-
     /// Whether it concerns a path of this interface.
     pub(crate) fn concerns(&self, interface: &str) -> bool {
         self.troubles.iter().any(|t| t.subject.interface() == Some(interface))

@@ -22,7 +22,7 @@ mod time;
 
 pub use deliver::{ChannelStatus, Fault, FaultKind, Outgoing, Part};
 pub use engine::Engine;
-pub use event::{Event, PathNow, Snapshot};
+pub use event::{PathNow, Snapshot};
 pub use incident::{Incident, Move, Stage, Subject, Trouble};
 pub use settings::{
     Channel, CommandRun, Email, How, Quiet, Secret, Security, Settings, Severity, Shape, Threshold, Webhook,

@@ -95,7 +95,12 @@ pub struct Channel {
     /// Messages within an hour at most.
     pub rate_per_hour: u32,
     /// Why it cannot be used as it is (a file with a secret that cannot be read).
+    #[serde(default)]
     pub problem: Option<String>,
+    /// The file that holds its secret: password, token, key or whole URL. Who sends reads it.
+    pub secret_file: Option<String>,
+    /// A file of certificates (PEM) that are trusted instead of those of the system.
+    pub ca_file: Option<String>,
     /// The way.
     pub how: How,
 }
@@ -138,11 +143,10 @@ pub struct Email {
     pub port: u16,
     /// Encryption.
     pub security: Security,
-    /// Certificates that are trusted, PEM; without them those of the system.
-    pub ca: Option<String>,
     /// Who logs in.
     pub username: Option<String>,
     /// With which password.
+    #[serde(default)]
     pub password: Option<Secret>,
     /// A program in sendmail's manner instead of a server: it is given `-t -i`.
     pub sendmail: Option<String>,
@@ -163,7 +167,7 @@ pub enum Security {
 /// A request to a web server.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Webhook {
-    /// Where to. It may hold a secret (Slack, Telegram).
+    /// Where to. It may hold a secret (Slack). Empty until the file that holds it is read.
     pub url: Secret,
     /// What is sent.
     pub shape: Shape,
@@ -172,9 +176,8 @@ pub struct Webhook {
     /// Who it is for: Telegram's chat, Matrix' room.
     pub to: Option<String>,
     /// Token, routing key, or the key of the signature, by shape.
+    #[serde(default)]
     pub secret: Option<Secret>,
-    /// Certificates that are trusted, PEM; without them those of the system.
-    pub ca: Option<String>,
 }
 
 /// Forms of a request.
@@ -245,7 +248,11 @@ mod tests {
             (22 * 60 - 1, false, false),
             (22 * 60, true, false),
         ] {
-            assert_eq!((night.contains(at(minute)), noon.contains(at(minute))), (by_night, by_noon), "{minute}");
+            assert_eq!(
+                (night.contains(at(minute)), noon.contains(at(minute))),
+                (by_night, by_noon),
+                "{minute}"
+            );
         }
         assert!(!Quiet { from: 60, to: 60 }.contains(at(60)), "no time at all");
     }
@@ -258,10 +265,10 @@ mod tests {
             template: None,
             to: None,
             secret: Some(Secret::new("hunter2")),
-            ca: None,
         };
         assert!(!format!("{hook:?}").contains("hunter2"));
-        let back: Webhook = serde_json::from_str(&serde_json::to_string(&hook).expect("is JSON")).expect("is JSON");
+        let back: Webhook =
+            serde_json::from_str(&serde_json::to_string(&hook).expect("is JSON")).expect("is JSON");
         assert_eq!(back, hook);
     }
 }

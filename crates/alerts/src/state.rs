@@ -40,8 +40,10 @@ enum Line {
 impl State {
     /// As lines.
     pub(crate) fn save(&self) -> String {
-        let channels =
-            self.channels.iter().map(|(name, state)| Line::Channel { name: name.clone(), state: state.clone() });
+        let channels = self
+            .channels
+            .iter()
+            .map(|(name, state)| Line::Channel { name: name.clone(), state: state.clone() });
         let incidents = self.incidents.iter().cloned().map(Line::Incident);
         let mut out = String::new();
         for line in std::iter::once(Line::Meta(self.meta)).chain(channels).chain(incidents) {
@@ -78,8 +80,9 @@ impl State {
         let shift = |ms: &mut u64| *ms = ms.saturating_add_signed(by_ms);
         for incident in &mut self.incidents {
             shift(&mut incident.begin_ms);
-            for moment in
-                [&mut incident.bad_since_ms, &mut incident.well_since_ms, &mut incident.over_ms].into_iter().flatten()
+            for moment in [&mut incident.bad_since_ms, &mut incident.well_since_ms, &mut incident.over_ms]
+                .into_iter()
+                .flatten()
             {
                 shift(moment);
             }

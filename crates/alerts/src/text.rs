@@ -43,8 +43,11 @@ pub fn words(message: &Outgoing, site: &str) -> Words {
             let titles: Vec<String> = parts.iter().map(|p| title(p, now)).collect();
             let first = titles.first().map_or("", String::as_str);
             let title = format!("{first}, and {} more", titles.len().saturating_sub(1));
-            let bodies: Vec<String> =
-                parts.iter().zip(&titles).map(|(part, title)| format!("## {title}\n{}", body(part, now))).collect();
+            let bodies: Vec<String> = parts
+                .iter()
+                .zip(&titles)
+                .map(|(part, title)| format!("## {title}\n{}", body(part, now)))
+                .collect();
             let text = format!("{}\nReported by mwan on {site}.\n", bodies.join("\n"));
             Words { title, text, severity, stage }
         }
@@ -54,14 +57,13 @@ pub fn words(message: &Outgoing, site: &str) -> Words {
 fn title(part: &Part, now: Now) -> String {
     let incident = &part.incident;
     let took = duration_text(incident.duration_ms(now.ms));
-    let what = what(incident, part.stage == Stage::Open);
     match part.stage {
         Stage::Open if incident.is_unstable() => {
             format!("{} unstable, lost {} times", names(incident), incident.times().max(incident.again + 1))
         }
-        Stage::Open => what,
-        Stage::Over => format!("over after {took}: {what}"),
-        Stage::Both => format!("was for {took}: {what}"),
+        Stage::Open => what(incident, Tense::Now),
+        Stage::Over => format!("{} after {took}", what(incident, Tense::Again)),
+        Stage::Both => format!("{} for {took}", what(incident, Tense::Past)),
         Stage::Note | Stage::Digest => {
             let first = incident.troubles.first().map_or("", |t| t.text.as_str());
             match incident.troubles.len() {
@@ -73,33 +75,63 @@ fn title(part: &Part, now: Now) -> String {
     }
 }
 
-/// What is (`now`) or was wrong, in a few words.
-fn what(incident: &Incident, now: bool) -> String {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tense {
+    /// What is wrong now.
+    Now,
+    /// What was wrong and is right again.
+    Again,
+    /// What was wrong.
+    Past,
+}
+
+/// What is or was wrong, in a few words.
+fn what(incident: &Incident, tense: Tense) -> String {
     let of = |wanted: fn(&Subject) -> bool| {
-        incident.troubles.iter().filter(move |t| wanted(&t.subject) && (!now || t.until_ms.is_none()))
+        let all = incident.troubles.iter();
+        all.filter(move |t| wanted(&t.subject) && (tense != Tense::Now || t.until_ms.is_none()))
     };
-    let policies: Vec<&str> = unique(of(|s| matches!(s, Subject::Policy { .. })).filter_map(|t| match &t.subject {
-        Subject::Policy { policy, .. } => Some(policy.as_str()),
-        _ => None,
-    }));
+    let say = |now: &str, again: &str, past: &str| {
+        match tense {
+            Tense::Now => now,
+            Tense::Again => again,
+            Tense::Past => past,
+        }
+        .to_owned()
+    };
+    let policies: Vec<&str> =
+        unique(of(|s| matches!(s, Subject::Policy { .. })).filter_map(|t| match &t.subject {
+            Subject::Policy { policy, .. } => Some(policy.as_str()),
+            _ => None,
+        }));
     let paths = paths(of(|s| matches!(s, Subject::Path { .. })));
     let mut parts = Vec::new();
     if !policies.is_empty() {
-        parts.push(format!("no WAN left for {}", list(&policies)));
+        let phrase = say("no WAN is left for", "there is a WAN again for", "no WAN was left for");
+        parts.push(format!("{phrase} {}", list(&policies)));
     }
     if !paths.is_empty() {
-        let verb = if paths.len() == 1 { "is" } else { "are" };
-        let names: Vec<String> = paths.iter().map(|(name, families)| format!("{name} ({families})")).collect();
-        parts.push(format!("{} {verb} down", list(&names)));
+        let verb = match paths.len() {
+            1 => say("is down", "is up again", "was down"),
+            _ => say("are down", "are up again", "were down"),
+        };
+        let names: Vec<String> =
+            paths.iter().map(|(name, families)| format!("{name} ({families})")).collect();
+        parts.push(format!("{} {verb}", list(&names)));
     }
     if of(|s| *s == Subject::Kernel).next().is_some() {
-        parts.push("the kernel refuses a change".to_owned());
+        parts.push(say(
+            "the kernel is not as wanted",
+            "the kernel is as wanted again",
+            "the kernel was not as wanted",
+        ));
     }
     if of(|s| *s == Subject::Config).next().is_some() {
-        parts.push("the configuration is refused".to_owned());
+        let verb = say("is refused", "is in force again", "was refused");
+        parts.push(format!("the configuration {verb}"));
     }
     // An unstable one may be well at the moment.
-    if parts.is_empty() && now { self::what(incident, false) } else { parts.join("; ") }
+    if parts.is_empty() && tense == Tense::Now { what(incident, Tense::Past) } else { parts.join("; ") }
 }
 
 fn names(incident: &Incident) -> String {
@@ -135,7 +167,10 @@ fn body(part: &Part, now: Now) -> String {
     // Writing into a String cannot fail.
     match part.stage {
         Stage::Test => {
-            return format!("This is a test, asked for at {}. Nothing has happened.\n", now.show(incident.begin_ms));
+            return format!(
+                "This is a test, asked for at {}. Nothing has happened.\n",
+                now.show(incident.begin_ms)
+            );
         }
         Stage::Note => {
             let lines = incident.troubles.iter().map(|t| format!("{}  {}", now.show(t.since_ms), t.text));
@@ -203,7 +238,8 @@ fn moves(incident: &Incident) -> Vec<String> {
     }
     let line = |((from, to, family), policies): ((&str, &str, &str), Vec<&str>)| {
         let (policies, family) = (list(&policies), family_name(family));
-        let nothing = |carrier: &str| if carrier.is_empty() { "nothing".to_owned() } else { carrier.to_owned() };
+        let nothing =
+            |carrier: &str| if carrier.is_empty() { "nothing".to_owned() } else { carrier.to_owned() };
         if from == to {
             format!("{policies}, {family}: back on {}", nothing(from))
         } else {
@@ -236,7 +272,11 @@ fn digest(message: &Outgoing, site: &str, since: u64) -> String {
         let state = if i.over_ms.is_some() { "took" } else { "open for" };
         let times = if i.times() > 1 { format!(", {} times", i.times()) } else { String::new() };
         let why = causes(i).next().unwrap_or_default();
-        format!("{begin}  {state} {}{times}: {} ({why})", duration_text(i.duration_ms(now.ms)), what(i, false))
+        format!(
+            "{begin}  {state} {}{times}: {} ({why})",
+            duration_text(i.duration_ms(now.ms)),
+            what(i, Tense::Past)
+        )
     });
     // More than a letter's page is in the history.
     let lines: Vec<String> = lines.collect();

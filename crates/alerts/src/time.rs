@@ -22,11 +22,6 @@ impl Now {
         self.ms.saturating_add_signed(i64::from(self.utc_offset_s) * 1000)
     }
 
-    /// Days of local time since 1970.
-    pub(crate) fn day(self) -> u64 {
-        self.local_ms() / DAY_MS
-    }
-
     /// Minutes of local time since midnight.
     pub(crate) fn minute(self) -> u16 {
         // Less than 1440.
@@ -45,7 +40,8 @@ impl Now {
         let local = Now { ms, ..self }.local_ms();
         let (year, month, day) = civil(local / DAY_MS);
         let s = local % DAY_MS / 1000;
-        let mut out = format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} ", s / 3600, s / 60 % 60, s % 60);
+        let mut out =
+            format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} ", s / 3600, s / 60 % 60, s % 60);
         let minutes = self.utc_offset_s.unsigned_abs() / 60;
         let sign = if self.utc_offset_s < 0 { '-' } else { '+' };
         // Writing into a String cannot fail.
@@ -113,12 +109,19 @@ mod tests {
         assert_eq!(now(60).until(60), DAY_MS);
         assert_eq!(now(60).until(59), DAY_MS - MINUTE_MS);
         let east = Now { utc_offset_s: 3600, ..now(1439) };
-        assert_eq!((east.minute(), east.day()), (59, 20_001));
+        assert_eq!(east.minute(), 59);
     }
 
     #[test]
     fn durations_have_two_units() {
-        for (s, text) in [(0, "0 s"), (59, "59 s"), (60, "1 min 0 s"), (252, "4 min 12 s"), (7_260, "2 h 1 min"), (90_000, "1 d 1 h")] {
+        for (s, text) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min 0 s"),
+            (252, "4 min 12 s"),
+            (7_260, "2 h 1 min"),
+            (90_000, "1 d 1 h"),
+        ] {
             assert_eq!(duration_text(s * 1000 + 999), text);
         }
     }
