@@ -111,6 +111,8 @@ codes! {
         "Device names have 1 to 15 characters: letters, digits and . _ - + @ ~. The option is ignored; a rule is left out.";
     TABLE = "E0411", "not a routing table",
         "Expected is a table number from 1 to 4294967295, main, local, default, or a name of `/etc/iproute2/rt_tables` or `rt_tables.d/*.conf` (these also in `/usr/share/iproute2` and `/usr/lib/iproute2`). The entry is ignored; a name that is given there later is picked up.";
+    MAIL_ADDRESS = "E0412", "not a mail address",
+        "Expected is `user@domain`, of at most 254 bytes, without quotes or blanks; a document has at most 64. The address is left out.";
     PATH = "E0420", "not an absolute path",
         "A file or directory is given by its whole name, from `/` on. The default is used.";
 
@@ -232,6 +234,34 @@ codes! {
         "The key is one of another kind of connection, or of the other switch (`ENABLED`, `MWAN_ENABLED`); it is ignored.";
     HASH_UNREAD = "W0816", "folder that is not read",
         "`ENABLED` (one RED with backups) reads `mwan/profiles`; `MWAN_ENABLED` (several REDs) reads `mwan/interfaces`, `mwan/policies` and `mwan/rules`. What is in the others is ignored, mistakes and all.";
+
+    // 09: the cloud's document.
+    CLOUD_JSON = "E0901", "not JSON",
+        "The document is not JSON (RFC 8259), or nested deeper than 32 levels. Nothing of it is used.";
+    CLOUD_DOCUMENT = "E0902", "not a multi-WAN document",
+        "There is no `multiWanV2` in the JSON and none of its fields, or it is larger than 1 MiB. Nothing of it is used. A single interface, or what is around the interfaces, with fields longer than 32 KiB is left out.";
+    CLOUD_TYPE = "E0903", "wrong kind of value in a document",
+        "For example a string where a number is expected. The message says what is used instead.";
+    CLOUD_TWICE = "E0904", "given twice in a document",
+        "A field is there twice in one object (the last one counts, as for most readers; but which was meant?), or two interfaces have one name (the second is left out).";
+    CLOUD_NAME = "E0905", "interface name not usable",
+        "The name is a section of the configuration: A-Z, a-z, 0-9 and _, not that of a policy, rule or last resort, and the same in `interfaceName` and as the field's name. The interface is left out.";
+    CLOUD_EMPTY = "E0906", "document without interfaces",
+        "`wanInterfacesConfig` is missing, empty, or has nothing usable, while multi-WAN is to be on: that is a document cut short. It is not applied.";
+    CLOUD_FIELD = "W0907", "unknown field in a document",
+        "The field is kept, is in what `mwan cloud export` prints, and has no effect. The nearest known name is given.";
+    CLOUD_MISSING = "W0908", "field missing in a document",
+        "The field, or its value, is not given. The message says what is used instead.";
+    CLOUD_ABSENT = "W0909", "interface unknown to the network configuration",
+        "The document switches an interface on that the network configuration does not have. It is written, and carries as soon as it is there.";
+    CLOUD_SHADOWED = "W0910", "rule before those of the document",
+        "A rule of the owner's takes all IPv4 traffic before DEFAULT_ANY: the document's mode has no effect.";
+    CLOUD_IDLE = "W0911", "no interface enabled",
+        "The document switches multi-WAN on and every interface off. Policies and rules are left out; traffic goes by the main routing table.";
+    CLOUD_KEPT = "W0912", "kept document not readable",
+        "The section `config cloud` does not hold what `mwan cloud apply` writes there. It is ignored: `mwan cloud export` gives what the other sections say, and the next document is applied as if it were the first.";
+    CLOUD_UNUSED = "N0913", "interface that is not there is off",
+        "The document has an interface that the network configuration does not have, switched off. It gets no section; it is kept for `mwan cloud export`.";
 }
 
 #[cfg(test)]

@@ -52,6 +52,8 @@ const ROWS: &[Row] = {
         row(Globals, "local_source", Different, "rules judge the router's own traffic by this address, in both families; the socket and the wire have the WAN's address, no route by `lo` is needed", "local-source"),
         row(Globals, "source_routing", Different, "both families, sockets and routed networks; mwan3 only keeps IPv6 default routes limited to their source; a WAN that is down passes its sources on to the rules", "source-routing"),
         row(Globals, "mode", Better, "without effect of its own; rules that say the other are named (W0302)", "a_mode_that_contradicts_the_rules_is_named"),
+        row(Globals, "notification_email", Ours, "a cloud's document has it", "addresses_are_kept_and_told"),
+        row(Globals, "cloud_document", Ours, "the cloud's program need only write a file", "a_watched_document_is_applied_and_a_bad_one_is_told_of_once"),
         row(Globals, "rtmon_interval", Same, "without effect since mwan3 2.9", "documented_examples_have_no_errors"),
         row(Globals, "masquerade", Ours, "on plain Linux there may be no firewall that translates", "masquerade-on"),
         row(Globals, "dnsmasq_file", Ours, "domains of sets, where no script writes them for dnsmasq", "sets-dnsmasq"),
@@ -127,6 +129,8 @@ const ROWS: &[Row] = {
         row(Ipset, "maxelem", Ours, "of the old ipset; without effect", "sets"),
         row(Ipset, "hashsize", Ours, "likewise", "sets"),
         row(Ipset, "storage", Ours, "likewise", "sets"),
+        row(Cloud, "document", Ours, "what a cloud's document says beside the guide's sections", "the_guides_file_comes_out_of_its_document"),
+        row(Cloud, "wan", Ours, "likewise", "what_the_owner_changed_is_in_the_export"),
     ]
 };
 

@@ -96,6 +96,10 @@ fn about(kind: SectionKind) -> &'static str {
         SectionKind::Ipset => {
             "A named set of addresses: listed here, in a file, or learned by the resolver. Rules name it."
         }
+        SectionKind::Cloud => {
+            "What `mwan cloud apply` keeps of a cloud's document and the other sections cannot say; not to be edited \
+             ([cloud.md](cloud.md))."
+        }
     }
 }
 

@@ -419,6 +419,8 @@ pub(crate) fn read_globals(fields: &mut Fields<'_>) -> Globals {
         },
         dnsmasq_file: fields.one("dnsmasq_file").map(|item| item.text),
         dnsmasq_command: fields.items("dnsmasq_command").into_iter().map(|item| item.text).collect(),
+        notification_emails: read_emails(fields),
+        cloud_document: fields.get("cloud_document", values::absolute_path),
     };
     let mut seen = BTreeSet::new();
     for item in fields.pieces("rt_table_lookup") {
@@ -436,6 +438,21 @@ pub(crate) fn read_globals(fields: &mut Fields<'_>) -> Globals {
     }
     check_rule_base(fields, &mut globals);
     globals
+}
+
+fn read_emails(fields: &mut Fields<'_>) -> Vec<String> {
+    let mut emails = Vec::new();
+    for item in fields.pieces("notification_email") {
+        match values::mail_address(&item.text) {
+            Ok(address) if emails.contains(&address) => {}
+            Ok(address) => emails.push(address),
+            Err(mut problem) => {
+                problem.message.push_str("; it is left out");
+                fields.add("notification_email", item.line, problem);
+            }
+        }
+    }
+    emails
 }
 
 /// Whole seconds are enough: a script is given time to do its work, not a deadline.

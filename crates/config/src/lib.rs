@@ -4,6 +4,7 @@
 //! Nothing here panics on any input, and nothing is dropped without a diagnostic.
 
 mod acceptance;
+pub mod cloud;
 mod codes;
 mod compat;
 mod diagnostic;

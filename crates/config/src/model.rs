@@ -154,6 +154,10 @@ pub struct Globals {
     pub dnsmasq_file: Option<String>,
     /// Program and arguments to be run after that file has changed; empty = nothing.
     pub dnsmasq_command: Vec<String>,
+    /// Mail addresses that are told of incidents.
+    pub notification_emails: Vec<String>,
+    /// A cloud's document that is applied whenever it changes; absolute.
+    pub cloud_document: Option<String>,
 }
 
 /// `option mode` of cloud configurations. Nothing follows from it: the rules decide.
@@ -203,6 +207,8 @@ impl Default for Globals {
             hooks: HookPlaces::default(),
             dnsmasq_file: None,
             dnsmasq_command: Vec::new(),
+            notification_emails: Vec::new(),
+            cloud_document: None,
         }
     }
 }

@@ -124,6 +124,9 @@ fn build(report: &mut Report, sections: &[Known]) -> Config {
     for known in of_kind(sections, SectionKind::Globals) {
         config.globals = read_globals(&mut fields(report, known));
     }
+    for known in of_kind(sections, SectionKind::Cloud) {
+        crate::cloud::check_section(&mut fields(report, known));
+    }
     let mut sets = Names::default();
     for known in of_kind(sections, SectionKind::Ipset) {
         let location = report.location(known.section.line);

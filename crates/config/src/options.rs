@@ -16,17 +16,20 @@ pub enum SectionKind {
     Rule,
     /// `config ipset`; `[set.NAME]`.
     Ipset,
+    /// `config cloud`, written by `mwan cloud apply`; not in `mwan.toml`.
+    Cloud,
 }
 
 impl SectionKind {
     /// In the order of the documentation.
-    pub const ALL: [SectionKind; 6] = [
+    pub const ALL: [SectionKind; 7] = [
         SectionKind::Globals,
         SectionKind::Interface,
         SectionKind::Member,
         SectionKind::Policy,
         SectionKind::Rule,
         SectionKind::Ipset,
+        SectionKind::Cloud,
     ];
 
     /// Names of the section type in UCI: mwan3's, then mwan4's.
@@ -38,6 +41,7 @@ impl SectionKind {
             SectionKind::Policy => &["policy", "strategy"],
             SectionKind::Rule => &["rule"],
             SectionKind::Ipset => &["ipset"],
+            SectionKind::Cloud => &["cloud"],
         }
     }
 
@@ -49,7 +53,7 @@ impl SectionKind {
             SectionKind::Policy => Some("policy"),
             SectionKind::Rule => Some("rule"),
             SectionKind::Ipset => Some("set"),
-            SectionKind::Member => None,
+            SectionKind::Member | SectionKind::Cloud => None,
         }
     }
 
@@ -151,6 +155,8 @@ const OPTIONS: &[OptionDoc] = {
         row(Globals, &["local_source"], "local_source", "interface name, or none", "none", "Interface (as lan) by whose address rules judge the router's own traffic: one with `src_ip` of the LAN then matches it, too. It leaves with the address of the WAN it takes."),
         row(Globals, &["source_routing"], "source_routing", "boolean", "0", "Traffic that already has a WAN's source address leaves by that WAN while it is usable, before any rule: sockets bound to the address, and networks of its `routed_network`. A socket that is not bound has the address of the main table's best default route; with local_source that one WAN's address does not count as chosen."),
         row(Globals, &["mode"], "", "LOAD_BALANCE or FAIL_OVER", "", "What the rules do, in a word, as cloud configurations write it: `LOAD_BALANCE` or `FAIL_OVER`. The rules decide; if they say otherwise it is said (W0302)."),
+        list(row(Globals, &["notification_email"], "notification_email", "mail addresses", "", "Who is told of incidents; what a cloud's document calls notificationEmails (docs/cloud.md).")),
+        row(Globals, &["cloud_document"], "", "absolute path", "", "A cloud's document (`multiWanV2`, docs/cloud.md): whenever this file changes it is applied to the configuration. One with an error is told of, and changes nothing."),
         row(Globals, &["rtmon_interval"], "", "seconds", "", "Without effect since mwan3 2.9: routes are followed as they change."),
         row(Globals, &["rule_base_connected"], "rule_base_connected", "number", "990", "Priority of the ip rule `lookup main suppress_prefixlength 0`."),
         row(Globals, &["rule_base_iif"], "rule_base_iif", "number", "1000", "Base of the `iif` rules; an interface's rule is at base + id."),
@@ -239,6 +245,9 @@ const OPTIONS: &[OptionDoc] = {
         row(Ipset, &["hashsize"], "", "number", "", "Of ipset; without effect."),
         row(Ipset, &["storage"], "", "string", "", "Of ipset; without effect."),
         list(row(Ipset, &["comment"], "comment", "text", "", "For people.")),
+
+        row(Cloud, &["document"], "", "JSON object", "", "The document that was applied last, without its interfaces."),
+        list(row(Cloud, &["wan"], "", "JSON object", "", "An interface of it, as it came.")),
     ]
 };
 

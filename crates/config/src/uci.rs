@@ -230,7 +230,7 @@ impl Parser<'_> {
 }
 
 /// What libuci takes as the name of a section or option.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 

@@ -80,6 +80,26 @@ pub(crate) fn pieces(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| c == ',' || c.is_ascii_whitespace()).filter(|p| !p.is_empty())
 }
 
+/// Longest mail address (RFC 5321, section 4.5.3.1.3, less the brackets).
+const MAIL_ADDRESS_MAX: usize = 254;
+
+/// A mail address as people have them: no quoted local part, no comment, nothing that could be another header or command.
+pub(crate) fn mail_address(text: &str) -> Result<String, Problem> {
+    let local = |c: char| c.is_alphanumeric() || ".!#$%&'*+-/=?^_`{|}~".contains(c);
+    let domain = |c: char| c.is_alphanumeric() || ".-[]:".contains(c);
+    let good = text.len() <= MAIL_ADDRESS_MAX
+        && text.rsplit_once('@').is_some_and(|(user, host)| {
+            let filled =
+                !user.is_empty() && !host.is_empty() && !user.starts_with('-') && !host.starts_with('-');
+            filled && user.chars().all(local) && host.chars().all(domain)
+        });
+    match good {
+        true => Ok(text.to_owned()),
+        false => Err(Problem::new(codes::MAIL_ADDRESS, format!("{} is not a mail address", show(text)))
+            .hint("as in ops@example.com")),
+    }
+}
+
 /// The address of a host that can be probed, or of a gateway.
 pub(crate) fn host(text: &str) -> Result<IpAddr, Problem> {
     let ip = address(text)?;

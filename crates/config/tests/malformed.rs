@@ -8,13 +8,14 @@ use std::fmt::Write;
 use mwan_config::*;
 
 /// Two sections of each kind: `x` gets the value, `y` must not notice. Values under test come last in `x`.
-const UCI: [(SectionKind, &str); 6] = [
+const UCI: [(SectionKind, &str); 7] = [
     (SectionKind::Globals, "config globals 'globals'\n"),
     (SectionKind::Interface, "config interface 'x'\n\toption enabled '1'\n\tlist track_ip '8.8.8.8'\n"),
     (SectionKind::Member, "config member 'mx'\n\toption interface 'x'\n"),
     (SectionKind::Policy, "config policy 'px'\n\tlist use_member 'mx'\n"),
     (SectionKind::Rule, "config rule 'rx'\n\toption proto 'tcp'\n\toption use_policy 'py'\n"),
     (SectionKind::Ipset, "config ipset 'sx'\n"),
+    (SectionKind::Cloud, "config cloud 'multiWanV2'\n"),
 ];
 
 const UCI_OTHERS: &str = "

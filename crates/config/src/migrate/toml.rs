@@ -156,6 +156,9 @@ impl Writer<'_> {
         let damaged = || section.lines.is_empty() && self.damaged(line);
         match section.kind {
             None => self.comment_out_section(section, "unknown kind of section"),
+            Some(SectionKind::Cloud) => {
+                self.comment_out_section(section, "a cloud's document is not applied to mwan.toml");
+            }
             Some(SectionKind::Ipset) => match config.sets.iter().find(|s| s.location.line == line).cloned() {
                 None => self.comment_out_section(section, "the set is left out anyway"),
                 Some(set) => self.table(section, &format!("[set.{}]", string(&set.name)), &[]),
