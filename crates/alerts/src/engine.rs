@@ -82,9 +82,12 @@ impl Engine {
         self.revision += 1;
     }
 
-    /// The daemon's newest event is `latest`: if that is before what was heard, it has lost its memory and counts anew.
+    /// The daemon's newest event is `latest`. Who hears of the daemon for the first time does not care for what was before;
+    /// and if that is before what was heard, the daemon has lost its memory and counts anew.
     pub fn newest_event(&mut self, latest: u64) {
-        self.state.meta.event = self.state.meta.event.min(latest);
+        if self.state.meta.event == 0 || self.state.meta.event > latest {
+            self.state.meta.event = latest;
+        }
     }
 
     /// Something has happened.

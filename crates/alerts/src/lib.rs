@@ -27,6 +27,6 @@ pub use incident::{Incident, Move, Stage, Subject, Trouble};
 pub use settings::{
     Channel, CommandRun, Email, How, Quiet, Secret, Security, Settings, Severity, Shape, Threshold, Webhook,
 };
-pub use shape::{HttpRequest, document, requests, template_problem};
+pub use shape::{HttpRequest, document, requests};
 pub use text::{Words, words};
 pub use time::{Now, duration_text};

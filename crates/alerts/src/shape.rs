@@ -2,6 +2,7 @@
 //!
 //! Every value is written by a JSON encoder; a template's placeholders are replaced by values escaped as JSON.
 
+use mwan_config::next_placeholder;
 use serde_json::{Map, Value, json};
 
 use crate::deliver::{Outgoing, Part};
@@ -32,10 +33,6 @@ const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
 const TEXT_CHARS_MAX: usize = 3_500;
 const SUMMARY_CHARS_MAX: usize = 1_000;
 const NTFY_BYTES_MAX: usize = 4_000;
-
-/// Placeholders of templates.
-const PLACEHOLDERS: [&str; 10] =
-    ["title", "text", "severity", "stage", "id", "site", "begin", "end", "duration_s", "interfaces"];
 
 /// The requests of one message, to be made in this order.
 pub fn requests(message: &Outgoing, site: &str, hook: &Webhook) -> Vec<HttpRequest> {
@@ -198,36 +195,13 @@ fn fill(template: &str, message: &Outgoing, site: &str, words: &Words) -> String
     };
     let mut out = String::new();
     let mut rest = template;
-    while let Some((before, name, after)) = placeholder(rest) {
+    while let Some((before, name, after)) = next_placeholder(rest) {
         out.push_str(before);
         let quoted = Value::String(value(name)).to_string();
         out.push_str(&quoted[1..quoted.len() - 1]);
         rest = after;
     }
     out + rest
-}
-
-/// The next placeholder: what is before it, its name, what is behind.
-fn placeholder(text: &str) -> Option<(&str, &str, &str)> {
-    let (before, rest) = text.split_once("{{")?;
-    let (name, after) = rest.split_once("}}")?;
-    Some((before, name.trim(), after))
-}
-
-/// What is wrong with a template, if something is: a placeholder nobody knows, or no JSON when they are filled in.
-pub fn template_problem(template: &str) -> Option<String> {
-    let (mut sample, mut rest) = (String::new(), template);
-    while let Some((before, name, after)) = placeholder(rest) {
-        if !PLACEHOLDERS.contains(&name) {
-            let known = PLACEHOLDERS.join(", ");
-            return Some(format!("there is no placeholder {{{{{name}}}}}; there are {known}"));
-        }
-        sample.push_str(before);
-        sample.push('1');
-        rest = after;
-    }
-    sample.push_str(rest);
-    serde_json::from_str::<Value>(&sample).err().map(|e| format!("it is no JSON: {e}"))
 }
 
 /// The title with where it is.

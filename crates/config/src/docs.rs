@@ -96,6 +96,9 @@ fn about(kind: SectionKind) -> &'static str {
         SectionKind::Ipset => {
             "A named set of addresses: listed here, in a file, or learned by the resolver. Rules name it."
         }
+        SectionKind::Alert => {
+            "One way to tell somebody of incidents ([alerts.md](alerts.md)). Names are free; secrets stand in files of their own."
+        }
         SectionKind::Cloud => {
             "What `mwan cloud apply` keeps of a cloud's document and the other sections cannot say; not to be edited \
              ([cloud.md](cloud.md))."
