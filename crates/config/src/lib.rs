@@ -37,7 +37,7 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use interface::loglevel_name;
 pub use model::*;
 pub use options::{Dialect, OptionDoc, SectionKind, options};
-pub use sets::{SET_FILE_BYTES_MAX, nft_identifier};
+pub use sets::{SET_FILE_BYTES_MAX, SetLoad, nft_identifier};
 pub use tables::{TABLE_FILE_BYTES_MAX, TableNames};
 pub use target::{DnsKind, DnsProbe, HttpProbe, ProbeMethod, ProbeTarget};
 
@@ -54,10 +54,15 @@ impl Loaded {
     /// Adds what the files of sets (`loadfile`) hold. `read` gives the content of a file, or says why it cannot be had;
     /// it need not read more than [`SET_FILE_BYTES_MAX`].
     pub fn load_set_files(&mut self, read: &dyn Fn(&str) -> Result<Vec<u8>, String>) {
+        self.load_sets(|sets| sets.iter_mut().for_each(|set| set.load(read)));
+    }
+
+    /// The same, done by the caller: [`SetLoad::load`] for each, in any order or side by side.
+    pub fn load_sets(&mut self, load: impl FnOnce(&mut [SetLoad])) {
         let file = self.diagnostics.first().map(|d| d.location.file.clone());
         let file = file.or_else(|| self.config.sets.first().map(|set| set.location.file.clone()));
         let mut report = report::Report::new(file.as_deref().unwrap_or_default());
-        sets::load_files(&mut self.config, &mut report, read);
+        sets::load_all(&mut self.config, &mut report, load);
         self.diagnostics.extend(report.sorted());
         self.diagnostics.sort_by_key(|d| d.location.line);
     }

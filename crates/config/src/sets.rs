@@ -221,70 +221,79 @@ pub(crate) fn check_domains(config: &Config, dialect: Dialect, report: &mut Repo
     }
 }
 
-/// Adds what the files of sets hold. `read` gives a file's content, or says why it cannot be had.
-pub(crate) fn load_files(
-    config: &mut Config,
-    report: &mut Report,
-    read: &dyn Fn(&str) -> Result<Vec<u8>, String>,
-) {
-    if config.sets.iter().all(|set| set.file.is_none()) {
-        return;
-    }
-    for set in Arc::make_mut(&mut config.sets) {
-        let Some(file) = &set.file else { continue };
-        let label = format!("ipset {}", show(&set.name));
-        let place = Place { line: set.location.line, section: &label, option: Some("loadfile") };
-        let mut entries = set.entries.to_vec();
-        match read(file).and_then(|bytes| load(file, &bytes, set.families, &mut entries, report, place)) {
-            Ok(()) => set.entries = Arc::new(entries),
+/// A set whose file is to be read. None depends on another.
+#[derive(Debug)]
+pub struct SetLoad {
+    set: NamedSet,
+    problems: Vec<Problem>,
+}
+
+impl SetLoad {
+    /// Adds what its file holds, if it has one. `read` gives a file's content, or says why it cannot be had.
+    pub fn load(&mut self, read: &dyn Fn(&str) -> Result<Vec<u8>, String>) {
+        let Some(file) = self.set.file.clone() else { return };
+        let mut entries = self.set.entries.to_vec();
+        match read(&file).and_then(|bytes| self.add(&file, &bytes, &mut entries)) {
+            Ok(()) => self.set.entries = Arc::new(entries),
             Err(why) => {
-                let message = format!("{}: {why}; nothing of it is in the set", show(file));
-                report.add(place, Problem::new(codes::SET_FILE, message));
+                let message = format!("{}: {why}; nothing of it is in the set", show(&file));
+                self.problems.push(Problem::new(codes::SET_FILE, message));
             }
         }
     }
-}
 
-/// One address, prefix or range per line; `#` and `;` begin comments.
-fn load(
-    file: &str,
-    bytes: &[u8],
-    families: Families,
-    entries: &mut Vec<AddressRange>,
-    report: &mut Report,
-    place: Place<'_>,
-) -> Result<(), String> {
-    let lines = bytes.split(|b| *b == b'\n');
-    if lines.clone().take(ENTRIES_MAX + 2).count() > ENTRIES_MAX + 1 {
-        return Err(format!("more than {ENTRIES_MAX} lines"));
+    /// The set.
+    pub fn set(&mut self) -> &mut NamedSet {
+        &mut self.set
     }
-    let mut bad = 0;
-    for (number, line) in (1..).zip(lines) {
-        // By bytes: a list of 100,000 lines is most of a start.
-        let end = line.iter().position(|byte| matches!(byte, b'#' | b';')).unwrap_or(line.len());
-        let text = String::from_utf8_lossy(line[..end].trim_ascii());
-        let text = text.trim();
-        if text.is_empty() {
-            continue;
+
+    /// One address, prefix or range per line; `#` and `;` begin comments.
+    fn add(&mut self, file: &str, bytes: &[u8], entries: &mut Vec<AddressRange>) -> Result<(), String> {
+        let lines = bytes.split(|b| *b == b'\n');
+        if lines.clone().take(ENTRIES_MAX + 2).count() > ENTRIES_MAX + 1 {
+            return Err(format!("more than {ENTRIES_MAX} lines"));
         }
-        match values::address_range(text) {
-            Ok(range) if families.contains(Family::of(range.first)) => entries.push(range),
-            Ok(_) => {}
-            Err(problem) => {
-                bad += 1;
-                if bad <= BAD_LINES_SHOWN_MAX {
-                    let message =
-                        format!("{}, line {number}: {}; it is skipped", show(file), problem.message);
-                    report.add(place, Problem::new(codes::SET_LINE, message));
+        let mut bad = 0;
+        for (number, line) in (1..).zip(lines) {
+            // By bytes: a list of 100,000 lines is most of a start.
+            let end = line.iter().position(|byte| matches!(byte, b'#' | b';')).unwrap_or(line.len());
+            let text = String::from_utf8_lossy(line[..end].trim_ascii());
+            let text = text.trim();
+            if text.is_empty() {
+                continue;
+            }
+            match values::address_range(text) {
+                Ok(range) if self.set.families.contains(Family::of(range.first)) => entries.push(range),
+                Ok(_) => {}
+                Err(problem) => {
+                    bad += 1;
+                    if bad <= BAD_LINES_SHOWN_MAX {
+                        let message =
+                            format!("{}, line {number}: {}; it is skipped", show(file), problem.message);
+                        self.problems.push(Problem::new(codes::SET_LINE, message));
+                    }
                 }
             }
         }
+        if bad > BAD_LINES_SHOWN_MAX {
+            let message = format!("{}: {bad} lines are skipped, of which the first are shown", show(file));
+            self.problems.push(Problem::new(codes::SET_LINE, message));
+        }
+        Ok(())
     }
-    if bad > BAD_LINES_SHOWN_MAX {
-        let message = format!("{}: {bad} lines are skipped, of which the first are shown", show(file));
-        report.add(place, Problem::new(codes::SET_LINE, message));
+}
+
+/// Has every set loaded by `load`, and says in their order what is wrong.
+pub(crate) fn load_all(config: &mut Config, report: &mut Report, load: impl FnOnce(&mut [SetLoad])) {
+    let sets = std::mem::take(Arc::make_mut(&mut config.sets));
+    let mut loads: Vec<SetLoad> = sets.into_iter().map(|set| SetLoad { set, problems: Vec::new() }).collect();
+    load(&mut loads);
+    for SetLoad { set, problems } in loads {
+        let label = format!("ipset {}", show(&set.name));
+        let place = Place { line: set.location.line, section: &label, option: Some("loadfile") };
+        problems.into_iter().for_each(|problem| report.add(place, problem));
+        Arc::make_mut(&mut config.sets).push(set);
     }
-    Ok(())
 }
 
 #[cfg(test)]

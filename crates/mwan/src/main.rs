@@ -11,6 +11,7 @@ mod ipfire;
 mod ipfire;
 mod openwrt;
 mod platform;
+mod replace;
 
 use std::process::ExitCode;
 

@@ -226,10 +226,15 @@ fn start(program: &Path, wanted: &Wanted) -> io::Result<Running> {
     process::end_with_parent(&mut command);
     let mut child = command.spawn()?;
     let Some(mut input) = child.stdin.take() else { return Err(io::Error::other("it has no input")) };
-    input.write_all(wanted.settings.as_bytes()).and_then(|()| input.write_all(b"\n")).inspect_err(|_| {
-        let _ = child.kill();
-        let _ = child.wait();
-    })?;
+    let told = input.write_all(wanted.settings.as_bytes()).and_then(|()| input.write_all(b"\n"));
+    match told {
+        // It has died already, and is found dead: how says more.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        told => told.inspect_err(|_| {
+            let _ = child.kill();
+            let _ = child.wait();
+        })?,
+    }
     Ok(Running { child, _input: input, since: Instant::now() })
 }
 

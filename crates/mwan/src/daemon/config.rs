@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 
 use mwan_config::ipfire::Files;
 use mwan_config::{Config, Loaded, SET_FILE_BYTES_MAX, TABLE_FILE_BYTES_MAX, TableNames};
@@ -13,6 +13,9 @@ use crate::cli::Failure;
 
 /// Largest configuration read, bytes. Ten thousand rules are about 2 MiB.
 const SIZE_MAX: u64 = mwan_config::uci::FILE_BYTES_MAX as u64;
+
+/// Threads that read sets.
+const THREADS_MAX: usize = 4;
 
 /// Name for diagnostics and content. `-` is standard input.
 pub(crate) fn read_config(file: &Path) -> Result<(String, Vec<u8>), Failure> {
@@ -91,9 +94,31 @@ pub(super) fn parse_watched(name: &str, bytes: Vec<u8>) -> Parsed {
     }
     let mut loaded = mwan_config::parse_with(name, &bytes, &|| table_names(Path::new("/")));
     let watches = watch_files(&loaded.config);
-    loaded.load_set_files(&|file| read_file(Path::new(file), SET_FILE_BYTES_MAX));
-    mwan_compile::lay_out(Arc::make_mut(&mut loaded.config.sets).as_mut_slice());
+    let read = |file: &str| read_file(Path::new(file), SET_FILE_BYTES_MAX);
+    loaded.load_sets(|sets| {
+        side_by_side(sets, |set| {
+            set.load(&read);
+            mwan_compile::lay_out(std::slice::from_mut(set.set()));
+        });
+    });
     Parsed { loaded, source: Source::File(bytes), watches }
+}
+
+/// Does `work` to every item, on as many processors as there are but on no more than [`THREADS_MAX`]. Long lists are most of
+/// a start.
+fn side_by_side<T: Send>(items: &mut [T], work: impl Fn(&mut T) + Sync) {
+    let threads =
+        items.len().min(THREADS_MAX).min(std::thread::available_parallelism().map_or(1, usize::from));
+    let queue = Mutex::new(items.iter_mut());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let worker = || std::iter::from_fn(next).for_each(&work);
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            // Without it there is more to do for the others.
+            let _ = std::thread::Builder::new().name("sets".to_owned()).spawn_scoped(scope, worker);
+        }
+        worker();
+    });
 }
 
 /// Where routing tables get their names, first come first served: the administrator's file before those of the distribution,
@@ -237,6 +262,15 @@ mod tests {
         let names = table_names(dir.path());
         let found = ["theirs", "both", "a", "b", "x", "readme", "huge"].map(|name| names.get(name));
         assert_eq!(found, [Some(100), Some(102), Some(105), Some(103), Some(108), None, None]);
+    }
+
+    #[test]
+    fn everything_is_worked_on_once() {
+        for count in [0, 1, 3, 100] {
+            let mut items = vec![0; count];
+            side_by_side(&mut items, |item| *item += 1);
+            assert_eq!(items, vec![1; count]);
+        }
     }
 
     #[test]

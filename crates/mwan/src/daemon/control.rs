@@ -84,10 +84,10 @@ impl Access {
     }
 
     fn allows(self, request: &Request) -> bool {
-        match self {
-            Access::Owner => true,
+        match (self, request) {
+            (Access::Owner, _) => true,
             #[cfg(feature = "ipfire")]
-            Access::Operator => matches!(request, Request::Status | Request::Red { .. }),
+            (Access::Operator, request) => matches!(request, Request::Status | Request::Red { .. }),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! the state directory gets a copy once an hour and at the end, for the time after a boot.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use tokio::sync::broadcast;
 use tracing::warn;
 
 use super::status::carrier_text;
+use crate::replace::{Durability, Marks, replace};
 
 const FILE: &str = "events.jsonl";
 /// Events in memory and in the files: a bad day of a flapping link, some 300 bytes each.
@@ -29,6 +30,9 @@ const FILE_MAX: u64 = 8 << 20;
 const WATCH_QUEUE: usize = 256;
 /// A copy for the time after a boot: flash wears.
 const COPY_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// Of both files.
+const OURS: Marks = Marks { mode: 0o600, owner: None };
 
 /// A line for those who watch, made once for all of them, and the id if it is an event's.
 pub(super) type Line = (Option<u64>, Arc<str>);
@@ -139,7 +143,7 @@ impl EventLog {
         }
         let (text, copy) = (self.text(), self.copy.clone());
         let work = move || {
-            if let Err(error) = replace(&copy, &text, true) {
+            if let Err(error) = replace(&copy, OURS, Durability::Reboot, text.as_bytes()) {
                 warn!("cannot write {}: {error}", copy.display());
             }
         };
@@ -159,7 +163,7 @@ impl EventLog {
     }
 
     fn rewrite(&mut self) {
-        let written = replace(&self.file, &self.text(), false);
+        let written = replace(&self.file, OURS, Durability::Process, self.text().as_bytes());
         self.lines = self.ring.len();
         self.say(&written);
     }
@@ -193,17 +197,6 @@ fn read(path: &Path) -> VecDeque<Event> {
         }
     }
     events
-}
-
-/// All or nothing.
-fn replace(path: &Path, text: &str, sync: bool) -> io::Result<()> {
-    let temporary = path.with_extension("jsonl.tmp");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    if sync {
-        file.sync_all()?;
-    }
-    fs::rename(&temporary, path)
 }
 
 /// Milliseconds since 1970.
@@ -272,6 +265,8 @@ pub(super) fn switch(s: &Switch, yet: &str) -> Event {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+
     use super::*;
 
     fn noted(log: &mut EventLog, text: &str) {

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::config::Source;
+use crate::replace::{Durability, Marks, replace};
 
 const IDS: &str = "ids.json";
 const HEALTH: &str = "health.json";
@@ -254,7 +254,8 @@ impl Store {
             return true;
         }
         let _ = fs::remove_file(self.state_dir.join(other));
-        told(replace(&own, bytes, Durability::Reboot), &own, &mut self.told)
+        let written = replace(&own, Marks::ours(0o600), Durability::Reboot, bytes);
+        told(written, &own, &mut self.told)
     }
 
     /// Name and content of the configuration that was in force last.
@@ -307,15 +308,6 @@ fn read<T: for<'a> Deserialize<'a> + Default>(path: &Path) -> T {
     }
 }
 
-/// What a file has to survive.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Durability {
-    /// The end of the process: the kernel has it.
-    Process,
-    /// A crash of the machine: the disk has it.
-    Reboot,
-}
-
 /// Whether it was written.
 fn write<T: Serialize>(
     path: &Path,
@@ -349,23 +341,7 @@ fn is_toml(name: &str) -> bool {
 }
 
 fn try_write<T: Serialize>(path: &Path, value: &T, durability: Durability) -> std::io::Result<()> {
-    replace(path, &serde_json::to_vec(value)?, durability)
-}
-
-/// Either the old content or the new one is there, whatever happens in between.
-fn replace(path: &Path, bytes: &[u8], durability: Durability) -> std::io::Result<()> {
-    let temporary = path.with_extension("new");
-    let mut file = fs::File::create(&temporary)?;
-    file.write_all(bytes)?;
-    if durability == Durability::Process {
-        return fs::rename(&temporary, path);
-    }
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    match path.parent() {
-        Some(folder) => fs::File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+    replace(path, Marks::ours(0o600), durability, &serde_json::to_vec(value)?)
 }
 
 #[cfg(test)]

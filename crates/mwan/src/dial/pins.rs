@@ -2,9 +2,8 @@
 //! written down, and the note goes when the SIM is known to be ready or not to have counted. A process that finds one tells
 //! that PIN no more: a SIM that took it asks for none.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use mwan_config::link::Link;
@@ -12,6 +11,7 @@ use mwan_dial::{Failure, Role};
 use mwan_ipfire::Refusals;
 
 use super::run::trouble;
+use crate::replace::{Durability, Marks, replace};
 
 /// Largest note that is read, bytes; there are few lines in one.
 const FILE_BYTES_MAX: u64 = 16 * 1024;
@@ -93,13 +93,7 @@ fn read(file: &Path) -> Option<Refusals> {
 /// For root only: a PIN of four digits is found from what tells it apart.
 fn write(folder: &Path, file: &Path, note: &Refusals) -> std::io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let new = folder.join(format!(".{}", file.file_name().unwrap_or_default().to_string_lossy()));
-    let _ = fs::remove_file(&new);
-    let mut opened = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    opened.write_all(note.lines().as_bytes())?;
-    opened.sync_all()?;
-    fs::rename(&new, file)?;
-    File::open(folder)?.sync_all()
+    replace(file, Marks::ours(0o600), Durability::Reboot, note.lines().as_bytes())
 }
 
 #[cfg(test)]

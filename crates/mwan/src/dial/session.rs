@@ -1,13 +1,13 @@
 //! What is known of a session beyond our own life.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use mwan_dial::Role;
 use mwan_linux::process;
 use serde::{Deserialize, Serialize};
+
+use crate::replace::{Durability, Marks, replace};
 
 /// Largest file that is read, bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -72,12 +72,9 @@ impl Session {
         serde_json::from_slice(&fs::read(file).ok()?).ok()
     }
 
-    /// A new file, then a rename: a reader sees all of it or the one before.
+    /// A reader sees all of it or the one before.
     pub(super) fn write(&self, file: &Path) -> std::io::Result<()> {
-        let new = file.with_extension("session.new");
-        let mut opened =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        opened.write_all(&serde_json::to_vec(self).map_err(std::io::Error::other)?)?;
-        fs::rename(&new, file)
+        let content = serde_json::to_vec(self).map_err(std::io::Error::other)?;
+        replace(file, Marks::ours(0o600), Durability::Process, &content)
     }
 }

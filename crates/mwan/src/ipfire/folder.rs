@@ -1,45 +1,29 @@
-//! Folders held by descriptor, and the one writer of files.
+//! Folders held by descriptor.
 //!
 //! Much of `/var/ipfire` belongs to the web server's user (`ethernet/`, `ppp/`, `dns/`, `mac/`): in its folders it may put a link
 //! wherever root is about to read or write, and change it at any moment. So no component below the root may be a link, a folder
 //! is held while something is done in it, and a new file is one that nobody else has made.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
-/// Bits of a mode that are given: neither set-id nor sticky.
-const MODE_BITS: u32 = 0o777;
+use crate::replace::{Durability, MODE_BITS};
+pub(crate) use crate::replace::{Marks, beside, none_is_well};
 
-/// What a file is besides its content.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Marks {
-    /// Permissions alone.
-    pub(super) mode: u32,
-    /// User and group; `None`: whose we are.
-    pub(super) owner: Option<(u32, u32)>,
-}
-
-impl Marks {
-    /// Of a new file of ours.
-    pub(super) fn ours(mode: u32) -> Self {
-        Marks { mode, owner: None }
-    }
-
-    fn of(meta: &fs::Metadata) -> Self {
-        Marks { mode: meta.mode() & MODE_BITS, owner: Some((meta.uid(), meta.gid())) }
-    }
+fn marks_of(meta: &fs::Metadata) -> Marks {
+    Marks { mode: meta.mode() & MODE_BITS, owner: Some((meta.uid(), meta.gid())) }
 }
 
 /// A folder that is held: what is done in it is done there, wherever its name leads by then.
 #[derive(Debug)]
-pub(super) struct Folder(File);
+pub(crate) struct Folder(File);
 
 impl Folder {
     /// `path` below `root`, none of whose components is a link. The root itself may be behind some.
-    pub(super) fn open(root: &Path, path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(root: &Path, path: &Path) -> io::Result<Self> {
         let mut folder = Folder::root(root)?;
         for name in names(path)? {
             folder = folder.enter(name)?;
@@ -48,7 +32,7 @@ impl Folder {
     }
 
     /// The same; what is missing is made with `mode`.
-    pub(super) fn make(root: &Path, path: &Path, mode: u32) -> io::Result<Self> {
+    pub(crate) fn make(root: &Path, path: &Path, mode: u32) -> io::Result<Self> {
         let mut folder = Folder::root(root)?;
         for name in names(path)? {
             match fs::DirBuilder::new().mode(mode).create(folder.at(name)) {
@@ -60,7 +44,7 @@ impl Folder {
     }
 
     /// It is root's, and nobody else can enter it: else nothing in it is what we put there.
-    pub(super) fn private(self) -> io::Result<Self> {
+    pub(crate) fn private(self) -> io::Result<Self> {
         let (meta, us) = (self.0.metadata()?, fs::metadata("/proc/self")?.uid());
         if meta.uid() != us {
             return Err(io::Error::other(format!(
@@ -88,12 +72,12 @@ impl Folder {
     }
 
     /// A path of something in it, for as long as it is held: proc(5), `/proc/pid/fd`.
-    pub(super) fn at(&self, name: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn at(&self, name: impl AsRef<Path>) -> PathBuf {
         Path::new("/proc/self/fd").join(self.0.as_raw_fd().to_string()).join(name)
     }
 
     /// The names in it are on the disk.
-    pub(super) fn sync(&self) -> io::Result<()> {
+    pub(crate) fn sync(&self) -> io::Result<()> {
         self.0.sync_all()
     }
 }
@@ -111,14 +95,14 @@ fn names(path: &Path) -> io::Result<Vec<&Path>> {
 }
 
 /// The folder of `path` below `root`, and the name in it.
-pub(super) fn parts(path: &Path) -> io::Result<(&Path, &Path)> {
+pub(crate) fn parts(path: &Path) -> io::Result<(&Path, &Path)> {
     let name = path.file_name().ok_or(ErrorKind::InvalidInput)?;
     Ok((path.parent().unwrap_or(Path::new("")), Path::new(name)))
 }
 
 /// A regular file, at most `limit` bytes of it and whether that is all. `None` if it is not there. The last component is no link, and
 /// nothing waits for a pipe's other end.
-pub(super) fn regular(path: &Path, limit: u64) -> io::Result<Option<(Vec<u8>, Marks, bool)>> {
+pub(crate) fn regular(path: &Path, limit: u64) -> io::Result<Option<(Vec<u8>, Marks, bool)>> {
     let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(path);
     let mut file = match opened {
         Ok(file) => file,
@@ -135,54 +119,26 @@ pub(super) fn regular(path: &Path, limit: u64) -> io::Result<Option<(Vec<u8>, Ma
     let mut bytes = Vec::new();
     Read::by_ref(&mut file).take(limit).read_to_end(&mut bytes)?;
     let whole = file.read(&mut [0])? == 0;
-    Ok(Some((bytes, Marks::of(&meta), whole)))
+    Ok(Some((bytes, marks_of(&meta), whole)))
 }
 
 fn irregular() -> io::Error {
     io::Error::new(ErrorKind::Unsupported, "it is not a regular file")
 }
 
-/// Writes a file: a new one beside it, of root alone until it is whole, then a rename. Whoever reads sees all of it or the one
-/// before. Where others may write into the folder, `path` is one of [`Folder::at`].
-pub(super) fn replace(path: &Path, marks: Marks, content: &[u8]) -> io::Result<()> {
-    let new = beside(path);
-    if none_is_well(fs::remove_file(&new)).is_err() {
-        // Somebody made a folder of it.
-        fs::remove_dir_all(&new)?;
-    }
-    // Nobody's link is followed, and nobody else has it open: it is new (O_EXCL).
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(content)?;
-    if let Some((user, group)) = marks.owner {
-        fchown(&file, Some(user), Some(group))?;
-    }
-    // Whatever the umask.
-    file.set_permissions(fs::Permissions::from_mode(marks.mode & MODE_BITS))?;
-    file.sync_all()?;
-    fs::rename(&new, path)
+/// [`crate::replace::replace`], on the disk. Where others may write into the folder, `path` is one of [`Folder::at`].
+pub(crate) fn replace(path: &Path, marks: Marks, content: &[u8]) -> io::Result<()> {
+    crate::replace::replace(path, marks, Durability::Reboot, content)
 }
 
 /// Writes `path` below `root`; missing folders are made. Mode and owner of a file that is there stay, `mode` is that of another.
-pub(super) fn write(root: &Path, path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+pub(crate) fn write(root: &Path, path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
     let (folder, name) = parts(path)?;
     let folder = Folder::make(root, folder, 0o755)?;
     // Of what is none, the content is nobody's business.
     let there = regular(&folder.at(name), 0).ok().flatten();
     let marks = there.map_or(Marks::ours(mode), |(_, marks, _)| marks);
     replace(&folder.at(name), marks, content)
-}
-
-/// Where a new file is written before it gets its name.
-pub(super) fn beside(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.mwan"))
-}
-
-pub(super) fn none_is_well(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ use mwan_ipfire::{Batch, Step};
 use mwan_linux::process;
 use tracing::{info, warn};
 
+use crate::replace::{Durability, Marks, replace};
+
 /// Most that is read of the file.
 const BYTES_MAX: u64 = 256 * 1024;
 /// Pause between two looks at a process that was left.
@@ -112,8 +114,8 @@ impl Progress {
         if let Some(running) = &self.running {
             let _ = writeln!(text, "runs {} {} {}", running.id, running.start, running.what);
         }
-        let new = self.file.with_extension("new");
-        if let Err(error) = fs::write(&new, text).and_then(|()| fs::rename(&new, &self.file)) {
+        let saved = replace(&self.file, Marks::ours(0o600), Durability::Process, text.as_bytes());
+        if let Err(error) = saved {
             warn!("{}: {error}; hooks may be run twice if this process dies", self.file.display());
         }
     }

@@ -1,0 +1,130 @@
+//! The one writer of files that others read, or that a process after this one does: a new file beside the old one, then a rename.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+/// What a file has to survive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Durability {
+    /// The end of the process: the kernel has it.
+    Process,
+    /// A crash of the machine: the disk has it.
+    Reboot,
+}
+
+/// A file as it is to be, besides its content.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Marks {
+    /// Permissions alone.
+    pub(crate) mode: u32,
+    /// User and group; `None`: whose we are.
+    pub(crate) owner: Option<(u32, u32)>,
+}
+
+/// Bits of a mode that are given: neither set-id nor sticky.
+pub(crate) const MODE_BITS: u32 = 0o777;
+
+impl Marks {
+    /// Of a file of ours.
+    pub(crate) fn ours(mode: u32) -> Self {
+        Marks { mode, owner: None }
+    }
+}
+
+/// Either the old content or the new one is there, whatever happens in between: the new file is root's alone until it is whole.
+/// Where others may write into the folder, `path` leads there by a descriptor (`ipfire::folder`).
+///
+/// # Errors
+/// Those of the file system; then the old content is there.
+pub(crate) fn replace(path: &Path, marks: Marks, durability: Durability, content: &[u8]) -> io::Result<()> {
+    let new = beside(path);
+    if none_is_well(fs::remove_file(&new)).is_err() {
+        // Somebody made a folder of it.
+        fs::remove_dir_all(&new)?;
+    }
+    let written = write(&new, marks, durability, content).and_then(|()| fs::rename(&new, path));
+    // On a full disk, what has been written of it is room for others.
+    written.inspect_err(|_| drop(fs::remove_file(&new)))?;
+    match path.parent() {
+        Some(folder) if durability == Durability::Reboot => {
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            File::open(folder)?.sync_all()
+        }
+        _ => Ok(()),
+    }
+}
+
+fn write(new: &Path, marks: Marks, durability: Durability, content: &[u8]) -> io::Result<()> {
+    // Nobody's link is followed, and nobody else has it open: it is new (O_EXCL).
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(new)?;
+    file.write_all(content)?;
+    if let Some((user, group)) = marks.owner {
+        fchown(&file, Some(user), Some(group))?;
+    }
+    // Whatever the umask.
+    file.set_permissions(fs::Permissions::from_mode(marks.mode & MODE_BITS))?;
+    match durability {
+        Durability::Reboot => file.sync_all(),
+        Durability::Process => Ok(()),
+    }
+}
+
+/// Where a new file is written before it gets its name.
+pub(crate) fn beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.mwan"))
+}
+
+pub(crate) fn none_is_well(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        for durability in [Durability::Process, Durability::Reboot] {
+            replace(&file, Marks::ours(0o640), durability, b"one").unwrap();
+            assert_eq!(
+                (fs::read(&file).unwrap().as_slice(), fs::metadata(&file).unwrap().mode() & 0o7777),
+                (b"one".as_slice(), 0o640)
+            );
+            replace(&file, Marks::ours(0o4755), durability, b"two").unwrap();
+            assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o755, "no set-id bit is given");
+        }
+        // What cannot take its place leaves nothing behind.
+        fs::create_dir_all(dir.path().join("folder/in it")).unwrap();
+        assert!(replace(&dir.path().join("folder"), Marks::ours(0o600), Durability::Reboot, b"x").is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        assert!(
+            replace(&dir.path().join("none/file"), Marks::ours(0o600), Durability::Process, b"x").is_err()
+        );
+    }
+
+    #[test]
+    fn what_is_in_the_place_of_the_new_file_is_removed_and_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, victim) = (dir.path().join("file"), dir.path().join("victim"));
+        fs::write(&victim, "root's").unwrap();
+        symlink(&victim, beside(&file)).unwrap();
+        replace(&file, Marks::ours(0o600), Durability::Reboot, b"x").unwrap();
+        fs::create_dir_all(beside(&file).join("in/it")).unwrap();
+        replace(&file, Marks::ours(0o600), Durability::Reboot, b"y").unwrap();
+        assert_eq!(
+            (fs::read(&victim).unwrap(), fs::read(&file).unwrap()),
+            (b"root's".to_vec(), b"y".to_vec())
+        );
+    }
+}
