@@ -99,6 +99,9 @@ pub struct Channel {
     pub problem: Option<String>,
     /// The file that holds its secret: password, token, key or whole URL. Who sends reads it.
     pub secret_file: Option<String>,
+    /// When that file was changed, in nanoseconds since 1970: other settings if it was.
+    #[serde(default)]
+    pub secret_stamp: Option<u64>,
     /// A file of certificates (PEM) that are trusted instead of those of the system.
     pub ca_file: Option<String>,
     /// The way.

@@ -30,6 +30,7 @@ pub(crate) fn channel(name: &str) -> Channel {
         rate_per_hour: 20,
         problem: None,
         secret_file: None,
+        secret_stamp: None,
         ca_file: None,
         how: email(),
     }

@@ -38,6 +38,12 @@ impl Daemon {
                     EventQuery { after, limit: Some(after.map_or(0, |_| u32::MAX)), ..EventQuery::default() };
                 Ok(Response::Events(self.events.answer(&query)))
             }
+            Request::Alerts => Ok(Response::Alerts(self.alerts())),
+            Request::TestAlert { name } => self.test_alert(name),
+            Request::ReportAlerts { alerts } => {
+                self.alerts.report(alerts);
+                Ok(Response::Done)
+            }
             Request::Use { interface } => self.binding(&interface),
             #[cfg(feature = "ipfire")]
             Request::Red { command: command @ (RedCommand::Enable | RedCommand::Disable) } => {
@@ -252,6 +258,7 @@ impl Daemon {
         status.problems.extend(waiting);
         status.problems.extend(self.dnsmasq.problem());
         status.problems.extend(self.companions.problems());
+        status.problems.extend(crate::alerts::problem(self.core.config()));
         status.problems.extend(self.openwrt.as_ref().and_then(Openwrt::problem));
         status
             .problems

@@ -64,13 +64,16 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 
 /// What the clients of a socket may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Access {
+pub(crate) enum Access {
     /// Everything: root.
     Owner,
     /// Whoever looks after RED, without being root: see the status, switch RED, switch mwan on and off. No configuration, no
     /// routing of commands, no end of the daemon.
     #[cfg(feature = "ipfire")]
     Operator,
+    /// Who sends alerts: hear what happens, and say how it goes.
+    #[cfg(feature = "alerts")]
+    Alerts,
 }
 
 impl Access {
@@ -80,6 +83,8 @@ impl Access {
             Access::Owner => REQUEST_MAX,
             #[cfg(feature = "ipfire")]
             Access::Operator => 4096,
+            #[cfg(feature = "alerts")]
+            Access::Alerts => 64 * 1024,
         }
     }
 
@@ -88,6 +93,11 @@ impl Access {
             (Access::Owner, _) => true,
             #[cfg(feature = "ipfire")]
             (Access::Operator, request) => matches!(request, Request::Status | Request::Red { .. }),
+            #[cfg(feature = "alerts")]
+            (Access::Alerts, request) => matches!(
+                request,
+                Request::Status | Request::Events(_) | Request::Watch { .. } | Request::ReportAlerts { .. }
+            ),
         }
     }
 }

@@ -8,11 +8,12 @@
 //! | `apply`, `writer` | desired states into the kernel, and what the core wishes beside them |
 //! | `flows` | connection entries: their marks, and which of them end |
 //! | `hooks`, `dnsmasq` | others who are told |
-//! | `companion` | processes that speak with the outside |
+//! | `companion`, `alerts` | processes that speak with the outside, and what the one that sends alerts has said |
 //! | `events`, `sample` | what has happened and how the paths are, for those who watch |
 //! | `control`, `answer`, `status`, `plan` | the control socket, and what is said there |
 //! | `state`, `lock`, `notify`, `log`, `logfile`, `syslog` | files that survive, one daemon at a time, systemd, the log |
 
+mod alerts;
 mod answer;
 mod apply;
 mod companion;
@@ -56,6 +57,7 @@ use tracing::{debug, info, warn};
 use crate::cli::{DaemonArgs, Failure};
 use crate::ipfire::Ipfire;
 use crate::openwrt::Openwrt;
+use alerts::AlertBoard;
 use dnsmasq::Dnsmasq;
 use events::EventLog;
 use flows::{Done, Flows};
@@ -72,6 +74,11 @@ use writer::Writer;
 use companion::Companions;
 use control::Hub;
 
+pub(crate) use companion::Wanted;
+#[cfg(feature = "alerts")]
+pub(crate) use companion::user as companion_user;
+#[cfg(feature = "alerts")]
+pub(crate) use control::Access;
 pub(crate) use config::{parse_config, read_config, reread_config};
 pub(crate) use control::Asked;
 pub(crate) use plan::plan_without_daemon;
@@ -182,6 +189,7 @@ struct Daemon {
     files: WatchedFiles,
     dnsmasq: Dnsmasq,
     companions: Companions,
+    alerts: AlertBoard,
     events: EventLog,
     sampler: Sampler,
     options: DaemonArgs,
@@ -487,7 +495,7 @@ impl Daemon {
         }
         if configured {
             self.tell_dnsmasq();
-            self.companions.set(companion::wanted(self.core.config()));
+            self.companions.set(companion::wanted(self.core.config(), &self.run_dir, &self.options));
         }
         if save {
             self.store.save(self.core.memory());
