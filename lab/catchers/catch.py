@@ -40,12 +40,12 @@ def smtp(options):
     from aiosmtpd.smtp import AuthResult
 
     class Handler:
-        async def handle_DATA(self, _server, session, envelope):
+        async def handle_DATA(self, server, session, envelope):
             message = email.message_from_bytes(envelope.content, policy=email.policy.default)
             keep(options.file, {
                 "from": envelope.mail_from, "to": envelope.rcpt_tos, "subject": message["Subject"],
                 "text": message.get_content(), "headers": {name: str(value) for name, value in message.items()},
-                "tls": session.ssl is not None, "login": session.authenticated, "peer": session.peer[0],
+                "tls": server.transport.get_extra_info("ssl_object") is not None, "login": session.authenticated, "peer": session.peer[0],
             })
             return "250 kept"
 

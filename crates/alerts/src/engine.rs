@@ -158,7 +158,8 @@ impl Engine {
                 self.well(at, &subject);
                 self.path_is_up(now);
             }
-            "offline" | "connecting" if !is_wanted(code) => self.bad(at, subject, code, text),
+            // `disabled` is also a path without a device.
+            "offline" | "connecting" | "disabled" if !is_wanted(code) => self.bad(at, subject, code, text),
             "offline" | "connecting" | "disabled" => self.well(at, &subject),
             _ => {}
         }

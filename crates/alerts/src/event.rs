@@ -1,6 +1,8 @@
 //! What is heard of the daemon beside its events.
 
-use mwan_api::Status;
+use mwan_api::{Carrier, Status};
+
+use crate::incident::is_wanted;
 
 /// How one path is, of a [`Snapshot`].
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,8 +48,14 @@ impl From<&Status> for Snapshot {
             })
         });
         let carriers = status.policies.iter().flat_map(|p| [(p, "ipv4", &p.ipv4), (p, "ipv6", &p.ipv6)]);
+        // A policy without a path of the family has nothing to lose; nor has one whose paths the owner has taken down.
+        let could = |carrier: &Carrier, family: &str| {
+            let members = carrier.counters.iter().filter_map(|c| status.interfaces.iter().find(|i| i.name == c.interface));
+            let paths = members.filter(|i| i.enabled).flat_map(|i| &i.paths);
+            paths.into_iter().any(|p| p.family == family && !is_wanted(&p.reason.code))
+        };
         let without_wan = carriers
-            .filter(|(_, _, carrier)| carrier.last_resort.is_some())
+            .filter(|(_, family, carrier)| carrier.last_resort.is_some() && could(carrier, family))
             .map(|(policy, family, _)| (policy.name.clone(), family.to_owned()));
         Snapshot {
             paths: paths.collect(),

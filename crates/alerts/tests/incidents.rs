@@ -149,8 +149,13 @@ fn what_the_owner_wants_is_no_incident() {
     w.at(10, path("wan", "ipv4", "offline", "taken_down"))
         .at(11, path("wanb", "ipv4", "disabled", "stopped"));
     w.at(12, event(EventKind::Command, Weight::Info, "ifdown wan"));
-    w.until(1000);
+    w.until(300);
     assert_eq!(w.sent.len(), 0, "{:?}", w.titles());
+    // A path without a device is `disabled`, too.
+    w.at(400, path("usb", "ipv4", "disabled", "no_device")).until(500);
+    assert_eq!(w.titles(), ["430 mail: usb (IPv4) is down"]);
+    w.up(500, "usb").until(1000);
+    w.sent.clear();
     // Taken down while it is lost: the incident is over.
     w.down(1000, "lte").at(1100, path("lte", "ipv4", "offline", "taken_down"));
     w.until(3000);

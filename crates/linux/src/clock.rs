@@ -18,9 +18,16 @@ mod tests {
 
     #[test]
     fn the_offset_is_that_of_a_time_zone() {
-        let date = std::process::Command::new("date").args(["-d", "@1795694400", "+%:::z"]).output().expect("date runs");
+        let date = std::process::Command::new("date")
+            .args(["-d", "@1795694400", "+%:::z"])
+            .output()
+            .expect("date runs");
         let text = String::from_utf8_lossy(&date.stdout);
-        let mut parts = text.trim().trim_start_matches(['+', '-']).split(':').map(|p| p.parse::<i32>().expect("a number"));
+        let mut parts = text
+            .trim()
+            .trim_start_matches(['+', '-'])
+            .split(':')
+            .map(|p| p.parse::<i32>().expect("a number"));
         let hours = parts.next().unwrap_or(0) * 3600;
         let seconds = hours + parts.next().unwrap_or(0) * 60 + parts.next().unwrap_or(0);
         let wanted = if text.starts_with('-') { -seconds } else { seconds };

@@ -697,7 +697,11 @@ pub(crate) fn utc_offset_s(unix_s: i64) -> i32 {
     unsafe {
         let mut local: libc::tm = std::mem::zeroed();
         tzset();
-        if libc::localtime_r(&time, &mut local).is_null() { 0 } else { i32::try_from(local.tm_gmtoff).unwrap_or(0) }
+        if libc::localtime_r(&time, &mut local).is_null() {
+            0
+        } else {
+            i32::try_from(local.tm_gmtoff).unwrap_or(0)
+        }
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) fn companion(_: &Config, _: &Path, _: &DaemonArgs) -> Option<Wanted> 
 
 /// That they are asked for in vain.
 pub(crate) fn problem(config: &Config) -> Option<String> {
-    (!config.alerts.is_empty())
-        .then(|| "there are alerts, and this build is without them: build it with --features alerts".to_owned())
+    (!config.alerts.is_empty()).then(|| {
+        "there are alerts, and this build is without them: build it with --features alerts".to_owned()
+    })
 }

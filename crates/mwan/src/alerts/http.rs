@@ -42,7 +42,8 @@ pub(super) async fn send(
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     let tls = uri.scheme_str() == Some("https");
     let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
-    let built = build(request, secret, &uri, message).map_err(|_| refused("a value cannot be part of a request"))?;
+    let built =
+        build(request, secret, &uri, message).map_err(|_| refused("a value cannot be part of a request"))?;
     let connector = if tls { Some(connector(ca)?) } else { None };
     let stream = connect(&host, port).await?;
     match connector {
@@ -105,7 +106,8 @@ fn connector(ca: Option<&str>) -> Result<TlsConnector, Fault> {
 }
 
 async fn connect(host: &str, port: u16) -> Result<TcpStream, Fault> {
-    let found = tokio::net::lookup_host((host, port)).await.map_err(|e| unreachable(format!("{host}: {e}")))?;
+    let found =
+        tokio::net::lookup_host((host, port)).await.map_err(|e| unreachable(format!("{host}: {e}")))?;
     let addresses: Vec<SocketAddr> = found.take(ADDRESSES_MAX).collect();
     let mut last = format!("{host} has no address");
     for address in addresses {

@@ -45,7 +45,9 @@ pub(super) async fn hear(socket: PathBuf, heard: mpsc::Sender<Heard>) {
 
 async fn follow(socket: &Path, heard: &mpsc::Sender<Heard>) -> io::Result<()> {
     let query = EventQuery { limit: Some(1), ..EventQuery::default() };
-    let Response::Events(events) = ask(socket, &Request::Events(query)).await? else { return Err(unexpected()) };
+    let Response::Events(events) = ask(socket, &Request::Events(query)).await? else {
+        return Err(unexpected());
+    };
     let (from, after) = tokio::sync::oneshot::channel();
     let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
     heard.send(Heard::Begins { latest: events.latest, from }).await.map_err(|_| unexpected())?;

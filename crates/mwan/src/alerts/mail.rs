@@ -17,7 +17,12 @@ use super::{program, trust};
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 
 /// Sends a message as an e-mail.
-pub(super) async fn send(email: &Email, ca: Option<&str>, site: &str, message: &Outgoing) -> Result<(), Fault> {
+pub(super) async fn send(
+    email: &Email,
+    ca: Option<&str>,
+    site: &str,
+    message: &Outgoing,
+) -> Result<(), Fault> {
     let mail = compose(email, site, message).map_err(refused)?;
     if let Some(sendmail) = &email.sendmail {
         // -t: recipients are in the message; -i: a line with a dot alone is no end.
@@ -72,7 +77,8 @@ fn compose(email: &Email, site: &str, message: &Outgoing) -> Result<Message, Str
     let id = |name: &str| format!("<{name}@{domain}>");
     let date = UNIX_EPOCH + Duration::from_millis(message.now.ms);
     // RFC 3834: nobody on holiday answers it.
-    let automatic = HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned());
+    let automatic =
+        HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned());
     let mut builder = Message::builder()
         .from(mailbox(&email.from)?)
         .subject(subject(message, site))

@@ -38,7 +38,9 @@ fn run_now(argv: &[String], input: &[u8], limit: Duration) -> Result<(), Fault> 
         format!(": {}", line.trim().chars().take(QUOTE_MAX).collect::<String>())
     });
     match status {
-        None => Err(refused(format!("{program} took longer than {} s and was killed{said}", limit.as_secs()))),
+        None => {
+            Err(refused(format!("{program} took longer than {} s and was killed{said}", limit.as_secs())))
+        }
         Some(status) if status.success() => Ok(()),
         Some(status) => {
             let how = match (status.code(), status.signal()) {

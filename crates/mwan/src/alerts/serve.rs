@@ -65,7 +65,8 @@ fn read_settings() -> Result<Settings, Failure> {
     read.map_err(|e| Failure::new("cannot read the settings", &e))?;
     // Its text is not repeated.
     serde_json::from_str(&line).map_err(|_| {
-        Failure::says("these are not the settings of alerts").hint("the daemon starts it: write a section alert")
+        Failure::says("these are not the settings of alerts")
+            .hint("the daemon starts it: write a section alert")
     })
 }
 
@@ -149,7 +150,8 @@ impl Loop {
         let (done, mut landed) = mpsc::channel(HEARD_MAX);
         tokio::spawn(listen::hear(self.socket.clone(), hear.clone()));
         tokio::spawn(listen::report(self.socket.clone(), self.board.subscribe()));
-        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        else {
             return;
         };
         loop {
@@ -237,7 +239,8 @@ impl Loop {
     /// How long nothing is due.
     fn sleep(&self) -> Duration {
         let now = self.clock.now();
-        let due = self.engine.wake_at(now).map_or(SLEEP_MAX, |at| Duration::from_millis(at.saturating_sub(now.ms)));
+        let due =
+            self.engine.wake_at(now).map_or(SLEEP_MAX, |at| Duration::from_millis(at.saturating_sub(now.ms)));
         due.min(SLEEP_MAX).min(self.status_at.saturating_duration_since(Instant::now()))
     }
 
@@ -250,7 +253,10 @@ impl Loop {
         match replace(&self.file, Marks::ours(0o600), Durability::Reboot, text.as_bytes()) {
             Ok(()) => (self.kept, self.told) = (Some(revision), false),
             Err(error) if !self.told => {
-                talk(&format!("alerts: cannot write {}: {error}; after a restart some may be sent again", self.file.display()));
+                talk(&format!(
+                    "alerts: cannot write {}: {error}; after a restart some may be sent again",
+                    self.file.display()
+                ));
                 self.told = true;
             }
             Err(_) => {}

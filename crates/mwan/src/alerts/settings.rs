@@ -79,7 +79,11 @@ fn channel(alert: &Alert, site: &str) -> Channel {
             })
         }),
         min_duration_ms: ms(alert.min_duration),
-        quiet: alert.quiet_hours.iter().map(|(from, to)| Quiet { from: from.minute, to: to.minute }).collect(),
+        quiet: alert
+            .quiet_hours
+            .iter()
+            .map(|(from, to)| Quiet { from: from.minute, to: to.minute })
+            .collect(),
         digest: alert.digest.map(|at| at.minute),
         rate_per_hour: alert.rate_per_hour,
         problem: None,
@@ -160,7 +164,9 @@ pub(super) fn read_secrets(settings: &mut Settings) {
         match read_secret(path) {
             Ok(secret) => match &mut channel.how {
                 How::Email(mail) => mail.password = Some(secret),
-                How::Webhook(hook) if hook.url.reveal().is_empty() && takes_url(hook.shape) => hook.url = secret,
+                How::Webhook(hook) if hook.url.reveal().is_empty() && takes_url(hook.shape) => {
+                    hook.url = secret
+                }
                 How::Webhook(hook) => hook.secret = Some(secret),
                 How::Command(_) => {}
             },

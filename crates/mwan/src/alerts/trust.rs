@@ -22,13 +22,16 @@ const FILE_MAX: u64 = 4 << 20;
 /// # Errors
 /// There is no such file, or nothing in it that could be used.
 pub(super) fn certificates(file: Option<&str>) -> io::Result<Vec<CertificateDer<'static>>> {
-    let open = |path: &str| File::open(path).map_err(|e| io::Error::new(e.kind(), format!("cannot read {path}: {e}")));
+    let open = |path: &str| {
+        File::open(path).map_err(|e| io::Error::new(e.kind(), format!("cannot read {path}: {e}")))
+    };
     let (path, file) = match file {
         Some(path) => (path, open(path)?),
-        None => SYSTEM
-            .into_iter()
-            .find_map(|path| Some((path, File::open(path).ok()?)))
-            .ok_or_else(|| io::Error::other("the system has no list of certificates; install ca-certificates"))?,
+        None => {
+            SYSTEM.into_iter().find_map(|path| Some((path, File::open(path).ok()?))).ok_or_else(|| {
+                io::Error::other("the system has no list of certificates; install ca-certificates")
+            })?
+        }
     };
     let mut pem = Vec::new();
     file.take(FILE_MAX).read_to_end(&mut pem)?;

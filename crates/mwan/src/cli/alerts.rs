@@ -61,7 +61,8 @@ fn test(run_dir: &Path, name: String) -> Result<Exit, Failure> {
         }
     }
     let waited = TEST_MAX.as_secs();
-    Err(Failure::says(format!("{name}: nothing came of the test within {waited} s")).hint("see `mwan alerts` and the log"))
+    Err(Failure::says(format!("{name}: nothing came of the test within {waited} s"))
+        .hint("see `mwan alerts` and the log"))
 }
 
 fn unexpected() -> Failure {
@@ -88,7 +89,14 @@ fn text(alerts: &Alerts, now_ms: u64) -> String {
             Some(ms) => format!("last sent {} ago", duration_text(now_ms.saturating_sub(ms))),
             None => "nothing sent yet".to_owned(),
         };
-        let _ = writeln!(out, "{} ({}): {last}, {} in all, {} waiting", plain(&alert.name), alert.kind, alert.sent, alert.queued);
+        let _ = writeln!(
+            out,
+            "{} ({}): {last}, {} in all, {} waiting",
+            plain(&alert.name),
+            alert.kind,
+            alert.sent,
+            alert.queued
+        );
         if let Some(error) = &alert.last_error {
             let tries = match alert.failures {
                 0 => String::new(),
@@ -136,7 +144,8 @@ mod tests {
             dropped: 1,
             test: None,
         };
-        let alerts = Alerts { schema: String::new(), problem: Some("it died".into()), alerts: vec![good, bad] };
+        let alerts =
+            Alerts { schema: String::new(), problem: Some("it died".into()), alerts: vec![good, bad] };
         let shown = text(&alerts, 1_000_000);
         assert!(!shown.contains('\u{1b}'), "{shown:?}");
         let shown = shown.replace("mail\\u{1b}", "mail").replace("mail ", "mail ");
@@ -148,6 +157,9 @@ mod tests {
         ] {
             assert!(shown.lines().any(|l| l == line), "{line}: {shown}");
         }
-        assert!(text(&Alerts { schema: String::new(), problem: None, alerts: Vec::new() }, 0).contains("no alert"));
+        assert!(
+            text(&Alerts { schema: String::new(), problem: None, alerts: Vec::new() }, 0)
+                .contains("no alert")
+        );
     }
 }

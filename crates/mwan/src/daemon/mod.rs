@@ -77,9 +77,9 @@ use control::Hub;
 pub(crate) use companion::Wanted;
 #[cfg(feature = "alerts")]
 pub(crate) use companion::user as companion_user;
+pub(crate) use config::{parse_config, read_config, reread_config};
 #[cfg(feature = "alerts")]
 pub(crate) use control::Access;
-pub(crate) use config::{parse_config, read_config, reread_config};
 pub(crate) use control::Asked;
 pub(crate) use plan::plan_without_daemon;
 pub(crate) use status::diagnostics;
@@ -304,6 +304,12 @@ impl Daemon {
         self.events.tell(&Watched::Sample(sample));
     }
 
+    /// Those that the configuration asks for.
+    fn set_companions(&mut self) {
+        let wanted = companion::wanted(self.core.config(), &self.run_dir, &self.options);
+        self.companions.set(wanted);
+    }
+
     /// What clients of a socket get their answers from.
     fn hub(&self) -> Hub {
         Hub { asked: self.ask.clone(), live: self.events.live().clone() }
@@ -495,7 +501,7 @@ impl Daemon {
         }
         if configured {
             self.tell_dnsmasq();
-            self.companions.set(companion::wanted(self.core.config(), &self.run_dir, &self.options));
+            self.set_companions();
         }
         if save {
             self.store.save(self.core.memory());

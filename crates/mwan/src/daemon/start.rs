@@ -218,6 +218,7 @@ impl Daemon {
         if self.core.config().globals.mask != config.globals.mask {
             self.configure(config);
         }
+        self.set_companions();
     }
 }
 
