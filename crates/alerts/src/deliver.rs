@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Engine, GROUP_MS, MEMORY_MS};
+use crate::engine::{Engine, GROUP_MS, MEMORY_MS, calm_ms};
 use crate::incident::{Incident, Stage, Subject, TIMES_UNSTABLE, Told, Trouble};
 use crate::settings::{Channel, How, Secret, Settings, Severity, Threshold};
 use crate::time::{DAY_MS, Now};
@@ -354,10 +354,7 @@ impl Engine {
 
     /// When [`Engine::due`] has to be asked again at the latest, ms since 1970; `None`: when something happens.
     pub fn wake_at(&self, now: Now) -> Option<u64> {
-        let settling = self.state.incidents.iter().filter_map(|i| {
-            let calm = if i.times() > 1 || i.again > 0 { MEMORY_MS } else { crate::engine::CALM_MS };
-            Some(i.well_since_ms? + calm)
-        });
+        let settling = self.state.incidents.iter().filter_map(|i| Some(i.well_since_ms? + calm_ms(i)));
         let channels = self.settings.channels.iter().filter_map(|channel| {
             let may = self.may_send_at(channel)?;
             let incidents = self.state.incidents.iter().filter_map(|incident| {

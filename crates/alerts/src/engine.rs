@@ -23,7 +23,7 @@ pub(crate) const GROUP_MS: u64 = 30_000;
 const MOVE_BEFORE_MS: u64 = 5_000;
 /// How long nothing must be wrong until an incident is over, ms.
 pub(crate) const CALM_MS: u64 = 30_000;
-/// The same for one that came again, and how long after its end it may come again: as long as the core remembers losses (I6), ms.
+/// The same for one that comes and goes, and how long after its end it may come again: as long as the core remembers losses (I6), ms.
 pub(crate) const MEMORY_MS: u64 = 600_000;
 /// An event's own time counts if it is not older than this, ms: an older one is of before the clock was set.
 const EVENT_AGE_MAX_MS: u64 = DAY_MS;
@@ -170,8 +170,15 @@ impl Engine {
         let index = self.incident_for(at, &subject);
         let incident = &mut self.state.incidents[index];
         if incident.over_ms.take().is_some() {
-            incident.again += 1;
             incident.longest_ms = 0;
+            if incident.told.is_empty() {
+                // Nobody knows of it: for everybody it begins now.
+                incident.begin_ms = at;
+                incident.moves.clear();
+                incident.troubles.iter_mut().for_each(|t| t.since_ms = at);
+            } else {
+                incident.again += 1;
+            }
         }
         incident.severity = incident.severity.max(subject.severity());
         let full = incident.troubles.len() >= TROUBLES_MAX;
@@ -332,13 +339,17 @@ impl Engine {
     pub(crate) fn settle(&mut self, now_ms: u64) {
         for incident in &mut self.state.incidents {
             let Some(well) = incident.well_since_ms else { continue };
-            let calm = if incident.times() > 1 || incident.again > 0 { MEMORY_MS } else { CALM_MS };
-            if now_ms >= well.saturating_add(calm) {
+            if now_ms >= well.saturating_add(calm_ms(incident)) {
                 (incident.over_ms, incident.well_since_ms) = (Some(well), None);
                 self.revision += 1;
             }
         }
     }
+}
+
+/// How long an incident has to be calm until it is over.
+pub(crate) fn calm_ms(incident: &Incident) -> u64 {
+    if incident.is_unstable() { MEMORY_MS } else { CALM_MS }
 }
 
 /// Whether a move of this policy is known of the incident.

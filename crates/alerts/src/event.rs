@@ -50,7 +50,10 @@ impl From<&Status> for Snapshot {
         let carriers = status.policies.iter().flat_map(|p| [(p, "ipv4", &p.ipv4), (p, "ipv6", &p.ipv6)]);
         // A policy without a path of the family has nothing to lose; nor has one whose paths the owner has taken down.
         let could = |carrier: &Carrier, family: &str| {
-            let members = carrier.counters.iter().filter_map(|c| status.interfaces.iter().find(|i| i.name == c.interface));
+            let members = carrier
+                .counters
+                .iter()
+                .filter_map(|c| status.interfaces.iter().find(|i| i.name == c.interface));
             let paths = members.filter(|i| i.enabled).flat_map(|i| &i.paths);
             paths.into_iter().any(|p| p.family == family && !is_wanted(&p.reason.code))
         };

@@ -30,11 +30,12 @@ impl Model {
     /// Whether it is over, and whether something is to be told, at second `t` of a link that is down or not.
     fn look(&mut self, t: u64, is_down: bool) {
         if self.open && !is_down {
-            let calm = if self.losses > 1 || self.again { 600 } else { 30 };
+            let calm = if self.losses >= 3 || self.again { 600 } else { 30 };
             if t >= self.up + calm {
                 (self.open, self.over_at) = (false, Some(self.up));
                 if self.told == "open" || self.told.is_empty() && (self.losses >= 3 || self.long) {
-                    self.out.push((t, if self.told == "open" { "over" } else { "both" }));
+                    self.told = if self.told == "open" { "over" } else { "both" };
+                    self.out.push((t, self.told));
                 }
             }
         }
@@ -55,9 +56,13 @@ impl Model {
     fn goes_down(&mut self, t: u64) {
         if !self.open {
             // Ten minutes after its end nothing is remembered.
-            self.again = self.over_at.is_some_and(|over| t < over + 600);
-            if !self.again {
-                (self.losses, self.begin) = (0, t);
+            if !self.over_at.is_some_and(|over| t < over + 600) {
+                (self.losses, self.again, self.told) = (0, false, "");
+            }
+            // What nobody was told of begins now.
+            self.again |= !self.told.is_empty();
+            if self.told.is_empty() {
+                self.begin = t;
             }
             (self.open, self.told, self.long) = (true, "", false);
         }
