@@ -106,6 +106,18 @@ pub enum Request {
         /// Largest ones that are told one by one, at most 1000.
         limit: u32,
     },
+    /// Who is told of incidents, and how that goes: answered with [`Alerts`].
+    Alerts,
+    /// Send a test message: answered with its number, by which [`Alerts`] tells what became of it.
+    TestAlert {
+        /// Name of the alert.
+        name: String,
+    },
+    /// From the process that sends alerts: how they are.
+    ReportAlerts {
+        /// In the order of the configuration.
+        alerts: Vec<Alert>,
+    },
     /// How to bind a command to an interface.
     Use {
         /// Its name.
@@ -194,6 +206,13 @@ pub enum Response {
     },
     /// To `cloud`.
     Cloud(CloudDocument),
+    /// To `alerts`.
+    Alerts(Alerts),
+    /// To `test_alert`.
+    TestAlert {
+        /// Its number.
+        number: u64,
+    },
     /// To `use`.
     Use(Binding),
     /// Done.
@@ -315,6 +334,55 @@ pub enum Watched {
     Sample(Sample),
     /// Events were lost because they were not read in time: ask for them.
     Missed,
+    /// Somebody wants a test message; for the process that sends alerts.
+    TestAlert {
+        /// Name of the alert.
+        name: String,
+        /// Number of the test.
+        number: u64,
+    },
+}
+
+/// Who is told of incidents, and how that goes; schema `mwan.alerts.v1`.
+pub struct Alerts {
+    /// `mwan.alerts.v1`.
+    pub schema: String,
+    /// Why the process that sends them does not run, if it does not.
+    pub problem: Option<String>,
+    /// In the order of the configuration.
+    pub alerts: Vec<Alert>,
+}
+
+/// One way somebody is told.
+pub struct Alert {
+    /// Its name.
+    pub name: String,
+    /// `email`, `webhook` or `command`.
+    pub kind: String,
+    /// Messages that are due and not sent.
+    pub queued: u64,
+    /// Messages sent.
+    pub sent: u64,
+    /// When the last one was, milliseconds since 1970.
+    pub last_sent_ms: Option<u64>,
+    /// Attempts in vain since.
+    pub failures: u32,
+    /// When it is tried again, milliseconds since 1970; null: nothing waits.
+    pub next_try_ms: Option<u64>,
+    /// What went wrong last, until something goes well.
+    pub last_error: Option<String>,
+    /// Messages that were given up.
+    pub dropped: u64,
+    /// What became of the last test.
+    pub test: Option<AlertTest>,
+}
+
+/// What became of a test.
+pub struct AlertTest {
+    /// Its number.
+    pub number: u64,
+    /// What went wrong; null: it was sent.
+    pub error: Option<String>,
 }
 
 /// How the paths are at one time.
@@ -1072,6 +1140,8 @@ pub const SCHEMA_CHECK: &str = "mwan.check.v1";
 pub const SCHEMA_EVENTS: &str = "mwan.events.v1";
 /// Schema of [`Flows`].
 pub const SCHEMA_FLOWS: &str = "mwan.flows.v1";
+/// Schema of [`Alerts`].
+pub const SCHEMA_ALERTS: &str = "mwan.alerts.v1";
 /// Schema of [`HookDocument`].
 pub const SCHEMA_HOOK: &str = "mwan.hook.v1";
 /// Schema of [`History`].

@@ -146,13 +146,18 @@ const ROWS: &[Row] = {
 /// The table of `docs/compat.md`.
 pub(crate) fn table() -> String {
     let mut out = String::from("| section | option | | what is other | shown by |\n|---|---|---|---|---|\n");
-    for kind in SectionKind::ALL {
+    for kind in SectionKind::ALL.into_iter().filter(|kind| is_compared(*kind)) {
         for doc in options_of(kind).filter(|o| !o.uci.is_empty() && o.kind != "text") {
             // Writing into a String cannot fail. A test asks for a row of each.
             let _ = row_of(kind, doc).map(|row| writeln!(out, "{}", line(row, doc)));
         }
     }
     out
+}
+
+/// Of sections without anything alike in mwan3 or mwan4 there is nothing to compare, option by option.
+fn is_compared(kind: SectionKind) -> bool {
+    kind != SectionKind::Alert
 }
 
 fn row_of(kind: SectionKind, doc: &OptionDoc) -> Option<&'static Row> {
@@ -178,7 +183,7 @@ mod tests {
     /// A new option is compared and shown by something that can fail, or it is not in the table.
     #[test]
     fn every_option_has_a_row() {
-        for kind in SectionKind::ALL {
+        for kind in SectionKind::ALL.into_iter().filter(|kind| is_compared(*kind)) {
             for doc in options_of(kind).filter(|o| !o.uci.is_empty() && o.kind != "text") {
                 assert!(row_of(kind, doc).is_some(), "{kind:?} {} has no row in compat.rs", doc.key());
             }

@@ -99,6 +99,9 @@ fn about(kind: SectionKind) -> &'static str {
         SectionKind::Web => {
             "Control API, dashboard and metrics over HTTP. One section; its name is of no importance."
         }
+        SectionKind::Alert => {
+            "One way to tell somebody of incidents ([alerts.md](alerts.md)). Names are free; secrets stand in files of their own."
+        }
         SectionKind::Cloud => {
             "What `mwan cloud apply` keeps of a cloud's document and the other sections cannot say; not to be edited \
              ([cloud.md](cloud.md))."

@@ -8,10 +8,13 @@
 //! | member | the member; its policies keep the others. |
 //! | policy | only without any usable member the policy; a bad `last_resort` is the default one. |
 //! | rule | the rule, if a part of its match or its policy is concerned: it would match something else. |
+//! | alert | the alert, if whom to tell or how is concerned; else the option. |
 //! | anything unknown | itself. |
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use crate::alert::{self, read_alert};
 use crate::codes;
 use crate::fields::Fields;
 use crate::interface::{read_globals, read_interface};
@@ -160,7 +163,18 @@ fn build(report: &mut Report, sections: &[Known]) -> Config {
         let mut fields = fields(report, known);
         config.rules.extend(read_rule(&mut fields, &known.name, &policies, &config.globals, location));
     }
+    read_alerts(report, sections, &mut config);
     config
+}
+
+fn read_alerts(report: &mut Report, sections: &[Known], config: &mut Config) {
+    let mut alerts = Vec::new();
+    for known in named(report, sections, SectionKind::Alert) {
+        let location = report.location(known.section.line);
+        let emails = &config.globals.notification_emails;
+        alerts.extend(read_alert(&mut fields(report, known), &known.name, emails, location));
+    }
+    config.alerts = Arc::new(alert::limit(report, alerts, |name| format!("alert {}", show(name))));
 }
 
 fn read_interfaces(report: &mut Report, sections: &[Known], names: &mut Names) -> Vec<Interface> {
@@ -229,8 +243,14 @@ pub(crate) fn open<'a>(
     section: &Section,
 ) -> Fields<'a> {
     let mut fields = Fields::new(report, dialect, kind, label, section);
-    let strict =
-        matches!(kind, SectionKind::Member | SectionKind::Policy | SectionKind::Rule | SectionKind::Ipset);
+    let strict = matches!(
+        kind,
+        SectionKind::Member
+            | SectionKind::Policy
+            | SectionKind::Rule
+            | SectionKind::Ipset
+            | SectionKind::Alert
+    );
     if let Some(line) = section.damaged.filter(|_| strict) {
         let message = format!("line {line} cannot be read; the {} is left out", kind.noun());
         fields.refuse(Problem::new(codes::DAMAGED, message));

@@ -6,10 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::alert::{self, read_alert};
 use crate::codes;
 use crate::fields::Fields;
 use crate::interface::{read_globals, read_interface};
@@ -137,6 +139,7 @@ struct Sections {
     policies: Vec<PolicyText>,
     rules: Vec<Section>,
     sets: Vec<Section>,
+    alerts: Vec<Section>,
 }
 
 impl Sections {
@@ -189,6 +192,11 @@ impl Sections {
                         sections.sets.push(section(source, report, "set", Some(name), (span, t), &[]));
                     }
                 }
+                ("alert", DeValue::Table(t)) => {
+                    for (name, span, t) in named_tables(source, report, "alert", t) {
+                        sections.alerts.push(section(source, report, "alert", Some(name), (span, t), &[]));
+                    }
+                }
                 ("policy", DeValue::Table(t)) => {
                     for (name, span, t) in named_tables(source, report, "policy", t) {
                         sections.policies.push(policy(source, report, name, span, t));
@@ -199,7 +207,7 @@ impl Sections {
                         sections.rules.extend(rule(source, report, value));
                     }
                 }
-                ("global" | "wan" | "policy" | "rule" | "set" | "web", _) => {
+                ("global" | "wan" | "policy" | "rule" | "set" | "alert" | "web", _) => {
                     let how = if key == "rule" { "[[rule]]" } else { "a table" };
                     let place = Place { line, section: key, option: None };
                     report.add(
@@ -227,6 +235,7 @@ impl Sections {
     fn check_numbers(&mut self, report: &mut Report) {
         unique(report, &mut self.wans, |s| s);
         unique(report, &mut self.sets, |s| s);
+        unique(report, &mut self.alerts, |s| s);
         unique(report, &mut self.policies, |p| &p.section);
         let surplus = self.rules.get(SECTIONS_MAX).map(|s| s.line);
         self.rules.truncate(SECTIONS_MAX);
@@ -465,7 +474,19 @@ fn build(report: &mut Report, sections: &Sections) -> Config {
         }
     }
     read_rules(report, &sections.rules, &policies, &mut config);
+    read_alerts(report, &sections.alerts, &mut config);
     config
+}
+
+fn read_alerts(report: &mut Report, sections: &[Section], config: &mut Config) {
+    let mut alerts = Vec::new();
+    for section in sections {
+        let name = section.name.as_deref().unwrap_or_default();
+        let (location, label) = (report.location(section.line), format!("alert.{name}"));
+        let mut fields = open(report, Dialect::Native, SectionKind::Alert, label, section);
+        alerts.extend(read_alert(&mut fields, name, &config.globals.notification_emails, location));
+    }
+    config.alerts = Arc::new(alert::limit(report, alerts, |name| format!("alert.{name}")));
 }
 
 fn read_rules(report: &mut Report, sections: &[Section], policies: &Names, config: &mut Config) {

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use mwan_config::*;
 
 /// Two sections of each kind: `x` gets the value, `y` must not notice. Values under test come last in `x`.
-const UCI: [(SectionKind, &str); 8] = [
+const UCI: [(SectionKind, &str); 9] = [
     (SectionKind::Globals, "config globals 'globals'\n"),
     (SectionKind::Interface, "config interface 'x'\n\toption enabled '1'\n\tlist track_ip '8.8.8.8'\n"),
     (SectionKind::Member, "config member 'mx'\n\toption interface 'x'\n"),
@@ -16,6 +16,10 @@ const UCI: [(SectionKind, &str); 8] = [
     (SectionKind::Rule, "config rule 'rx'\n\toption proto 'tcp'\n\toption use_policy 'py'\n"),
     (SectionKind::Ipset, "config ipset 'sx'\n"),
     (SectionKind::Web, "config web 'web'\n"),
+    (
+        SectionKind::Alert,
+        "config alert 'ax'\n\toption type 'email'\n\toption to 'a@b.c'\n\toption server 'b.c'\n",
+    ),
     (SectionKind::Cloud, "config cloud 'multiWanV2'\n"),
 ];
 
@@ -34,13 +38,14 @@ config rule 'ry'
 	option use_policy 'py'
 ";
 
-const NATIVE: [(SectionKind, &str); 6] = [
+const NATIVE: [(SectionKind, &str); 7] = [
     (SectionKind::Globals, "[global]\n"),
     (SectionKind::Interface, "[wan.x]\ntargets = \"8.8.8.8\"\n"),
     (SectionKind::Policy, "[policy.px]\n"),
     (SectionKind::Rule, "[[rule]]\n"),
     (SectionKind::Ipset, "[set.sx]\n"),
     (SectionKind::Web, "[web]\n"),
+    (SectionKind::Alert, "[alert.ax]\ntype = 'email'\nto = 'a@b.c'\nserver = 'b.c'\n"),
 ];
 
 const NATIVE_OTHERS: &str = "

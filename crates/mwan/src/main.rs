@@ -1,5 +1,10 @@
 //! Multi-WAN manager: daemon and command line.
 
+#[cfg(feature = "alerts")]
+mod alerts;
+#[cfg(not(feature = "alerts"))]
+#[path = "alerts/absent.rs"]
+mod alerts;
 mod cli;
 mod daemon;
 #[cfg(feature = "ipfire")]

@@ -45,6 +45,8 @@ pub(crate) enum Endpoint {
     PutConfig,
     Cloud,
     PutCloud,
+    Alerts,
+    TestAlert,
     Login,
     Logout,
     Session,
@@ -142,6 +144,14 @@ struct CloudQuery {
     dry_run: bool,
     #[serde(default)]
     partial: bool,
+}
+
+/// A test message is on its way.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct AlertTestStarted {
+    /// By which `alerts` tells what became of it.
+    number: u64,
 }
 
 /// Body of `config/plan`.
@@ -317,6 +327,8 @@ pub(crate) async fn answer(site: Arc<Site>, endpoint: Endpoint, call: Call) -> R
         Endpoint::PutConfig => put_config(&site, &call).await,
         Endpoint::Cloud => cloud(&site).await,
         Endpoint::PutCloud => put_cloud(&site, &call).await,
+        Endpoint::Alerts => alerts(&site).await,
+        Endpoint::TestAlert => test_alert(&site, call.name).await,
         Endpoint::Login => {
             let LoginRequest { user, password } = parse(&call.body)?;
             Ok(logged_in(site.auth.log_in(call.peer, &user, password).await?))
@@ -454,6 +466,20 @@ async fn command(
     site.status.forget();
     match answer? {
         mwan_api::Response::Done => Ok(StatusCode::NO_CONTENT.into_response()),
+        _ => Err(unexpected()),
+    }
+}
+
+async fn alerts(site: &Site) -> Result<Response, ApiError> {
+    match ask(&*site.daemon, Request::Alerts).await? {
+        mwan_api::Response::Alerts(alerts) => Ok(json(&alerts)),
+        _ => Err(unexpected()),
+    }
+}
+
+async fn test_alert(site: &Site, name: String) -> Result<Response, ApiError> {
+    match ask(&*site.daemon, Request::TestAlert { name }).await? {
+        mwan_api::Response::TestAlert { number } => Ok(json(&AlertTestStarted { number })),
         _ => Err(unexpected()),
     }
 }

@@ -200,6 +200,8 @@ impl Listening {
                 Some(Watched::Event(event)) => self.event(site, &event),
                 Some(Watched::Sample(sample)) => self.sample(site, &sample),
                 Some(Watched::Missed) => self.catch_up(site).await,
+                // Of no interest to browsers.
+                Some(Watched::TestAlert { .. }) => {}
                 None => return,
             }
         }

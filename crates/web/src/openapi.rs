@@ -8,7 +8,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::api::{
-    EventsPage, LoginRequest, PlanRequest, PutRequest, SessionDocument, SetupRequest, ValidateRequest,
+    AlertTestStarted, EventsPage, LoginRequest, PlanRequest, PutRequest, SessionDocument, SetupRequest, ValidateRequest,
     Validation,
 };
 use crate::routes::{Access, ROUTES, Route};
@@ -30,7 +30,7 @@ fn document() -> Value {
     // Those that routes name, and by them everything else.
     let named = schemas!(generator: mwan_api::Status, mwan_api::InterfacesDocument, mwan_api::PoliciesDocument,
         mwan_api::RulesDocument, mwan_api::ConnectedDocument, mwan_api::Flows, mwan_api::Plan, mwan_api::History,
-        mwan_api::Report, mwan_api::ConfigText, mwan_api::ConfigPut, EventsPage, LoginRequest, PlanRequest, PutRequest,
+        mwan_api::Report, mwan_api::ConfigText, mwan_api::ConfigPut, mwan_api::Alerts, AlertTestStarted, EventsPage, LoginRequest, PlanRequest, PutRequest,
         SessionDocument, SetupRequest, ValidateRequest, Validation);
     let mut schemas: Map<String, Value> = generator.take_definitions(true).into_iter().collect();
     schemas.insert("Error".to_owned(), json!({

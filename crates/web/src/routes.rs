@@ -134,6 +134,8 @@ pub(crate) const ROUTES: &[Route] = &[
     Route { request: "PutRequest", ..put("/api/v1/config", Endpoint::PutConfig, "Another configuration: in force when this answers, or not at all. `If-Match` says which revision it is made from.") },
     Route { access: Access::Role(Role::Admin), ..get("/api/v1/cloud/multiwan", Endpoint::Cloud, "application/json", "The cloud's document that the configuration means (`multiWanV2`).") },
     Route { query: CLOUD_QUERY, request: "application/json", ..put("/api/v1/cloud/multiwan", Endpoint::PutCloud, "A cloud's document, put in force like a configuration. `If-Match` is optional.") },
+    get("/api/v1/alerts", Endpoint::Alerts, "Alerts", "Who is told of incidents, and how that goes."),
+    Route { response: "AlertTestStarted", ..post("/api/v1/alerts/{name}/test", Role::Operator, Endpoint::TestAlert, "Sends a test message.") },
     Route { access: Access::Open, request: "LoginRequest", response: "SessionDocument", ..post("/api/v1/login", Role::Viewer, Endpoint::Login, "Begins a session: a cookie, and the token that requests which change something carry as X-CSRF-Token.") },
     post("/api/v1/logout", Role::Viewer, Endpoint::Logout, "Ends the session."),
     get("/api/v1/session", Endpoint::Session, "SessionDocument", "Who is asking."),

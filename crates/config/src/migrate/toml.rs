@@ -156,6 +156,10 @@ impl Writer<'_> {
         let damaged = || section.lines.is_empty() && self.damaged(line);
         match section.kind {
             None => self.comment_out_section(section, "unknown kind of section"),
+            Some(SectionKind::Alert) if damaged() => {
+                self.comment_out_section(section, "the alert is left out anyway");
+            }
+            Some(SectionKind::Alert) => self.table(section, &format!("[alert.{}]", section.name), &[]),
             Some(SectionKind::Cloud) => {
                 self.comment_out_section(section, "a cloud's document is not applied to mwan.toml");
             }

@@ -40,6 +40,9 @@ pub(crate) fn dump(loaded: &Loaded) -> String {
         }
         writeln!(out, "{}", if set.counters { ", counters" } else { "" }).unwrap();
     }
+    for a in config.alerts.iter() {
+        writeln!(out, "alert {}: {a:?}", a.name).unwrap();
+    }
     for r in &config.rules {
         rule(&mut out, r);
     }

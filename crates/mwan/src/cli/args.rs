@@ -91,6 +91,15 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// How an interface was over the last hours, as figures.
     History(HistoryArgs),
+    /// Show who is told of incidents and how that goes, or send a test.
+    #[cfg(feature = "alerts")]
+    Alerts {
+        /// What to do; without it they are shown.
+        #[command(subcommand)]
+        command: Option<AlertCommand>,
+        #[command(flatten)]
+        show: Show,
+    },
     /// Run a command whose connections leave by one interface, whatever the rules say.
     Use {
         /// Name of the interface.
@@ -197,6 +206,24 @@ pub(crate) enum CloudCommand {
     },
     /// Print the document that the configuration means, as JSON.
     Export,
+}
+
+/// What to do with alerts.
+#[cfg(feature = "alerts")]
+#[derive(Subcommand, Debug)]
+pub(crate) enum AlertCommand {
+    /// Send a test message and wait for what becomes of it.
+    Test {
+        /// Name of the alert.
+        name: String,
+    },
+    /// What the daemon starts to send them.
+    #[command(hide = true)]
+    Serve {
+        /// Where what has to be told is kept.
+        #[arg(long, value_name = "DIR")]
+        state_dir: PathBuf,
+    },
 }
 
 /// What to do with RED.

@@ -2,6 +2,8 @@
 //!
 //! Data goes to standard output, talk to standard error. A reader that goes away ends the program quietly.
 
+#[cfg(feature = "alerts")]
+mod alerts;
 mod args;
 mod client;
 mod cloud;

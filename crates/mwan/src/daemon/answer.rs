@@ -51,6 +51,12 @@ impl Daemon {
                 self.flow_list.answer(&self.core, limit, reply);
                 return Next::Go;
             }
+            Request::Alerts => Ok(Response::Alerts(self.alerts())),
+            Request::TestAlert { name } => self.test_alert(name),
+            Request::ReportAlerts { alerts } => {
+                self.alerts.report(alerts);
+                Ok(Response::Done)
+            }
             Request::Use { interface } => self.binding(&interface),
             #[cfg(feature = "ipfire")]
             Request::Red { command: command @ (RedCommand::Enable | RedCommand::Disable) } => {
@@ -289,6 +295,7 @@ impl Daemon {
         status.problems.extend(self.dnsmasq.problem());
         status.problems.extend(self.cloud.problem());
         status.problems.extend(self.companions.problems());
+        status.problems.extend(crate::alerts::problem(self.core.config()));
         status.problems.extend(self.openwrt.as_ref().and_then(Openwrt::problem));
         status.problems.extend(crate::web::problem(self.core.config()));
         status

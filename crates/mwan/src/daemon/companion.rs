@@ -138,6 +138,11 @@ impl Companions {
         }
     }
 
+    /// Why the one of this name does not run, if it does not.
+    pub(super) fn problem_of(&self, name: &str) -> Option<&str> {
+        self.all.get(name)?.problem.as_deref()
+    }
+
     /// Why some do not run.
     pub(super) fn problems(&self) -> impl Iterator<Item = String> {
         self.all
@@ -243,6 +248,7 @@ fn start(program: &Path, wanted: &Wanted) -> io::Result<Running> {
 pub(super) fn wanted(config: &Config, run_dir: &Path, options: &DaemonArgs) -> Vec<Wanted> {
     let mut wanted = Vec::new();
     wanted.extend(crate::web::companion(config, run_dir, options));
+    wanted.extend(crate::alerts::companion(config, run_dir, options));
     wanted
 }
 

@@ -75,6 +75,9 @@ pub(crate) enum Access {
     /// the routing of commands.
     #[cfg(feature = "web")]
     Web,
+    /// Who sends alerts: hear what happens, and say how it goes.
+    #[cfg(feature = "alerts")]
+    Alerts,
 }
 
 impl Access {
@@ -86,6 +89,8 @@ impl Access {
             Access::Operator => 4096,
             #[cfg(feature = "web")]
             Access::Web => REQUEST_MAX,
+            #[cfg(feature = "alerts")]
+            Access::Alerts => 64 * 1024,
         }
     }
 
@@ -93,6 +98,8 @@ impl Access {
     fn purpose(self) -> &'static str {
         match self {
             Access::Owner => "everything",
+            #[cfg(feature = "alerts")]
+            Access::Alerts => "what happens and how it is told",
             #[cfg(feature = "web")]
             Access::Web => "what the control API over HTTP has",
             #[cfg(feature = "ipfire")]
@@ -124,6 +131,13 @@ impl Access {
                     | Request::Validate { .. }
                     | Request::Cloud
                     | Request::PutCloud { .. }
+                    | Request::Alerts
+                    | Request::TestAlert { .. }
+            ),
+            #[cfg(feature = "alerts")]
+            (Access::Alerts, request) => matches!(
+                request,
+                Request::Status | Request::Events(_) | Request::Watch { .. } | Request::ReportAlerts { .. }
             ),
         }
     }

@@ -9,12 +9,13 @@
 //! | `apply`, `writer` | desired states into the kernel, and what the core wishes beside them |
 //! | `flows`, `flow_list` | connection entries: their marks, which of them end, and a list of them |
 //! | `hooks`, `dnsmasq` | others who are told |
-//! | `companion` | processes that speak with the outside |
+//! | `companion`, `alerts` | processes that speak with the outside, and what the one that sends alerts has said |
 //! | `events`, `sample` | what has happened and how the paths are, for those who watch |
 //! | `history` | what is recorded of the paths |
 //! | `control`, `answer`, `status`, `plan` | the control socket, and what is said there |
 //! | `state`, `lock`, `notify`, `log`, `logfile`, `syslog` | files that survive, one daemon at a time, systemd, the log |
 
+mod alerts;
 mod answer;
 mod apply;
 mod companion;
@@ -63,6 +64,7 @@ use tracing::{debug, info, warn};
 use crate::cli::{DaemonArgs, Failure};
 use crate::ipfire::Ipfire;
 use crate::openwrt::Openwrt;
+use alerts::AlertBoard;
 use dnsmasq::Dnsmasq;
 use durations::Switches;
 use events::EventLog;
@@ -84,12 +86,14 @@ use companion::Companions;
 use control::Hub;
 
 pub(crate) use companion::Wanted;
-#[cfg(feature = "web")]
+#[cfg(any(feature = "alerts", feature = "web"))]
 pub(crate) use companion::user as companion_user;
 pub(crate) use config::{parse_config, read_config, reread_config};
+#[cfg(any(feature = "alerts", feature = "web"))]
+pub(crate) use control::Access;
 pub(crate) use control::Asked;
 #[cfg(feature = "web")]
-pub(crate) use control::{Access, group};
+pub(crate) use control::group;
 #[cfg(feature = "web")]
 pub(crate) use log::{LogSettings, start_companion_log};
 pub(crate) use plan::plan_without_daemon;
@@ -201,6 +205,7 @@ struct Daemon {
     files: WatchedFiles,
     dnsmasq: Dnsmasq,
     companions: Companions,
+    alerts: AlertBoard,
     events: EventLog,
     sampler: Sampler,
     flow_list: FlowList,

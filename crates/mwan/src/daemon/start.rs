@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
+use super::alerts::AlertBoard;
 use super::apply::VERIFY_INTERVAL;
 use super::companion::Companions;
 use super::config::{Parsed, parse_config, parse_watched, read_config, watches_of};
@@ -171,6 +172,7 @@ impl Daemon {
             files,
             dnsmasq: Dnsmasq::new(run_dir),
             companions: Companions::new(run_dir, hub),
+            alerts: AlertBoard::default(),
             events,
             sampler: Sampler::default(),
             flow_list: FlowList::default(),

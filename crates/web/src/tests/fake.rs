@@ -194,6 +194,12 @@ impl Fake {
                 revision: state.text.len().to_string(),
                 document: "{\"multiWanV2\":{}}".to_owned(),
             }),
+            Request::Alerts => Response::Alerts(mwan_api::Alerts {
+                schema: mwan_api::SCHEMA_ALERTS.to_owned(),
+                problem: None,
+                alerts: Vec::new(),
+            }),
+            Request::TestAlert { .. } => Response::TestAlert { number: 7 },
             _ => Response::Done,
         })
     }
