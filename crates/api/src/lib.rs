@@ -33,6 +33,46 @@ pub enum Request {
         /// Its content.
         text: String,
     },
+    /// The configuration file as it is: answered with [`ConfigText`].
+    Config,
+    /// Another text for the configuration file: judged as at a reload, written whole or not at all, and answered with
+    /// [`ConfigPut`] when it is in force; else `conflict` or `refused`.
+    PutConfig {
+        /// The text.
+        text: String,
+        /// The revision it was made from.
+        revision: String,
+        /// Only say what would be.
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// What is wrong with a text: answered with `checked`.
+    Validate {
+        /// Name of the file, which tells the format; empty: that of the daemon's.
+        #[serde(default)]
+        file: String,
+        /// Its content.
+        text: String,
+    },
+    /// The cloud's document that the configuration means: answered with [`CloudDocument`].
+    Cloud,
+    /// A cloud's document for the configuration; answered like `put_config`.
+    PutCloud {
+        /// The document, JSON.
+        document: String,
+        /// Name of its file, for diagnostics.
+        #[serde(default)]
+        file: String,
+        /// The revision of the configuration it is for; absent: whichever there is.
+        #[serde(default)]
+        revision: Option<String>,
+        /// Only say what would be.
+        #[serde(default)]
+        dry_run: bool,
+        /// Apply what is right although something else in it is wrong.
+        #[serde(default)]
+        partial: bool,
+    },
     /// Bring an interface up that was taken down.
     IfUp {
         /// Its name.
@@ -129,6 +169,31 @@ pub enum Response {
         /// Its number.
         number: u64,
     },
+    /// To `config`.
+    Config(ConfigText),
+    /// To `put_config` and `put_cloud`, if nothing is against it.
+    Put(ConfigPut),
+    /// To `put_config` and `put_cloud`: the file has been changed meanwhile. Nothing was written.
+    Conflict {
+        /// The revision it has now.
+        revision: String,
+    },
+    /// To `put_config` and `put_cloud`: it must not come into force. Nothing was written.
+    Refused {
+        /// Why.
+        message: String,
+        /// What is wrong with it.
+        diagnostics: Vec<Diagnostic>,
+    },
+    /// To `validate`.
+    Checked {
+        /// What is wrong with it.
+        diagnostics: Vec<Diagnostic>,
+        /// Why it would be refused now, if it would.
+        refusal: Option<String>,
+    },
+    /// To `cloud`.
+    Cloud(CloudDocument),
     /// To `use`.
     Use(Binding),
     /// Done.
@@ -335,6 +400,44 @@ pub struct PathSample {
     pub rx_bytes: Option<u64>,
     /// Bytes its device has sent so far.
     pub tx_bytes: Option<u64>,
+}
+
+/// The configuration file.
+pub struct ConfigText {
+    /// Its name.
+    pub file: String,
+    /// `uci` or `toml`.
+    pub format: String,
+    /// What is in it.
+    pub text: String,
+    /// Tells this content from any other.
+    pub revision: String,
+}
+
+/// What became of a text for the configuration file.
+pub struct ConfigPut {
+    /// The revision of the file now; of a dry run: as it would be.
+    pub revision: String,
+    /// Whether the text differs from what was there.
+    pub changed: bool,
+    /// What is worth knowing of it.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The text; only of a dry run.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub text: Option<String>,
+    /// Why the kernel does not have it yet, if it does not; it is tried again.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub waiting: Option<String>,
+}
+
+/// A cloud's document.
+pub struct CloudDocument {
+    /// The configuration file it comes from.
+    pub file: String,
+    /// The revision of that file.
+    pub revision: String,
+    /// `multiWanV2` as JSON text.
+    pub document: String,
 }
 
 /// The whole state of the daemon; schema `mwan.status.v1`.

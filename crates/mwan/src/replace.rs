@@ -39,12 +39,27 @@ impl Marks {
 /// # Errors
 /// Those of the file system; then the old content is there.
 pub(crate) fn replace(path: &Path, marks: Marks, durability: Durability, content: &[u8]) -> io::Result<()> {
+    replace_if(path, marks, durability, content, || Ok(()))
+}
+
+/// The same; `still` is asked whether it is to be done when the new file waits for its name.
+///
+/// # Errors
+/// Also those of `still`.
+pub(crate) fn replace_if(
+    path: &Path,
+    marks: Marks,
+    durability: Durability,
+    content: &[u8],
+    still: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
     let new = beside(path);
     if none_is_well(fs::remove_file(&new)).is_err() {
         // Somebody made a folder of it.
         fs::remove_dir_all(&new)?;
     }
-    let written = write(&new, marks, durability, content).and_then(|()| fs::rename(&new, path));
+    let written = write(&new, marks, durability, content).and_then(|()| still());
+    let written = written.and_then(|()| fs::rename(&new, path));
     // On a full disk, what has been written of it is room for others.
     written.inspect_err(|_| drop(fs::remove_file(&new)))?;
     match path.parent() {

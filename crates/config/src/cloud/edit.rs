@@ -104,8 +104,12 @@ impl<'a> Editor<'a> {
         if indices.is_empty() {
             return self.add(wanted);
         }
+        let mut new = Vec::new();
         for setting in wanted.options.iter().filter(|s| adopt || !s.once) {
-            self.set(wanted, &indices, setting);
+            new.extend(self.set(wanted, &indices, setting));
+        }
+        if !new.is_empty() {
+            self.insert(indices[0], &new);
         }
     }
 
@@ -124,10 +128,11 @@ impl<'a> Editor<'a> {
         }
     }
 
-    fn set(&mut self, wanted: &Wanted, indices: &[usize], setting: &Setting) {
+    /// Changes an option that is there; of another the lines that are to be put in.
+    fn set(&mut self, wanted: &Wanted, indices: &[usize], setting: &Setting) -> Vec<String> {
         let there = self.values(wanted.kinds, &wanted.name, &setting.names);
         if there == setting.values {
-            return;
+            return Vec::new();
         }
         let keyword = if setting.list { "list" } else { "option" };
         let line = |value: &String| format!("{keyword} {} {}", setting.names[0], quote(value));
@@ -135,24 +140,29 @@ impl<'a> Editor<'a> {
         let entries = indices.iter().flat_map(|i| &self.blocks[*i].entries);
         let old: Vec<Command> = entries.filter(|e| setting.names.contains(&e.word(1))).cloned().collect();
         match old.split_first() {
+            None => return lines,
             Some((first, others)) if !lines.is_empty() => {
                 let joint = format!("\n{}", self.indentation(first));
                 self.edits.push((first.span(), lines.join(&joint)));
                 others.iter().for_each(|other| self.remove_command(other));
             }
             Some(_) => old.iter().for_each(|command| self.remove_command(command)),
-            None => {
-                let block = &self.blocks[indices[0]];
-                let last = block.entries.last().unwrap_or(&block.head).clone();
-                let indentation = block.entries.last().map_or("\t", |entry| match self.indentation(entry) {
-                    "" => "\t",
-                    some => some,
-                });
-                let text: String = lines.iter().map(|line| format!("\n{indentation}{line}")).collect();
-                let at = self.end_of_line(last.span().end);
-                self.edits.push((at..at, text));
-            }
         }
+        Vec::new()
+    }
+
+    /// Puts lines behind the last one of a section that stays.
+    fn insert(&mut self, index: usize, lines: &[String]) {
+        let block = &self.blocks[index];
+        let gone = |entry: &&Command| {
+            self.edits.iter().any(|(range, new)| new.is_empty() && range.contains(&entry.span().start))
+        };
+        let last = block.entries.iter().rev().find(|entry| !gone(entry));
+        let indentation = last.map_or("", |entry| self.indentation(entry));
+        let indentation = if indentation.is_empty() { "\t" } else { indentation };
+        let text: String = lines.iter().map(|line| format!("\n{indentation}{line}")).collect();
+        let at = self.end_of_line(last.unwrap_or(&block.head).span().end);
+        self.edits.push((at..at, text));
     }
 
     /// Takes sections out, with the empty line before them.
@@ -164,14 +174,12 @@ impl<'a> Editor<'a> {
             entries.iter().for_each(|entry| self.remove_command(entry));
             let whole = self.line_of(&head);
             let before = &self.text[..whole.start];
-            // A blank line is what separates it from the section before.
+            // A blank line is what separates it from the section before; behind a `\` it is part of the line before.
             let trimmed = before.trim_end_matches([' ', '\t', '\r', '\n']);
-            let blank = before[trimmed.len()..].matches('\n').count() > 1;
-            let begin = if blank {
-                trimmed.len() + before[trimmed.len()..].find('\n').map_or(0, |n| n + 1)
-            } else {
-                whole.start
-            };
+            let blanks = &before[trimmed.len()..];
+            let separated = blanks.matches('\n').count() > 1 && !trimmed.ends_with('\\');
+            let first = if separated { blanks.find('\n') } else { None };
+            let begin = first.map_or(whole.start, |newline| trimmed.len() + newline + 1);
             self.edits.push((begin..whole.end, String::new()));
         }
     }
@@ -195,7 +203,8 @@ impl<'a> Editor<'a> {
     fn end_of_line(&self, at: usize) -> usize {
         let rest = &self.text[at..];
         let line = rest.split('\n').next().unwrap_or_default();
-        if line.contains(';') { at } else { at + line.trim_end().len() }
+        // A `\` at its end would join the next one.
+        if line.contains([';', '\\']) { at } else { at + line.trim_end().len() }
     }
 
     fn indentation(&self, command: &Command) -> &'a str {

@@ -66,6 +66,11 @@ struct Wan {
 }
 
 impl Document {
+    /// Whether anything can follow from it: one that switches multi-WAN on and has no interface is cut short (E0906).
+    pub fn is_usable(&self) -> bool {
+        !self.enable || !self.wans.is_empty()
+    }
+
     /// Whether a configuration has this very document in force already.
     pub fn is_in(&self, text: &str) -> bool {
         kept(&crate::uci::parse("", text.as_bytes()).0)

@@ -72,6 +72,12 @@ fn globals(out: &mut String, g: &Globals) {
     if let Some((mode, _)) = g.mode {
         write!(out, ", {mode:?}").unwrap();
     }
+    if !g.notification_emails.is_empty() {
+        write!(out, ", told {}", g.notification_emails.join(" ")).unwrap();
+    }
+    if let Some(document) = &g.cloud_document {
+        write!(out, ", document {document}").unwrap();
+    }
     if g.source_routing {
         write!(out, ", source routing").unwrap();
     }

@@ -154,6 +154,12 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<OsString>,
     },
+    /// A cloud's multi-WAN document (`multiWanV2`) into the configuration, and back out.
+    Cloud {
+        /// What to do.
+        #[command(subcommand)]
+        command: CloudCommand,
+    },
     /// Rewrite a configuration file for mwan4 or as mwan.toml; to standard output, what differs to standard error.
     Migrate {
         /// The UCI file (`-`: standard input).
@@ -180,6 +186,24 @@ pub(crate) enum AlertCommand {
         #[arg(long, value_name = "DIR")]
         state_dir: PathBuf,
     },
+}
+
+/// What to do with a cloud's document.
+#[derive(Subcommand, Debug)]
+pub(crate) enum CloudCommand {
+    /// Apply a document: it is judged, written into the daemon's configuration file, and in force when this ends.
+    Apply {
+        /// `multiWanV2` as JSON, or the whole last_config_response.json (`-`: standard input).
+        file: PathBuf,
+        /// Only print what would change, in the file and in the kernel.
+        #[arg(long)]
+        dry_run: bool,
+        /// Apply what is right although something else in it is wrong.
+        #[arg(long)]
+        partial: bool,
+    },
+    /// Print the document that the configuration means, as JSON.
+    Export,
 }
 
 /// What to do with RED.

@@ -46,6 +46,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Use { interface, command } => return use_interface(&run_dir, interface, &command),
         Command::Compat { program, words } => return super::compat::run(program, &run_dir, &words),
         Command::Migrate { file, to } => migrate(&file, to)?,
+        Command::Cloud { command } => super::cloud::run(&run_dir, command)?,
         #[cfg(feature = "ipfire")]
         Command::Red { command, root } => super::red::run(&run_dir, &root, command)?,
         #[cfg(feature = "ipfire")]
@@ -90,7 +91,7 @@ fn migrate(file: &Path, to: Format) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn unexpected() -> Failure {
+pub(super) fn unexpected() -> Failure {
     Failure::says("the daemon's answer does not fit the question").hint("are both of the same version?")
 }
 

@@ -6,8 +6,10 @@
 mod alerts;
 mod args;
 mod client;
+mod cloud;
 mod commands;
 mod compat;
+mod difference;
 mod events;
 #[cfg(feature = "ipfire")]
 mod ipfire;

@@ -12,6 +12,7 @@ use tracing::warn;
 use super::config::parse_config;
 use super::hooks::STOP_MAX;
 use super::plan::plan;
+use super::put::Change;
 use super::reload::Reply;
 use super::status::{self, Achieved, diagnostics};
 use super::writer::{Writer, describe};
@@ -53,6 +54,28 @@ impl Daemon {
             Request::Red { command } => self.red(command),
             Request::Reload => {
                 self.reload(Some(reply));
+                return Next::Go;
+            }
+            Request::Config => {
+                self.at_desk(reply, |desk, _| desk.text());
+                return Next::Go;
+            }
+            Request::Validate { file, text } => {
+                self.at_desk(reply, move |desk, _| desk.validate(&file, &text));
+                return Next::Go;
+            }
+            Request::Cloud => {
+                self.at_desk(reply, |desk, _| desk.cloud());
+                return Next::Go;
+            }
+            Request::PutConfig { text, revision, dry_run } => {
+                self.put(Change::Text(text), Some(revision), dry_run, reply);
+                return Next::Go;
+            }
+            Request::PutCloud { document, file, revision, dry_run, partial } => {
+                let name = if file.is_empty() { "document".to_owned() } else { file };
+                let change = Change::Cloud { name, bytes: document.into_bytes(), partial };
+                self.put(change, revision, dry_run, reply);
                 return Next::Go;
             }
             Request::Plan { file, text } => {
@@ -257,6 +280,7 @@ impl Daemon {
         status.problems.extend(status::local_source(&self.core));
         status.problems.extend(waiting);
         status.problems.extend(self.dnsmasq.problem());
+        status.problems.extend(self.cloud.problem());
         status.problems.extend(self.companions.problems());
         status.problems.extend(crate::alerts::problem(self.core.config()));
         status.problems.extend(self.openwrt.as_ref().and_then(Openwrt::problem));

@@ -63,7 +63,7 @@ impl Daemon {
         let Some((config, remark, _)) = self.staged.take() else { return };
         self.remark = Some(remark);
         self.feed(Event::Configure(config));
-        self.reload_if_asked();
+        self.reloaded();
     }
 
     /// Begins to read the configuration anew; `reply` hears when it is taken over, or why not.
@@ -122,7 +122,11 @@ impl Daemon {
         info!("configuration read");
         let text = format!("configuration read: {}", read.name);
         self.events.note(events::plain(EventKind::Config, Severity::Info, text));
-        self.reloaded();
+        // With another mask it is in force when the connection entries know it: `unstage`.
+        if self.staged.is_none() {
+            self.reloaded();
+        }
+        self.try_cloud_again();
     }
 
     fn reloaded(&mut self) {

@@ -88,6 +88,17 @@ impl Access {
         }
     }
 
+    /// What its socket is for, in words.
+    fn purpose(self) -> &'static str {
+        match self {
+            Access::Owner => "everything",
+            #[cfg(feature = "ipfire")]
+            Access::Operator => "the status and for RED",
+            #[cfg(feature = "alerts")]
+            Access::Alerts => "what happens, and for reports of alerts",
+        }
+    }
+
     fn allows(self, request: &Request) -> bool {
         match (self, request) {
             (Access::Owner, _) => true,
@@ -207,7 +218,7 @@ async fn answer(
     };
     let response = match serde_json::from_slice::<Request>(&line) {
         Ok(request) if !access.allows(&request) => Response::Error {
-            message: "this socket does not take that request".to_owned(),
+            message: format!("this socket is for {}", access.purpose()),
             hint: Some("ask as root".to_owned()),
         },
         Ok(request) => {

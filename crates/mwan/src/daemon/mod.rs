@@ -5,6 +5,7 @@
 //! | this one | the loop: what wakes it, and the way of an event through the core |
 //! | `start` | everything that is opened, and what a daemon before us left |
 //! | `configure`, `config`, `watched` | another configuration: its files, how they are read, how changes of them are noticed |
+//! | `put`, `held` | the configuration file for clients, and a cloud's document that is watched |
 //! | `apply`, `writer` | desired states into the kernel, and what the core wishes beside them |
 //! | `flows` | connection entries: their marks, and which of them end |
 //! | `hooks`, `dnsmasq` | others who are told |
@@ -23,6 +24,7 @@ mod control;
 mod dnsmasq;
 mod events;
 mod flows;
+mod held;
 mod hooks;
 mod lock;
 mod log;
@@ -30,6 +32,7 @@ mod log;
 mod logfile;
 mod notify;
 mod plan;
+mod put;
 mod reload;
 mod sample;
 mod start;
@@ -42,7 +45,7 @@ mod writer;
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use mwan_api::{EventKind, Severity, Watched};
@@ -63,6 +66,7 @@ use events::EventLog;
 use flows::{Done, Flows};
 use hooks::{END_MAX, Hooks, Places};
 use lock::Locks;
+use put::CloudFile;
 use reload::Reload;
 use sample::Sampler;
 use start::Signals;
@@ -210,6 +214,9 @@ struct Daemon {
     /// To be finished once the new mask is in the kernel.
     remark: Option<Remark>,
     reload: Reload,
+    /// Held by the thread that writes the configuration file.
+    writing: Arc<Mutex<()>>,
+    cloud: CloudFile,
     /// A view of the network that waits for its time.
     network_at: Option<Time>,
     network_seen: Time,
@@ -246,6 +253,7 @@ impl Daemon {
                 () = tokio::time::sleep(pause) => self.woken(),
                 Some((request, reply)) = self.asked.recv() => self.answer(request, reply),
                 read = self.reload.next() => { self.was_read(read); Next::Go }
+                outcome = self.cloud.next() => { self.cloud_done(outcome); Next::Go }
                 _ = watch.tick() => self.look_around(),
                 _ = self.signals.hangup.recv() => { self.reload(None); Next::Go }
                 _ = self.signals.terminate.recv() => Next::End(END_MAX),
@@ -276,6 +284,7 @@ impl Daemon {
         for changed in self.files.look() {
             match changed {
                 Kind::Configuration => self.reload(None),
+                Kind::Cloud => self.apply_cloud(),
                 Kind::Network => {
                     if let Some(view) = self.openwrt.as_mut().and_then(Openwrt::file_changed) {
                         self.feed(Event::Platform(view));
@@ -501,6 +510,7 @@ impl Daemon {
         }
         if configured {
             self.tell_dnsmasq();
+            self.follow_cloud();
             self.set_companions();
         }
         if save {

@@ -25,6 +25,7 @@ use super::flows::Flows;
 use super::hooks::{Hooks, Places};
 use super::lock::Locks;
 use super::log::log_diagnostics;
+use super::put::CloudFile;
 use super::reload::Reload;
 use super::sample::Sampler;
 use super::state::Store;
@@ -181,6 +182,8 @@ impl Daemon {
             staged: None,
             remark: None,
             reload: Reload::new(),
+            writing: Arc::default(),
+            cloud: CloudFile::new(),
             verify_at: now + VERIFY_INTERVAL,
             verified: now,
             network_at: None,
@@ -203,6 +206,7 @@ impl Daemon {
         let text = format!("the daemon has started, version {}", env!("CARGO_PKG_VERSION"));
         daemon.events.note(plain(EventKind::Daemon, Severity::Info, text));
         daemon.begin(view, config);
+        daemon.follow_cloud();
         notify::notify("READY=1");
         info!(version = env!("CARGO_PKG_VERSION"), config = name, "started");
         Ok(daemon)

@@ -12,6 +12,8 @@ pub(super) enum Kind {
     Network,
     /// The configuration, or a file it depends on: that of a set, names of routing tables.
     Configuration,
+    /// A cloud's document for the configuration.
+    Cloud,
 }
 
 /// All files that are watched.
@@ -20,6 +22,7 @@ pub(super) struct WatchedFiles {
     files: Vec<(Kind, Watch)>,
     /// How many at the beginning of the list are those of the command line; the others follow from the configuration.
     given: usize,
+    cloud: Option<Watch>,
 }
 
 impl WatchedFiles {
@@ -29,13 +32,18 @@ impl WatchedFiles {
         if options.platform.has_netifd() {
             files.push((Kind::Network, Watch::new(&options.bus.network_config)));
         }
-        WatchedFiles { given: files.len(), files }
+        WatchedFiles { given: files.len(), files, cloud: None }
     }
 
     /// From now on those a configuration depends on, and no others beside the given ones.
     pub(super) fn follow(&mut self, watches: Vec<Watch>) {
         self.files.truncate(self.given);
         self.files.extend(watches.into_iter().map(|watch| (Kind::Configuration, watch)));
+    }
+
+    /// From now on this document of a cloud's.
+    pub(super) fn follow_cloud(&mut self, watch: Option<Watch>) {
+        self.cloud = watch;
     }
 
     /// The configuration is about to be read for another reason.
@@ -47,7 +55,8 @@ impl WatchedFiles {
     /// What has to be read again, once however many files of a kind have changed.
     pub(super) fn look(&mut self) -> Vec<Kind> {
         let mut changed = Vec::new();
-        for (kind, watch) in &mut self.files {
+        let files = self.files.iter_mut().map(|(kind, watch)| (&*kind, watch));
+        for (kind, watch) in files.chain(self.cloud.as_mut().map(|watch| (&Kind::Cloud, watch))) {
             if watch.look() {
                 info!("{} changed", watch.path().display());
                 changed.push(*kind);

@@ -1,0 +1,663 @@
+//! The configuration file over the control socket: what is in it, and another text for it.
+//!
+//! A text is judged as at a reload before anything is written, is written whole (`held`), and read again by the loop like
+//! any other change. All of this is done by threads, one writer at a time: the disk may be slow, the loop goes on.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mwan_api::{CloudDocument, ConfigPut, ConfigText, Request, Response};
+use mwan_config::cloud::{self, Document, Site};
+use mwan_config::ipfire::fnv1a;
+use mwan_config::uci::FILE_BYTES_MAX;
+use mwan_config::{Diagnostic, Severity};
+use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
+
+use super::Daemon;
+use super::answer::error_response;
+use super::config::{Watch, parse_config};
+use super::control::Asked;
+use super::held::Held;
+use super::reload::Reply;
+use super::status::diagnostics;
+use crate::cli::Failure;
+
+/// Largest network configuration that is read.
+const NETWORK_MAX: u64 = 1 << 20;
+
+/// What a thread needs to work on the configuration file.
+#[derive(Clone)]
+pub(super) struct Desk {
+    file: PathBuf,
+    name: String,
+    /// What is wrong with the configuration in force.
+    in_force: Vec<Diagnostic>,
+    ask: mpsc::Sender<Asked>,
+    /// Held by the one who writes.
+    writing: Arc<Mutex<()>>,
+    /// Where there is netifd: its configuration.
+    network: Option<PathBuf>,
+}
+
+/// Another content for the file.
+pub(super) enum Change {
+    /// This.
+    Text(String),
+    /// What a cloud's document makes of the one that is there.
+    Cloud { name: String, bytes: Vec<u8>, partial: bool },
+}
+
+/// How it is to be written.
+pub(super) struct Terms<'a> {
+    /// The revision it was made from, if that matters.
+    pub(super) revision: Option<String>,
+    pub(super) dry_run: bool,
+    /// Whether nobody waits for the answer any more: then nothing is written.
+    pub(super) abandoned: &'a dyn Fn() -> bool,
+}
+
+impl Daemon {
+    /// What a thread needs to work on the configuration file.
+    ///
+    /// # Errors
+    /// The configuration is no text that can be replaced.
+    pub(super) fn desk(&self) -> Result<Desk, Failure> {
+        let options = &self.options;
+        let name = options.config.to_string_lossy().into_owned();
+        if crate::ipfire::root_of(&options.config).is_some() {
+            return Err(
+                Failure::says("IPFire's configuration is many files, not a text").hint("use its web page")
+            );
+        }
+        if name == "-" {
+            return Err(Failure::says("the configuration came from standard input: there is no file of it")
+                .hint("start the daemon with --config FILE"));
+        }
+        Ok(Desk {
+            file: options.config.clone(),
+            name,
+            in_force: self.diagnostics.clone(),
+            ask: self.ask.clone(),
+            writing: self.writing.clone(),
+            network: options.platform.has_netifd().then(|| options.bus.network_config.clone()),
+        })
+    }
+
+    /// Answers by what a thread finds.
+    pub(super) fn at_desk(
+        &self,
+        reply: Reply,
+        work: impl FnOnce(&Desk, &Reply) -> Response + Send + 'static,
+    ) {
+        let desk = match self.desk() {
+            Ok(desk) => desk,
+            Err(failure) => return drop(reply.send(error_response(failure))),
+        };
+        let work = move || {
+            let response = work(&desk, &reply);
+            let _ = reply.send(response);
+        };
+        // Without a thread the reply is dropped, and the client told so.
+        if let Err(error) = std::thread::Builder::new().name("put".to_owned()).spawn(work) {
+            warn!("cannot start the thread that works on the configuration file: {error}");
+        }
+    }
+
+    /// `put_config` and `put_cloud`.
+    pub(super) fn put(&self, change: Change, revision: Option<String>, dry_run: bool, reply: Reply) {
+        self.at_desk(reply, move |desk, reply| {
+            desk.put(change, &Terms { revision, dry_run, abandoned: &|| reply.is_closed() })
+        });
+    }
+}
+
+impl Desk {
+    /// `config`.
+    pub(super) fn text(&self) -> Response {
+        let text = || {
+            let held = self.held()?;
+            let revision = revision(&held.bytes);
+            let format = if is_toml(&self.name) { "toml" } else { "uci" };
+            let text = self.utf8(held.bytes)?;
+            Ok(ConfigText { file: self.name.clone(), format: format.to_owned(), text, revision })
+        };
+        text().map_or_else(error_response, Response::Config)
+    }
+
+    /// `cloud`.
+    pub(super) fn cloud(&self) -> Response {
+        let document = || {
+            self.uci()?;
+            let held = self.held()?;
+            let revision = revision(&held.bytes);
+            let document = cloud::export(&self.name, &self.utf8(held.bytes)?);
+            Ok(CloudDocument { file: self.name.clone(), revision, document })
+        };
+        document().map_or_else(error_response, Response::Cloud)
+    }
+
+    /// `validate`.
+    pub(super) fn validate(&self, file: &str, text: &str) -> Response {
+        let name = if file.is_empty() { &self.name } else { file };
+        if crate::ipfire::root_of(Path::new(name)).is_some() {
+            return error_response(Failure::says("IPFire's configuration is many files, not a text"));
+        }
+        let loaded = parse_config(name, text.as_bytes());
+        let refusal = loaded.refusal(&self.in_force);
+        Response::Checked { diagnostics: diagnostics(&loaded.diagnostics), refusal }
+    }
+
+    /// Writes another content and waits until it is in force.
+    pub(super) fn put(&self, change: Change, terms: &Terms<'_>) -> Response {
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.try_put(change, terms).unwrap_or_else(|response| *response)
+    }
+
+    /// The document in `file`, if it is another than the one in force. `None`: there is nothing to be done.
+    pub(super) fn put_document(&self, file: &Path) -> Option<Result<(), Failed>> {
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = file.to_string_lossy().into_owned();
+        let bytes = match read_document(file) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                return Some(Err(Failed { why: format!("it cannot be read: {error}"), again: true }));
+            }
+        };
+        if let (Some(document), _) = cloud::read(&name, &bytes)
+            && let Ok(held) = self.held()
+            && document.is_in(&String::from_utf8_lossy(&held.bytes))
+        {
+            return None;
+        }
+        let terms = Terms { revision: None, dry_run: false, abandoned: &|| false };
+        let put = || {
+            let change = Change::Cloud { name: name.clone(), bytes: bytes.clone(), partial: false };
+            self.try_put(change, &terms)
+        };
+        // Somebody else's editor may come in between; more than once it does not.
+        let answer = match put() {
+            Err(response) if matches!(*response, Response::Conflict { .. }) => put(),
+            answer => answer,
+        };
+        let (response, again) = match answer {
+            Ok(response) => (response, false),
+            Err(response) => (*response, true),
+        };
+        Some(match response {
+            Response::Refused { message, .. } | Response::Error { message, .. } => {
+                Err(Failed { why: message, again })
+            }
+            Response::Conflict { .. } => {
+                Err(Failed { why: "the configuration was changed meanwhile".to_owned(), again })
+            }
+            _ => Ok(()),
+        })
+    }
+
+    /// `Err`: nothing was written.
+    fn try_put(&self, change: Change, terms: &Terms<'_>) -> Result<Response, Box<Response>> {
+        let held = self.held().map_err(boxed)?;
+        let before = revision(&held.bytes);
+        if terms.revision.as_ref().is_some_and(|wanted| *wanted != before) {
+            return Err(Box::new(Response::Conflict { revision: before }));
+        }
+        let (text, mut found) = self.new_text(change, &held.bytes)?;
+        let loaded = parse_config(&self.name, text.as_bytes());
+        let refusal = loaded.refusal(&self.in_force);
+        found.extend(loaded.diagnostics);
+        let refused =
+            |message: String| Box::new(Response::Refused { message, diagnostics: diagnostics(&found) });
+        if let Some(why) = refusal {
+            return Err(refused(why));
+        }
+        let mut put = ConfigPut {
+            revision: revision(text.as_bytes()),
+            changed: text.as_bytes() != held.bytes,
+            diagnostics: diagnostics(&found),
+            text: None,
+            waiting: None,
+        };
+        if terms.dry_run {
+            put.text = Some(text);
+            return Ok(Response::Put(put));
+        }
+        if put.changed {
+            self.write(&held, &text, terms)?;
+            match self.reload() {
+                Ok(waiting) => put.waiting = waiting,
+                Err(why) => {
+                    self.put_back(&held, &text);
+                    return Ok(*refused(why));
+                }
+            }
+        }
+        Ok(Response::Put(put))
+    }
+
+    /// The new text, and what is to be said of it beside what is wrong with it.
+    fn new_text(&self, change: Change, before: &[u8]) -> Result<(String, Vec<Diagnostic>), Box<Response>> {
+        let (name, bytes, partial) = match change {
+            Change::Text(text) => return Ok((text, Vec::new())),
+            Change::Cloud { name, bytes, partial } => (name, bytes, partial),
+        };
+        self.uci().map_err(boxed)?;
+        let before = self.utf8(before.to_vec()).map_err(boxed)?;
+        let (document, mut found) = cloud::read(&name, &bytes);
+        let first = found.iter().find(|d| d.severity == Severity::Error).map(ToString::to_string);
+        let usable = document.filter(Document::is_usable);
+        match (usable, first) {
+            (Some(document), first) if partial || first.is_none() => {
+                let applied = cloud::apply(&document, &self.name, &before, &self.site());
+                found.extend(applied.diagnostics);
+                Ok((applied.text, found))
+            }
+            (_, first) => Err(Box::new(Response::Refused {
+                message: first.unwrap_or_else(|| "it is no usable document".to_owned()),
+                diagnostics: diagnostics(&found),
+            })),
+        }
+    }
+
+    fn write(&self, held: &Held, text: &str, terms: &Terms<'_>) -> Result<(), Box<Response>> {
+        if (terms.abandoned)() {
+            return Err(boxed(Failure::says("nobody waits for it any more")));
+        }
+        let conflict = Cell::new(None);
+        let still = || {
+            let now = held.again(FILE_BYTES_MAX as u64)?;
+            if now == held.bytes {
+                return Ok(());
+            }
+            conflict.set(Some(revision(&now)));
+            Err(io::Error::other("it was changed meanwhile"))
+        };
+        held.replace(text.as_bytes(), still).map_err(|error| match conflict.take() {
+            Some(revision) => Box::new(Response::Conflict { revision }),
+            None => boxed(Failure::new(format!("cannot write {}", self.name), &error)),
+        })
+    }
+
+    /// Has the loop read the file. `Ok`: it is in force; but maybe the kernel has not yet what it wants.
+    fn reload(&self) -> Result<Option<String>, String> {
+        match self.ask(Request::Reload) {
+            Some(Response::Error { message, .. }) => Err(message),
+            Some(_) => Ok(match self.ask(Request::Status) {
+                Some(Response::Status(status)) => status.daemon.apply_error,
+                _ => None,
+            }),
+            // What was written is read by the next one.
+            None => Ok(Some("the daemon is ending".to_owned())),
+        }
+    }
+
+    fn ask(&self, request: Request) -> Option<Response> {
+        let (reply, replied) = oneshot::channel();
+        self.ask.blocking_send((request, reply)).ok()?;
+        replied.blocking_recv().ok()
+    }
+
+    /// What was good a moment ago is not any more: a file of a set is gone, say. Nothing is applied halfway.
+    fn put_back(&self, held: &Held, text: &str) {
+        let ours = || match held.again(FILE_BYTES_MAX as u64)? == text.as_bytes() {
+            true => Ok(()),
+            false => Err(io::Error::other("it was changed meanwhile")),
+        };
+        if let Err(error) = held.replace(&held.bytes, ours) {
+            warn!("cannot put {} back as it was: {error}", self.name);
+        }
+    }
+
+    fn held(&self) -> Result<Held, Failure> {
+        let cannot = |e| Failure::new(format!("cannot open the configuration {}", self.name), &e);
+        Held::open(&self.file, FILE_BYTES_MAX as u64).map_err(cannot)
+    }
+
+    fn utf8(&self, bytes: Vec<u8>) -> Result<String, Failure> {
+        String::from_utf8(bytes).map_err(|e| {
+            let error = e.utf8_error();
+            Failure::new(format!("the configuration {} is not UTF-8 text", self.name), &error)
+                .hint("convert it, for example with iconv")
+        })
+    }
+
+    fn uci(&self) -> Result<(), Failure> {
+        if is_toml(&self.name) {
+            let message = format!("{} is mwan.toml; a cloud's document is for a UCI file", self.name);
+            return Err(Failure::says(message).hint("use a configuration in the form of /etc/config/mwan3"));
+        }
+        Ok(())
+    }
+
+    fn site(&self) -> Site {
+        let interfaces = |path: &PathBuf| -> Option<BTreeSet<String>> {
+            let held = Held::open(path, NETWORK_MAX).ok()?;
+            let (sections, _) = mwan_config::uci::parse("", &held.bytes);
+            let names: BTreeSet<String> =
+                sections.into_iter().filter(|s| s.kind == "interface").filter_map(|s| s.name).collect();
+            // One without any is just being written.
+            Some(names).filter(|names| !names.is_empty())
+        };
+        Site { interfaces: self.network.as_ref().and_then(interfaces) }
+    }
+}
+
+fn boxed(failure: Failure) -> Box<Response> {
+    Box::new(error_response(failure))
+}
+
+fn is_toml(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(".toml")
+}
+
+/// Tells a content from any other: its length and a sum. It is for people who would not overwrite each other's work, and
+/// withstands nobody.
+fn revision(bytes: &[u8]) -> String {
+    format!("{:x}-{:016x}", bytes.len(), fnv1a(bytes))
+}
+
+/// Only a regular file will do: nothing waits for a pipe's other end.
+fn read_document(file: &Path) -> io::Result<Vec<u8>> {
+    use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
+    let opened = std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(file)?;
+    if !opened.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    // One more than is taken: it is told that it is too long.
+    opened.take(cloud::DOCUMENT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A cloud's document that is applied whenever it changes.
+#[derive(Debug)]
+pub(super) struct CloudFile {
+    path: Option<PathBuf>,
+    /// Why it is not in force, if it is not.
+    problem: Option<String>,
+    /// To be tried again when another configuration is in force.
+    again: bool,
+    sender: mpsc::UnboundedSender<Outcome>,
+    outcomes: mpsc::UnboundedReceiver<Outcome>,
+}
+
+/// Which document, and what became of it. `None`: nothing was to be done.
+pub(super) type Outcome = (PathBuf, Option<Result<(), Failed>>);
+
+/// A document that is not in force.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Failed {
+    why: String,
+    /// Nothing was written; with another configuration it may be another matter.
+    again: bool,
+}
+
+impl CloudFile {
+    pub(super) fn new() -> Self {
+        let (sender, outcomes) = mpsc::unbounded_channel();
+        CloudFile { path: None, problem: None, again: false, sender, outcomes }
+    }
+
+    pub(super) async fn next(&mut self) -> Outcome {
+        match self.outcomes.recv().await {
+            Some(outcome) => outcome,
+            // Never: a sender is ours.
+            None => std::future::pending().await,
+        }
+    }
+
+    pub(super) fn problem(&self) -> Option<String> {
+        self.problem.clone()
+    }
+}
+
+impl Daemon {
+    /// Looks after the document that the configuration in force names.
+    pub(super) fn follow_cloud(&mut self) {
+        let path = self.core.config().globals.cloud_document.as_ref().map(PathBuf::from);
+        if self.cloud.path == path {
+            return;
+        }
+        self.cloud.problem = None;
+        self.files.follow_cloud(path.as_deref().map(Watch::new));
+        self.cloud.path = path;
+        self.apply_cloud();
+    }
+
+    /// Another configuration is in force: a document that did not go with the one before may go with this one.
+    pub(super) fn try_cloud_again(&mut self) {
+        if std::mem::take(&mut self.cloud.again) {
+            self.apply_cloud();
+        }
+    }
+
+    /// The document is new, or has changed.
+    pub(super) fn apply_cloud(&mut self) {
+        let Some(path) = self.cloud.path.clone() else { return };
+        let desk = match self.desk() {
+            Ok(desk) => desk,
+            Err(failure) => {
+                let failed = Failed { why: failure.to_string(), again: false };
+                return self.cloud_done((path, Some(Err(failed))));
+            }
+        };
+        let sender = self.cloud.sender.clone();
+        let work = move || {
+            let outcome = desk.put_document(&path);
+            // A loop that has ended needs no answer.
+            let _ = sender.send((path, outcome));
+        };
+        if let Err(error) = std::thread::Builder::new().name("cloud".to_owned()).spawn(work) {
+            warn!("cannot start the thread that applies the cloud's document: {error}");
+        }
+    }
+
+    pub(super) fn cloud_done(&mut self, (path, outcome): Outcome) {
+        use mwan_api::{EventKind, Severity};
+        if self.cloud.path.as_ref() != Some(&path) {
+            return;
+        }
+        let name = path.display();
+        let before = self.cloud.problem.take();
+        self.cloud.again = false;
+        let (severity, text) = match outcome {
+            None => return,
+            Some(Ok(())) => (Severity::Info, format!("the cloud's document {name} is applied")),
+            Some(Err(Failed { why, again })) => {
+                self.cloud.again = again;
+                let text =
+                    format!("the cloud's document {name} is not applied, the configuration stays: {why}");
+                self.cloud.problem = Some(text.clone());
+                (Severity::Warning, text)
+            }
+        };
+        if before.as_ref() == Some(&text) {
+            return;
+        }
+        match severity {
+            Severity::Warning => tracing::error!("{text}"),
+            _ => tracing::info!("{text}"),
+        }
+        self.events.note(super::events::plain(EventKind::Config, severity, text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const CONFIG: &str = "config interface 'wan'\n\toption enabled '1'\n\tlist track_ip '192.0.2.1'\n";
+    const DOCUMENT: &str = r#"{"enable": true, "mode": "FAIL_OVER", "wanInterfacesConfig": {"wan": {"targetIps": ["192.0.2.9"],
+"failureInterval": 5, "recoveryInterval": 5, "pingInterval": 5, "pingTimeout": 2, "multiWANMetric": 1, "multiWANWeight": 1, "enable": true}}}"#;
+
+    /// A desk, and a loop that answers `reload` with `answer`.
+    fn desk(dir: &Path, answer: fn() -> Response) -> (Desk, PathBuf) {
+        let (ask, mut asked) = mpsc::channel::<Asked>(4);
+        std::thread::spawn(move || {
+            while let Some((_, reply)) = asked.blocking_recv() {
+                let _ = reply.send(answer());
+            }
+        });
+        let file = dir.join("mwan3");
+        std::fs::write(&file, CONFIG).unwrap();
+        let name = file.to_string_lossy().into_owned();
+        let desk = Desk {
+            file: file.clone(),
+            name,
+            in_force: Vec::new(),
+            ask,
+            writing: Arc::default(),
+            network: None,
+        };
+        (desk, file)
+    }
+
+    fn terms(revision: Option<&str>) -> Terms<'static> {
+        Terms { revision: revision.map(str::to_owned), dry_run: false, abandoned: &|| false }
+    }
+
+    fn text(text: &str) -> Change {
+        Change::Text(text.to_owned())
+    }
+
+    #[test]
+    fn lost_updates_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (desk, file) = desk(dir.path(), || Response::Done);
+        let Response::Config(first) = desk.text() else { panic!("no text") };
+        assert_eq!((first.format.as_str(), first.text.as_str()), ("uci", CONFIG));
+        let (one, other) = (CONFIG.replace("2.1", "2.2"), CONFIG.replace("2.1", "2.3"));
+        let Response::Put(put) = desk.put(text(&one), &terms(Some(&first.revision))) else {
+            panic!("refused")
+        };
+        assert!(put.changed && put.revision != first.revision);
+        let conflict = desk.put(text(&other), &terms(Some(&first.revision)));
+        assert_eq!(conflict, Response::Conflict { revision: put.revision.clone() });
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), one);
+        // The same text again is no change.
+        let again = desk.put(text(&one), &terms(Some(&put.revision)));
+        assert!(matches!(again, Response::Put(ConfigPut { changed: false, .. })), "{again:?}");
+    }
+
+    #[test]
+    fn of_many_writers_with_one_revision_one_wins() {
+        let dir = tempfile::tempdir().unwrap();
+        let (desk, file) = desk(dir.path(), || Response::Done);
+        let first = revision(CONFIG.as_bytes());
+        let writers: Vec<_> = (2..10)
+            .map(|n| {
+                let (desk, first) = (desk.clone(), first.clone());
+                std::thread::spawn(move || {
+                    let own = CONFIG.replace("192.0.2.1", &format!("192.0.2.{n}"));
+                    matches!(desk.put(text(&own), &terms(Some(&first))), Response::Put(_)).then_some(own)
+                })
+            })
+            .collect();
+        let won: Vec<String> = writers.into_iter().filter_map(|w| w.join().unwrap()).collect();
+        assert_eq!(won, [std::fs::read_to_string(&file).unwrap()]);
+    }
+
+    #[test]
+    fn what_would_be_refused_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let (desk, file) = desk(dir.path(), || Response::Done);
+        let bad = format!("{CONFIG}config rule 'r'\n\toption proto 'tpc'\n\toption use_policy 'default'\n");
+        for (change, word) in [(text(&bad), "tpc"), (text(""), "no interface"), (text("\0"), "E0105")] {
+            let Response::Refused { message, diagnostics } = desk.put(change, &terms(None)) else {
+                panic!("taken")
+            };
+            assert!(
+                message.contains(word) && (word == "no interface" || !diagnostics.is_empty()),
+                "{message}"
+            );
+        }
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), CONFIG);
+        let checked = desk.validate("", &bad);
+        assert!(
+            matches!(&checked, Response::Checked { diagnostics, refusal: Some(_) } if diagnostics.len() == 1)
+        );
+        // An error that is in force already is no reason.
+        let in_force = mwan_config::parse("mwan3", bad.as_bytes()).diagnostics;
+        let desk = Desk { in_force, ..desk };
+        assert!(matches!(desk.put(text(&bad), &terms(None)), Response::Put(_)));
+    }
+
+    #[test]
+    fn what_the_loop_refuses_is_put_back_and_what_nobody_waits_for_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let refuse = || Response::Error { message: "a set is gone".to_owned(), hint: None };
+        let (desk, file) = desk(dir.path(), refuse);
+        let other = CONFIG.replace("2.1", "2.2");
+        let refused = desk.put(text(&other), &terms(None));
+        assert!(
+            matches!(&refused, Response::Refused { message, .. } if message == "a set is gone"),
+            "{refused:?}"
+        );
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), CONFIG);
+        let gone = Terms { abandoned: &|| true, ..terms(None) };
+        assert!(matches!(desk.put(text(&other), &gone), Response::Error { .. }));
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), CONFIG);
+    }
+
+    #[test]
+    fn a_document_with_an_error_is_refused_unless_the_rest_is_wanted() {
+        let dir = tempfile::tempdir().unwrap();
+        let (desk, file) = desk(dir.path(), || Response::Done);
+        let bad = DOCUMENT.replace("\"192.0.2.9\"", "\"192.0.2.9\", \"one\"");
+        let change =
+            |text: &str, partial| Change::Cloud { name: "d.json".into(), bytes: text.into(), partial };
+        let Response::Refused { message, .. } = desk.put(change(&bad, false), &terms(None)) else {
+            panic!("taken")
+        };
+        assert!(message.starts_with("d.json:1: error["), "{message}");
+        let empty = r#"{"enable": true, "mode": "FAIL_OVER", "wanInterfacesConfig": {}}"#;
+        for nothing in [empty, "{", "[]"] {
+            assert!(
+                matches!(desk.put(change(nothing, true), &terms(None)), Response::Refused { .. }),
+                "{nothing}"
+            );
+        }
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), CONFIG);
+        let dry = Terms { dry_run: true, ..terms(None) };
+        let Response::Put(put) = desk.put(change(&bad, true), &dry) else { panic!("refused") };
+        assert!(put.changed && put.text.unwrap().contains("list track_ip '192.0.2.9'"));
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), CONFIG);
+        assert!(matches!(desk.put(change(DOCUMENT, false), &terms(None)), Response::Put(_)));
+        let Response::Cloud(cloud) = desk.cloud() else { panic!("no document") };
+        assert!(cloud.document.contains("\"multiWANMetric\": 1"));
+        // A file of it that says the same is no news; one with an error may be another matter with another configuration.
+        let document = dir.path().join("d.json");
+        std::fs::write(&document, DOCUMENT).unwrap();
+        assert_eq!(desk.put_document(&document), None);
+        assert_eq!(desk.put_document(&dir.path().join("none")), None);
+        std::fs::write(&document, &bad).unwrap();
+        assert!(matches!(desk.put_document(&document), Some(Err(Failed { again: true, .. }))));
+    }
+
+    #[test]
+    fn what_is_no_uci_text_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let (desk, file) = desk(dir.path(), || Response::Done);
+        std::fs::write(&file, b"# caf\xe9\nconfig interface 'wan'\n").unwrap();
+        for response in [desk.text(), desk.cloud()] {
+            assert!(
+                matches!(&response, Response::Error { message, .. } if message.contains("UTF-8")),
+                "{response:?}"
+            );
+        }
+        let toml = Desk { name: "/etc/mwan/mwan.toml".into(), ..desk };
+        let change = Change::Cloud { name: String::new(), bytes: DOCUMENT.into(), partial: false };
+        for response in [toml.cloud(), toml.put(change, &terms(None))] {
+            assert!(
+                matches!(&response, Response::Error { message, .. } if message.contains("mwan.toml")),
+                "{response:?}"
+            );
+        }
+    }
+}
