@@ -56,7 +56,7 @@ impl Model {
     fn goes_down(&mut self, t: u64) {
         if !self.open {
             // Ten minutes after its end nothing is remembered.
-            if !self.over_at.is_some_and(|over| t < over + 600) {
+            if self.over_at.is_none_or(|over| t >= over + 600) {
                 (self.losses, self.again, self.told) = (0, false, "");
             }
             // What nobody was told of begins now.
@@ -178,7 +178,8 @@ proptest! {
         w.at(at + 1, switch("p", "unreachable", "wan3"));
         w.until(at + 61 * 3600 + 3600);
         prop_assert_eq!(w.engine.incidents(), &[][..]);
-        let mut heard: BTreeMap<(String, u64), Vec<(Stage, Severity, u32)>> = BTreeMap::new();
+        type Told = (Stage, Severity, u32);
+        let mut heard: BTreeMap<(String, u64), Vec<Told>> = BTreeMap::new();
         for sent in &w.sent {
             for part in &sent.message.parts {
                 let key = (sent.message.channel.clone(), part.incident.number);

@@ -107,7 +107,7 @@ fn whatever_a_value_holds_it_stays_a_value() {
     let hook = Webhook { template: Some(template.into()), ..hook(Shape::Json, "https://example.com/a") };
     let request = requests(&open, "router", &hook).remove(0);
     let filled = body(&request);
-    assert_eq!(filled["b"][0], EVIL.replace('\u{2028}', "\u{2028}"));
+    assert_eq!(filled["b"][0], EVIL);
     assert_eq!((&filled["n"], &filled["b"][1]), (&json!(30), &json!("30")));
     assert_eq!(filled["at"], "2026-11-26T12:00:10+00:00");
     assert!(request.signed);

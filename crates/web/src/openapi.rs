@@ -8,8 +8,8 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::api::{
-    AlertTestStarted, EventsPage, LoginRequest, PlanRequest, PutRequest, SessionDocument, SetupRequest, ValidateRequest,
-    Validation,
+    AlertTestStarted, EventsPage, LoginRequest, PlanRequest, PutRequest, SessionDocument, SetupRequest,
+    ValidateRequest, Validation,
 };
 use crate::routes::{Access, ROUTES, Route};
 

@@ -91,6 +91,9 @@ impl Sent {
     }
 }
 
+/// What becomes of a message at a time, ms.
+pub(crate) type Server = dyn FnMut(u64, &Outgoing) -> Result<(), Fault>;
+
 pub(crate) struct World {
     pub(crate) engine: Engine,
     pub(crate) settings: Settings,
@@ -101,7 +104,7 @@ pub(crate) struct World {
     /// Attempts, with their times.
     pub(crate) tries: Vec<(u64, String)>,
     /// What the server says.
-    pub(crate) server: Box<dyn FnMut(u64, &Outgoing) -> Result<(), Fault>>,
+    pub(crate) server: Box<Server>,
 }
 
 impl World {

@@ -104,6 +104,8 @@ impl Access {
             Access::Web => "what the control API over HTTP has",
             #[cfg(feature = "ipfire")]
             Access::Operator => "the status and for RED",
+            #[cfg(feature = "alerts")]
+            Access::Alerts => "what happens, and for reports of alerts",
         }
     }
 
