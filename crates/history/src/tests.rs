@@ -382,6 +382,32 @@ impl Storage for Torn {
     }
 }
 
+/// Wherever the process ends while a minute is being closed, its latencies are counted once.
+#[test]
+fn no_minute_counts_twice() {
+    let answered = || PathSecond { rtt_us: Some(10_000), ..PathSecond::default() };
+    let start = |left| History::create(Torn { bytes: new().into_storage(), left, part: 0 }, "wan").unwrap();
+    let until = |history: &mut History<Torn>, from: u32, to: u32| {
+        (from..to).try_for_each(|at| history.record(at, &only(answered()), || false).map(drop))
+    };
+    let writes = |seconds: u32| {
+        let mut history = start(u32::MAX);
+        until(&mut history, START, START + seconds).unwrap();
+        u32::MAX - history.into_storage().left
+    };
+    let (first, last) = (writes(60), writes(61));
+    assert!(last - first >= 4, "something is written to close it");
+    for left in first..=last + 1 {
+        let mut history = start(left);
+        assert!(until(&mut history, START, START + 90).is_err());
+        let mut bytes = history.into_storage();
+        bytes.left = u32::MAX;
+        let mut history = History::open(bytes).unwrap();
+        until(&mut history, START + 60, START + 125).unwrap();
+        assert_eq!(history.measured(0, (0, u32::MAX)).unwrap().0.total(), 63, "{left}");
+    }
+}
+
 fn down(text: &str) -> PathSecond {
     PathSecond { down: Some(("probes_lost".to_owned(), text.to_owned())), ..PathSecond::default() }
 }

@@ -1,8 +1,8 @@
 //! The one writer of files that others read, or that a process after this one does: a new file beside the old one, then a rename.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// What a file has to survive.
@@ -23,9 +23,6 @@ pub(crate) struct Marks {
     pub(crate) owner: Option<(u32, u32)>,
 }
 
-/// Bytes that have a place on a disk, or none.
-pub(crate) const PAGE: usize = 4096;
-
 /// Bits of a mode that are given: neither set-id nor sticky.
 pub(crate) const MODE_BITS: u32 = 0o777;
 
@@ -42,7 +39,20 @@ impl Marks {
 /// # Errors
 /// Those of the file system; then the old content is there.
 pub(crate) fn replace(path: &Path, marks: Marks, durability: Durability, content: &[u8]) -> io::Result<()> {
-    replace_if(path, marks, durability, content, || Ok(()))
+    put(path, marks, durability, |mut file| file.write_all(content), || Ok(()))
+}
+
+/// The same, with what `fill` writes into a new file.
+///
+/// # Errors
+/// Also those of `fill`.
+pub(crate) fn replace_by(
+    path: &Path,
+    marks: Marks,
+    durability: Durability,
+    fill: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
+    put(path, marks, durability, fill, || Ok(()))
 }
 
 /// The same; `still` is asked whether it is to be done when the new file waits for its name.
@@ -56,12 +66,22 @@ pub(crate) fn replace_if(
     content: &[u8],
     still: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<()> {
+    put(path, marks, durability, |mut file| file.write_all(content), still)
+}
+
+fn put(
+    path: &Path,
+    marks: Marks,
+    durability: Durability,
+    fill: impl FnOnce(&File) -> io::Result<()>,
+    still: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
     let new = beside(path);
     if none_is_well(fs::remove_file(&new)).is_err() {
         // Somebody made a folder of it.
         fs::remove_dir_all(&new)?;
     }
-    let written = write(&new, marks, durability, content).and_then(|()| still());
+    let written = write(&new, marks, durability, fill).and_then(|()| still());
     let written = written.and_then(|()| fs::rename(&new, path));
     // On a full disk, what has been written of it is room for others.
     written.inspect_err(|_| drop(fs::remove_file(&new)))?;
@@ -74,10 +94,15 @@ pub(crate) fn replace_if(
     }
 }
 
-fn write(new: &Path, marks: Marks, durability: Durability, content: &[u8]) -> io::Result<()> {
+fn write(
+    new: &Path,
+    marks: Marks,
+    durability: Durability,
+    fill: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
     // Nobody's link is followed, and nobody else has it open: it is new (O_EXCL).
     let file = File::options().write(true).create_new(true).mode(0o600).open(new)?;
-    write_pages(&file, content)?;
+    fill(&file)?;
     if let Some((user, group)) = marks.owner {
         fchown(&file, Some(user), Some(group))?;
     }
@@ -87,16 +112,6 @@ fn write(new: &Path, marks: Marks, durability: Durability, content: &[u8]) -> io
         Durability::Reboot => file.sync_all(),
         Durability::Process => Ok(()),
     }
-}
-
-/// Pages of zeros become holes: files of fixed size (history) begin almost empty.
-fn write_pages(file: &File, content: &[u8]) -> io::Result<()> {
-    for (index, page) in content.chunks(PAGE).enumerate() {
-        if page.iter().any(|byte| *byte != 0) {
-            file.write_all_at(page, (index * PAGE) as u64)?;
-        }
-    }
-    file.set_len(content.len() as u64)
 }
 
 /// Where a new file is written before it gets its name.
@@ -139,20 +154,6 @@ mod tests {
         assert!(
             replace(&dir.path().join("none/file"), Marks::ours(0o600), Durability::Process, b"x").is_err()
         );
-    }
-
-    #[test]
-    fn pages_of_zeros_take_no_room() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("file");
-        let mut content = vec![0; 1 << 20];
-        content[500_000..500_005].copy_from_slice(b"there");
-        replace(&file, Marks::ours(0o600), Durability::Reboot, &content).unwrap();
-        assert_eq!(fs::read(&file).unwrap(), content);
-        assert!(fs::metadata(&file).unwrap().blocks() * 512 < 100_000);
-        let odd = [&content[..], b"x"].concat();
-        replace(&file, Marks::ours(0o600), Durability::Process, &odd).unwrap();
-        assert_eq!(fs::read(&file).unwrap(), odd);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::answer::error_response;
 use super::events::now_ms;
 use super::reload::Reply;
 use crate::cli::Failure;
-use crate::history::{self, Folders, RingFile, bytes_of};
+use crate::history::{self, Folders, RingFile};
 
 /// Seconds that wait for the thread that records.
 const QUEUE_MAX: usize = 120;
@@ -256,9 +256,9 @@ fn keep_all(files: &Mutex<Files>) {
         (files.folders.clone(), files.live.keys().cloned().collect::<Vec<String>>())
     };
     for name in &names {
-        // One file in memory at a time, and nobody waits for the disk.
-        let Some(content) = locked(files).content(name) else { continue };
-        let kept = content.and_then(|content| folders.keep(name, &content));
+        // Nobody waits for the disk.
+        let Some(snapshot) = locked(files).snapshot(name) else { continue };
+        let kept = snapshot.and_then(|snapshot| folders.keep(name, &snapshot));
         let mut files = locked(files);
         let kept_well = files.told(&format!("the copy of the history of {name}"), &kept);
         if kept_well {
@@ -374,10 +374,10 @@ impl Files {
         }
     }
 
-    /// The whole file, with every tier up to date.
-    fn content(&mut self, name: &str) -> Option<std::io::Result<Vec<u8>>> {
+    /// What is in the file, with every tier up to date.
+    fn snapshot(&mut self, name: &str) -> Option<std::io::Result<std::fs::File>> {
         let live = self.live.get_mut(name)?;
-        Some(live.history.settle().and_then(|()| bytes_of(live.history.storage())))
+        Some(live.history.settle().and_then(|()| self.folders.snapshot(&live.history)))
     }
 
     fn let_go_if_gone(&mut self, name: &str) {

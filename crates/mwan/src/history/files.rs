@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,7 @@ use mwan_history::{History, OpenError, Storage};
 use mwan_linux::process::file_system;
 use tracing::{info, warn};
 
-use crate::replace::{Durability, Marks, PAGE, replace};
+use crate::replace::{Durability, Marks, replace_by};
 
 /// Ending of the files that are being written, in the run directory.
 const LIVE: &str = "live";
@@ -24,6 +24,10 @@ const GONE_AGE_MAX: Duration = Duration::from_secs(731 * 86_400);
 /// What copies leave free of a file system: that part, or so many bytes where that is more than anybody's settings need.
 const LEFT_PART: u64 = 10;
 const LEFT_MAX: u64 = 4 << 20;
+/// Bytes that have a place on a disk, or none.
+const PAGE: usize = 4096;
+/// Bytes copied at once: less than what malloc would ask the kernel for anew each time, and keep.
+const CHUNK: usize = 16 * PAGE;
 /// Of all files.
 const OURS: Marks = Marks { mode: 0o600, owner: None };
 
@@ -45,15 +49,35 @@ impl Storage for RingFile {
     }
 }
 
-/// All of it; every file of ours has the same size.
-///
-/// # Errors
-/// It cannot be read.
-pub(crate) fn bytes_of(storage: &RingFile) -> io::Result<Vec<u8>> {
-    let size = usize::try_from(mwan_history::file_size()).map_err(io::Error::other)?;
-    let mut bytes = vec![0; size];
-    storage.read(0, &mut bytes)?;
-    Ok(bytes)
+impl RingFile {
+    /// A copy of what it is now, in memory as the file itself is, which nobody else knows.
+    fn snapshot(&self, folder: &Path) -> io::Result<File> {
+        let path = folder.join(".snapshot");
+        let copy =
+            File::options().read(true).write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        fs::remove_file(&path)?;
+        copy_pages(&self.0, &copy)?;
+        Ok(copy)
+    }
+}
+
+/// Copies a file, with holes for pages of zeros: most of a new file has never been written.
+fn copy_pages(from: &File, to: &File) -> io::Result<()> {
+    let size = from.metadata()?.len();
+    let mut buffer = vec![0; CHUNK];
+    let mut at = 0;
+    while at < size {
+        let length = usize::try_from(size - at).map_or(CHUNK, |rest| rest.min(CHUNK));
+        let chunk = &mut buffer[..length];
+        from.read_exact_at(chunk, at)?;
+        for page in chunk.chunks(PAGE) {
+            if page.iter().any(|byte| *byte != 0) {
+                to.write_all_at(page, at)?;
+            }
+            at += page.len() as u64;
+        }
+    }
+    to.set_len(size)
 }
 
 /// Where the files of all interfaces are.
@@ -91,12 +115,22 @@ impl Folders {
             warn!("cannot read {}: {error}", kept.display());
             None
         });
-        let content = match before {
-            Some(before) => bytes_of(before.storage())?,
-            None => empty(name)?,
-        };
-        replace(&live, OURS, Durability::Process, &content)?;
+        replace_by(&live, OURS, Durability::Process, |file| match &before {
+            Some(before) => copy_pages(&before.storage().0, file),
+            None => {
+                file.set_len(mwan_history::file_size())?;
+                History::create(RingFile(file.try_clone()?), name).map(drop)
+            }
+        })?;
         usable(&live, name)?.ok_or_else(|| io::Error::other("it is not what was just written"))
+    }
+
+    /// A copy of what is remembered, for [`Folders::keep`], while nobody writes.
+    ///
+    /// # Errors
+    /// The run directory cannot be written.
+    pub(crate) fn snapshot(&self, history: &History<RingFile>) -> io::Result<File> {
+        history.storage().snapshot(&self.run)
     }
 
     /// Keeps a copy of what is remembered in the state directory, if that leaves room for others: a router's flash may have but a few
@@ -104,16 +138,17 @@ impl Folders {
     ///
     /// # Errors
     /// It cannot be written.
-    pub(crate) fn keep(&self, name: &str, content: &[u8]) -> io::Result<()> {
+    pub(crate) fn keep(&self, name: &str, snapshot: &File) -> io::Result<()> {
         make_folder(&self.state)?;
         let (all, free) = file_system(&self.state)?;
-        let needed = content.chunks(PAGE).filter(|page| page.iter().any(|byte| *byte != 0)).count() * PAGE;
+        // In units of 512 bytes whatever the file system (stat(2)); holes do not count.
+        let needed = snapshot.metadata()?.blocks() * 512;
         let left = (all / LEFT_PART).min(LEFT_MAX);
-        if free < needed as u64 + left {
+        if free < needed + left {
             let text = format!("{} KiB are free, of which {} are left to others", free >> 10, left >> 10);
             return Err(io::Error::new(io::ErrorKind::StorageFull, text));
         }
-        replace(&self.kept(name), OURS, Durability::Reboot, content)
+        replace_by(&self.kept(name), OURS, Durability::Reboot, |file| copy_pages(snapshot, file))
     }
 
     /// Removes what is in memory.
@@ -193,12 +228,6 @@ fn open(path: &Path, write: bool) -> Result<History<RingFile>, OpenError> {
     History::open(RingFile(File::options().read(true).write(write).open(path)?))
 }
 
-/// Of an interface of which nothing is known.
-fn empty(name: &str) -> io::Result<Vec<u8>> {
-    let size = usize::try_from(mwan_history::file_size()).map_err(io::Error::other)?;
-    Ok(History::create(vec![0; size], name)?.into_storage())
-}
-
 /// Which WAN is how reliable is nobody else's business.
 fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
@@ -257,7 +286,7 @@ mod tests {
         let mut history = folders.open("wan").unwrap();
         assert_eq!((history.name(), history.newest_s()), ("wan", None));
         record(&mut history, START);
-        folders.keep("wan", &bytes_of(history.storage()).unwrap()).unwrap();
+        folders.keep("wan", &folders.snapshot(&history).unwrap()).unwrap();
         record(&mut history, START + 1);
         drop(history);
         assert_eq!(folders.open("wan").unwrap().newest_s(), Some(START + 1), "kill -9");
@@ -266,6 +295,8 @@ mod tests {
         let size = |path: &Path| fs::metadata(path).unwrap().len();
         assert!(size(&folders.live("wan")) <= mwan_history::INTERFACE_SIZE_MAX);
         assert_eq!(size(&folders.live("wan")), size(&folders.kept("wan")));
+        assert!(fs::metadata(folders.kept("wan")).unwrap().blocks() * 512 < 100_000, "holes stay holes");
+        assert_eq!(fs::read_dir(&folders.run).unwrap().count(), 1, "nothing else is left");
     }
 
     #[test]
@@ -275,7 +306,7 @@ mod tests {
             let folders = folders(dir.path());
             let mut history = folders.open("wan").unwrap();
             record(&mut history, START);
-            folders.keep("wan", &bytes_of(history.storage()).unwrap()).unwrap();
+            folders.keep("wan", &folders.snapshot(&history).unwrap()).unwrap();
             // The copy stands in for the file in memory, and nothing for the copy.
             fs::write(folders.live("wan"), broken).unwrap();
             assert_eq!(folders.open("wan").unwrap().newest_s(), Some(START));

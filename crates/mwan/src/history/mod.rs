@@ -5,7 +5,7 @@ mod files;
 use mwan_api::{HistoryQuery, Report};
 use mwan_history::{History, Month};
 
-pub(crate) use files::{Folders, RingFile, bytes_of};
+pub(crate) use files::{Folders, RingFile};
 
 use crate::cli::Failure;
 
