@@ -98,8 +98,6 @@ impl Access {
     fn purpose(self) -> &'static str {
         match self {
             Access::Owner => "everything",
-            #[cfg(feature = "alerts")]
-            Access::Alerts => "what happens and how it is told",
             #[cfg(feature = "web")]
             Access::Web => "what the control API over HTTP has",
             #[cfg(feature = "ipfire")]
