@@ -25,7 +25,9 @@ use crate::places::Seat;
 /// Bodies of most requests are a few words, bytes.
 const SMALL: usize = 4096;
 /// A configuration, bytes: as much as the daemon takes in one request, with room for what is around it.
-const CONFIGURATION: usize = mwan_api::REQUEST_MAX;
+const CONFIGURATION: usize = mwan_api::REQUEST_MAX - 4096;
+/// A cloud's document, bytes: twice of what is used of one, so that a larger one is refused in its own words.
+const DOCUMENT: usize = 2 << 20;
 /// A body has to be there by then.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -133,7 +135,7 @@ pub(crate) const ROUTES: &[Route] = &[
     Route { request: "PlanRequest", response: "Plan", body_max: CONFIGURATION, ..post("/api/v1/config/plan", Role::Admin, Endpoint::Plan, "What a configuration would install, and what that changes.") },
     Route { request: "PutRequest", ..put("/api/v1/config", Endpoint::PutConfig, "Another configuration: in force when this answers, or not at all. `If-Match` says which revision it is made from.") },
     Route { access: Access::Role(Role::Admin), ..get("/api/v1/cloud/multiwan", Endpoint::Cloud, "application/json", "The cloud's document that the configuration means (`multiWanV2`).") },
-    Route { query: CLOUD_QUERY, request: "application/json", ..put("/api/v1/cloud/multiwan", Endpoint::PutCloud, "A cloud's document, put in force like a configuration. `If-Match` is optional.") },
+    Route { query: CLOUD_QUERY, request: "application/json", body_max: DOCUMENT, ..put("/api/v1/cloud/multiwan", Endpoint::PutCloud, "A cloud's document, put in force like a configuration. `If-Match` is optional.") },
     get("/api/v1/alerts", Endpoint::Alerts, "Alerts", "Who is told of incidents, and how that goes."),
     Route { response: "AlertTestStarted", ..post("/api/v1/alerts/{name}/test", Role::Operator, Endpoint::TestAlert, "Sends a test message.") },
     Route { access: Access::Open, request: "LoginRequest", response: "SessionDocument", ..post("/api/v1/login", Role::Viewer, Endpoint::Login, "Begins a session: a cookie, and the token that requests which change something carry as X-CSRF-Token.") },
