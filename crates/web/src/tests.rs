@@ -397,3 +397,27 @@ async fn a_report_is_a_document_or_a_page_without_scripts() {
     assert_eq!(client.get("/api/v1/history").await.status, 400, "of which interface?");
     assert_eq!(client.get("/api/v1/history?interface=wan&from=5").await.json["from_s"], 5);
 }
+
+/// A cookie that was sent by TLS never goes, nor is it taken, without; and no other site or subdomain can set it.
+#[tokio::test]
+async fn a_session_by_tls_is_one_of_tls_alone() {
+    let world = World::new();
+    let mut client = Client { tls: true, ..world.client() };
+    let login = json!({ "user": "ann", "password": PASSWORD });
+    client.origin = Some("https://localhost".to_owned());
+    let answer = client.ask("POST", "/api/v1/login", &login).await;
+    let cookie = answer.header("set-cookie").unwrap().to_owned();
+    assert!(
+        cookie.starts_with("__Host-mwan=") && cookie.contains("; Secure") && cookie.contains("; Path=/"),
+        "{cookie}"
+    );
+    assert!(!cookie.contains("Domain"), "{cookie}");
+    client.cookie = Some(cookie.split(';').next().unwrap().to_owned());
+    assert_eq!(client.get("/api/v1/session").await.status, 200);
+    client.tls = false;
+    assert_eq!(client.get("/api/v1/session").await.status, 401);
+    client.tls = true;
+    client.origin = Some("http://localhost".to_owned());
+    client.csrf = answer.json["csrf"].as_str().map(str::to_owned);
+    assert_eq!(client.ask("POST", "/api/v1/logout", &json!({})).await.code(), "cross_site");
+}

@@ -292,6 +292,7 @@ impl World {
             csrf: None,
             origin: None,
             if_match: None,
+            tls: false,
         }
     }
 
@@ -334,6 +335,8 @@ pub(super) struct Client {
     pub(super) csrf: Option<String>,
     pub(super) origin: Option<String>,
     pub(super) if_match: Option<String>,
+    /// As if by TLS.
+    pub(super) tls: bool,
 }
 
 impl Client {
@@ -343,7 +346,7 @@ impl Client {
         let peer = Peer {
             address: Some(self.address).filter(|_| self.local.is_none()),
             local: self.local,
-            tls: false,
+            tls: self.tls,
         };
         let server = self.server.clone();
         let connection = async move { server.connection(theirs, peer, Arc::new(Seat::default())).await };
