@@ -44,7 +44,7 @@ setup:
 
 ## docs: generated pages and schemas anew
 docs:
-	UPDATE_DOCS=1 $(CARGO) test --locked --quiet -p mwan-config -p mwan-api -p mwan-lab --lib --all-features
+	UPDATE_DOCS=1 $(CARGO) test --locked --quiet -p mwan-config -p mwan-api -p mwan-lab -p mwan-web --lib --all-features
 	UPDATE_DOCS=1 $(CARGO) test --locked --quiet -p mwan-config -p mwan-api --test '*' --all-features
 
 ## lint: what CI asks besides the tests

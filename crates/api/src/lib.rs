@@ -101,6 +101,23 @@ pub enum Request {
         #[serde(default)]
         after: Option<u64>,
     },
+    /// Connections by interface: answered with [`Flows`].
+    Flows {
+        /// Largest ones that are told one by one, at most 1000.
+        limit: u32,
+    },
+    /// Who is told of incidents, and how that goes: answered with [`Alerts`].
+    Alerts,
+    /// Send a test message: answered with its number, by which [`Alerts`] tells what became of it.
+    TestAlert {
+        /// Name of the alert.
+        name: String,
+    },
+    /// From the process that sends alerts: how they are.
+    ReportAlerts {
+        /// In the order of the configuration.
+        alerts: Vec<Alert>,
+    },
     /// How to bind a command to an interface.
     Use {
         /// Its name.
@@ -158,6 +175,8 @@ pub enum Response {
     Plan(Plan),
     /// To `events`.
     Events(Events),
+    /// To `flows`.
+    Flows(Flows),
     /// To `history`.
     History(Box<History>),
     /// To `report`.
@@ -187,6 +206,13 @@ pub enum Response {
     },
     /// To `cloud`.
     Cloud(CloudDocument),
+    /// To `alerts`.
+    Alerts(Alerts),
+    /// To `test_alert`.
+    TestAlert {
+        /// Its number.
+        number: u64,
+    },
     /// To `use`.
     Use(Binding),
     /// Done.
@@ -308,6 +334,55 @@ pub enum Watched {
     Sample(Sample),
     /// Events were lost because they were not read in time: ask for them.
     Missed,
+    /// Somebody wants a test message; for the process that sends alerts.
+    TestAlert {
+        /// Name of the alert.
+        name: String,
+        /// Number of the test.
+        number: u64,
+    },
+}
+
+/// Who is told of incidents, and how that goes; schema `mwan.alerts.v1`.
+pub struct Alerts {
+    /// `mwan.alerts.v1`.
+    pub schema: String,
+    /// Why the process that sends them does not run, if it does not.
+    pub problem: Option<String>,
+    /// In the order of the configuration.
+    pub alerts: Vec<Alert>,
+}
+
+/// One way somebody is told.
+pub struct Alert {
+    /// Its name.
+    pub name: String,
+    /// `email`, `webhook` or `command`.
+    pub kind: String,
+    /// Messages that are due and not sent.
+    pub queued: u64,
+    /// Messages sent.
+    pub sent: u64,
+    /// When the last one was, milliseconds since 1970.
+    pub last_sent_ms: Option<u64>,
+    /// Attempts in vain since.
+    pub failures: u32,
+    /// When it is tried again, milliseconds since 1970; null: nothing waits.
+    pub next_try_ms: Option<u64>,
+    /// What went wrong last, until something goes well.
+    pub last_error: Option<String>,
+    /// Messages that were given up.
+    pub dropped: u64,
+    /// What became of the last test.
+    pub test: Option<AlertTest>,
+}
+
+/// What became of a test.
+pub struct AlertTest {
+    /// Its number.
+    pub number: u64,
+    /// What went wrong; null: it was sent.
+    pub error: Option<String>,
 }
 
 /// How the paths are at one time.
@@ -635,6 +710,73 @@ pub struct Daemon {
     pub apply_error: Option<String>,
     /// Probe rounds started more than a tenth of a second after they were due.
     pub late_rounds: u64,
+    /// How long changes of the kernel took since start, those that changed nothing left out.
+    #[serde(default)]
+    pub apply_times: Durations,
+}
+
+/// How long something took, each time.
+#[derive(Default, Eq)]
+pub struct Durations {
+    /// How often it took at most so long; ascending.
+    pub buckets: Vec<DurationBucket>,
+    /// How often it was done.
+    pub count: u64,
+    /// How long all took together, microseconds.
+    pub sum_us: u64,
+}
+
+/// How often something took at most so long.
+#[derive(Eq)]
+pub struct DurationBucket {
+    /// Microseconds.
+    pub at_most_us: u64,
+    /// How often.
+    pub count: u64,
+}
+
+/// Connections of the whole machine by interface; schema `mwan.flows.v1`.
+pub struct Flows {
+    /// `mwan.flows.v1`.
+    pub schema: String,
+    /// All connections the kernel tracks, those without a mark of ours among them.
+    pub total: u64,
+    /// Whether the kernel counts packets and bytes (`net.netfilter.nf_conntrack_acct`); if not, there are none.
+    pub counted: bool,
+    /// Interfaces in the order of the configuration; then `default`, `unreachable` and `blackhole` where there is anything.
+    pub by_interface: Vec<InterfaceFlows>,
+    /// The largest by bytes; without accounting, any.
+    pub top: Vec<Flow>,
+}
+
+/// Connections of an interface.
+pub struct InterfaceFlows {
+    /// Its name.
+    pub interface: String,
+    /// How many.
+    pub flows: u64,
+    /// Bytes of both directions of those that are there now; null if the kernel does not count.
+    pub bytes: Option<u64>,
+}
+
+/// A connection.
+pub struct Flow {
+    /// In words or as a number.
+    pub proto: String,
+    /// Who opened it.
+    pub src: String,
+    /// Where to.
+    pub dst: String,
+    /// 0 for protocols without ports.
+    pub sport: u16,
+    /// 0 for protocols without ports.
+    pub dport: u16,
+    /// The interface it keeps; null: none of ours.
+    pub interface: Option<String>,
+    /// Of both directions; null if the kernel does not count.
+    pub bytes: Option<u64>,
+    /// Of both directions; null if the kernel does not count.
+    pub packets: Option<u64>,
 }
 
 /// An interface.
@@ -782,6 +924,9 @@ pub struct Carrier {
     pub last_resort: Option<String>,
     /// New flows and their bytes so far, by interface.
     pub counters: Vec<MemberCounter>,
+    /// How often others came to carry it since the daemon started.
+    #[serde(default)]
+    pub switches: u64,
 }
 
 /// A carrying member.
@@ -993,6 +1138,10 @@ pub const SCHEMA_RULES: &str = "mwan.rules.v1";
 pub const SCHEMA_CHECK: &str = "mwan.check.v1";
 /// Schema of [`Events`].
 pub const SCHEMA_EVENTS: &str = "mwan.events.v1";
+/// Schema of [`Flows`].
+pub const SCHEMA_FLOWS: &str = "mwan.flows.v1";
+/// Schema of [`Alerts`].
+pub const SCHEMA_ALERTS: &str = "mwan.alerts.v1";
 /// Schema of [`HookDocument`].
 pub const SCHEMA_HOOK: &str = "mwan.hook.v1";
 /// Schema of [`History`].

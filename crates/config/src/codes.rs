@@ -262,6 +262,34 @@ codes! {
         "The section `config cloud` does not hold what `mwan cloud apply` writes there. It is ignored: `mwan cloud export` gives what the other sections say, and the next document is applied as if it were the first.";
     CLOUD_UNUSED = "N0913", "interface that is not there is off",
         "The document has an interface that the network configuration does not have, switched off. It gets no section; it is kept for `mwan cloud export`.";
+
+    // 10: the web server.
+    WEB_LISTEN = "E1001", "not an address to listen at",
+        "Expected is `ADDRESS:PORT`, an IPv6 address in brackets, port 1 to 65535; at most 16. It is left out; the others are listened at.";
+    WEB_PLAIN = "E1002", "other machines without TLS",
+        "With `tls off` only loopback addresses are listened at: passwords and sessions would be readable on the wire. The address is left out.";
+    WEB_KEY = "E1003", "certificate without its key",
+        "`certificate` and `key` are given together or not at all. The certificate that mwan makes for itself is used.";
+    WEB_NAME = "E1004", "not a name",
+        "Names of groups have at most 32 characters: letters, digits and . _ -; host names at most 253: letters, digits, . and -. It is left out.";
+
+    // 11: alerts.
+    ALERT_INCOMPLETE = "E1101", "alert that could tell nobody",
+        "The message says what is missing or contradicts itself. The alert is left out; the others stay.";
+    URL = "E1102", "not a URL",
+        "Expected is `https://SERVER/PATH` or `http://…`, of at most 1000 bytes, without a name or password in it. The alert is left out.";
+    SERVER = "E1103", "not a server",
+        "Expected is the name or address of a server, without a port. A name is looked up when something is sent. The alert is left out.";
+    DAY_TIME = "E1104", "not a time of day",
+        "Times of day are `07:30`, hours `22:00-07:00` (past midnight is fine), in the local time of the machine. The value is ignored.";
+    TEMPLATE = "E1105", "template not usable",
+        "A template is JSON of at most 1500 bytes once its placeholders are filled in. The alert is left out.";
+    CLEAR_PASSWORD = "E1106", "password in clear text",
+        "Without encryption everybody on the way can read the password. The alert is left out. A server on this machine is exempt.";
+    ALERT_OPTION = "W1107", "option of another type of alert",
+        "It has no effect on an alert of this type.";
+    ALERTS = "E1108", "too many alerts",
+        "There can be 10. The surplus is left out.";
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ pub fn configuration_md() -> String {
     for kind in SectionKind::ALL {
         let Some(name) = kind.native() else { continue };
         let header = match kind {
-            SectionKind::Globals => format!("`[{name}]`"),
+            SectionKind::Globals | SectionKind::Web => format!("`[{name}]`"),
             SectionKind::Rule => format!("`[[{name}]]`"),
             _ => format!("`[{name}.NAME]`"),
         };
@@ -95,6 +95,12 @@ fn about(kind: SectionKind) -> &'static str {
         SectionKind::Rule => "Ordered; the first rule that matches decides. May be anonymous.",
         SectionKind::Ipset => {
             "A named set of addresses: listed here, in a file, or learned by the resolver. Rules name it."
+        }
+        SectionKind::Web => {
+            "Control API, dashboard and metrics over HTTP. One section; its name is of no importance."
+        }
+        SectionKind::Alert => {
+            "One way to tell somebody of incidents ([alerts.md](alerts.md)). Names are free; secrets stand in files of their own."
         }
         SectionKind::Cloud => {
             "What `mwan cloud apply` keeps of a cloud's document and the other sections cannot say; not to be edited \

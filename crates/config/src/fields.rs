@@ -313,6 +313,8 @@ mod tests {
                     drop(read_rule(&mut f, "x", &Names::default(), &Globals::default(), location));
                 }
                 SectionKind::Ipset => drop(crate::sets::read_set(&mut f, "x", location)),
+                SectionKind::Web => drop(crate::web::read_web(&mut f)),
+                SectionKind::Alert => drop(crate::alert::read_alert(&mut f, "x", &[], location)),
                 SectionKind::Cloud => crate::cloud::check_section(&mut f),
             }
             assert_eq!(f.never_asked(), Vec::<&str>::new(), "{kind:?}");

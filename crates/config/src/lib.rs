@@ -4,6 +4,7 @@
 //! Nothing here panics on any input, and nothing is dropped without a diagnostic.
 
 mod acceptance;
+mod alert;
 pub mod cloud;
 mod codes;
 mod compat;
@@ -29,7 +30,9 @@ mod tables;
 mod target;
 pub mod uci;
 mod values;
+mod web;
 
+pub use alert::{TEMPLATE_PLACEHOLDERS, next_placeholder};
 pub use codes::{CodeDoc, codes};
 pub use diagnostic::{Diagnostic, Severity};
 pub use interface::loglevel_name;

@@ -4,7 +4,7 @@
 //! A `Config` is always internally consistent: names are unique, every reference resolves, numbers are
 //! in range. Whatever did not satisfy that is left out and reported in a [`crate::Diagnostic`].
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,10 +103,14 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// Named sets of addresses, in the order of the file.
     pub sets: Arc<Vec<NamedSet>>,
+    /// Who is told of incidents, in the order of the file; without those that are switched off.
+    pub alerts: Arc<Vec<Alert>>,
     /// Connections that have to be brought up, each for the interface of its name.
     pub links: Arc<Vec<Link>>,
     /// What of the site is IPFire's, if it is one.
     pub site: Option<Arc<Site>>,
+    /// The web server, if there is a section of it.
+    pub web: Option<Web>,
 }
 
 impl Config {
@@ -119,6 +123,37 @@ impl Config {
     pub fn policy(&self, name: &str) -> Option<&Policy> {
         self.policies.iter().find(|p| p.name == name)
     }
+}
+
+/// The web server: control API, dashboard, metrics.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Web {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Where it listens; none that others reach if `tls` is off.
+    pub listen: Vec<SocketAddr>,
+    /// Where it speaks TLS.
+    pub tls: WebTls,
+    /// Files of the certificate and its key; `None`: one is made.
+    pub certificate: Option<(String, String)>,
+    /// A session nobody uses for so long ends.
+    pub session_timeout: Duration,
+    /// Group of this machine whose members may use the API's Unix socket.
+    pub group: Option<String>,
+    /// Names by which it may be asked, beside addresses and localhost.
+    pub hostnames: Vec<String>,
+}
+
+/// `option tls` of the web server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum WebTls {
+    /// Everywhere but on loopback addresses.
+    #[default]
+    Auto,
+    /// Everywhere.
+    On,
+    /// Nowhere, and so on loopback addresses only.
+    Off,
 }
 
 /// Settings of the whole program.
@@ -160,6 +195,129 @@ pub struct Globals {
     pub notification_emails: Vec<String>,
     /// A cloud's document that is applied whenever it changes; absolute.
     pub cloud_document: Option<String>,
+}
+
+/// One way to tell somebody of incidents.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Alert {
+    /// Its name.
+    pub name: String,
+    /// What is told of: this and worse; `None`: nothing by itself.
+    pub severity: Option<AlertSeverity>,
+    /// How long something has to be wrong before it is told of.
+    pub min_duration: Duration,
+    /// When only the worst is told of: from, to.
+    pub quiet_hours: Vec<(DayTime, DayTime)>,
+    /// When a digest of the day is sent.
+    pub digest: Option<DayTime>,
+    /// Messages an hour at most.
+    pub rate_per_hour: u32,
+    /// A file of certificates that are trusted instead of the system's; absolute.
+    pub ca_file: Option<String>,
+    /// How.
+    pub how: AlertHow,
+    /// Where it is written.
+    pub location: Location,
+}
+
+/// How bad something is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum AlertSeverity {
+    /// Something has happened.
+    Info,
+    /// A WAN is lost, others carry.
+    Warning,
+    /// mwan cannot do what is wanted.
+    Error,
+    /// A policy has no WAN left.
+    Critical,
+}
+
+/// A time of day in local time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DayTime {
+    /// Minutes since midnight, less than 1440.
+    pub minute: u16,
+}
+
+/// How somebody is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AlertHow {
+    /// By e-mail.
+    Email(AlertEmail),
+    /// By a request to a web server.
+    Webhook(AlertWebhook),
+    /// By a program.
+    Command {
+        /// The program, absolute, and its arguments.
+        argv: Vec<String>,
+        /// How long it may take.
+        timeout: Duration,
+    },
+}
+
+/// An e-mail. It has a server or a program, not both.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AlertEmail {
+    /// Recipients; at least one.
+    pub to: Vec<String>,
+    /// The sender.
+    pub from: Option<String>,
+    /// Name or address of the server.
+    pub server: Option<String>,
+    /// Its port.
+    pub port: u16,
+    /// Encryption.
+    pub security: AlertSecurity,
+    /// Who logs in.
+    pub username: Option<String>,
+    /// File that holds the password; absolute.
+    pub password_file: Option<String>,
+    /// A program in sendmail's manner; absolute.
+    pub sendmail: Option<String>,
+}
+
+/// Encryption of a connection to a mail server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AlertSecurity {
+    /// Begins unencrypted and must change to TLS.
+    Starttls,
+    /// TLS from the first byte.
+    Tls,
+    /// None.
+    None,
+}
+
+/// A request to a web server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AlertWebhook {
+    /// Where to; `None`: where the shape's service is, or what `secret_file` holds.
+    pub url: Option<String>,
+    /// What is sent.
+    pub shape: AlertShape,
+    /// JSON with placeholders in place of it.
+    pub template: Option<String>,
+    /// Telegram's chat, Matrix' room.
+    pub to: Option<String>,
+    /// File that holds token, routing key, signing key or URL; absolute.
+    pub secret_file: Option<String>,
+}
+
+/// Forms of requests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AlertShape {
+    /// mwan's own document.
+    Json,
+    /// ntfy.
+    Ntfy,
+    /// Telegram.
+    Telegram,
+    /// Slack, and what takes Slack's requests (Mattermost, Discord).
+    Slack,
+    /// Matrix.
+    Matrix,
+    /// PagerDuty.
+    Pagerduty,
 }
 
 /// `option mode` of cloud configurations. Nothing follows from it: the rules decide.

@@ -8,10 +8,13 @@
 //! | member | the member; its policies keep the others. |
 //! | policy | only without any usable member the policy; a bad `last_resort` is the default one. |
 //! | rule | the rule, if a part of its match or its policy is concerned: it would match something else. |
+//! | alert | the alert, if whom to tell or how is concerned; else the option. |
 //! | anything unknown | itself. |
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use crate::alert::{self, read_alert};
 use crate::codes;
 use crate::fields::Fields;
 use crate::interface::{read_globals, read_interface};
@@ -24,6 +27,7 @@ use crate::rule::read_rule;
 use crate::sets::{self, read_set};
 use crate::suggest::nearest;
 use crate::uci::{self, Section};
+use crate::web::read_web;
 
 /// Reads a UCI file.
 pub(crate) fn parse(file_name: &str, bytes: &[u8]) -> (Config, Report) {
@@ -70,8 +74,8 @@ fn known_sections(report: &mut Report, sections: Vec<Section>) -> Vec<Known> {
         if !anonymous {
             check_same_name(report, &mut kinds_of_name, &found);
         }
-        // All globals sections are one, whatever they are called.
-        let key = (kind, if kind == SectionKind::Globals { String::new() } else { found.name.clone() });
+        // Whatever they are called.
+        let key = (kind, if kind.is_single() { String::new() } else { found.name.clone() });
         match at.get(&key).and_then(|i| known.get_mut(*i)) {
             Some(first) => merge(report, first, found),
             None => {
@@ -124,6 +128,9 @@ fn build(report: &mut Report, sections: &[Known]) -> Config {
     for known in of_kind(sections, SectionKind::Globals) {
         config.globals = read_globals(&mut fields(report, known));
     }
+    for known in of_kind(sections, SectionKind::Web) {
+        config.web = Some(read_web(&mut fields(report, known)));
+    }
     for known in of_kind(sections, SectionKind::Cloud) {
         crate::cloud::check_section(&mut fields(report, known));
     }
@@ -156,7 +163,18 @@ fn build(report: &mut Report, sections: &[Known]) -> Config {
         let mut fields = fields(report, known);
         config.rules.extend(read_rule(&mut fields, &known.name, &policies, &config.globals, location));
     }
+    read_alerts(report, sections, &mut config);
     config
+}
+
+fn read_alerts(report: &mut Report, sections: &[Known], config: &mut Config) {
+    let mut alerts = Vec::new();
+    for known in named(report, sections, SectionKind::Alert) {
+        let location = report.location(known.section.line);
+        let emails = &config.globals.notification_emails;
+        alerts.extend(read_alert(&mut fields(report, known), &known.name, emails, location));
+    }
+    config.alerts = Arc::new(alert::limit(report, alerts, |name| format!("alert {}", show(name))));
 }
 
 fn read_interfaces(report: &mut Report, sections: &[Known], names: &mut Names) -> Vec<Interface> {
@@ -225,8 +243,14 @@ pub(crate) fn open<'a>(
     section: &Section,
 ) -> Fields<'a> {
     let mut fields = Fields::new(report, dialect, kind, label, section);
-    let strict =
-        matches!(kind, SectionKind::Member | SectionKind::Policy | SectionKind::Rule | SectionKind::Ipset);
+    let strict = matches!(
+        kind,
+        SectionKind::Member
+            | SectionKind::Policy
+            | SectionKind::Rule
+            | SectionKind::Ipset
+            | SectionKind::Alert
+    );
     if let Some(line) = section.damaged.filter(|_| strict) {
         let message = format!("line {line} cannot be read; the {} is left out", kind.noun());
         fields.refuse(Problem::new(codes::DAMAGED, message));

@@ -6,10 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::alert::{self, read_alert};
 use crate::codes;
 use crate::fields::Fields;
 use crate::interface::{read_globals, read_interface};
@@ -23,6 +25,7 @@ use crate::rule::read_rule;
 use crate::sets::{self, read_set};
 use crate::suggest::nearest;
 use crate::uci::{Entry, NAME_BYTES_MAX, SECTIONS_MAX, Section};
+use crate::web::read_web;
 
 /// Largest file that is read: ten thousand rules. Less than in UCI, since the TOML parser remembers every
 /// error of a file that is something else.
@@ -131,10 +134,12 @@ struct PolicyText {
 #[derive(Default)]
 struct Sections {
     globals: Option<Section>,
+    web: Option<Section>,
     wans: Vec<Section>,
     policies: Vec<PolicyText>,
     rules: Vec<Section>,
     sets: Vec<Section>,
+    alerts: Vec<Section>,
 }
 
 impl Sections {
@@ -170,6 +175,13 @@ impl Sections {
                 ("global", DeValue::Table(t)) => {
                     sections.globals = Some(section(source, report, "global", None, (key_span, t), &[]));
                 }
+                ("web", DeValue::Table(_)) if sections.web.is_some() => {
+                    let problem = Problem::new(codes::TOML, "given before; this one is left out");
+                    report.add(Place { line, section: key, option: None }, problem);
+                }
+                ("web", DeValue::Table(t)) => {
+                    sections.web = Some(section(source, report, "web", None, (key_span, t), &[]));
+                }
                 ("wan", DeValue::Table(t)) => {
                     for (name, span, t) in named_tables(source, report, "wan", t) {
                         sections.wans.push(section(source, report, "wan", Some(name), (span, t), &[]));
@@ -178,6 +190,11 @@ impl Sections {
                 ("set", DeValue::Table(t)) => {
                     for (name, span, t) in named_tables(source, report, "set", t) {
                         sections.sets.push(section(source, report, "set", Some(name), (span, t), &[]));
+                    }
+                }
+                ("alert", DeValue::Table(t)) => {
+                    for (name, span, t) in named_tables(source, report, "alert", t) {
+                        sections.alerts.push(section(source, report, "alert", Some(name), (span, t), &[]));
                     }
                 }
                 ("policy", DeValue::Table(t)) => {
@@ -190,7 +207,7 @@ impl Sections {
                         sections.rules.extend(rule(source, report, value));
                     }
                 }
-                ("global" | "wan" | "policy" | "rule" | "set", _) => {
+                ("global" | "wan" | "policy" | "rule" | "set" | "alert" | "web", _) => {
                     let how = if key == "rule" { "[[rule]]" } else { "a table" };
                     let place = Place { line, section: key, option: None };
                     report.add(
@@ -218,6 +235,7 @@ impl Sections {
     fn check_numbers(&mut self, report: &mut Report) {
         unique(report, &mut self.wans, |s| s);
         unique(report, &mut self.sets, |s| s);
+        unique(report, &mut self.alerts, |s| s);
         unique(report, &mut self.policies, |p| &p.section);
         let surplus = self.rules.get(SECTIONS_MAX).map(|s| s.line);
         self.rules.truncate(SECTIONS_MAX);
@@ -417,6 +435,10 @@ fn build(report: &mut Report, sections: &Sections) -> Config {
         let mut fields = open(report, Dialect::Native, SectionKind::Globals, "global".into(), section);
         config.globals = read_globals(&mut fields);
     }
+    if let Some(section) = &sections.web {
+        config.web =
+            Some(read_web(&mut open(report, Dialect::Native, SectionKind::Web, "web".into(), section)));
+    }
     let mut interfaces = Names::default();
     for section in &sections.wans {
         let name = section.name.as_deref().unwrap_or_default();
@@ -452,7 +474,19 @@ fn build(report: &mut Report, sections: &Sections) -> Config {
         }
     }
     read_rules(report, &sections.rules, &policies, &mut config);
+    read_alerts(report, &sections.alerts, &mut config);
     config
+}
+
+fn read_alerts(report: &mut Report, sections: &[Section], config: &mut Config) {
+    let mut alerts = Vec::new();
+    for section in sections {
+        let name = section.name.as_deref().unwrap_or_default();
+        let (location, label) = (report.location(section.line), format!("alert.{name}"));
+        let mut fields = open(report, Dialect::Native, SectionKind::Alert, label, section);
+        alerts.extend(read_alert(&mut fields, name, &config.globals.notification_emails, location));
+    }
+    config.alerts = Arc::new(alert::limit(report, alerts, |name| format!("alert.{name}")));
 }
 
 fn read_rules(report: &mut Report, sections: &[Section], policies: &Names, config: &mut Config) {

@@ -16,19 +16,25 @@ pub enum SectionKind {
     Rule,
     /// `config ipset`; `[set.NAME]`.
     Ipset,
+    /// `config web`; `[web]`.
+    Web,
+    /// `config alert`; `[alert.NAME]`.
+    Alert,
     /// `config cloud`, written by `mwan cloud apply`; not in `mwan.toml`.
     Cloud,
 }
 
 impl SectionKind {
     /// In the order of the documentation.
-    pub const ALL: [SectionKind; 7] = [
+    pub const ALL: [SectionKind; 9] = [
         SectionKind::Globals,
         SectionKind::Interface,
         SectionKind::Member,
         SectionKind::Policy,
         SectionKind::Rule,
         SectionKind::Ipset,
+        SectionKind::Web,
+        SectionKind::Alert,
         SectionKind::Cloud,
     ];
 
@@ -41,6 +47,8 @@ impl SectionKind {
             SectionKind::Policy => &["policy", "strategy"],
             SectionKind::Rule => &["rule"],
             SectionKind::Ipset => &["ipset"],
+            SectionKind::Web => &["web"],
+            SectionKind::Alert => &["alert"],
             SectionKind::Cloud => &["cloud"],
         }
     }
@@ -53,8 +61,15 @@ impl SectionKind {
             SectionKind::Policy => Some("policy"),
             SectionKind::Rule => Some("rule"),
             SectionKind::Ipset => Some("set"),
+            SectionKind::Web => Some("web"),
+            SectionKind::Alert => Some("alert"),
             SectionKind::Member | SectionKind::Cloud => None,
         }
+    }
+
+    /// Whether all sections of this kind are one, whatever they are called.
+    pub(crate) fn is_single(self) -> bool {
+        matches!(self, SectionKind::Globals | SectionKind::Web)
     }
 
     /// The word in messages.
@@ -246,6 +261,40 @@ const OPTIONS: &[OptionDoc] = {
         row(Ipset, &["hashsize"], "", "number", "", "Of ipset; without effect."),
         row(Ipset, &["storage"], "", "string", "", "Of ipset; without effect."),
         list(row(Ipset, &["comment"], "comment", "text", "", "For people.")),
+
+        row(Web, &["enabled"], "enabled", "boolean", "0", "Whether the web server runs: control API, dashboard, metrics (docs/api.md). Only in builds with the feature `web`."),
+        list(row(Web, &["listen"], "listen", "ADDRESS:PORT", "127.0.0.1:8480 [::1]:8480", "Where it listens. What is no loopback address can be reached by other machines, and speaks TLS. An address that is not there yet is good.")),
+        row(Web, &["tls"], "tls", "auto, on or off", "auto", "auto: TLS everywhere but on loopback addresses. off: nowhere, and then no other address is listened at (E1002)."),
+        row(Web, &["certificate"], "certificate", "absolute path", "", "Certificate and its chain, PEM. Without it one is made on first use and kept; `mwan web init` prints its fingerprint. Read when the web server starts."),
+        row(Web, &["key"], "key", "absolute path", "", "Its private key, PEM; only root has to be able to read it."),
+        row(Web, &["session_timeout"], "session_timeout", "time", "1800", "A session nobody uses for so long ends; each ends after 12 hours."),
+        row(Web, &["group"], "group", "group name", "", "Members of this group of the machine may use `api.sock` in the run directory as operators. Without it root alone can."),
+        list(row(Web, &["hostname"], "hostnames", "host names", "", "Names by which it is asked for, beside its addresses, `localhost` and the machine's own name. Others are refused: pages of other sites could else be made to pass for ours (DNS rebinding).")),
+        list(row(Web, &["comment"], "comment", "text", "", "For people.")),
+
+        row(Alert, &["enabled"], "enabled", "boolean", "1", "Whether it is used."),
+        row(Alert, &["type"], "type", "email, webhook, command", "", "How somebody is told. Required."),
+        row(Alert, &["severity"], "severity", "info, warning, error, critical, never", "warning", "What is told of: this and worse. info: repairs, commands and starts, too; warning: a WAN is lost, others carry; error: mwan cannot do what is wanted; critical: a policy has no WAN left; never: only the digest."),
+        row(Alert, &["min_duration"], "min_duration", "time", "30", "How long something has to be wrong before it is told of. What comes and goes is told of at its third loss, however short they are."),
+        list(row(Alert, &["quiet_hours"], "quiet_hours", "times of day, HH:MM-HH:MM", "", "Hours, in local time, in which only critical incidents are told of; the others wait for their end.")),
+        row(Alert, &["digest"], "digest", "time of day, HH:MM", "", "When, in local time, a digest of the day is sent: every incident, also what was too short or not severe enough to be told of."),
+        row(Alert, &["rate"], "rate", "number, 1 to 1000", "20", "Messages an hour at most. What is beyond waits, and comes as one message where people read it."),
+        list(row(Alert, &["to"], "to", "mail addresses; a Telegram chat or Matrix room", "notification_email", "Who is told. E-mails without it go to the globals' notification_email.")),
+        row(Alert, &["from"], "from", "mail address", "mwan@ and the name of the machine", "email: the sender."),
+        row(Alert, &["server"], "server", "name or address of a server", "", "email: the SMTP server. This or sendmail is required."),
+        row(Alert, &["port"], "port", "number, 1 to 65535", "587, 465 or 25", "email: its port, by security."),
+        row(Alert, &["security"], "security", "starttls, tls, none", "starttls", "email: STARTTLS (required, never optional), TLS from the first byte, or no encryption: then no password is sent, except to this machine."),
+        row(Alert, &["username"], "username", "string", "", "email: who logs in."),
+        row(Alert, &["password_file"], "password_file", "absolute path", "", "email: the file that holds the password, readable by root alone."),
+        row(Alert, &["sendmail"], "sendmail", "absolute path", "", "email: a program in sendmail's manner, run with `-t -i` and the message on standard input, as an unprivileged user: one that needs set-user-id (Postfix, Exim) cannot do it, use its server on 127.0.0.1."),
+        row(Alert, &["url"], "url", "URL", "", "webhook: where the request goes. Telegram and PagerDuty have one of their own; for json and slack the whole URL may be in secret_file."),
+        row(Alert, &["shape"], "shape", "json, ntfy, telegram, slack, matrix, pagerduty", "json", "webhook: what is sent; json: the document mwan.alert.v1 (docs/alerts.md)."),
+        row(Alert, &["template"], "template", "JSON with {{placeholders}}", "", "webhook: sent in place of it; {{title}}, {{text}}, {{severity}}, {{stage}}, {{id}}, {{site}}, {{begin}}, {{end}}, {{duration_s}} and {{interfaces}} are replaced by values escaped as JSON."),
+        row(Alert, &["secret_file"], "secret_file", "absolute path", "", "webhook: the file that holds the token or routing key; with json and template the key of the signature (`X-Mwan-Signature`), or the whole URL if there is no url."),
+        row(Alert, &["ca_file"], "ca_file", "absolute path", "", "email, webhook: certificates (PEM) that are trusted instead of the system's."),
+        list(row(Alert, &["command"], "command", "program and its arguments, one value each", "", "command: what is run, without a shell, as an unprivileged user, with the document mwan.alert.v1 on standard input.")),
+        row(Alert, &["timeout"], "timeout", "time", "30", "command: after this time it is killed with everything it started."),
+        list(row(Alert, &["comment"], "comment", "text", "", "For people.")),
 
         row(Cloud, &["document"], "", "JSON object", "", "The document that was applied last, without its interfaces."),
         list(row(Cloud, &["wan"], "", "JSON object", "", "An interface of it, as it came.")),

@@ -8,13 +8,18 @@ use std::fmt::Write;
 use mwan_config::*;
 
 /// Two sections of each kind: `x` gets the value, `y` must not notice. Values under test come last in `x`.
-const UCI: [(SectionKind, &str); 7] = [
+const UCI: [(SectionKind, &str); 9] = [
     (SectionKind::Globals, "config globals 'globals'\n"),
     (SectionKind::Interface, "config interface 'x'\n\toption enabled '1'\n\tlist track_ip '8.8.8.8'\n"),
     (SectionKind::Member, "config member 'mx'\n\toption interface 'x'\n"),
     (SectionKind::Policy, "config policy 'px'\n\tlist use_member 'mx'\n"),
     (SectionKind::Rule, "config rule 'rx'\n\toption proto 'tcp'\n\toption use_policy 'py'\n"),
     (SectionKind::Ipset, "config ipset 'sx'\n"),
+    (SectionKind::Web, "config web 'web'\n"),
+    (
+        SectionKind::Alert,
+        "config alert 'ax'\n\toption type 'email'\n\toption to 'a@b.c'\n\toption server 'b.c'\n",
+    ),
     (SectionKind::Cloud, "config cloud 'multiWanV2'\n"),
 ];
 
@@ -33,12 +38,14 @@ config rule 'ry'
 	option use_policy 'py'
 ";
 
-const NATIVE: [(SectionKind, &str); 5] = [
+const NATIVE: [(SectionKind, &str); 7] = [
     (SectionKind::Globals, "[global]\n"),
     (SectionKind::Interface, "[wan.x]\ntargets = \"8.8.8.8\"\n"),
     (SectionKind::Policy, "[policy.px]\n"),
     (SectionKind::Rule, "[[rule]]\n"),
     (SectionKind::Ipset, "[set.sx]\n"),
+    (SectionKind::Web, "[web]\n"),
+    (SectionKind::Alert, "[alert.ax]\ntype = 'email'\nto = 'a@b.c'\nserver = 'b.c'\n"),
 ];
 
 const NATIVE_OTHERS: &str = "

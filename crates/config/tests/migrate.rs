@@ -38,6 +38,7 @@ fn model(file: &str, text: &[u8]) -> Config {
     config.globals.mode = config.globals.mode.map(|(mode, _)| (mode, 0));
     config.rules.iter_mut().for_each(|r| r.location = nowhere.clone());
     std::sync::Arc::make_mut(&mut config.sets).iter_mut().for_each(|s| s.location = nowhere.clone());
+    std::sync::Arc::make_mut(&mut config.alerts).iter_mut().for_each(|a| a.location = nowhere.clone());
     config
 }
 

@@ -8,6 +8,7 @@
 pub mod bench;
 pub mod build;
 pub mod capture;
+pub mod catchers;
 pub mod daemon;
 pub mod delay;
 pub mod demo;

@@ -159,6 +159,12 @@ impl Lab {
                 crate::responders::respond(ns, responder, *address).map_err(|e| chain(&e))?;
                 Ok(String::new())
             }
+            Step::Catch(catcher, node, file) => {
+                let options = self.fill_in(&catcher.options);
+                let catcher = crate::catchers::Catcher { options, ..catcher.clone() };
+                let ns = self.net.node(node).map_err(|e| chain(&e))?;
+                crate::catchers::catch(ns, &catcher, &self.daemon.run_dir(), file).map(|()| String::new())
+            }
             Step::Flow(spec) => self.start_flow((**spec).clone()),
             Step::Stop(name) => {
                 let flow = self.flow(name)?;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use mwan_config::Family;
 
-use crate::netlink::{Attributes, Message, Protocol, RequestError, Socket, Writer, u16_ne, u32_be};
+use crate::netlink::{Attributes, Message, Protocol, RequestError, Socket, Writer, u16_ne, u32_be, u64_be};
 use crate::rt;
 
 /// Why connection entries could not be deleted or read.
@@ -52,6 +52,8 @@ pub struct Flow {
     pub status: u32,
     /// Conntrack zone.
     pub zone: u16,
+    /// Packets and bytes of both directions; `None` where the kernel does not count (`net.netfilter.nf_conntrack_acct`).
+    pub traffic: Option<(u64, u64)>,
     /// The original direction's tuple as the kernel spelled it, for [`Flow::request`].
     tuple: Vec<u8>,
 }
@@ -65,6 +67,8 @@ const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
 const CTA_STATUS: u16 = 3;
 const CTA_MARK: u16 = 8;
+const CTA_COUNTERS_ORIG: u16 = 9;
+const CTA_COUNTERS_REPLY: u16 = 10;
 const CTA_ID: u16 = 12;
 const CTA_ZONE: u16 = 18;
 const CTA_MARK_MASK: u16 = 21;
@@ -77,6 +81,8 @@ const CTA_IP_V6_DESTINATION: u16 = 4;
 const CTA_PROTO_NUMBER: u16 = 1;
 const CTA_PROTO_SOURCE_PORT: u16 = 2;
 const CTA_PROTO_DESTINATION_PORT: u16 = 3;
+const CTA_COUNTERS_PACKETS: u16 = 1;
+const CTA_COUNTERS_BYTES: u16 = 2;
 const CTA_STATS_ENTRIES: u16 = 1;
 
 /// A socket to connection tracking.
@@ -229,6 +235,17 @@ fn u16_be(bytes: &[u8]) -> Option<u16> {
     u16_ne(bytes).map(u16::from_be)
 }
 
+/// Packets and bytes of both directions.
+fn traffic(entry: Attributes<'_>) -> Option<(u64, u64)> {
+    let direction = |kind| {
+        let counters = entry.find(kind).map(Attributes)?;
+        let word = |kind| counters.find(kind).and_then(u64_be);
+        Some((word(CTA_COUNTERS_PACKETS)?, word(CTA_COUNTERS_BYTES)?))
+    };
+    let (original, reply) = (direction(CTA_COUNTERS_ORIG)?, direction(CTA_COUNTERS_REPLY)?);
+    Some((original.0.saturating_add(reply.0), original.1.saturating_add(reply.1)))
+}
+
 fn parse_flow(m: &Message<'_>) -> Option<Flow> {
     let attributes = m.attributes(4);
     let word = |kind| attributes.find(kind).and_then(u32_be);
@@ -259,6 +276,7 @@ fn parse_flow(m: &Message<'_>) -> Option<Flow> {
         id: word(CTA_ID)?,
         status: word(CTA_STATUS).unwrap_or(0),
         zone: attributes.find(CTA_ZONE).and_then(u16_be).unwrap_or(0),
+        traffic: traffic(attributes),
         tuple: tuple.to_vec(),
     })
 }

@@ -138,6 +138,22 @@ impl Held {
     }
 }
 
+/// A line of a terminal without showing it, or of whatever standard input is.
+///
+/// # Errors
+/// Those of read(2).
+pub fn read_hidden_line() -> io::Result<String> {
+    let input = io::stdin();
+    // Whoever is no terminal shows nothing.
+    let hidden = sys::set_echo(input.as_fd(), false).is_ok();
+    let mut line = String::new();
+    let read = input.read_line(&mut line);
+    if hidden {
+        sys::set_echo(input.as_fd(), true)?;
+    }
+    read.map(|_| line.trim_end_matches(['\n', '\r']).to_owned())
+}
+
 /// A user as /etc/passwd has it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct User {

@@ -712,6 +712,42 @@ fn signal_group(leader: u32, signal: libc::c_int) {
     }
 }
 
+/// Whether a terminal shows what is typed (termios(3)).
+pub(crate) fn set_echo(terminal: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    // SAFETY: termios is plain data, which the first call fills in whole.
+    unsafe {
+        let mut settings: libc::termios = mem::zeroed();
+        check(libc::tcgetattr(terminal.as_raw_fd(), &mut settings))?;
+        if on {
+            settings.c_lflag |= libc::ECHO
+        } else {
+            settings.c_lflag &= !libc::ECHO
+        }
+        check(libc::tcsetattr(terminal.as_raw_fd(), libc::TCSAFLUSH, &settings)).map(drop)
+    }
+}
+
+/// Seconds the local time zone is ahead of UTC.
+pub(crate) fn utc_offset_s(unix_s: i64) -> i32 {
+    // time_t is narrower on old 32-bit systems; then this is 1970 and the zone's first offset.
+    let time = libc::time_t::try_from(unix_s).unwrap_or_default();
+    // SAFETY: all zero is a valid tm; both pointers are to locals. The zone is read by tzset first, which localtime_r need not do.
+    unsafe {
+        let mut local: libc::tm = std::mem::zeroed();
+        tzset();
+        if libc::localtime_r(&time, &mut local).is_null() {
+            0
+        } else {
+            i32::try_from(local.tm_gmtoff).unwrap_or(0)
+        }
+    }
+}
+
+unsafe extern "C" {
+    /// tzset(3); the libc crate has it for some systems only.
+    fn tzset();
+}
+
 /// Effective user and group of this process.
 pub(crate) fn own_user() -> (u32, u32) {
     // SAFETY: no arguments, and they always succeed.

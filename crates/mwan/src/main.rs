@@ -1,5 +1,10 @@
 //! Multi-WAN manager: daemon and command line.
 
+#[cfg(feature = "alerts")]
+mod alerts;
+#[cfg(not(feature = "alerts"))]
+#[path = "alerts/absent.rs"]
+mod alerts;
 mod cli;
 mod daemon;
 #[cfg(feature = "ipfire")]
@@ -13,6 +18,11 @@ mod ipfire;
 mod openwrt;
 mod platform;
 mod replace;
+#[cfg(feature = "web")]
+mod web;
+#[cfg(not(feature = "web"))]
+#[path = "web/absent.rs"]
+mod web;
 
 use std::process::ExitCode;
 

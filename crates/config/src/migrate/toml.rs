@@ -89,12 +89,12 @@ fn merged(sections: Vec<Section>) -> Vec<Section> {
     let mut known: Vec<Section> = Vec::new();
     let mut at: BTreeMap<(SectionKind, String), usize> = BTreeMap::new();
     for section in sections {
-        let anonymous = section.name.is_empty() && section.kind != Some(SectionKind::Globals);
+        let anonymous = section.name.is_empty() && !section.kind.is_some_and(SectionKind::is_single);
         let Some(kind) = section.kind.filter(|_| !anonymous) else {
             known.push(section);
             continue;
         };
-        let name = if kind == SectionKind::Globals { String::new() } else { section.name.clone() };
+        let name = if kind.is_single() { String::new() } else { section.name.clone() };
         match at.get(&(kind, name.clone())).and_then(|i| known.get_mut(*i)) {
             Some(first) => {
                 first.header.comments.extend(section.header.comments);
@@ -156,6 +156,10 @@ impl Writer<'_> {
         let damaged = || section.lines.is_empty() && self.damaged(line);
         match section.kind {
             None => self.comment_out_section(section, "unknown kind of section"),
+            Some(SectionKind::Alert) if damaged() => {
+                self.comment_out_section(section, "the alert is left out anyway");
+            }
+            Some(SectionKind::Alert) => self.table(section, &format!("[alert.{}]", section.name), &[]),
             Some(SectionKind::Cloud) => {
                 self.comment_out_section(section, "a cloud's document is not applied to mwan.toml");
             }
@@ -164,6 +168,7 @@ impl Writer<'_> {
                 Some(set) => self.table(section, &format!("[set.{}]", string(&set.name)), &[]),
             },
             Some(SectionKind::Globals) => self.table(section, "[global]", &[]),
+            Some(SectionKind::Web) => self.table(section, "[web]", &[]),
             Some(SectionKind::Interface) if config.interface(&section.name).is_none() || damaged() => {
                 self.comment_out_section(section, "the interface is left out anyway");
             }

@@ -19,6 +19,9 @@ pub(crate) fn dump(loaded: &Loaded) -> String {
     if let Some(site) = &config.site {
         writeln!(out, "{site:?}").unwrap();
     }
+    if let Some(web) = &config.web {
+        writeln!(out, "{web:?}").unwrap();
+    }
     for p in &config.policies {
         writeln!(out, "policy {} (line {}), last resort {}", p.name, p.location.line, p.last_resort.name())
             .unwrap();
@@ -36,6 +39,9 @@ pub(crate) fn dump(loaded: &Loaded) -> String {
             write!(out, ", timeout {}", s(timeout)).unwrap();
         }
         writeln!(out, "{}", if set.counters { ", counters" } else { "" }).unwrap();
+    }
+    for a in config.alerts.iter() {
+        writeln!(out, "alert {}: {a:?}", a.name).unwrap();
     }
     for r in &config.rules {
         rule(&mut out, r);

@@ -11,6 +11,7 @@ use std::time::Duration;
 pub use parse::{ScenarioError, Words, parse_duration};
 pub use steps::{STEPS, StepDoc, documentation};
 
+use crate::catchers::Catcher;
 use crate::faults::Direction;
 use crate::flows::FlowSpec;
 use crate::topology::Cidr;
@@ -115,6 +116,8 @@ pub enum Step {
     Serve(String, u8, String, SocketAddr),
     /// A server of an application.
     Respond(crate::responders::Responder, String, SocketAddr),
+    /// A server that keeps what it is sent: its node, and in which file.
+    Catch(Catcher, String, String),
     /// Traffic.
     Flow(Box<FlowSpec>),
     /// End of traffic.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::parse::{Words, parse_duration};
 use super::{DaemonOp, Expect, Reference, StatusIs, Step};
 use crate::capture::{TCP, UDP};
+use crate::catchers::Catcher;
 use crate::faults::Direction;
 use crate::flows::{FlowSpec, Kind};
 use crate::responders::Responder;
@@ -260,6 +261,22 @@ pub const STEPS: &[StepDoc] = &[
                 other => return Err(format!("`{other}` is not http, https or dns")),
             };
             Ok(Step::Respond(responder, node, address))
+        }
+    ),
+    step!(
+        "catch",
+        "catch smtp|http NODE ADDRESS:PORT FILE [OPTION…]",
+        "A mail or web server (`lab/catchers/catch.py` with its options) that appends what it is sent to `{run}/FILE`, one line of \
+         JSON for each message, with the sender's address as `peer`.",
+        |w, _| {
+            let kind = w.next("smtp or http")?;
+            if !["smtp", "http"].contains(&kind) {
+                return Err(format!("`{kind}` is not smtp or http"));
+            }
+            let kind = kind.to_owned();
+            let (node, address) = (w.next("a node")?.to_owned(), w.value("an address and port")?);
+            let file = w.next("a file")?.to_owned();
+            Ok(Step::Catch(Catcher { kind, address, options: w.all() }, node, file))
         }
     ),
     step!(

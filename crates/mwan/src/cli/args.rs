@@ -91,6 +91,15 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// How an interface was over the last hours, as figures.
     History(HistoryArgs),
+    /// Show who is told of incidents and how that goes, or send a test.
+    #[cfg(feature = "alerts")]
+    Alerts {
+        /// What to do; without it they are shown.
+        #[command(subcommand)]
+        command: Option<AlertCommand>,
+        #[command(flatten)]
+        show: Show,
+    },
     /// Run a command whose connections leave by one interface, whatever the rules say.
     Use {
         /// Name of the interface.
@@ -131,6 +140,22 @@ pub(crate) enum Command {
         /// Seconds until it is given up.
         #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3600))]
         limit: u64,
+    },
+    #[cfg(feature = "web")]
+    /// Say who may use the web server: the first link, users, tokens for programs.
+    Web {
+        /// What to do.
+        #[command(subcommand)]
+        command: WebCommand,
+        /// Where accounts are kept.
+        #[arg(
+            long,
+            global = true,
+            env = "MWAN_STATE_DIR",
+            default_value = "/var/lib/mwan",
+            value_name = "DIR"
+        )]
+        state_dir: PathBuf,
     },
     /// Remove everything from the kernel and end the daemon.
     Stop {
@@ -181,6 +206,24 @@ pub(crate) enum CloudCommand {
     },
     /// Print the document that the configuration means, as JSON.
     Export,
+}
+
+/// What to do with alerts.
+#[cfg(feature = "alerts")]
+#[derive(Subcommand, Debug)]
+pub(crate) enum AlertCommand {
+    /// Send a test message and wait for what becomes of it.
+    Test {
+        /// Name of the alert.
+        name: String,
+    },
+    /// What the daemon starts to send them.
+    #[command(hide = true)]
+    Serve {
+        /// Where what has to be told is kept.
+        #[arg(long, value_name = "DIR")]
+        state_dir: PathBuf,
+    },
 }
 
 /// What to do with RED.
@@ -250,6 +293,77 @@ pub(crate) enum HookWord {
     Up,
     /// It is down.
     Down,
+}
+
+/// What to do with the web server.
+#[cfg(feature = "web")]
+#[derive(Subcommand, Debug)]
+pub(crate) enum WebCommand {
+    /// Print a link by which a password is set, once and within an hour.
+    Init {
+        /// Whose.
+        #[arg(long, default_value = "admin", value_name = "NAME")]
+        user: String,
+    },
+    /// Users: people with a password.
+    User {
+        /// What to do.
+        #[command(subcommand)]
+        command: AccountCommand,
+    },
+    /// Tokens: keys of programs, as of Prometheus.
+    Token {
+        /// What to do.
+        #[command(subcommand)]
+        command: AccountCommand,
+    },
+    /// Run the web server; the daemon does.
+    #[command(hide = true)]
+    Serve,
+}
+
+/// What to do with users or tokens.
+#[cfg(feature = "web")]
+#[derive(Subcommand, Debug)]
+pub(crate) enum AccountCommand {
+    /// Add one. The password of a user is read from standard input; one that is there already gets another.
+    Add {
+        /// Its name.
+        name: String,
+        /// What it may do: see, take interfaces up and down, change the configuration.
+        #[arg(long, default_value = "viewer")]
+        role: RoleName,
+    },
+    /// Remove one; its sessions end.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+    /// List them, with their roles.
+    List,
+}
+
+/// What somebody may do.
+#[cfg(feature = "web")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum RoleName {
+    /// See.
+    Viewer,
+    /// Take interfaces up, down and out of use, too.
+    Operator,
+    /// Change the configuration, too.
+    Admin,
+}
+
+#[cfg(feature = "web")]
+impl From<RoleName> for mwan_web::Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::Viewer => mwan_web::Role::Viewer,
+            RoleName::Operator => mwan_web::Role::Operator,
+            RoleName::Admin => mwan_web::Role::Admin,
+        }
+    }
 }
 
 /// What `migrate` writes.

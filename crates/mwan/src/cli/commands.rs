@@ -40,6 +40,8 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Ifdown { interface } => done(client::ask(&run_dir, &Request::IfDown { interface })?)?,
         Command::Drain { interface } => done(client::ask(&run_dir, &Request::Drain { interface })?)?,
         Command::Undrain { interface } => done(client::ask(&run_dir, &Request::Undrain { interface })?)?,
+        #[cfg(feature = "alerts")]
+        Command::Alerts { command, show } => super::alerts::run(&run_dir, command, show.json)?,
         Command::Events(args) => super::events::run(&run_dir, args)?,
         Command::Report(args) => super::history::report(&run_dir, args)?,
         Command::History(args) => super::history::series(&run_dir, args)?,
@@ -51,6 +53,8 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Red { command, root } => super::red::run(&run_dir, &root, command)?,
         #[cfg(feature = "ipfire")]
         Command::Ipfire { command, root } => super::ipfire::run(&run_dir, &root, &command)?,
+        #[cfg(feature = "web")]
+        Command::Web { command, state_dir } => crate::web::run(&run_dir, &state_dir, command)?,
         #[cfg(feature = "ipfire")]
         Command::TestPrimary { limit } => super::red::test(&run_dir, std::time::Duration::from_secs(limit))?,
         #[cfg(feature = "ipfire")]

@@ -63,7 +63,7 @@ fn follow(
         match serde_json::from_str(&line) {
             Ok(Watched::Event(event)) => show(&event)?,
             Ok(Watched::Missed) => super::talk("some events were not read in time: see `mwan events`"),
-            Ok(Watched::Sample(_)) | Err(_) => {}
+            Ok(Watched::Sample(_) | Watched::TestAlert { .. }) | Err(_) => {}
         }
     }
     Err(Failure::says("the daemon has ended"))

@@ -2,6 +2,8 @@
 //!
 //! Data goes to standard output, talk to standard error. A reader that goes away ends the program quietly.
 
+#[cfg(feature = "alerts")]
+mod alerts;
 mod args;
 mod client;
 mod cloud;
@@ -22,6 +24,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+#[cfg(feature = "web")]
+pub(crate) use args::{AccountCommand, WebCommand};
 pub(crate) use args::{BusArgs, DaemonArgs, LogFormat, LogLevel, LogTo};
 
 /// Exit codes; `mwan help` lists them.
@@ -95,6 +99,16 @@ fn is_denied(error: &(dyn std::error::Error + 'static)) -> bool {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.message)
+    }
+}
+
+/// Options of the daemon as given on its command line, for tests.
+#[cfg(all(test, feature = "web"))]
+pub(crate) fn daemon_args(words: &[&str]) -> DaemonArgs {
+    let words = ["mwan", "daemon"].iter().chain(words);
+    match args::Args::parse_from(words).command {
+        args::Command::Daemon(options) => options,
+        other => unreachable!("{other:?}"),
     }
 }
 

@@ -47,6 +47,16 @@ impl Daemon {
                     EventQuery { after, limit: Some(after.map_or(0, |_| u32::MAX)), ..EventQuery::default() };
                 Ok(Response::Events(self.events.answer(&query)))
             }
+            Request::Flows { limit } => {
+                self.flow_list.answer(&self.core, limit, reply);
+                return Next::Go;
+            }
+            Request::Alerts => Ok(Response::Alerts(self.alerts())),
+            Request::TestAlert { name } => self.test_alert(name),
+            Request::ReportAlerts { alerts } => {
+                self.alerts.report(alerts);
+                Ok(Response::Done)
+            }
             Request::Use { interface } => self.binding(&interface),
             #[cfg(feature = "ipfire")]
             Request::Red { command: command @ (RedCommand::Enable | RedCommand::Disable) } => {
@@ -255,6 +265,7 @@ impl Daemon {
             generation: self.core.desired().map_or(0, |d| d.generation),
             last_apply_us: u64::try_from(self.writer.last_apply.as_micros()).unwrap_or(u64::MAX),
             applies: self.writer.applies,
+            apply_times: self.writer.apply_times.document(),
             repairs: self.writer.repairs,
             apply_error: self.apply_error.clone(),
             late_rounds: self.late_rounds,
@@ -266,7 +277,7 @@ impl Daemon {
             degraded: false,
             problems: Vec::new(),
             interfaces: status::interfaces(&self.core, &achieved, now),
-            policies: achieved.policies(&counters),
+            policies: achieved.policies(&counters, &self.switches),
             connected: status::networks(net.map_or(&none, |n| &n.connected).iter()),
             custom: status::networks(net.map_or(&none, |n| &n.custom).iter()),
             rules: Vec::new(),
@@ -284,7 +295,9 @@ impl Daemon {
         status.problems.extend(self.dnsmasq.problem());
         status.problems.extend(self.cloud.problem());
         status.problems.extend(self.companions.problems());
+        status.problems.extend(crate::alerts::problem(self.core.config()));
         status.problems.extend(self.openwrt.as_ref().and_then(Openwrt::problem));
+        status.problems.extend(crate::web::problem(self.core.config()));
         status
             .problems
             .extend(status.red.as_ref().and_then(|red| Some(format!("RED: {}", red.problem.as_ref()?))));

@@ -140,6 +140,7 @@ impl Daemon {
             Effect::Switched(s) => {
                 let yet = if self.apply_error.is_some() { " (not in the kernel yet)" } else { "" };
                 let event = events::switch(&s, yet);
+                self.switches.note(&s.policy, s.family, self.core.config());
                 info!("{}", event.text);
                 self.events.note(event);
             }

@@ -21,6 +21,7 @@ use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
 use super::control::{self, Access, Hub};
+use crate::cli::DaemonArgs;
 
 /// Who companions are, if there is such a user; the second is everywhere.
 const USERS: [&str; 2] = ["mwan", "nobody"];
@@ -36,15 +37,15 @@ const END_MAX: Duration = Duration::from_secs(2);
 
 /// A companion as it should be.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     /// Its name: that of its socket, `NAME.sock` in the run directory.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// The command of this program and its arguments.
-    pub(super) arguments: Vec<OsString>,
+    pub(crate) arguments: Vec<OsString>,
     /// Its settings, JSON.
-    pub(super) settings: String,
+    pub(crate) settings: String,
     /// What it may ask the daemon.
-    pub(super) access: Access,
+    pub(crate) access: Access,
 }
 
 /// All of them.
@@ -135,6 +136,11 @@ impl Companions {
                 companion.note_start(started, now);
             }
         }
+    }
+
+    /// Why the one of this name does not run, if it does not.
+    pub(super) fn problem_of(&self, name: &str) -> Option<&str> {
+        self.all.get(name)?.problem.as_deref()
     }
 
     /// Why some do not run.
@@ -239,8 +245,11 @@ fn start(program: &Path, wanted: &Wanted) -> io::Result<Running> {
 }
 
 /// The companions that a configuration asks for.
-pub(super) fn wanted(_: &Config) -> Vec<Wanted> {
-    Vec::new()
+pub(super) fn wanted(config: &Config, run_dir: &Path, options: &DaemonArgs) -> Vec<Wanted> {
+    let mut wanted = Vec::new();
+    wanted.extend(crate::web::companion(config, run_dir, options));
+    wanted.extend(crate::alerts::companion(config, run_dir, options));
+    wanted
 }
 
 /// Who companions are; where we are not root, who we are.

@@ -64,13 +64,20 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 
 /// What the clients of a socket may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Access {
+pub(crate) enum Access {
     /// Everything: root.
     Owner,
     /// Whoever looks after RED, without being root: see the status, switch RED, switch mwan on and off. No configuration, no
     /// routing of commands, no end of the daemon.
     #[cfg(feature = "ipfire")]
     Operator,
+    /// The web server, which decides for each of its users: everything that the HTTP API has, and neither the end of the daemon nor
+    /// the routing of commands.
+    #[cfg(feature = "web")]
+    Web,
+    /// Who sends alerts: hear what happens, and say how it goes.
+    #[cfg(feature = "alerts")]
+    Alerts,
 }
 
 impl Access {
@@ -80,6 +87,10 @@ impl Access {
             Access::Owner => REQUEST_MAX,
             #[cfg(feature = "ipfire")]
             Access::Operator => 4096,
+            #[cfg(feature = "web")]
+            Access::Web => REQUEST_MAX,
+            #[cfg(feature = "alerts")]
+            Access::Alerts => 64 * 1024,
         }
     }
 
@@ -87,8 +98,12 @@ impl Access {
     fn purpose(self) -> &'static str {
         match self {
             Access::Owner => "everything",
+            #[cfg(feature = "web")]
+            Access::Web => "what the control API over HTTP has",
             #[cfg(feature = "ipfire")]
             Access::Operator => "the status and for RED",
+            #[cfg(feature = "alerts")]
+            Access::Alerts => "what happens, and for reports of alerts",
         }
     }
 
@@ -97,6 +112,33 @@ impl Access {
             (Access::Owner, _) => true,
             #[cfg(feature = "ipfire")]
             (Access::Operator, request) => matches!(request, Request::Status | Request::Red { .. }),
+            #[cfg(feature = "web")]
+            (Access::Web, request) => matches!(
+                request,
+                Request::Status
+                    | Request::Events(_)
+                    | Request::Watch { .. }
+                    | Request::Flows { .. }
+                    | Request::IfUp { .. }
+                    | Request::IfDown { .. }
+                    | Request::Drain { .. }
+                    | Request::Undrain { .. }
+                    | Request::Plan { .. }
+                    | Request::History(_)
+                    | Request::Report { .. }
+                    | Request::Config
+                    | Request::PutConfig { .. }
+                    | Request::Validate { .. }
+                    | Request::Cloud
+                    | Request::PutCloud { .. }
+                    | Request::Alerts
+                    | Request::TestAlert { .. }
+            ),
+            #[cfg(feature = "alerts")]
+            (Access::Alerts, request) => matches!(
+                request,
+                Request::Status | Request::Events(_) | Request::Watch { .. } | Request::ReportAlerts { .. }
+            ),
         }
     }
 }
@@ -130,8 +172,8 @@ pub(super) fn listen_for_companion(
 }
 
 /// The number of a group of `/etc/group` (group(5)).
-#[cfg(feature = "ipfire")]
-pub(super) fn group(name: &str) -> Option<u32> {
+#[cfg(any(feature = "ipfire", feature = "web"))]
+pub(crate) fn group(name: &str) -> Option<u32> {
     let text = fs::read_to_string("/etc/group").ok()?;
     text.lines().find_map(|line| {
         let mut fields = line.split(':');

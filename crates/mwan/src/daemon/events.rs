@@ -99,7 +99,7 @@ impl EventLog {
         }
         let id = match watched {
             Watched::Event(event) => Some(event.id),
-            Watched::Sample(_) | Watched::Missed => None,
+            Watched::Sample(_) | Watched::Missed | Watched::TestAlert { .. } => None,
         };
         let Ok(line) = serde_json::to_string(watched) else { return };
         // Nobody is there any more: no matter.

@@ -49,8 +49,48 @@ fn start_file(options: &DaemonArgs, file: LogFile) {
     log.without_time().with_level(false).init();
 }
 
+/// How a companion logs: as the daemon does. Its file is left to the daemon.
+#[cfg(feature = "web")]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct LogSettings {
+    level: String,
+    to: String,
+    format: String,
+}
+
+#[cfg(feature = "web")]
+impl LogSettings {
+    pub(crate) fn of(options: &DaemonArgs) -> Self {
+        LogSettings {
+            level: word(options.log_level),
+            to: word(options.log_to),
+            format: word(options.log_format),
+        }
+    }
+}
+
+#[cfg(feature = "web")]
+fn word(value: impl clap::ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+/// Takes over `tracing` for the life of a companion; words it does not know are the defaults.
+#[cfg(feature = "web")]
+pub(crate) fn start_companion_log(settings: &LogSettings) {
+    use clap::ValueEnum;
+    let level = LogLevel::from_str(&settings.level, false).unwrap_or(LogLevel::Info);
+    let to = LogTo::from_str(&settings.to, false).unwrap_or(LogTo::Stderr);
+    let format = LogFormat::from_str(&settings.format, false).unwrap_or(LogFormat::Text);
+    stream(level_of(level), to, format);
+}
+
+#[cfg(feature = "ipfire")]
 fn level(options: &DaemonArgs) -> tracing::Level {
-    match options.log_level {
+    level_of(options.log_level)
+}
+
+fn level_of(level: LogLevel) -> tracing::Level {
+    match level {
         LogLevel::Error => tracing::Level::ERROR,
         LogLevel::Warn => tracing::Level::WARN,
         LogLevel::Info => tracing::Level::INFO,
@@ -60,9 +100,12 @@ fn level(options: &DaemonArgs) -> tracing::Level {
 }
 
 fn start_stream(options: &DaemonArgs) {
-    let level = level(options);
+    stream(level_of(options.log_level), options.log_to, options.log_format);
+}
+
+fn stream(level: tracing::Level, to: LogTo, format: LogFormat) {
     let log = tracing_subscriber::fmt().with_max_level(level).with_target(false);
-    if let (LogTo::Syslog, Some(syslog)) = (options.log_to, syslog::Syslog::open()) {
+    if let (LogTo::Syslog, Some(syslog)) = (to, syslog::Syslog::open()) {
         // The system's log has its own times, and the level is in its priority.
         let log = log.with_writer(syslog).log_internal_errors(false).with_ansi(false);
         return log.without_time().with_level(false).init();
@@ -70,7 +113,7 @@ fn start_stream(options: &DaemonArgs) {
     let log = log.with_writer(std::io::stderr);
     // A log nobody takes is lost; it must not end the daemon, which tracing's own complaint to the same stream would.
     let log = log.log_internal_errors(false);
-    match options.log_format {
+    match format {
         LogFormat::Text => log.with_ansi(false).init(),
         LogFormat::Json => log.json().init(),
     }

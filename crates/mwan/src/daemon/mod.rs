@@ -7,14 +7,15 @@
 //! | `configure`, `config`, `watched` | another configuration: its files, how they are read, how changes of them are noticed |
 //! | `put`, `held` | the configuration file for clients, and a cloud's document that is watched |
 //! | `apply`, `writer` | desired states into the kernel, and what the core wishes beside them |
-//! | `flows` | connection entries: their marks, and which of them end |
+//! | `flows`, `flow_list` | connection entries: their marks, which of them end, and a list of them |
 //! | `hooks`, `dnsmasq` | others who are told |
-//! | `companion` | processes that speak with the outside |
+//! | `companion`, `alerts` | processes that speak with the outside, and what the one that sends alerts has said |
 //! | `events`, `sample` | what has happened and how the paths are, for those who watch |
 //! | `history` | what is recorded of the paths |
 //! | `control`, `answer`, `status`, `plan` | the control socket, and what is said there |
 //! | `state`, `lock`, `notify`, `log`, `logfile`, `syslog` | files that survive, one daemon at a time, systemd, the log |
 
+mod alerts;
 mod answer;
 mod apply;
 mod companion;
@@ -22,7 +23,9 @@ mod config;
 mod configure;
 mod control;
 mod dnsmasq;
+mod durations;
 mod events;
+mod flow_list;
 mod flows;
 mod held;
 mod history;
@@ -61,8 +64,11 @@ use tracing::{debug, info, warn};
 use crate::cli::{DaemonArgs, Failure};
 use crate::ipfire::Ipfire;
 use crate::openwrt::Openwrt;
+use alerts::AlertBoard;
 use dnsmasq::Dnsmasq;
+use durations::Switches;
 use events::EventLog;
+use flow_list::FlowList;
 use flows::{Done, Flows};
 use history::Recorder;
 use hooks::{END_MAX, Hooks, Places};
@@ -79,8 +85,17 @@ use writer::Writer;
 use companion::Companions;
 use control::Hub;
 
+pub(crate) use companion::Wanted;
+#[cfg(any(feature = "alerts", feature = "web"))]
+pub(crate) use companion::user as companion_user;
 pub(crate) use config::{parse_config, read_config, reread_config};
+#[cfg(any(feature = "alerts", feature = "web"))]
+pub(crate) use control::Access;
 pub(crate) use control::Asked;
+#[cfg(feature = "web")]
+pub(crate) use control::group;
+#[cfg(feature = "web")]
+pub(crate) use log::{LogSettings, start_companion_log};
 pub(crate) use plan::plan_without_daemon;
 pub(crate) use status::diagnostics;
 
@@ -144,6 +159,7 @@ fn remove_all(run_dir: &Path) -> Result<(), Failure> {
     store.forget_health();
     dnsmasq::clean(run_dir);
     let _ = fs::remove_file(run_dir.join(SOCKET));
+    crate::web::forget(run_dir);
     #[cfg(feature = "ipfire")]
     let _ = fs::remove_file(run_dir.join(OPERATOR_SOCKET));
     Ok(())
@@ -189,8 +205,12 @@ struct Daemon {
     files: WatchedFiles,
     dnsmasq: Dnsmasq,
     companions: Companions,
+    alerts: AlertBoard,
     events: EventLog,
     sampler: Sampler,
+    flow_list: FlowList,
+    /// How often others came to carry a policy, by its name.
+    switches: Switches,
     history: Recorder,
     options: DaemonArgs,
     run_dir: PathBuf,
@@ -316,6 +336,12 @@ impl Daemon {
         }
     }
 
+    /// Those that the configuration asks for.
+    fn set_companions(&mut self) {
+        let wanted = companion::wanted(self.core.config(), &self.run_dir, &self.options);
+        self.companions.set(wanted);
+    }
+
     /// What clients of a socket get their answers from.
     fn hub(&self) -> Hub {
         Hub { asked: self.ask.clone(), live: self.events.live().clone() }
@@ -364,6 +390,7 @@ impl Daemon {
         let kept = self.events.keep();
         let recorded = self.history.finish();
         self.companions.finish();
+        crate::web::forget(&self.run_dir);
         let _ = fs::remove_file(self.run_dir.join(SOCKET));
         #[cfg(feature = "ipfire")]
         let _ = fs::remove_file(self.run_dir.join(OPERATOR_SOCKET));
@@ -509,9 +536,9 @@ impl Daemon {
         }
         if configured {
             self.tell_dnsmasq();
-            self.follow_cloud();
-            self.companions.set(companion::wanted(self.core.config()));
+            self.set_companions();
             self.history.set(self.core.config().globals.history);
+            self.follow_cloud();
         }
         if save {
             self.store.save(self.core.memory());

@@ -14,12 +14,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
+use super::alerts::AlertBoard;
 use super::apply::VERIFY_INTERVAL;
 use super::companion::Companions;
 use super::config::{Parsed, parse_config, parse_watched, read_config, watches_of};
 use super::control::Hub;
 use super::dnsmasq::Dnsmasq;
+use super::durations::Switches;
 use super::events::{EventLog, plain};
+use super::flow_list::FlowList;
 use super::flows::Flows;
 use super::history::Recorder;
 use super::hooks::{Hooks, Places};
@@ -169,8 +172,11 @@ impl Daemon {
             files,
             dnsmasq: Dnsmasq::new(run_dir),
             companions: Companions::new(run_dir, hub),
+            alerts: AlertBoard::default(),
             events,
             sampler: Sampler::default(),
+            flow_list: FlowList::default(),
+            switches: Switches::default(),
             history: Recorder::new(Folders::new(run_dir, &options.state_dir)),
             options: options.clone(),
             run_dir: run_dir.to_owned(),
@@ -224,6 +230,7 @@ impl Daemon {
         if self.core.config().globals.mask != config.globals.mask {
             self.configure(config);
         }
+        self.set_companions();
     }
 }
 

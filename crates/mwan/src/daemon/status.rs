@@ -15,6 +15,8 @@ use mwan_compile::{Observed, log_counter, member_chain, policy_is_installed, rul
 
 use mwan_linux::nft::Known;
 
+use super::durations::Switches;
+
 /// Packets and bytes by name of the counter.
 pub(super) type Counters = BTreeMap<String, (u64, u64)>;
 
@@ -199,8 +201,11 @@ impl<'a> Achieved<'a> {
     }
 
     /// Policies in the order of the configuration.
-    pub(super) fn policies(&self, counters: &Counters) -> Vec<api::Policy> {
-        let of = |p, family| carrier(p, self.carrier(p, family), family, counters);
+    pub(super) fn policies(&self, counters: &Counters, switches: &Switches) -> Vec<api::Policy> {
+        let of = |p: &'a DesiredPolicy, family| api::Carrier {
+            switches: switches.of(&p.name, family),
+            ..carrier(p, self.carrier(p, family), family, counters)
+        };
         let one = |p: &'a DesiredPolicy| api::Policy {
             name: p.name.clone(),
             ipv4: of(p, Family::V4),
@@ -270,7 +275,8 @@ fn carrier(
         let (packets, bytes) = counters.get(&name).copied().unwrap_or_default();
         api::MemberCounter { interface: interface.clone(), packets, bytes }
     };
-    api::Carrier { members, last_resort, counters: policy.members.iter().map(counter).collect() }
+    let counters = policy.members.iter().map(counter).collect();
+    api::Carrier { members, last_resort, counters, switches: 0 }
 }
 
 /// Networks by family, sorted.
@@ -379,7 +385,7 @@ fn address_text(wanted: Option<&AddressMatch>, family: Family) -> String {
     format!("{}{}", if wanted.negated { "!" } else { "" }, list.join(","))
 }
 
-fn protocol_name(protocol: u8) -> String {
+pub(super) fn protocol_name(protocol: u8) -> String {
     let known = [(1, "icmp"), (6, "tcp"), (17, "udp"), (47, "gre"), (50, "esp"), (51, "ah"), (58, "icmpv6")];
     let name = known.iter().find(|(number, _)| *number == protocol).map(|(_, name)| (*name).to_owned());
     name.unwrap_or_else(|| protocol.to_string())

@@ -16,6 +16,7 @@ use mwan_linux::nft::{CommitError, Known, NftSocket, OwnRules};
 use mwan_linux::routing::RouteSocket;
 use tracing::{debug, info, warn};
 
+use super::durations::Durations;
 use crate::cli::Failure;
 
 /// Attempts of one transaction while others keep changing the ruleset under us. Each costs one observation.
@@ -41,6 +42,7 @@ pub(super) struct Writer {
     pub(super) applies: u64,
     pub(super) repairs: u64,
     pub(super) last_apply: Duration,
+    pub(super) apply_times: Durations,
 }
 
 impl Writer {
@@ -60,6 +62,7 @@ impl Writer {
             applies: 0,
             repairs: 0,
             last_apply: Duration::ZERO,
+            apply_times: Durations::default(),
         })
     }
 
@@ -99,6 +102,7 @@ impl Writer {
         let changes: usize = applied.ops.iter().map(|o| o.add.len() + o.nft.len() + o.remove.len()).sum();
         if changes > 0 {
             self.applies += 1;
+            self.apply_times.note(self.last_apply);
             let (generation, us) = (desired.generation, self.last_apply.as_micros());
             // What the kernel refuses is tried again every second: not worth a line each time.
             match applied.incomplete {

@@ -65,6 +65,7 @@ fn carrier(members: &[(&str, u32)]) -> api::Carrier {
         members: members.iter().map(member).collect(),
         last_resort: None,
         counters: vec![counter("wan"), counter("wanb")],
+        switches: 0,
     }
 }
 

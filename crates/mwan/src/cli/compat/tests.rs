@@ -58,6 +58,7 @@ fn carrier(members: &[(&str, u32)]) -> Carrier {
         members: members.iter().map(member).collect(),
         last_resort: members.is_empty().then(|| "unreachable".into()),
         counters: Vec::new(),
+        switches: 0,
     }
 }
 
@@ -112,6 +113,7 @@ fn status_of(interfaces: Vec<Interface>, policies: Vec<Policy>, text: &str, rule
             repairs: 0,
             apply_error: None,
             late_rounds: 0,
+            apply_times: mwan_api::Durations::default(),
         },
         degraded: true,
         problems: vec!["not for mwan3's readers".into()],

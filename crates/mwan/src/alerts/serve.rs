@@ -1,0 +1,315 @@
+//! The companion: it begins as root, becomes somebody without rights, hears the daemon, keeps what has to be told, and sends it.
+
+use std::fs;
+use std::io::{self, BufRead, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mwan_alerts::{Engine, Fault, Now, Outgoing, Settings, Snapshot};
+use mwan_api::{Alert, Severity};
+use mwan_linux::clock;
+use mwan_linux::process::{self, User};
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::listen::{self, Heard};
+use super::{FOLDER, NAME, send, settings};
+use crate::cli::{Failure, talk};
+use crate::daemon::companion_user;
+use crate::replace::{Durability, Marks, replace};
+
+/// Longest settings: more than the daemon hands over.
+const SETTINGS_MAX: u64 = 1 << 20;
+/// File of what is kept, in our folder.
+const FILE: &str = "alerts.jsonl";
+/// Largest one that is read.
+const FILE_MAX: u64 = 16 << 20;
+/// Things heard that wait for us.
+const HEARD_MAX: usize = 64;
+/// The clock was set if it is this far from where it should be.
+const CLOCK_SET: Duration = Duration::from_secs(2);
+/// We look at the clock at least this often.
+const SLEEP_MAX: Duration = Duration::from_secs(30);
+/// The status is asked for that long after something bad, when what belongs to it has happened, and this often anyway.
+const STATUS_AFTER: Duration = Duration::from_millis(1500);
+const STATUS_EVERY: Duration = Duration::from_secs(600);
+/// Who is being sent something when the daemon ends may take this long; the daemon waits for two seconds.
+const END_MAX: Duration = Duration::from_millis(1500);
+
+/// Runs until the daemon ends.
+///
+/// # Errors
+/// No settings, no folder, or the rights of root cannot be given up.
+pub(crate) fn serve(run_dir: &Path, state_dir: &Path) -> Result<(), Failure> {
+    let mut settings = read_settings()?;
+    settings::read_secrets(&mut settings);
+    let user = companion_user().map_err(|e| Failure::new("cannot give up the rights of root", &e))?;
+    let folder = own_folder(state_dir, user)
+        .map_err(|e| Failure::new(format!("cannot use {}", state_dir.join(FOLDER).display()), &e))?;
+    process::become_user(user).map_err(|e| Failure::new("cannot give up the rights of root", &e))?;
+    let end = end_with_input().map_err(|e| Failure::new("cannot start a thread", &e))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new("cannot start the runtime", &e))?;
+    let socket = run_dir.join(format!("{NAME}.sock"));
+    runtime.block_on(async { Loop::new(settings, &folder, socket).run(&end).await });
+    // Threads that look a name up, or wait for a program, may take their time.
+    runtime.shutdown_background();
+    Ok(())
+}
+
+fn read_settings() -> Result<Settings, Failure> {
+    let mut line = String::new();
+    let read = io::stdin().lock().take(SETTINGS_MAX).read_line(&mut line);
+    read.map_err(|e| Failure::new("cannot read the settings", &e))?;
+    // Its text is not repeated.
+    serde_json::from_str(&line).map_err(|_| {
+        Failure::says("these are not the settings of alerts")
+            .hint("the daemon starts it: write a section alert")
+    })
+}
+
+/// Our folder in the state directory: nobody else's, and nobody else reads it.
+fn own_folder(state_dir: &Path, user: User) -> io::Result<PathBuf> {
+    let folder = state_dir.join(FOLDER);
+    fs::create_dir_all(state_dir)?;
+    match fs::DirBuilder::new().mode(0o700).create(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    // The state directory is root's alone, so nobody puts a link there between this and what follows.
+    let found = fs::symlink_metadata(&folder)?;
+    if !found.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is no directory"));
+    }
+    if (found.uid(), found.gid()) != (user.id, user.group) {
+        chown(&folder, Some(user.id), Some(user.group))?;
+        // What another user left (there was no `mwan` before) can be read on.
+        match fs::symlink_metadata(folder.join(FILE)) {
+            Ok(file) if file.is_file() => chown(folder.join(FILE), Some(user.id), Some(user.group))?,
+            _ => {}
+        }
+    }
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+    // Others may have to be let through to it, not to see what else is there.
+    let above = fs::metadata(state_dir)?.permissions().mode();
+    if !user.is_root() && User::own().is_root() && above & 0o001 == 0 {
+        fs::set_permissions(state_dir, fs::Permissions::from_mode(above & 0o7777 | 0o001))?;
+    }
+    Ok(folder)
+}
+
+/// The daemon holds the other end, and so tells its own.
+fn end_with_input() -> io::Result<std::sync::Arc<Notify>> {
+    let end = std::sync::Arc::new(Notify::new());
+    let told = end.clone();
+    let wait = move || {
+        let mut rest = [0; 64];
+        while io::stdin().read(&mut rest).is_ok_and(|read| read > 0) {}
+        told.notify_one();
+    };
+    std::thread::Builder::new().name("input".to_owned()).spawn(wait)?;
+    Ok(end)
+}
+
+/// What became of a message.
+type Done = (String, Result<(), Fault>);
+
+struct Loop {
+    engine: Engine,
+    settings: Settings,
+    file: PathBuf,
+    socket: PathBuf,
+    /// What of the engine is in the file.
+    kept: Option<u64>,
+    /// The file could not be written, which was said.
+    told: bool,
+    clock: Clock,
+    /// When the status is asked for.
+    status_at: Instant,
+    flying: usize,
+    board: watch::Sender<Vec<Alert>>,
+}
+
+impl Loop {
+    fn new(settings: Settings, folder: &Path, socket: PathBuf) -> Self {
+        let file = folder.join(FILE);
+        let clock = Clock::new();
+        let (engine, bad) = Engine::new(settings.clone(), &read(&file), clock.now());
+        if bad > 0 {
+            talk(&format!("alerts: {bad} lines of {} cannot be read and are left out", file.display()));
+        }
+        let status_at = Instant::now() + STATUS_AFTER;
+        let board = watch::Sender::new(Vec::new());
+        Loop { engine, settings, file, socket, kept: None, told: false, clock, status_at, flying: 0, board }
+    }
+
+    async fn run(&mut self, end: &Notify) {
+        let (hear, mut heard) = mpsc::channel(HEARD_MAX);
+        let (done, mut landed) = mpsc::channel(HEARD_MAX);
+        tokio::spawn(listen::hear(self.socket.clone(), hear.clone()));
+        tokio::spawn(listen::report(self.socket.clone(), self.board.subscribe()));
+        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        else {
+            return;
+        };
+        loop {
+            self.step(&done);
+            if Instant::now() >= self.status_at {
+                self.status_at = Instant::now() + STATUS_EVERY;
+                tokio::spawn(listen::status(self.socket.clone(), hear.clone()));
+            }
+            tokio::select! {
+                biased;
+                () = end.notified() => break,
+                _ = terminate.recv() => break,
+                Some((channel, result)) = landed.recv() => self.landed(&channel, result),
+                Some(said) = heard.recv() => self.heard(said),
+                () = tokio::time::sleep(self.sleep()) => {}
+            }
+        }
+        let last = async {
+            while self.flying > 0 {
+                let Some((channel, result)) = landed.recv().await else { return };
+                self.landed(&channel, result);
+            }
+        };
+        let _ = tokio::time::timeout(END_MAX, last).await;
+        self.keep();
+    }
+
+    /// Keeps what there is, then sends what is due: what was kept is sent again if we die, and nothing else.
+    fn step(&mut self, done: &mpsc::Sender<Done>) {
+        if let Some(by_ms) = self.clock.set_by() {
+            self.engine.clock_set(by_ms);
+        }
+        let due = self.engine.due(self.clock.now());
+        self.keep();
+        for message in due {
+            self.launch(message, done.clone());
+        }
+        let now = self.clock.now();
+        let alerts: Vec<Alert> = self.engine.status(now).into_iter().map(listen::wire).collect();
+        self.board.send_if_modified(|board| {
+            let changed = *board != alerts;
+            *board = alerts;
+            changed
+        });
+    }
+
+    fn launch(&mut self, message: Outgoing, done: mpsc::Sender<Done>) {
+        let Some(channel) = self.settings.channel(&message.channel).cloned() else { return };
+        let site = self.settings.site.clone();
+        self.flying += 1;
+        tokio::spawn(async move {
+            let result = send::send(&site, &channel, &message).await;
+            let _ = done.send((message.channel, result)).await;
+        });
+    }
+
+    fn landed(&mut self, channel: &str, result: Result<(), Fault>) {
+        self.flying = self.flying.saturating_sub(1);
+        self.engine.sent(self.clock.now(), channel, result);
+    }
+
+    fn heard(&mut self, heard: Heard) {
+        let now = self.clock.now();
+        match heard {
+            Heard::Begins { latest, from } => {
+                self.engine.newest_event(latest);
+                let _ = from.send(self.engine.last_event());
+                self.look_soon();
+            }
+            Heard::Event(event) => {
+                if event.severity >= Severity::Warning {
+                    self.look_soon();
+                }
+                self.engine.event(now, &event);
+            }
+            Heard::Test { name, number } => self.engine.test(now, &name, number),
+            Heard::Status(status) => self.engine.snapshot(now, &Snapshot::from(&*status)),
+        }
+    }
+
+    fn look_soon(&mut self) {
+        self.status_at = self.status_at.min(Instant::now() + STATUS_AFTER);
+    }
+
+    /// How long nothing is due.
+    fn sleep(&self) -> Duration {
+        let now = self.clock.now();
+        let due =
+            self.engine.wake_at(now).map_or(SLEEP_MAX, |at| Duration::from_millis(at.saturating_sub(now.ms)));
+        due.min(SLEEP_MAX).min(self.status_at.saturating_duration_since(Instant::now()))
+    }
+
+    fn keep(&mut self) {
+        let revision = self.engine.revision();
+        if self.kept == Some(revision) {
+            return;
+        }
+        let text = self.engine.save();
+        match replace(&self.file, Marks::ours(0o600), Durability::Reboot, text.as_bytes()) {
+            Ok(()) => (self.kept, self.told) = (Some(revision), false),
+            Err(error) if !self.told => {
+                talk(&format!(
+                    "alerts: cannot write {}: {error}; after a restart some may be sent again",
+                    self.file.display()
+                ));
+                self.told = true;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// The file as text, or nothing.
+fn read(file: &Path) -> String {
+    let mut text = Vec::new();
+    let read = fs::File::open(file).and_then(|file| file.take(FILE_MAX).read_to_end(&mut text));
+    match read {
+        Ok(_) => String::from_utf8_lossy(&text).into_owned(),
+        Err(error) => {
+            if error.kind() != io::ErrorKind::NotFound {
+                talk(&format!("alerts: cannot read {}: {error}", file.display()));
+            }
+            String::new()
+        }
+    }
+}
+
+/// The wall clock beside one that nobody sets.
+struct Clock {
+    began: Instant,
+    wall_at_begin: u64,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Clock { began: Instant::now(), wall_at_begin: wall_ms() }
+    }
+
+    /// By how much the clock was set since the last time, ms; `None`: it was not.
+    fn set_by(&mut self) -> Option<i64> {
+        let expected = self.wall_at_begin + ms(self.began.elapsed());
+        let by = i64::try_from(wall_ms()).ok()? - i64::try_from(expected).ok()?;
+        // Small differences are a clock being adjusted slowly (adjtime); they do not add up.
+        *self = Clock::new();
+        (by.unsigned_abs() > ms(CLOCK_SET)).then_some(by)
+    }
+
+    fn now(&self) -> Now {
+        let ms = wall_ms();
+        let utc_offset_s = clock::utc_offset_s(i64::try_from(ms / 1000).unwrap_or(0));
+        Now { ms, utc_offset_s }
+    }
+}
+
+fn wall_ms() -> u64 {
+    ms(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

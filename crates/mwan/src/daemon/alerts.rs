@@ -1,0 +1,96 @@
+//! What the daemon knows of its companion that sends alerts: what that has said last.
+
+use mwan_api::{Alert, Alerts, Response, SCHEMA_ALERTS, Watched};
+use mwan_config::AlertHow;
+
+use super::Daemon;
+use super::events::now_ms;
+use crate::cli::Failure;
+
+/// Alerts that are kept of a report: more than can be configured.
+const REPORTED_MAX: usize = 64;
+
+/// The last report, and the last test.
+#[derive(Debug, Default)]
+pub(super) struct AlertBoard {
+    reported: Vec<Alert>,
+    last_test: u64,
+}
+
+impl AlertBoard {
+    /// The companion says how they are.
+    pub(super) fn report(&mut self, mut alerts: Vec<Alert>) {
+        alerts.truncate(REPORTED_MAX);
+        self.reported = alerts;
+    }
+
+    /// Numbers grow, over restarts too.
+    fn next_test(&mut self) -> u64 {
+        self.last_test = now_ms().max(self.last_test + 1);
+        self.last_test
+    }
+}
+
+impl Daemon {
+    /// Those of the configuration, as far as anything is known of them; then what the companion has beside them.
+    pub(super) fn alerts(&self) -> Alerts {
+        let reported = &self.alerts.reported;
+        let configured = self.core.config().alerts.iter();
+        let mut alerts: Vec<Alert> = configured
+            .map(|alert| {
+                let known = reported.iter().find(|r| r.name == alert.name);
+                known.cloned().unwrap_or_else(|| unknown(&alert.name, &alert.how))
+            })
+            .collect();
+        let more = reported.iter().filter(|r| self.is_notification(r));
+        alerts.extend(more.cloned());
+        let problem = self.companions.problem_of("alerts").map(str::to_owned);
+        let problem = crate::alerts::problem(self.core.config()).or(problem);
+        Alerts { schema: SCHEMA_ALERTS.to_owned(), problem, alerts }
+    }
+
+    /// Whether it is the channel of addresses for which no section says how.
+    fn is_notification(&self, alert: &Alert) -> bool {
+        let config = self.core.config();
+        !config.globals.notification_emails.is_empty() && !config.alerts.iter().any(|a| a.name == alert.name)
+    }
+
+    /// Asks the companion for a test message.
+    pub(super) fn test_alert(&mut self, name: String) -> Result<Response, Failure> {
+        let alerts = self.alerts();
+        if !alerts.alerts.iter().any(|alert| alert.name == name) {
+            let names: Vec<&str> = alerts.alerts.iter().map(|a| a.name.as_str()).collect();
+            let failure = Failure::says(format!("there is no alert {}", name.escape_debug()));
+            return Err(failure.hint(match names.as_slice() {
+                [] => "no alert is configured".to_owned(),
+                names => format!("there are {}", names.join(", ")),
+            }));
+        }
+        if let Some(problem) = alerts.problem {
+            return Err(Failure::says(format!("nobody sends alerts: {problem}")));
+        }
+        let number = self.alerts.next_test();
+        self.events.tell(&Watched::TestAlert { name, number });
+        Ok(Response::TestAlert { number })
+    }
+}
+
+fn unknown(name: &str, how: &AlertHow) -> Alert {
+    let kind = match how {
+        AlertHow::Email(_) => "email",
+        AlertHow::Webhook(_) => "webhook",
+        AlertHow::Command { .. } => "command",
+    };
+    Alert {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        queued: 0,
+        sent: 0,
+        last_sent_ms: None,
+        failures: 0,
+        next_try_ms: None,
+        last_error: None,
+        dropped: 0,
+        test: None,
+    }
+}

@@ -1,0 +1,175 @@
+//! Connections by interface, and the largest of them: the kernel's table is read by a thread, for a table of 200,000 takes longer than
+//! probes can wait. What is kept is bounded by what was asked for.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mwan_api::{InterfaceFlows, Response, SCHEMA_FLOWS};
+use mwan_config::Family;
+use mwan_core::{Core, Marks};
+use mwan_linux::conntrack::{Conntrack, ConntrackError, Flow};
+use tracing::warn;
+
+use super::answer::error_response;
+use super::reload::Reply;
+use super::status::protocol_name;
+use crate::cli::Failure;
+
+/// Connections told one by one, at most.
+const LIMIT_MAX: u32 = 1000;
+/// Whether the kernel counts packets and bytes of connections, of this network namespace.
+const ACCOUNTING: &str = "/proc/sys/net/netfilter/nf_conntrack_acct";
+
+/// One list at a time is made.
+#[derive(Debug, Default)]
+pub(super) struct FlowList {
+    busy: Arc<AtomicBool>,
+}
+
+/// What ids in marks mean: names in the order in which they are told.
+struct Names {
+    marks: Marks,
+    names: BTreeMap<u32, String>,
+    order: Vec<u32>,
+}
+
+impl Names {
+    fn new(core: &Core) -> Self {
+        let marks = Marks::new(core.config().globals.mask);
+        let interfaces = core.config().interfaces.iter();
+        let interfaces = interfaces.filter_map(|i| Some((core.wan(&i.name)?.0, i.name.clone())));
+        let others = [
+            (marks.default_id(), "default"),
+            (marks.unreachable_id(), "unreachable"),
+            (marks.blackhole_id(), "blackhole"),
+        ];
+        let all: Vec<(u32, String)> =
+            interfaces.chain(others.map(|(id, name)| (id, name.to_owned()))).collect();
+        let order = all.iter().map(|(id, _)| *id).collect();
+        Names { marks, names: all.into_iter().collect(), order }
+    }
+}
+
+impl FlowList {
+    /// Answers in a while.
+    pub(super) fn answer(&self, core: &Core, limit: u32, reply: Reply) {
+        if self.busy.swap(true, Ordering::AcqRel) {
+            let _ = reply.send(error_response(
+                Failure::says("a list of connections is being made already").hint("ask again in a second"),
+            ));
+            return;
+        }
+        let (names, done) = (Names::new(core), Free(self.busy.clone()));
+        let work = move || {
+            let _done = done;
+            let limit = usize::try_from(limit.min(LIMIT_MAX)).unwrap_or(0);
+            let listed = list(&names, limit);
+            let failed = |e: ConntrackError| error_response(Failure::new("cannot list connections", &e));
+            let _ = reply.send(listed.map_or_else(failed, Response::Flows));
+        };
+        // Without a thread the reply is dropped, and the client told so.
+        if let Err(error) = std::thread::Builder::new().name("flow-list".to_owned()).spawn(work) {
+            warn!("cannot start the thread that lists connections: {error}");
+        }
+    }
+}
+
+/// Lets the next list be made, whatever became of this one.
+struct Free(Arc<AtomicBool>);
+
+impl Drop for Free {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// The table is not of one moment: connections come and go while it is read.
+fn list(names: &Names, limit: usize) -> Result<mwan_api::Flows, ConntrackError> {
+    let counted = std::fs::read_to_string(ACCOUNTING).is_ok_and(|text| text.trim() == "1");
+    let mut conntrack = Conntrack::open()?;
+    let mut counts = Counts::new(counted, limit);
+    for family in Family::ALL {
+        conntrack.walk(family, 0, 0, &mut |flow| counts.add(names, flow))?;
+    }
+    Ok(counts.document(names))
+}
+
+/// By bytes; among equal ones those that are listed first.
+type Ranked = Reverse<(u64, Reverse<u64>)>;
+
+struct Counts {
+    counted: bool,
+    limit: usize,
+    total: u64,
+    by_id: BTreeMap<u32, (u64, u64)>,
+    /// The smallest of those kept is on top; flows by their number.
+    ranks: BinaryHeap<Ranked>,
+    kept: BTreeMap<u64, Flow>,
+}
+
+impl Counts {
+    fn new(counted: bool, limit: usize) -> Self {
+        let (by_id, ranks, kept) = Default::default();
+        Counts { counted, limit, total: 0, by_id, ranks, kept }
+    }
+
+    fn add(&mut self, names: &Names, flow: Flow) {
+        let bytes = flow.traffic.map_or(0, |(_, bytes)| bytes);
+        let id = names.marks.id_of(flow.mark);
+        // Others may use the bits of a wide mask for what they like.
+        if names.names.contains_key(&id) {
+            let of_id = self.by_id.entry(id).or_default();
+            of_id.0 += 1;
+            of_id.1 = of_id.1.saturating_add(bytes);
+        }
+        let number = self.total;
+        self.total += 1;
+        let rank = Reverse((bytes, Reverse(number)));
+        if self.ranks.len() >= self.limit {
+            // Only what is larger than the smallest that is kept.
+            match self.ranks.peek() {
+                Some(smallest) if rank < *smallest => {}
+                _ => return,
+            }
+            if let Some(Reverse((_, Reverse(smallest)))) = self.ranks.pop() {
+                self.kept.remove(&smallest);
+            }
+        }
+        self.ranks.push(rank);
+        self.kept.insert(number, flow);
+    }
+
+    fn document(mut self, names: &Names) -> mwan_api::Flows {
+        let counted = self.counted;
+        let interfaces = names.marks.max_interface_id();
+        let by_interface = names.order.iter().filter_map(|id| {
+            let name = names.names.get(id)?;
+            let (flows, bytes) = self.by_id.get(id).copied().unwrap_or_default();
+            let told = *id <= interfaces || flows > 0;
+            told.then(|| InterfaceFlows { interface: name.clone(), flows, bytes: counted.then_some(bytes) })
+        });
+        let by_interface = by_interface.collect();
+        let mut ranks = std::mem::take(&mut self.ranks).into_sorted_vec();
+        ranks.truncate(self.limit);
+        let top = ranks.into_iter().filter_map(|Reverse((_, Reverse(number)))| self.kept.remove(&number));
+        let top = top.map(|flow| document(names, flow, counted)).collect();
+        mwan_api::Flows { schema: SCHEMA_FLOWS.to_owned(), total: self.total, counted, by_interface, top }
+    }
+}
+
+fn document(names: &Names, flow: Flow, counted: bool) -> mwan_api::Flow {
+    let id = names.marks.id_of(flow.mark);
+    let traffic = flow.traffic.filter(|_| counted);
+    mwan_api::Flow {
+        proto: protocol_name(flow.protocol),
+        src: flow.source.to_string(),
+        dst: flow.destination.to_string(),
+        sport: flow.source_port,
+        dport: flow.destination_port,
+        interface: names.names.get(&id).cloned(),
+        bytes: traffic.map(|(_, bytes)| bytes),
+        packets: traffic.map(|(packets, _)| packets),
+    }
+}
