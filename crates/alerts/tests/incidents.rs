@@ -269,3 +269,33 @@ fn texts_from_outside_are_bounded_and_on_one_line() {
     assert!(!words.title.contains(['\r', '\n', '\u{1b}']), "{}", words.title);
     assert!(!words.text.contains(['\r', '\u{1b}']) && words.text.len() < 2000, "{}", words.text);
 }
+
+/// A policy has lost its WANs only where it had one: IPv6 of a site without IPv6 is no incident.
+#[test]
+fn a_policy_without_a_path_of_the_family_has_nothing_to_lose() {
+    let carrier = serde_json::json!({
+        "members": [], "last_resort": "unreachable", "counters": [{"interface": "wan", "packets": 0, "bytes": 0}],
+    });
+    let path = |code: &str| {
+        serde_json::json!({
+            "family": "ipv4", "status": "offline", "usable": false, "carries": false, "reason": {"code": code, "text": "why"},
+            "since_s": 7, "uptime_s": 0, "tracking": "active", "score": 0, "lost": 3, "rounds": 1, "age_s": 1, "hold": null, "source": null,
+            "gateway": null, "worst_case_detection_ms": null, "missing": 0, "targets": [], "network": null,
+        })
+    };
+    let status = |code: &str| -> mwan_api::Status {
+        serde_json::from_value(serde_json::json!({
+            "schema": "mwan.status.v1", "degraded": false, "problems": [], "rules": [], "diagnostics": [],
+            "daemon": {"version": "", "pid": 1, "uptime_s": 0, "config": "", "config_rejected": null, "generation": 1, "last_apply_us": 1,
+                       "applies": 1, "repairs": 0, "apply_error": null, "late_rounds": 0},
+            "interfaces": [{"name": "wan", "device": "eth1", "enabled": true, "id": 1, "mark": "0x100", "paths": [path(code)]}],
+            "policies": [{"name": "p", "ipv4": carrier, "ipv6": carrier}],
+            "connected": {"ipv4": [], "ipv6": []}, "custom": {"ipv4": [], "ipv6": []},
+        }))
+        .unwrap()
+    };
+    let lost = Snapshot::from(&status("probes_lost"));
+    assert_eq!(lost.without_wan, [("p".to_owned(), "ipv4".to_owned())]);
+    assert_eq!((lost.paths[0].code.as_str(), lost.paths[0].age_ms), ("probes_lost", 7000));
+    assert_eq!(Snapshot::from(&status("taken_down")).without_wan, [], "the owner wants it so");
+}

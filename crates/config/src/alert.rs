@@ -21,6 +21,8 @@ const RECIPIENTS_MAX: usize = 10;
 const URL_BYTES_MAX: usize = 1_000;
 const TEMPLATE_BYTES_MAX: usize = 1_500;
 const COMMAND_BYTES_MAX: usize = 1_500;
+/// Longest name of a file.
+const PATH_BYTES_MAX: usize = 255;
 /// Longest Telegram chat or Matrix room, bytes (Matrix: 255).
 const RECIPIENT_BYTES_MAX: usize = 255;
 /// Messages an hour at most, if nothing is said.
@@ -56,7 +58,7 @@ pub(crate) fn read_alert(
     }
     ignore_others(fields, kind);
     let when = When::read(fields);
-    let ca_file = fields.must("ca_file", values::absolute_path);
+    let ca_file = fields.must("ca_file", path);
     let how = match kind? {
         0 => read_email(fields, notification_emails).map(AlertHow::Email),
         1 => read_webhook(fields).map(AlertHow::Webhook),
@@ -183,7 +185,7 @@ fn read_email(fields: &mut Fields<'_>, notification_emails: &[String]) -> Option
     }
     let from = fields.must("from", values::mail_address);
     let server = fields.must("server", server);
-    let sendmail = fields.must("sendmail", values::absolute_path);
+    let sendmail = fields.must("sendmail", path);
     let words =
         [("starttls", AlertSecurity::Starttls), ("tls", AlertSecurity::Tls), ("none", AlertSecurity::None)];
     let security = fields.must("security", |t| values::word(t, &words)).unwrap_or(AlertSecurity::Starttls);
@@ -194,7 +196,7 @@ fn read_email(fields: &mut Fields<'_>, notification_emails: &[String]) -> Option
     };
     let port = fields.must("port", |t| values::number(t, 1, 65_535)).and_then(|n| u16::try_from(n).ok());
     let username = fields.must("username", plain);
-    let password_file = fields.must("password_file", values::absolute_path);
+    let password_file = fields.must("password_file", path);
     if fields.left_out {
         return None;
     }
@@ -234,7 +236,7 @@ fn read_webhook(fields: &mut Fields<'_>) -> Option<AlertWebhook> {
     let shape = fields.must("shape", |t| values::word(t, &words));
     let url = fields.must("url", url);
     let template = fields.must("template", template);
-    let secret_file = fields.must("secret_file", values::absolute_path);
+    let secret_file = fields.must("secret_file", path);
     let to = fields.must("to", recipient);
     if fields.left_out {
         return None;
@@ -337,6 +339,17 @@ fn is_server(text: &str) -> bool {
         text.len() <= 253 && text.split('.').all(label) && !last.bytes().all(|b| b.is_ascii_digit())
     };
     text.parse::<std::net::IpAddr>().is_ok() || named()
+}
+
+/// A file, of a length that leaves room for the other alerts.
+fn path(text: &str) -> Result<String, Problem> {
+    if text.len() > PATH_BYTES_MAX {
+        return Err(Problem::new(
+            codes::PATH,
+            format!("{} is longer than {PATH_BYTES_MAX} bytes", show(text)),
+        ));
+    }
+    values::absolute_path(text)
 }
 
 /// An http or https URL without a name and password in it.

@@ -35,6 +35,9 @@ impl World {
         }
         fs::create_dir(dir.path().join("open")).unwrap();
         fs::set_permissions(dir.path().join("open"), fs::Permissions::from_mode(0o777)).unwrap();
+        let mailer = format!("#!/bin/sh\n{{ echo \"$@\"; cat; }} > {}/open/mailed\n", dir.path().display());
+        fs::write(dir.path().join("sendmail"), mailer).unwrap();
+        fs::set_permissions(dir.path().join("sendmail"), fs::Permissions::from_mode(0o755)).unwrap();
         World { dir, servers: String::new(), config: CONFIG.to_owned() }
     }
 
@@ -170,6 +173,7 @@ fn every_way_arrives_and_no_secret_is_seen() {
         )
         .alert("tls", "type email\nto ops@example.com\nserver 127.0.0.1\nport 2465\nsecurity tls\nca_file {}/cert.pem")
         .alert("plain", "type email\nto ops@example.com\nserver 127.0.0.1\nport 2526\nsecurity none")
+        .alert("mailer", "type email\nto ops@example.com\nsendmail {}/sendmail")
         .alert("untrusted", "type email\nto ops@example.com\nserver 127.0.0.1\nport 2465\nsecurity tls")
         .alert("signed", "type webhook\nurl http://127.0.0.1:8080/hook?x=1\nsecret_file {}/key")
         .alert("topic", "type webhook\nshape ntfy\nurl https://127.0.0.1:8443/topic\nca_file {}/cert.pem")
@@ -177,7 +181,7 @@ fn every_way_arrives_and_no_secret_is_seen() {
         .alert("siren", "type command\ncommand /usr/bin/tee\ncommand {}/open/two words; $(id)\ncommand {}/open/heard")
         .alert("broken", "type webhook\nshape slack\nsecret_file {}/none")
         .start();
-    let outputs: Vec<Output> = ["starttls", "tls", "plain", "signed", "topic", "chat", "siren"]
+    let outputs: Vec<Output> = ["starttls", "tls", "plain", "signed", "topic", "chat", "siren", "mailer"]
         .map(|name| test(&daemon, name))
         .into();
     for output in &outputs {
@@ -198,6 +202,8 @@ fn every_way_arrives_and_no_secret_is_seen() {
     assert_eq!(requests[0]["body"]["schema"], "mwan.alert.v1");
     assert_eq!((path(1), &requests[1]["body"]["topic"]), ("/", &"topic".into()));
     assert_eq!(path(2), format!("/bot{}/sendMessage", SECRETS[1]));
+    let mailed = fs::read_to_string(daemon.path("open/mailed")).unwrap();
+    assert!(mailed.starts_with("-t -i\n") && mailed.contains("To: ops@example.com\r\n"), "{mailed}");
     let heard: Value = serde_json::from_slice(&fs::read(daemon.path("open/heard")).unwrap()).unwrap();
     assert_eq!(heard["stage"], "test");
     assert!(daemon.path("open/two words; $(id)").exists(), "one argument, and no shell");
@@ -238,6 +244,9 @@ fn a_wrong_password_and_a_server_that_is_not_there_are_told_and_do_not_flood() {
     assert!(away["last_error"].as_str().unwrap().contains("refused"), "{away}");
     assert_eq!(kept(&daemon, "mail").len(), 1, "one attempt");
     assert_eq!(daemon.mwan(&["alerts"]).status.code(), Some(3), "something is not as it should be");
+    let problems = daemon.status()["problems"].to_string();
+    assert!(problems.contains("alert wrong: ") && problems.contains("alert away: "), "{problems}");
+    assert!(daemon.log().contains("WARN alert wrong: "), "{}", daemon.log());
     assert_secret(&daemon, &[]);
 }
 

@@ -154,3 +154,15 @@ async fn judge(response: Response<Incoming>) -> Result<(), Fault> {
     let redirection = if status.is_redirection() { " (redirections are not followed)" } else { "" };
     Err(refused(format!("the server says {status}{redirection} {said}").trim_end()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `printf '1.{}' | openssl dgst -sha256 -hmac key` says.
+    #[test]
+    fn signatures_are_those_of_openssl() {
+        let signed = signature(&Secret::new("key"), 1, "{}");
+        assert_eq!(signed, "t=1,v1=1ba6b8171186efc613e8bcc0cbdab2748f24984d7c5a84faa2637afa0e40d224");
+    }
+}

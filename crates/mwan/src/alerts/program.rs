@@ -118,3 +118,56 @@ fn read(output: &mut PipeReader, said: &mut Vec<u8>) {
         said.drain(..excess);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str, input: &[u8], limit: Duration) -> Result<(), String> {
+        let argv = ["/bin/sh".to_owned(), "-c".to_owned(), script.to_owned()];
+        run_now(&argv, input, limit).map_err(|f| f.text)
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn what_goes_wrong_is_told_with_its_last_words() {
+        assert_eq!(sh("cat > /dev/null", b"x", LONG), Ok(()));
+        let failed = sh("echo first; echo why >&2; exit 7", b"", LONG);
+        assert_eq!(failed, Err("/bin/sh failed with exit code 7: why".to_owned()));
+        assert!(sh("kill -9 $$", b"", LONG).is_err_and(|e| e.contains("signal 9")));
+        assert!(
+            run_now(&["/none".to_owned()], b"", LONG).is_err_and(|f| f.text.contains("cannot run /none"))
+        );
+        assert!(run_now(&[], b"", LONG).is_err());
+    }
+
+    #[test]
+    fn input_of_any_length_and_output_without_end_are_no_harm() {
+        let input = vec![b'x'; 1 << 20];
+        assert_eq!(sh("test $(wc -c) = 1048576", &input, LONG), Ok(()));
+        // It reads nothing of it.
+        assert_eq!(sh("exit 0", &input, LONG), Ok(()));
+        let loud = sh("yes loud; exit 1", b"", Duration::from_millis(300));
+        assert!(loud.as_ref().is_err_and(|e| e.contains("took longer") && e.len() < 400), "{loud:?}");
+    }
+
+    #[test]
+    fn one_that_takes_too_long_is_killed_with_what_it_started() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("pid");
+        let script = format!("sleep 1000 & echo $! > {}; wait", file.display());
+        assert!(sh(&script, b"", Duration::from_millis(500)).is_err_and(|e| e.contains("was killed")));
+        let pid = std::fs::read_to_string(file).expect("it had begun");
+        let alive = || {
+            std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).is_ok_and(|s| !s.contains(") Z "))
+        };
+        let end = Instant::now() + Duration::from_secs(10);
+        while alive() && Instant::now() < end {
+            std::thread::sleep(LOOK);
+        }
+        assert!(!alive(), "sleep {pid}");
+        // One that leaves somebody behind with its output does not keep us.
+        assert_eq!(sh("setsid sleep 30 & exit 0", b"", LONG), Ok(()));
+    }
+}

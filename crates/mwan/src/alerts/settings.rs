@@ -199,3 +199,86 @@ fn read_secret(path: &str) -> io::Result<Secret> {
         _ => Ok(Secret::new(line)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn settings(text: &str) -> Option<Settings> {
+        of(&mwan_config::parse("mwan3", text.as_bytes()).config)
+    }
+
+    const WAN: &str = "config interface 'wan'\n\toption enabled '1'\n";
+
+    #[test]
+    fn who_has_addresses_alone_is_told_what_is_missing() {
+        assert_eq!(settings(WAN), None);
+        let emails = "config globals 'globals'\n\tlist notification_email 'ops@example.com'\n";
+        let only = settings(&format!("{WAN}{emails}")).unwrap().channels.remove(0);
+        assert_eq!(only.name, NOTIFICATION);
+        let there = std::path::Path::new(SENDMAIL).exists();
+        assert_eq!(only.problem.is_none(), there, "{:?}", only.problem);
+        let mail = "config alert 'mail'\n\toption type email\n\toption server b.c\n";
+        let all = settings(&format!("{WAN}{emails}{mail}")).unwrap();
+        assert_eq!(all.channels.len(), 1);
+        let How::Email(mail) = &all.channels[0].how else { panic!() };
+        assert_eq!(mail.to, ["ops@example.com"]);
+        assert!(mail.from.starts_with("mwan@"), "{}", mail.from);
+        assert_eq!(
+            settings(&format!("{WAN}{emails}\toption enabled '0'\n")),
+            None,
+            "mwan does nothing at all"
+        );
+    }
+
+    /// Ten alerts with the longest of everything fit into what a companion is handed (`companion::SETTINGS_MAX`).
+    #[test]
+    fn the_largest_configuration_can_be_handed_over() {
+        let long = |n: usize| "x".repeat(n);
+        let path = format!("/{}", long(254));
+        let to: String = (0..10).map(|n| format!("\tlist to '{n}{}@b.c'\n", long(248))).collect();
+        let quoted = format!("[{}\"\"]", "\"\",".repeat(498));
+        let text: String = (0..10)
+            .map(|n| match n % 2 {
+                0 => format!(
+                    "config alert 'a{n}'\n\toption type email\n{to}\toption from 'a@{}'\n\toption server b.c\n\toption username \
+                     '{}'\n\toption password_file '{path}'\n\toption ca_file '{path}'\n",
+                    long(250),
+                    long(255)
+                ),
+                _ => format!(
+                    "config alert 'a{n}'\n\toption type webhook\n\toption url 'https://b.c/{}'\n\toption template '{quoted}'\n\
+                     \toption secret_file '{path}'\n\toption ca_file '{path}'\n",
+                    long(980)
+                ),
+            })
+            .collect();
+        let loaded = mwan_config::parse("mwan3", format!("{WAN}{text}").as_bytes());
+        assert!(!loaded.has_errors(), "{:#?}", loaded.diagnostics);
+        let settings = of(&loaded.config).unwrap();
+        assert_eq!(settings.channels.len(), 10);
+        let length = serde_json::to_string(&settings).unwrap().len();
+        assert!((30_000..60_000).contains(&length), "{length}");
+    }
+
+    #[test]
+    fn secrets_are_the_first_line_of_a_file_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = |content: &[u8]| {
+            let file = dir.path().join("secret");
+            fs::write(&file, content).unwrap();
+            read_secret(file.to_str().unwrap()).map(|s| s.reveal().to_owned()).map_err(|e| e.to_string())
+        };
+        assert_eq!(read(b"hunter2\n"), Ok("hunter2".to_owned()));
+        assert_eq!(read(b"hunter2\r\nmore"), Ok("hunter2".to_owned()));
+        for bad in [&b""[..], b"\n", b"a\x00b", b"\xff", &[b'x'; 5000]] {
+            let said = read(bad).unwrap_err();
+            assert!(!said.contains("hunter2") && !said.contains("xxx"), "{said}");
+        }
+        assert!(read_secret("/dev/zero").is_err() && read_secret("/none").is_err());
+        let pipe = dir.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(read_secret(pipe.to_str().unwrap()).is_err(), "and nobody waits for it");
+    }
+}

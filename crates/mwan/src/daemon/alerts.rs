@@ -2,6 +2,7 @@
 
 use mwan_api::{Alert, Alerts, Response, SCHEMA_ALERTS, Watched};
 use mwan_config::AlertHow;
+use tracing::{info, warn};
 
 use super::Daemon;
 use super::events::now_ms;
@@ -21,7 +22,20 @@ impl AlertBoard {
     /// The companion says how they are.
     pub(super) fn report(&mut self, mut alerts: Vec<Alert>) {
         alerts.truncate(REPORTED_MAX);
+        for alert in &alerts {
+            let before = self.reported.iter().find(|r| r.name == alert.name).and_then(trouble);
+            match (before, trouble(alert)) {
+                (before, Some(now)) if before.as_ref() != Some(&now) => warn!("alert {}: {now}", alert.name),
+                (Some(_), None) => info!("alert {} works again", alert.name),
+                _ => {}
+            }
+        }
         self.reported = alerts;
+    }
+
+    /// Those that do not work, in words.
+    pub(super) fn problems(&self) -> impl Iterator<Item = String> {
+        self.reported.iter().filter_map(|alert| Some(format!("alert {}: {}", alert.name, trouble(alert)?)))
     }
 
     /// Numbers grow, over restarts too.
@@ -49,6 +63,12 @@ impl Daemon {
         Alerts { schema: SCHEMA_ALERTS.to_owned(), problem, alerts }
     }
 
+    /// Alerts that are wanted and do not work.
+    pub(super) fn alert_problems(&self) -> Vec<String> {
+        // What was reported of others is of a configuration before.
+        if self.alerts().alerts.is_empty() { Vec::new() } else { self.alerts.problems().collect() }
+    }
+
     /// Whether it is the channel of addresses for which no section says how.
     fn is_notification(&self, alert: &Alert) -> bool {
         let config = self.core.config();
@@ -73,6 +93,13 @@ impl Daemon {
         self.events.tell(&Watched::TestAlert { name, number });
         Ok(Response::TestAlert { number })
     }
+}
+
+/// Why an alert does not work, if it does not. A test that failed has been told to who asked for it.
+fn trouble(alert: &Alert) -> Option<String> {
+    let error = alert.last_error.as_ref()?;
+    let of_test = alert.test.as_ref().is_some_and(|test| test.error.as_ref() == Some(error));
+    (alert.failures > 0 || !of_test).then(|| error.clone())
 }
 
 fn unknown(name: &str, how: &AlertHow) -> Alert {

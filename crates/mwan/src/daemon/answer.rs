@@ -296,6 +296,7 @@ impl Daemon {
         status.problems.extend(self.cloud.problem());
         status.problems.extend(self.companions.problems());
         status.problems.extend(crate::alerts::problem(self.core.config()));
+        status.problems.extend(self.alert_problems());
         status.problems.extend(self.openwrt.as_ref().and_then(Openwrt::problem));
         status.problems.extend(crate::web::problem(self.core.config()));
         status
