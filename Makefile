@@ -4,7 +4,7 @@ CARGO ?= cargo
 MWAN  := target/release/mwan
 LAB   := target/release/mwan-lab
 
-.PHONY: demo test test-old-kernel test-vm bench bench-ipfire build setup docs lint
+.PHONY: demo test test-dashboard test-old-kernel test-vm bench bench-ipfire build setup docs lint
 
 ## demo: a router with two Internet links in network namespaces on this machine (KEEP=1 leaves it up)
 demo: setup build
@@ -15,6 +15,12 @@ test: setup
 	$(CARGO) build --locked -p mwan -p mwan-lab
 	$(CARGO) test --locked --workspace --all-features
 	MWAN_BIN=$(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug/mwan scripts/test-vm
+	$(MAKE) test-dashboard
+
+## test-dashboard: of these, the dashboard in real Chromium, every page, against the real daemon too; about two minutes
+test-dashboard: setup
+	$(CARGO) build --locked -p mwan --all-features
+	MWAN_BIN=$(abspath $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target))/debug/mwan scripts/test-dashboard
 
 ## test-old-kernel: a selection of it on Debian's own kernel (6.1) in an emulated machine, about fifteen minutes
 test-old-kernel: setup build

@@ -101,6 +101,8 @@ pub enum Request {
         #[serde(default)]
         after: Option<u64>,
     },
+    /// What may be a WAN: answered with [`Candidates`].
+    Candidates,
     /// Connections by interface: answered with [`Flows`].
     Flows {
         /// Largest ones that are told one by one, at most 1000.
@@ -175,6 +177,8 @@ pub enum Response {
     Plan(Plan),
     /// To `events`.
     Events(Events),
+    /// To `candidates`.
+    Candidates(Candidates),
     /// To `flows`.
     Flows(Flows),
     /// To `history`.
@@ -841,6 +845,9 @@ pub struct Path {
     /// Whether loss and latency of its targets decide (`check_quality`).
     #[serde(default)]
     pub check_quality: bool,
+    /// By which figures they decide, if they do.
+    #[serde(default)]
+    pub quality: Option<Quality>,
     /// mwan3's sum of what is missing in the kernel: 1 iif rule, 2 fwmark rule, 4 unreachable rule, 8 inbound
     /// chain, 16 default route.
     pub missing: u32,
@@ -849,6 +856,45 @@ pub struct Path {
     /// The network manager's interface behind it, where there is a manager (OpenWrt's netifd) and the configuration does
     /// not name the device.
     pub network: Option<NetworkInterface>,
+}
+
+/// Thresholds of `check_quality`.
+#[derive(Copy, Eq)]
+pub struct Quality {
+    /// A target with at least this latency is down.
+    pub failure_latency_ms: u32,
+    /// One with at most this latency is up again.
+    pub recovery_latency_ms: u32,
+    /// A target with at least this loss is down.
+    pub failure_loss_percent: u8,
+    /// One with at most this loss is up again.
+    pub recovery_loss_percent: u8,
+}
+
+/// Devices by which default routes leave; schema `mwan.candidates.v1`.
+pub struct Candidates {
+    /// `mwan.candidates.v1`.
+    pub schema: String,
+    /// The best one of the main routing table first.
+    pub candidates: Vec<Candidate>,
+}
+
+/// A device by which a default route leaves.
+pub struct Candidate {
+    /// Its name.
+    pub device: String,
+    /// The interface of the configuration that has it.
+    pub interface: Option<String>,
+    /// The network manager's interface that is this device (OpenWrt's netifd).
+    pub network: Option<String>,
+    /// `ipv4`, `ipv6` or both: those that have a default route by it.
+    pub families: Vec<String>,
+    /// Next hops, that of the best route first; none on point-to-point links.
+    pub gateways: Vec<String>,
+    /// Its global addresses.
+    pub addresses: Vec<String>,
+    /// Whether one of the routes is in the main routing table; if not, it may be a tunnel's.
+    pub main: bool,
 }
 
 /// An interface of the network manager.
@@ -1138,6 +1184,8 @@ pub const SCHEMA_RULES: &str = "mwan.rules.v1";
 pub const SCHEMA_CHECK: &str = "mwan.check.v1";
 /// Schema of [`Events`].
 pub const SCHEMA_EVENTS: &str = "mwan.events.v1";
+/// Schema of [`Candidates`].
+pub const SCHEMA_CANDIDATES: &str = "mwan.candidates.v1";
 /// Schema of [`Flows`].
 pub const SCHEMA_FLOWS: &str = "mwan.flows.v1";
 /// Schema of [`Alerts`].

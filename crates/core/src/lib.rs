@@ -2,6 +2,7 @@
 //!
 //! No socket, no file, no clock, no randomness: the same events give the same decisions on any machine.
 
+mod candidates;
 mod classify;
 mod desired;
 mod engine;
@@ -19,6 +20,7 @@ mod sources;
 mod time;
 mod tracker;
 
+pub use candidates::Candidate;
 pub use classify::{Decision, Packet, classify};
 pub use desired::*;
 pub use engine::{

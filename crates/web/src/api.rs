@@ -33,6 +33,7 @@ pub(crate) enum Endpoint {
     Rules,
     Connected,
     Flows,
+    Candidates,
     Up,
     Down,
     Drain,
@@ -314,6 +315,7 @@ pub(crate) async fn answer(site: Arc<Site>, endpoint: Endpoint, call: Call) -> R
         }
         Endpoint::Events => events(&site, &call.uri).await,
         Endpoint::Live => live(site, call).await,
+        Endpoint::Candidates => candidates(&site).await,
         Endpoint::Flows => flows(&site, &call.uri).await,
         Endpoint::Up => command(&site, call.name, |interface| Request::IfUp { interface }).await,
         Endpoint::Down => command(&site, call.name, |interface| Request::IfDown { interface }).await,
@@ -439,6 +441,13 @@ async fn live(site: Arc<Site>, call: Call) -> Result<Response, ApiError> {
     let stream = stream.ok_or_else(|| ApiError::too_many("too many clients listen already", 10))?;
     let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))];
     Ok((headers, Body::new(stream)).into_response())
+}
+
+async fn candidates(site: &Site) -> Result<Response, ApiError> {
+    match ask(&*site.daemon, Request::Candidates).await? {
+        mwan_api::Response::Candidates(found) => Ok(json(&found)),
+        _ => Err(unexpected()),
+    }
 }
 
 async fn flows(site: &Site, uri: &Uri) -> Result<Response, ApiError> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mwan_config::{Config, Family};
 
 use super::{Core, Memory, RememberedPath};
+use crate::candidates::{Candidate, candidates};
 use crate::reason::Reason;
 use crate::{Desired, LogicalInterface, NetView, PathKey, State, Time};
 
@@ -47,6 +48,11 @@ impl Core {
     /// The network as last seen.
     pub fn network(&self) -> Option<&Arc<NetView>> {
         self.net.as_ref()
+    }
+
+    /// What may be a WAN; nothing before the network has been seen.
+    pub fn candidates(&self) -> Vec<Candidate> {
+        self.net.as_ref().map(|net| candidates(net, self.view.as_deref())).unwrap_or_default()
     }
 
     /// The network manager's interface that serves a family of the one called `name`, unless the configuration names the

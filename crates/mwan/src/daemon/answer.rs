@@ -47,6 +47,7 @@ impl Daemon {
                     EventQuery { after, limit: Some(after.map_or(0, |_| u32::MAX)), ..EventQuery::default() };
                 Ok(Response::Events(self.events.answer(&query)))
             }
+            Request::Candidates => Ok(Response::Candidates(status::candidates(&self.core))),
             Request::Flows { limit } => {
                 self.flow_list.answer(&self.core, limit, reply);
                 return Next::Go;

@@ -118,6 +118,7 @@ impl Access {
                 Request::Status
                     | Request::Events(_)
                     | Request::Watch { .. }
+                    | Request::Candidates
                     | Request::Flows { .. }
                     | Request::IfUp { .. }
                     | Request::IfDown { .. }

@@ -90,10 +90,42 @@ fn path(
         worst_case_detection_ms: (!t.targets().is_empty())
             .then(|| millis(worst_case_detection(&interface.tracking, t))),
         check_quality: interface.tracking.quality.is_some(),
+        quality: interface.tracking.quality.as_ref().map(quality),
         missing: achieved.observed.map_or(0, |o| missing(core, &o.routing, o, key)),
         targets: t.targets().iter().map(target).collect(),
         network: core.logical(&interface.name, key.family).map(network),
     }
+}
+
+fn quality(quality: &mwan_config::Quality) -> api::Quality {
+    api::Quality {
+        failure_latency_ms: quality.failure_latency_ms,
+        recovery_latency_ms: quality.recovery_latency_ms,
+        failure_loss_percent: quality.failure_loss_percent,
+        recovery_loss_percent: quality.recovery_loss_percent,
+    }
+}
+
+/// What may be a WAN, and which interface of the configuration it is already.
+pub(super) fn candidates(core: &Core) -> api::Candidates {
+    let configured = |device: &str| {
+        let has = |i: &&mwan_config::Interface| {
+            let known = core.wan(&i.name).map(|(_, device)| device);
+            known.or(i.device.as_deref()).unwrap_or(&i.name) == device
+        };
+        core.config().interfaces.iter().find(has).map(|i| i.name.clone())
+    };
+    let one = |c: mwan_core::Candidate| api::Candidate {
+        interface: configured(&c.device),
+        device: c.device,
+        network: c.network,
+        families: c.families.iter().map(|family| family.name().to_owned()).collect(),
+        gateways: c.gateways.iter().map(ToString::to_string).collect(),
+        addresses: c.addresses.iter().map(ToString::to_string).collect(),
+        main: c.main,
+    };
+    let candidates = core.candidates().into_iter().map(one).collect();
+    api::Candidates { schema: api::SCHEMA_CANDIDATES.to_owned(), candidates }
 }
 
 fn network((name, logical): (&str, &mwan_core::LogicalInterface)) -> api::NetworkInterface {

@@ -48,6 +48,7 @@ fn path(family: &str) -> api::Path {
         gateway: None,
         worst_case_detection_ms: None,
         check_quality: false,
+        quality: None,
         missing: 0,
         targets,
         network: None,

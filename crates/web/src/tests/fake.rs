@@ -145,6 +145,10 @@ impl Fake {
                 let latest = state.events.last().map_or(0, |e| e.id);
                 Response::Events(Events { schema: String::new(), events, oldest: 1, latest })
             }
+            Request::Candidates => Response::Candidates(mwan_api::Candidates {
+                schema: mwan_api::SCHEMA_CANDIDATES.to_owned(),
+                candidates: Vec::new(),
+            }),
             Request::Flows { .. } => Response::Flows(mwan_api::Flows {
                 schema: mwan_api::SCHEMA_FLOWS.to_owned(),
                 total: 0,

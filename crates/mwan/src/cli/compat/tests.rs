@@ -36,6 +36,7 @@ fn path(family: &str, usable: bool, tracking: &str, since_s: u64, uptime_s: u64)
         gateway: None,
         worst_case_detection_ms: None,
         check_quality: false,
+        quality: None,
         missing: 0,
         targets: Vec::new(),
         network: None,

@@ -1,0 +1,149 @@
+// What happens while the page is open: a failover, a router that goes away, a login that expires.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { createMock, PASSWORD } from './mock.mjs';
+import { accessible, fits, launch, open, shot } from './browser.mjs';
+
+let browser;
+before(async () => { browser = await launch(); });
+after(async () => { await browser.close(); });
+
+async function withMock(run, options) {
+  const mock = await createMock({ sampleMs: 200, ...options });
+  try { await run(mock); } finally { await mock.close(); }
+}
+
+describe('a failover', () => {
+  for (const [kind, width] of [['desktop', 1280], ['phone', 360]]) {
+    test(`is seen as it happens, ${kind}`, () => withMock(async (mock) => {
+      const { page, done } = await open(browser, mock, { width, height: width === 360 ? 740 : 1000 });
+      await page.getByText('All 3 WANs work.').waitFor();
+      mock.world.become('fiber', 'disconnecting', 'failing', '3 of 5 rounds lost');
+      await page.getByText('fiber is failing.').waitFor();
+      mock.world.fail('fiber');
+      await page.getByText('fiber is offline.').waitFor();
+      await page.getByText('cable carries new connections.', { exact: false }).first().waitFor();
+      await page.getByText('5 rounds in a row lost', { exact: false }).first().waitFor();
+      assert.match(await page.locator('#spoken').textContent(), /^policy balanced \(IPv4\) moves from fiber and cable to cable$/, 'it is told to screen readers');
+      const card = page.locator('.wan', { has: page.getByRole('link', { name: 'fiber', exact: true }) });
+      await card.getByText('Offline').waitFor();
+      await page.waitForFunction(() => document.querySelector('.recent').textContent.includes('moves from fiber and cable to cable'));
+      await accessible(page, 'failover');
+      await fits(page, 'failover');
+      await shot(page, `failover-${kind}`, { fullPage: true });
+      mock.world.recover('fiber');
+      await page.getByText('All 3 WANs work.').waitFor();
+      await done();
+    }));
+  }
+
+  test('is marked in the charts, and its thresholds are drawn in', () => withMock(async (mock) => {
+    const { page, done } = await open(browser, mock, { path: '#/wan/fiber', height: 1100 });
+    await page.locator('.plot canvas').nth(3).waitFor();
+    await page.getByRole('button', { name: '1 min' , exact: true }).click();
+    mock.world.fail('fiber');
+    await page.getByText('changes are marked in these charts').waitFor();
+    const label = () => page.locator('.plot').first().getAttribute('aria-label');
+    await page.waitForFunction(() => /outage/.test(document.querySelector('.plot').getAttribute('aria-label')));
+    assert.match(await label(), /changes of state/);
+    await page.getByText('Offline').first().waitFor();
+    mock.world.recover('fiber');
+    await page.getByText('Online').first().waitFor();
+    await shot(page, 'failover-charts', { fullPage: true });
+    for (const range of ['10 min', '1 h', '6 h', '1 day', '7 days', '30 days']) {
+      const from = mock.requests.length;
+      await page.getByRole('button', { name: range, exact: true }).click();
+      await page.locator('.plot canvas').nth(3).waitFor();
+      assert.ok(mock.requests.slice(from).some((r) => r.includes('history?interface=fiber&family=ipv6')), `${range}: both families are asked for`);
+    }
+    await shot(page, 'month-charts', { fullPage: true });
+    await done();
+  }));
+
+  test('appears in the open timeline without a reload', () => withMock(async (mock) => {
+    const { page, done } = await open(browser, mock, { path: '#/events' });
+    await page.locator('.event').first().waitFor();
+    mock.world.fail('cable');
+    await page.locator('.event').first().getByText('moves from').waitFor();
+    assert.equal(await page.locator('.event').filter({ hasText: '5 rounds in a row lost' }).first().locator('.mark').count(), 1);
+    await done();
+  }));
+});
+
+describe('the connection', () => {
+  test('is lost, said so, and comes back with what was missed', () => withMock(async (mock) => {
+    const { page, done } = await open(browser, mock, { expect: ['ERR_', 'net::'] });
+    await page.getByText('All 3 WANs work.').waitFor();
+    mock.cut();
+    await page.getByText('Connection lost').waitFor();
+    await accessible(page, 'connection lost');
+    await shot(page, 'connection-lost');
+    mock.world.fail('fiber');
+    mock.mend();
+    await page.getByText('fiber is offline.').waitFor();
+    await page.getByText('Connection lost').waitFor({ state: 'detached' });
+    await page.waitForFunction(() => document.querySelector('.recent').textContent.includes('moves from fiber and cable to cable'));
+    await done();
+  }));
+
+  test('stays while only the daemon is away', () => withMock(async (mock) => {
+    const { page, done } = await open(browser, mock);
+    await page.getByText('All 3 WANs work.').waitFor();
+    mock.world.send('daemon', { connected: false });
+    await page.getByText('The mwan daemon does not answer').waitFor();
+    mock.world.send('daemon', { connected: true });
+    await page.getByText('The mwan daemon does not answer').waitFor({ state: 'detached' });
+    await done();
+  }));
+
+  test('a refusal is shown with its hint, and nothing is broken by it', () => withMock(async (mock) => {
+    const { page, done } = await open(browser, mock, { path: '#/wan/lte', expect: ['404'] });
+    await page.getByRole('button', { name: 'Drain' }).waitFor();
+    mock.world.find('lte').name = 'renamed';
+    await page.getByRole('button', { name: 'Drain' }).click();
+    await page.getByRole('alert').getByText("there is no interface 'lte'").waitFor();
+    await page.getByText('the configuration has: fiber, cable, renamed').waitFor();
+    await page.getByRole('button', { name: 'Dismiss' }).click();
+    await done();
+  }));
+});
+
+describe('an expired login', () => {
+  test('leads to the login and back, with what was being written', () => withMock(async (mock) => {
+    const { page, done } = await open(browser, mock, { path: '#/config', expect: ['401'] });
+    const text = page.getByLabel('Text of the configuration');
+    await text.waitFor();
+    await page.getByText('No findings').waitFor();
+    await text.press('Control+End');
+    await text.pressSequentially('# my work');
+    await page.getByText('changed, not applied').waitFor();
+    mock.expire();
+    await page.getByText('Your login has expired.').waitFor();
+    await accessible(page, 'expired');
+    await shot(page, 'expired');
+    await page.getByLabel('Password').fill(PASSWORD);
+    await page.getByLabel('Password').press('Enter');
+    await page.getByRole('heading', { level: 1, name: 'Configuration' }).waitFor();
+    await page.waitForFunction(() => document.querySelector('textarea') && document.querySelector('textarea').value.endsWith('# my work'));
+    await done();
+  }));
+
+  test('is noticed by a request, too', () => withMock(async (mock) => {
+    const { page, done } = await open(browser, mock, { path: '#/wan/cable', expect: ['401'] });
+    await page.getByRole('button', { name: 'Drain' }).waitFor();
+    mock.sessions.clear();
+    await page.getByRole('button', { name: 'Drain' }).click();
+    await page.getByText('Your login has expired.').waitFor();
+    assert.equal(mock.world.find('cable').drained, false);
+    await done();
+  }));
+
+  test('logging out ends the session at the router', () => withMock(async (mock) => {
+    const { page, done } = await open(browser, mock, { expect: ['401'] });
+    await page.getByText('All 3 WANs work.').waitFor();
+    await page.getByRole('button', { name: 'Log out' }).click();
+    await page.getByRole('heading', { name: 'Log in' }).waitFor();
+    assert.equal(mock.sessions.size, 0);
+    await done();
+  }));
+});

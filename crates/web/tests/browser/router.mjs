@@ -1,0 +1,135 @@
+// The real daemon in a network namespace of its own with two Internet links, and its web server: what the mock stands for.
+// Runs inside a namespace already (scripts/test-dashboard makes it), so that Chromium reaches it at 127.0.0.1.
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync, chmodSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../../../../', import.meta.url));
+const MWAN = process.env.MWAN_BIN || `${process.env.CARGO_TARGET_DIR || `${root}target`}/debug/mwan`;
+export const USER_PASSWORD = 'a long enough password';
+
+const link = (n, name) => `
+config interface '${name}'
+	option enabled '1'
+	option device 'eth${n}'
+	list track_ip '198.51.100.${n}'
+	option interval '0.2'
+	option timeout '0.2'
+	option down '3'
+	option up '3'
+	option check_quality '${n === 1 ? 1 : 0}'
+	option failure_latency '600'
+	option recovery_latency '300'
+
+config member '${name}_m'
+	option interface '${name}'
+	option metric '${n}'
+`;
+const LINKS = `${link(1, 'fiber')}${link(2, 'cable')}
+config policy 'first'
+	list use_member 'fiber_m'
+	list use_member 'cable_m'
+
+config rule 'https'
+	option proto 'tcp'
+	option dest_port '443'
+	option family 'ipv4'
+	option use_policy 'first'
+`;
+const CONFIG = `config web
+	option enabled '1'
+	list listen '127.0.0.1:8480'
+${LINKS}`;
+
+export class Router {
+  constructor() {
+    assert.ok(existsSync(MWAN), `${MWAN} is not built: cargo build -p mwan --all-features`);
+    this.dir = mkdtempSync(path.join(os.tmpdir(), 'mwan-dash-'));
+    chmodSync(this.dir, 0o755);
+    this.env = { ...process.env, MWAN_RUN_DIR: this.dir, MWAN_STATE_DIR: this.dir };
+    this.config = path.join(this.dir, 'mwan3');
+    this.url = 'http://127.0.0.1:8480';
+    this.children = [];
+    this.isps = {};
+  }
+
+  sh(text) { return execFileSync('sh', ['-ec', text], { encoding: 'utf8', env: this.env, stdio: ['ignore', 'pipe', 'pipe'] }); }
+
+  /** A link to a provider of its own, who has the target's address. */
+  async provider(n) {
+    const child = spawn('unshare', ['--net', 'sleep', 'infinity'], { stdio: 'ignore' });
+    this.children.push(child);
+    this.isps[n] = child.pid;
+    const mine = this.sh('readlink /proc/self/ns/net');
+    // It is in its own namespace once unshare has been there.
+    await until('a namespace', () => this.sh(`readlink /proc/${child.pid}/ns/net`) !== mine);
+    this.sh(`ip link add eth${n} type veth peer name site netns ${child.pid}
+      ip addr add 203.0.113.${n * 8 + 2}/30 dev eth${n}; ip link set eth${n} up
+      nsenter -t ${child.pid} -n sh -ec 'ip link set lo up; ip addr add 198.51.100.${n}/32 dev lo; ip addr add 203.0.113.${n * 8 + 1}/30 dev site; ip link set site up'
+      ip route add default via 203.0.113.${n * 8 + 1} dev eth${n} metric ${n}`);
+  }
+
+  async start() {
+    // Never the host's own network.
+    assert.equal(this.sh('ip -o link | wc -l').trim(), '1', 'run by scripts/test-dashboard, in a namespace of its own');
+    this.sh('ip link set lo up; sysctl -qw net.ipv4.ip_forward=1; sysctl -qw net.netfilter.nf_conntrack_acct=1 2>/dev/null || true');
+    await this.provider(1);
+    await this.provider(2);
+    writeFileSync(this.config, CONFIG);
+    this.log = '';
+    await this.run();
+  }
+
+  async run() {
+    this.daemon = spawn(MWAN, ['daemon', '--config', this.config], { env: this.env, stdio: ['ignore', 'ignore', 'pipe'] });
+    this.daemon.stderr.on('data', (d) => { this.log += d; });
+    this.children.push(this.daemon);
+    await until('the web server listens', () => existsSync(path.join(this.dir, 'web.json')), () => this.log);
+  }
+
+  /** The daemon dies, as by a crash, and is started again. */
+  async restart() {
+    rmSync(path.join(this.dir, 'web.json'));
+    const ended = new Promise((done) => { this.daemon.once('exit', done); });
+    this.daemon.kill('SIGKILL');
+    await ended;
+    await this.run();
+  }
+
+  /** The one-time link, as its owner sees it. */
+  link() {
+    return execFileSync(MWAN, ['web', 'init'], { encoding: 'utf8', env: this.env, stdio: ['ignore', 'pipe', 'ignore'] }).trim().split('\n')[0];
+  }
+
+  mwan(...args) { return execFileSync(MWAN, args, { encoding: 'utf8', env: this.env, stdio: ['ignore', 'pipe', 'ignore'] }); }
+
+  /** The provider swallows everything: no carrier is lost, nobody says no. */
+  blackhole(n) { this.sh(`nsenter -t ${this.isps[n]} -n nft 'add table inet hole; add chain inet hole in { type filter hook input priority 0; policy drop; }'`); }
+  mend(n) { this.sh(`nsenter -t ${this.isps[n]} -n nft delete table inet hole`); }
+
+  /** The two links and their policy, as at the start. */
+  links() { return LINKS.trimStart(); }
+
+  /** Somebody edits the file by hand. */
+  edit(change) { writeFileSync(this.config, change(this.text())); }
+
+  text() { return readFileSync(this.config, 'utf8'); }
+
+  stop() {
+    for (const child of this.children.reverse()) child.kill('SIGKILL');
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** Waits until `condition` holds; what is not there yet may throw. */
+export async function until(what, condition, more = () => '') {
+  const end = Date.now() + 30000;
+  for (;;) {
+    try { if (condition()) return; } catch { /* not yet */ }
+    if (Date.now() > end) assert.fail(`${what}: not within 30 s\n${more()}`);
+    await new Promise((next) => { setTimeout(next, 50); });
+  }
+}
