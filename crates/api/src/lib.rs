@@ -33,6 +33,12 @@ pub enum Request {
         /// Its content.
         text: String,
     },
+    /// `plan`, `put_config` or `validate` of somebody who is not root: refused if it names a file or a program that root would use
+    /// and that is not in force.
+    Guarded {
+        /// The request.
+        request: Box<Request>,
+    },
     /// The configuration file as it is: answered with [`ConfigText`].
     Config,
     /// Another text for the configuration file: judged as at a reload, written whole or not at all, and answered with

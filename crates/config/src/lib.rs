@@ -28,6 +28,7 @@ mod sets;
 mod suggest;
 mod tables;
 mod target;
+mod trust;
 pub mod uci;
 mod values;
 mod web;
@@ -41,6 +42,7 @@ pub use options::{Dialect, OptionDoc, SectionKind, options};
 pub use sets::{SET_FILE_BYTES_MAX, SetLoad, nft_identifier};
 pub use tables::{TABLE_FILE_BYTES_MAX, TableNames};
 pub use target::{DnsKind, DnsProbe, HttpProbe, ProbeMethod, ProbeTarget};
+pub use trust::SECRETS;
 
 /// What a file holds and what is wrong with it.
 #[derive(Clone, PartialEq, Debug)]

@@ -69,6 +69,10 @@ impl Daemon {
                 self.reload(Some(reply));
                 return Next::Go;
             }
+            Request::Guarded { request } => {
+                self.guarded(*request, reply);
+                return Next::Go;
+            }
             Request::Config => {
                 self.at_desk(reply, |desk, _| desk.text());
                 return Next::Go;

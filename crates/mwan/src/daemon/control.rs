@@ -107,6 +107,18 @@ impl Access {
         }
     }
 
+    /// Who is not root must not get root's powers by way of a configuration.
+    fn guarded(self, request: Request) -> Request {
+        match (self, request) {
+            #[cfg(feature = "web")]
+            (
+                Access::Web,
+                request @ (Request::Plan { .. } | Request::PutConfig { .. } | Request::Validate { .. }),
+            ) => Request::Guarded { request: Box::new(request) },
+            (_, request) => request,
+        }
+    }
+
     fn allows(self, request: &Request) -> bool {
         match (self, request) {
             (Access::Owner, _) => true,
@@ -253,6 +265,7 @@ async fn answer(
             hint: Some("ask as root".to_owned()),
         },
         Ok(request) => {
+            let request = access.guarded(request);
             let watches = matches!(request, Request::Watch { .. });
             let (reply, replied) = oneshot::channel();
             let response = match hub.asked.send((request, reply)).await {

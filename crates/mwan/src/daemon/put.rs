@@ -107,6 +107,33 @@ impl Daemon {
         }
     }
 
+    /// A request about a text of somebody who is not root.
+    pub(super) fn guarded(&self, request: Request, reply: Reply) {
+        let granted = self.core.config().trusted();
+        self.at_desk(reply, move |desk, reply| match request {
+            Request::Validate { text, .. } => match desk.forbids(&text, &granted) {
+                Some(why) => Response::Checked { diagnostics: Vec::new(), refusal: Some(why) },
+                None => desk.validate("", &text),
+            },
+            Request::PutConfig { text, revision, dry_run } => match desk.forbids(&text, &granted) {
+                Some(message) => Response::Refused { message, diagnostics: Vec::new() },
+                None => {
+                    let abandoned = || reply.is_closed();
+                    let terms = Terms { revision: Some(revision), dry_run, abandoned: &abandoned };
+                    desk.put(Change::Text(text), &terms)
+                }
+            },
+            Request::Plan { text, .. } => match desk.forbids(&text, &granted) {
+                Some(why) => error_response(Failure::says(why)),
+                None => {
+                    let planned = desk.ask(Request::Plan { file: desk.name.clone(), text });
+                    planned.unwrap_or_else(|| error_response(Failure::says("the daemon is ending")))
+                }
+            },
+            _ => error_response(Failure::says("that request needs no guard")),
+        });
+    }
+
     /// `put_config` and `put_cloud`.
     pub(super) fn put(&self, change: Change, revision: Option<String>, dry_run: bool, reply: Reply) {
         self.at_desk(reply, move |desk, reply| {
@@ -149,6 +176,18 @@ impl Desk {
         let loaded = parse_config(name, text.as_bytes());
         let refusal = loaded.refusal(&self.in_force);
         Response::Checked { diagnostics: diagnostics(&loaded.diagnostics), refusal }
+    }
+
+    /// Why somebody who is not root may not have this text: it would have root use files or programs that are not in force.
+    fn forbids(&self, text: &str, granted: &BTreeSet<String>) -> Option<String> {
+        let wanted = mwan_config::parse(&self.name, text.as_bytes()).config.trusted();
+        let new = wanted.difference(granted).next()?;
+        let secrets = mwan_config::SECRETS;
+        Some(format!(
+            "only root may name files and programs that root uses: {new}; write it into {} on the machine itself (passwords: a file in \
+             {secrets} may be named)",
+            self.name
+        ))
     }
 
     /// Writes another content and waits until it is in force.
