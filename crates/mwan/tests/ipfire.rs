@@ -624,27 +624,6 @@ fn a_restart_while_reds_files_are_put_right_runs_the_other_hooks() {
     }
 }
 
-/// The address is ours: RED's files are written, and the next daemon has to know what.
-#[test]
-fn a_restart_during_a_give_back_to_our_own_address_runs_no_hook_twice() {
-    let mut site = Site::started();
-    site.sh("ip address del 192.0.2.2/24 dev red0");
-    site.wait("the backup carries", |s| s.carried_by("cable") && s.read("red/iface") == "eth1");
-    let slow = site.dir.path().join("slow");
-    let text =
-        format!("[ $DEVICE = red0 ] || exit 0\necho begin >> {0}\nsleep 2\necho end >> {0}", slow.display());
-    site.hook("red.up/50-slow", &text);
-    site.wait("the slow hook runs", |_| slow.exists());
-    let before = site.hooks();
-    let mut daemon = site.daemon.take().unwrap();
-    assert!(Command::new("kill").arg(daemon.id().to_string()).status().unwrap().success());
-    daemon.wait().unwrap();
-    site.start();
-    site.wait("the primary has it", Site::is_ipfires);
-    assert_eq!(site.hooks(), before);
-    assert_eq!(fs::read_to_string(&slow).unwrap(), "begin\nend\n");
-}
-
 /// It has its address all the time.
 #[test]
 fn an_unplugged_primary_gets_its_files_back_byte_for_byte() {
