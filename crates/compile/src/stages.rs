@@ -1,17 +1,21 @@
 //! A large change of named sets in steps, so that no transaction is long: a failover waits for one step at most.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use mwan_config::{AddressRange, Family, NamedSet, SetLayout};
 
 use crate::blocks::{Counts, LARGE_MIN, LEVELS_MAX, add, anew, layout, total};
-use crate::ranges::{merge, touches};
+use crate::ranges::{bits, merge, of_bits, touches};
 
 /// Elements one step adds or removes, about: some 20 ms in the kernel.
 pub const STEP: usize = 4_096;
+/// In ranges that lie side by side, or one over the other, a step goes on up to so many times as far; then it ends there, too.
+const STEPS_MAX: usize = 2;
 
 /// The lists between those in force and new ones. In each of them every address is in a set either as before or as
-/// afterwards: a step ends only between two ranges, never inside of one that grows, shrinks or is split. Sets that are new
+/// afterwards: up to some address all is new. A step ends between two ranges if it can, for what ends inside of one is cut to
+/// pieces for a while, but however the lists lie to each other, no step is longer than [`STEPS_MAX`] others. Sets that are new
 /// fill before a rule refers to them (I5); the other options of a set stay as they are. On the way a set has one layout that
 /// is good for what it held and for what it will hold: most often the one it has, and will have.
 #[derive(Debug)]
@@ -39,6 +43,8 @@ struct Cut {
     sets: usize,
     new: usize,
     old: usize,
+    /// Between those ranges: what is neither a range of one list nor of the other.
+    seam: Vec<AddressRange>,
 }
 
 impl Stages {
@@ -88,8 +94,13 @@ impl Pair {
             let Some(next) = [n, o].into_iter().flatten().min() else { return };
             // Ranges side by side become one, which is other blocks than they are by themselves.
             let behind = |last| touches(AddressRange { first: last, last }, *next);
-            if *changed >= step && !reach.is_some_and(behind) {
-                cuts.push(Cut { sets, new, old });
+            let inside = reach.is_some_and(behind);
+            if *changed >= if inside { step * STEPS_MAX } else { step } {
+                cuts.push(if inside {
+                    self.inside(sets, new, old, next.first)
+                } else {
+                    Cut { sets, new, old, seam: Vec::new() }
+                });
                 *changed = 0;
             }
             let (next, in_new, in_old) = (*next, n == Some(next), o == Some(next));
@@ -100,19 +111,43 @@ impl Pair {
         }
     }
 
+    /// A cut before the address `at`, where `new` and `old` ranges have begun, and may go on or touch what begins there.
+    fn inside(&self, sets: usize, new: usize, old: usize, at: IpAddr) -> Cut {
+        let last = |list: &[AddressRange], count: usize| count.checked_sub(1).map(|index| list[index]);
+        let next = AddressRange { first: at, last: at };
+        let ends = last(&self.new.entries, new).filter(|range| touches(*range, next));
+        // None of a range that begins there.
+        let piece = ends.filter(|range| range.first < at).map(|range| {
+            let before = of_bits(bits(at).saturating_sub(1), Family::of(at));
+            AddressRange { last: range.last.min(before), ..range }
+        });
+        let goes_on = last(&self.old, old).filter(|range| range.last >= at);
+        let goes_on = goes_on.map(|range| AddressRange { first: range.first.max(at), ..range });
+        let joins = |range: &AddressRange| piece.is_some() && range.first == at;
+        let begins = self.old.get(old).copied().filter(joins);
+        Cut {
+            sets,
+            new: new - usize::from(ends.is_some()),
+            old: old + usize::from(begins.is_some()),
+            seam: merge([piece, goes_on, begins].into_iter().flatten()),
+        }
+    }
+
     /// The layout at these cuts, and when all is new and other sets are not yet.
     fn on_the_way(&self, cuts: &[Cut], large_min: usize) -> SetLayout {
         if self.counters {
             return SetLayout::default();
         }
+        // Pieces may be longer prefixes than there are in either list.
+        let seams: Vec<AddressRange> = cuts.iter().flat_map(|cut| cut.seam.iter().copied()).collect();
         let lists: &[&[AddressRange]] =
-            if cuts.is_empty() { &[&self.new.entries] } else { &[&self.new.entries, &self.old] };
+            if cuts.is_empty() { &[&self.new.entries] } else { &[&self.new.entries, &self.old, &seams] };
         let counts = Family::ALL.map(|family| Counts::of(family, lists));
         let [v4, v6] = &counts;
         layout([v4, v6], &self.layout, large_min, &|family, levels| self.most(cuts, family, levels))
     }
 
-    /// The most blocks per level that are in the set at once: the new ranges up to a cut and the old ones behind it.
+    /// The most blocks per level that are in the set at once: the new ranges up to a cut, its seam, and the old ones behind it.
     fn most(&self, cuts: &[Cut], family: Family, levels: &[u8]) -> [u64; LEVELS_MAX] {
         let mut most = total(&self.new.entries, family, levels);
         let mut there = total(&self.old, family, levels);
@@ -122,7 +157,8 @@ impl Pair {
             for (there, gone) in there.iter_mut().zip(total(&self.old[old..cut.old], family, levels)) {
                 *there = there.saturating_sub(gone);
             }
-            most.iter_mut().zip(there).for_each(|(most, there)| *most = (*most).max(there));
+            let here = add(there, total(&cut.seam, family, levels));
+            most.iter_mut().zip(here).for_each(|(most, here)| *most = (*most).max(here));
             (new, old) = (cut.new, cut.old);
         }
         most
@@ -139,7 +175,7 @@ impl Iterator for Stages {
         }
         self.done = cut.sets;
         let pair = &self.pairs[cut.sets];
-        let mixed = [&pair.new.entries[..cut.new], &pair.old[cut.old..]].concat();
+        let mixed = [&pair.new.entries[..cut.new], &cut.seam, &pair.old[cut.old..]].concat();
         self.put(cut.sets, Arc::new(mixed));
         Some(Arc::new(self.sets.clone()))
     }
@@ -153,7 +189,8 @@ mod tests {
     use crate::nft::ElementKind;
     use mwan_config::{BlockLevel, Families, Location};
     use proptest::prelude::*;
-    use std::net::Ipv4Addr;
+    use std::collections::BTreeSet;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     fn named(name: &str, ranges: &[(u8, u8)]) -> NamedSet {
         let ip = |n: u8| Ipv4Addr::new(10, 0, 0, n).into();
@@ -206,6 +243,20 @@ mod tests {
         prop::collection::vec((any::<u8>(), 0..9u8).prop_map(|(a, n)| (a, a.saturating_add(n))), 0..40)
     }
 
+    /// Ranges of a set that are in one state and not in the other.
+    fn difference(one: &[NamedSet], other: &[NamedSet], name: &str) -> usize {
+        let of = |sets: &[NamedSet]| -> BTreeSet<AddressRange> {
+            let set = sets.iter().find(|s| s.name == name);
+            set.map(|s| s.entries.iter().copied().collect()).unwrap_or_default()
+        };
+        of(one).symmetric_difference(&of(other)).count()
+    }
+
+    /// Of a step: the ranges, and the pieces at the cut it begins and at that it ends with.
+    const fn longest(step: usize) -> usize {
+        step * STEPS_MAX + 12
+    }
+
     proptest! {
         /// I5: at no step is an address in a set unless it was before or is afterwards, or missing though it is in both;
         /// once it is as afterwards it stays so.
@@ -232,7 +283,53 @@ mod tests {
                 }
             }
             prop_assert!(stages.iter().all(|sets| has(sets, "gone") == has(&old, "gone")));
+            let states = [&[old.to_vec()][..], &stages.iter().map(|s| s.to_vec()).collect::<Vec<_>>(), &[new.to_vec()]].concat();
+            for pair in states.windows(2) {
+                let changed: usize = ["x", "y", "fresh"].iter().map(|name| difference(&pair[0], &pair[1], name)).sum();
+                prop_assert!(changed <= longest(step), "{changed} for {step}");
+            }
         }
+
+        /// A failover waits for one step at most, whatever replaces what: lists in all places to each other.
+        #[test]
+        fn every_step_of_any_replacement_is_bounded(
+            before in (1..64u32, 1..64u32, 0..64u32), after in (1..64u32, 1..64u32, 0..64u32), family in any::<bool>(),
+        ) {
+            let list = |(length, pause, from): (u32, u32, u32)| {
+                let ip = |n: u32| if family { Ipv4Addr::from(n).into() } else { Ipv6Addr::from(u128::from(n) << 64).into() };
+                let entries = (0..3_000u32).map(|n| n * (length + pause) + from);
+                let entries = entries.map(|at| AddressRange { first: ip(at), last: ip(at + length - 1) }).collect();
+                NamedSet { entries: Arc::new(entries), ..named("x", &[]) }
+            };
+            let (step, mut old, mut new) = (256, [list(before)], [list(after)]);
+            lay_out_from(&mut old, LARGE_MIN);
+            let mut there = old.to_vec();
+            let steps: Vec<_> = Stages::with_step(&old, &mut new, step, LARGE_MIN).collect();
+            for sets in steps.iter().map(|sets| sets.to_vec()).chain([new.to_vec()]) {
+                let changed = difference(&there, &sets, "x");
+                prop_assert!(changed <= longest(step), "{changed}");
+                prop_assert_eq!(&merge(sets[0].entries.iter().copied()), &*sets[0].entries);
+                there = sets;
+            }
+        }
+    }
+
+    /// Every range of the new list lies between two of the old.
+    #[test]
+    fn a_list_that_becomes_its_opposite_takes_steps() {
+        let ip = |n: u32| std::net::IpAddr::from((0x0a00_0000 + n * 256).to_be_bytes());
+        let list = |odd: u32| {
+            let range = |n: u32| AddressRange {
+                first: ip(2 * n + odd),
+                last: (u32::from(as_v4(ip(2 * n + odd))) + 255).to_be_bytes().into(),
+            };
+            NamedSet { entries: Arc::new((0..20_000).map(range).collect()), ..named("x", &[]) }
+        };
+        let (mut old, mut new) = ([list(0)], [list(1)]);
+        lay_out_from(&mut old, LARGE_MIN);
+        let steps: Vec<_> = Stages::new(&old, &mut new).collect();
+        assert_eq!(steps.len(), 4);
+        assert!(steps.iter().all(|sets| sets[0].layout.v4.iter().any(|level| level.length == 24)));
     }
 
     #[test]

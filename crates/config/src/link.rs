@@ -129,6 +129,12 @@ impl Method {
         matches!(self, Method::Pppoe { .. } | Method::Pptp { .. } | Method::Modem { .. })
     }
 
+    /// Whether there is somebody to be called or logged in to: a connection on trial is another one than that which carries.
+    /// An address or a lease is the same.
+    pub fn is_dialled(&self) -> bool {
+        self.makes_a_device() || matches!(self, Method::Qmi { .. })
+    }
+
     /// The word of configurations and messages.
     pub fn word(&self) -> &'static str {
         match self {

@@ -56,7 +56,8 @@ pub enum Phase {
         /// It failed so often that others should be tried.
         given_up: bool,
     },
-    /// Not tried again, until the configuration changes.
+    /// Not tried again by itself. A SIM that wants its PUK may be when its owner says so, a PIN that was refused only when the
+    /// configuration has another.
     Refused(Failure),
 }
 
@@ -133,11 +134,15 @@ impl Dialler {
         self.alone = alone;
     }
 
-    /// Its owner wants it: it is tried at once, unless an account or a SIM would be locked by haste.
+    /// Its owner wants it: it is tried at once, unless an account or a SIM would be locked by haste. A SIM that is locked is told
+    /// no PIN.
     pub fn hasten(&mut self) {
-        if let Phase::Waiting { why, .. } = &self.phase
-            && *why != Failure::LoginRefused
-        {
+        let hastened = match &self.phase {
+            Phase::Waiting { why, .. } => *why != Failure::LoginRefused,
+            Phase::Refused(why) => *why == Failure::SimLocked,
+            _ => false,
+        };
+        if hastened {
             self.failures = 0;
             self.rest();
         }
@@ -355,6 +360,28 @@ mod tests {
             d.handle(S(0), Event::Ended(why));
             d.hasten();
             assert_eq!(d.handle(S(1), Event::Tick).is_some(), hastened);
+        }
+    }
+
+    /// Its owner puts the SIM in, or takes its lock off elsewhere.
+    #[test]
+    fn a_sim_that_was_missing_or_locked_is_tried_when_its_owner_asks() {
+        for (why, by_itself) in
+            [(Failure::NoSim, true), (Failure::SimLocked, false), (Failure::PinRefused, false)]
+        {
+            let mut d = Dialler::new(7, false);
+            d.handle(S(0), Event::Want(Role::Carry));
+            d.handle(S(0), Event::Ended(why.clone()));
+            assert_eq!(d.wake_at().is_some_and(|at| at < S(7)), by_itself);
+            d.hasten();
+            assert_eq!(d.handle(S(1), Event::Tick).is_some(), why != Failure::PinRefused);
+            // A PIN that was refused is not told for it.
+            let mut d = Dialler::new(7, false);
+            d.handle(S(0), Event::Want(Role::Carry));
+            d.handle(S(0), Event::Ended(why));
+            d.bar(true);
+            d.hasten();
+            assert_eq!(d.handle(S(1), Event::Tick), None);
         }
     }
 

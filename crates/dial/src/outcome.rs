@@ -25,12 +25,16 @@ pub struct Established {
 pub enum Failure {
     /// The device it is built on is not there.
     NoDevice(String),
+    /// A fixed address is not on its device any more: it was taken away, or the device was pulled out.
+    NoAddress(String),
     /// User name or password was refused.
     LoginRefused,
     /// The SIM refused the PIN: it is not tried again, three wrong ones lock the card.
     PinRefused,
-    /// The SIM wants its PUK, or there is none.
+    /// The SIM wants its PUK: it is not tried again by itself.
     SimLocked,
+    /// There is no SIM.
+    NoSim,
     /// Nobody answered within the time.
     NoAnswer,
     /// The line is taken by another program.
@@ -63,9 +67,11 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::NoDevice(device) => write!(f, "there is no device {device}"),
+            Failure::NoAddress(device) => write!(f, "its address is not on {device} any more"),
             Failure::LoginRefused => f.write_str("user name or password was refused"),
             Failure::PinRefused => f.write_str("the SIM refused the PIN; it is not tried again"),
-            Failure::SimLocked => f.write_str("the SIM is locked (PUK) or missing"),
+            Failure::SimLocked => f.write_str("the SIM is locked: it wants its PUK"),
+            Failure::NoSim => f.write_str("there is no SIM"),
             Failure::NoAnswer => f.write_str("nobody answered"),
             Failure::Busy => f.write_str("another program uses the line"),
             Failure::NoCarrier => f.write_str("no carrier: the modem hung up or found no network"),
@@ -135,7 +141,7 @@ fn qmi(output: &str) -> Option<Failure> {
     const WORDS: &[(&str, Failure)] = &[
         ("IncorrectPin", Failure::PinRefused),
         ("PinBlocked", Failure::SimLocked),
-        ("UimUninitialized", Failure::SimLocked),
+        ("UimUninitialized", Failure::NoSim),
         ("AuthenticationFailed", Failure::LoginRefused),
         ("CallFailed", Failure::NoCarrier),
         ("couldn't open the QmiDevice", Failure::Busy),

@@ -47,7 +47,7 @@ pub(crate) fn failure(report: &str) -> Option<Failure> {
     const WORDS: &[(&str, Failure)] = &[
         ("incorrect password", Failure::PinRefused),
         ("SIM PUK", Failure::SimLocked),
-        ("SIM not inserted", Failure::SimLocked),
+        ("SIM not inserted", Failure::NoSim),
         ("NO CARRIER", Failure::NoCarrier),
         ("NO DIALTONE", Failure::NoCarrier),
         ("NO DIAL TONE", Failure::NoCarrier),
@@ -64,8 +64,10 @@ pub(crate) fn failure(report: &str) -> Option<Failure> {
 /// Those that say more than that something failed.
 fn numbered(error: u16) -> Option<Failure> {
     Some(match error {
-        // SIM not inserted, SIM PUK required.
-        10 | 12 => Failure::SimLocked,
+        // SIM not inserted.
+        10 => Failure::NoSim,
+        // SIM PUK required.
+        12 => Failure::SimLocked,
         16 => Failure::PinRefused,
         13 => refused("the call: its SIM fails (+CME ERROR 13)"),
         14 => refused("the call: its SIM is busy (+CME ERROR 14)"),
@@ -108,9 +110,7 @@ mod tests {
     #[test]
     fn numbers_of_errors_are_numbers() {
         let of = |number: u16| failure(&format!("chat:  Nov 25 12:00:00 +CME ERROR: {number}\n"));
-        for locked in [10, 12] {
-            assert_eq!(of(locked), Some(Failure::SimLocked));
-        }
+        assert_eq!((of(10), of(12)), (Some(Failure::NoSim), Some(Failure::SimLocked)));
         assert_eq!(of(16), Some(Failure::PinRefused));
         // What begins like one of them is none of them.
         for other in [100, 103, 106, 107, 111, 112, 113, 132, 133, 134, 148] {
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(of(149), Some(Failure::LoginRefused));
         assert_eq!(of(31), Some(Failure::NoCarrier));
         assert_eq!(of(160), None);
-        assert_eq!(failure("+CME ERROR: SIM not inserted\n"), Some(Failure::SimLocked));
+        assert_eq!(failure("+CME ERROR: SIM not inserted\n"), Some(Failure::NoSim));
     }
 
     #[test]

@@ -559,9 +559,7 @@ impl Manager {
 
     /// Whether the primary is a session that has to be dialled.
     fn dials_primary(&self) -> bool {
-        self.links
-            .get(&self.site.primary)
-            .is_some_and(|m| m.link.method.makes_a_device() || matches!(m.link.method, Method::Qmi { .. }))
+        self.links.get(&self.site.primary).is_some_and(|m| m.link.method.is_dialled())
     }
 
     /// The backups to be tried, best first.

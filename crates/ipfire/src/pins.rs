@@ -65,6 +65,20 @@ impl Refusals {
         self
     }
 
+    /// All but the PIN of a link.
+    #[must_use]
+    pub fn without(mut self, link: &Link) -> Self {
+        if let Some(told) = Told::of(link) {
+            self.0.remove(&told);
+        }
+        self
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether the PIN of a link was refused.
     pub fn knows(&self, link: &Link) -> bool {
         Told::of(link).is_some_and(|told| self.0.iter().any(|refused| refused.is_same(&told)))

@@ -1,8 +1,10 @@
 //! Processes of ours: scripts with a time limit, and a daemon that outlives the terminal.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
+
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::sys;
 
@@ -80,11 +82,22 @@ pub fn is_ours(socket: &std::os::unix::net::UnixStream) -> bool {
     sys::peer_user(socket.as_fd()).is_ok_and(|user| user == 0 || own.is_ok_and(|own| own == user))
 }
 
+/// Connects to who listens under an abstract name (unix(7)), without waiting for it: one that takes nobody, and whose queue others
+/// fill, would be waited for for ever.
+///
+/// # Errors
+/// Those of connect(2); `WouldBlock` if its queue is full.
+pub fn connect_abstract(name: &str) -> io::Result<std::os::unix::net::UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    socket.connect(&SockAddr::unix(format!("\0{name}"))?)?;
+    Ok(OwnedFd::from(socket).into())
+}
+
 /// A process that is held by a descriptor (pidfd_open(2)): what is told to it cannot reach a later one of its number.
 #[derive(Debug)]
 pub struct Held {
     id: u32,
-    descriptor: std::os::fd::OwnedFd,
+    descriptor: OwnedFd,
 }
 
 impl Held {
@@ -157,4 +170,23 @@ impl User {
 /// Those of setgroups(2), setresgid(2), setresuid(2), prctl(2); then this process must not go on.
 pub fn become_user(user: User) -> io::Result<()> {
     sys::become_user(user.id, user.group)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Any user may listen under a name, take nobody, and fill the queue.
+    #[test]
+    fn who_takes_nobody_is_not_waited_for() {
+        let name = format!("mwan-test-{}-full", std::process::id());
+        assert!(connect_abstract(&name).is_err(), "nobody listens");
+        let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        listener.bind(&SockAddr::unix(format!("\0{name}")).unwrap()).unwrap();
+        listener.listen(2).unwrap();
+        let waiting: Vec<_> = (0..3).map(|_| connect_abstract(&name).unwrap()).collect();
+        assert!(waiting.iter().all(is_ours));
+        assert_eq!(connect_abstract(&name).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
 }

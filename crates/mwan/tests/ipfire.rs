@@ -292,6 +292,46 @@ fn a_test_of_a_primary_that_waits_is_an_attempt() {
     assert!(test.status.success() && said.ends_with("the primary works\n"), "{said}");
 }
 
+/// As of a USB card: what is plugged in again has no address.
+#[test]
+fn a_backup_that_was_pulled_out_gets_its_fixed_address_again() {
+    let site = Site::started();
+    site.sh("ip address flush dev eth1; ip link set eth1 down; sleep 0.5; ip link set eth1 up");
+    site.wait("it has its address", |s| s.sh("ip address show eth1").contains("198.51.100.2"));
+    site.wait("the cable works", |s| s.line(" cable:").contains("up, ipv4 online"));
+    site.silent(true);
+    site.wait("the backup carries", |s| s.carried_by("cable"));
+}
+
+/// What was taken for the trial is RED's own afterwards, and outlives the daemon as that does (I10).
+#[test]
+fn a_restart_takes_no_address_away_that_the_primary_got_for_its_trial() {
+    let mut site = Site::started();
+    site.sh("ip address del 192.0.2.2/24 dev red0");
+    site.wait("the backup carries", |s| s.carried_by("cable") && s.read("red/iface") == "eth1");
+    site.wait("the primary has it", |s| s.carried_by("primary") && s.is_ipfires());
+    let told = site.dir.path().join("told");
+    let mut monitor = site
+        .inside(&["ip", "-4", "monitor", "address", "route"])
+        .stdout(fs::File::create(&told).unwrap())
+        .spawn()
+        .unwrap();
+    site.kill();
+    site.start();
+    site.wait("the next one carries on", |s| {
+        s.line("red (primary)").contains("up, ipv4 online") && s.log().matches("red: up on red0").count() == 2
+    });
+    // What is told is told in order: this comes after everything else.
+    site.sh("ip address add 192.0.2.99/32 dev red0");
+    site.wait("all was told", |_| fs::read_to_string(&told).unwrap().contains("192.0.2.99"));
+    monitor.kill().unwrap();
+    monitor.wait().unwrap();
+    let told = fs::read_to_string(told).unwrap();
+    let touched = |line: &&str| line.contains("red0") && line.contains("Deleted");
+    assert_eq!(told.lines().find(touched), None, "{told}");
+    assert!(site.carried_by("primary"));
+}
+
 #[test]
 fn a_full_disk_ends_the_take_over_before_anything_of_ipfires_is_touched() {
     let site = Site::started();
@@ -406,6 +446,55 @@ fn switched_off_or_stopped_while_a_backup_has_red_it_is_ipfires_again() {
 }
 
 /// `/run` is memory: neither a hook nor what it leaves in the background fills it.
+impl Site {
+    /// No room for anything more in the folder of states.
+    fn fill(&self) {
+        self.sh("S=$DIR/system/var/ipfire/mwan/state; mkdir -p -m 700 $S; cp -a $S $DIR/kept
+            mount -t tmpfs -o size=256k,mode=700 none $S; cp -a $DIR/kept/. $S/
+            dd if=/dev/zero of=$S/fill bs=4k 2>/dev/null || true");
+    }
+}
+
+/// Which boot this is was not written at the start, and a backup has RED later.
+#[test]
+fn a_restart_after_a_full_disk_is_no_boot() {
+    let mut site = Site::new();
+    site.fill();
+    site.start();
+    site.wait("the cable works", |s| s.line(" cable:").contains("ipv4 online"));
+    site.wait("the primary works", |s| s.line("red (primary)").contains("ipv4 online"));
+    site.silent(true);
+    site.wait("it is said", |s| s.status().contains("mwan/state/boot: No space left on device"));
+    site.sh("umount $DIR/system/var/ipfire/mwan/state");
+    // A batch that failed is tried again after half a minute.
+    std::thread::sleep(Duration::from_secs(5));
+    site.wait("RED is the cable's", |s| {
+        s.read("red/iface") == "eth1" && !s.root().join("mwan/state/journal").exists()
+    });
+    site.kill();
+    site.start();
+    assert!(site.carried_by("cable") && site.root().join("mwan/state/primary-backup").exists());
+    assert_eq!(site.read("red/iface"), "eth1");
+}
+
+#[test]
+fn a_stop_with_a_full_disk_leaves_everything_as_it_is() {
+    let site = taken_over();
+    site.fill();
+    let (red, hooks) = (site.red(), site.hooks());
+    let output = site
+        .inside(&[env!("CARGO_BIN_EXE_mwan"), "stop", "--run-dir"])
+        .arg(site.dir.path().join("run"))
+        .env("MWAN_IPFIRE_SYSTEM", site.system(""))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("No space left on device"), "{said}");
+    assert!(!said.contains("primary-backup"), "nothing is damaged: {said}");
+    assert_eq!((site.red(), site.hooks()), (red, hooks));
+    assert!(site.sh("ip address show eth1").contains("198.51.100.2"), "the backup is not hung up");
+}
+
 #[test]
 fn hooks_that_flood_fill_nothing() {
     let site = Site::started();
@@ -635,4 +724,24 @@ fn an_unplugged_primary_gets_its_files_back_byte_for_byte() {
     site.sh("nsenter -t $(cat $DIR/far) -n ip link set isp0 up");
     site.wait("the primary has it", |s| s.carried_by("primary") && s.is_ipfires());
     assert_eq!(site.theirs(), before);
+}
+/// The address is ours: RED's files are written, and the next daemon has to know what.
+#[test]
+fn a_restart_during_a_give_back_to_our_own_address_runs_no_hook_twice() {
+    let mut site = Site::started();
+    site.sh("ip address del 192.0.2.2/24 dev red0");
+    site.wait("the backup carries", |s| s.carried_by("cable") && s.read("red/iface") == "eth1");
+    let slow = site.dir.path().join("slow");
+    let text =
+        format!("[ $DEVICE = red0 ] || exit 0\necho begin >> {0}\nsleep 2\necho end >> {0}", slow.display());
+    site.hook("red.up/50-slow", &text);
+    site.wait("the slow hook runs", |_| slow.exists());
+    let before = site.hooks();
+    let mut daemon = site.daemon.take().unwrap();
+    assert!(Command::new("kill").arg(daemon.id().to_string()).status().unwrap().success());
+    daemon.wait().unwrap();
+    site.start();
+    site.wait("the primary has it", Site::is_ipfires);
+    assert_eq!(site.hooks(), before);
+    assert_eq!(fs::read_to_string(&slow).unwrap(), "begin\nend\n");
 }

@@ -103,7 +103,8 @@ fn unlock_by(modem: &mut dyn Modem, by: By, client: u8, pin: &Secret) -> Result<
             modem.settled();
             return Ok(Some(()));
         }
-        Card::Locked | Card::Missing | Card::Asks(0) => return Err(Failure::SimLocked),
+        Card::Missing => return Err(Failure::NoSim),
+        Card::Locked | Card::Asks(0) => return Err(Failure::SimLocked),
         Card::Starting => return Err(Failure::Modem { what: "to say what its SIM is", error: 0 }),
         Card::Asks(left) => left,
     };
@@ -124,14 +125,15 @@ fn tell(modem: &mut dyn Modem, by: By, client: u8, pin: &Secret, left: u8) -> Re
             INCORRECT_PIN => return Err(Failure::PinRefused),
             PIN_BLOCKED | PIN_ALWAYS_BLOCKED => return Err(Failure::SimLocked),
             error if UNKNOWN.contains(&error) => return Ok(None),
-            _ => refused("the PIN", &answer),
+            _ => Some(refused("the PIN", &answer)),
         },
-        Err(failure) => failure,
+        Err(_) => None,
     };
-    // Nobody said whether the PIN was wrong: the SIM has counted if it was. Where it does not say either, it is not tried again.
-    match look(modem, by, client) {
-        Ok(Some(Card::Ready)) => Ok(Some(())),
-        Ok(Some(Card::Asks(now))) if now >= left => Err(unclear),
+    // Nobody said whether the PIN was wrong: the SIM has counted if it was, or, without any answer, may still be about to.
+    // Where it does not say either, it is not tried again.
+    match (look(modem, by, client), unclear) {
+        (Ok(Some(Card::Ready)), _) => Ok(Some(())),
+        (Ok(Some(Card::Asks(now))), Some(unclear)) if now >= left => Err(unclear),
         _ => Err(Failure::PinRefused),
     }
 }

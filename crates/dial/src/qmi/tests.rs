@@ -203,6 +203,42 @@ fn a_pin_without_an_answer_is_refused_if_the_sim_counted_it() {
     assert_eq!(fake.pins.len(), 1);
 }
 
+/// A SIM that takes longer than an answer may: it counts after it was asked how many are left.
+struct Slow(Fake);
+
+impl Modem for Slow {
+    fn ask(&mut self, request: &Request) -> Result<Answer, Failure> {
+        let bytes = request.bytes(5);
+        if bytes[4] == 0x0B && u16::from_le_bytes([bytes[9], bytes[10]]) == 0x26 {
+            self.0.pins.push(Vec::new());
+            return Err(Failure::NoAnswer);
+        }
+        self.0.ask(request)
+    }
+
+    fn pause(&mut self) -> Result<(), Failure> {
+        self.0.pause()
+    }
+
+    fn telling(&mut self) -> Result<(), Failure> {
+        self.0.telling()
+    }
+
+    fn settled(&mut self) {
+        self.0.settled();
+    }
+}
+
+#[test]
+fn a_sim_that_is_slow_to_count_is_told_a_wrong_pin_once() {
+    let mut slow = Slow(Fake { right: "0000", ..Fake::new() });
+    for _ in 0..3 {
+        assert_eq!(prepare(&mut slow, &pin()), Err(Failure::PinRefused));
+        assert_eq!((slow.0.pins.len(), slow.0.open), (1, true));
+        slow.0.card.2 = 2;
+    }
+}
+
 /// Who told it may have died before the answer.
 #[test]
 fn a_pin_whose_fate_is_open_is_not_told_again_unless_the_sim_settles_it() {

@@ -208,12 +208,12 @@ fn end(places: &Places) -> Result<(), Failure> {
 
 /// Else everything stays as it is: the daemon, the backup that carries, the hooks.
 fn can_be_given_back(places: &Places) -> Result<(), Failure> {
-    check(&places.root()).map_err(|e| not_given_back(&e))
+    let hint = "put RED's settings right by hand, then remove state/primary-backup in /var/ipfire/mwan and try again";
+    check(&places.root()).map_err(|e| not_given_back(&e).hint(hint))
 }
 
 fn not_given_back(error: &std::io::Error) -> Failure {
-    let hint = "put RED's settings right by hand, then remove state/primary-backup in /var/ipfire/mwan and try again";
-    Failure::new("RED cannot be given back", error).hint(hint)
+    Failure::new("RED cannot be given back", error)
 }
 
 /// By its own word, if it hears it; else by a signal to the very process that listens.

@@ -2,7 +2,8 @@
 //!
 //! A session that carries outlives this process, as the data plane does (I10): its processes are in groups of their own, what
 //! they say goes to a file, and what has to be undone one day is in `NAME.session` in the run directory, from where the next
-//! process takes it over. A session on trial gets SIGTERM when we die, by whatever death, and is undone at the next start.
+//! process takes it over. A call on trial gets SIGTERM when we die, by whatever death, and is undone at the next start. An address or a
+//! lease on trial stays, and is undone then only if it is not wanted any more: once RED has it, it carries.
 
 mod lease;
 mod modem;
@@ -15,7 +16,7 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use mwan_config::link::Link;
 use mwan_dial::{Dhcp, Event, Places, Role};
@@ -25,6 +26,7 @@ use tracing::{info, warn};
 
 pub(crate) use lease::{called as called_for_a_lease, run as take_lease};
 use pins::Pins;
+use run::Orders;
 use session::Session;
 
 /// Where programs are looked for, whatever the environment says.
@@ -43,8 +45,8 @@ pub(crate) struct Runner {
     /// Folder of the PINs that are being told; it outlives a boot.
     pins: PathBuf,
     tell: Tell,
-    /// Asked to end.
-    stops: BTreeMap<String, Arc<AtomicBool>>,
+    /// What those that were not asked to end are told.
+    running: BTreeMap<String, Arc<Orders>>,
     /// Attempts, by link.
     attempts: BTreeMap<String, u64>,
 }
@@ -61,7 +63,7 @@ impl Runner {
             places: places(&folder)?,
             pins: state.join(TOLD),
             tell,
-            stops: BTreeMap::new(),
+            running: BTreeMap::new(),
             attempts: BTreeMap::new(),
         })
     }
@@ -74,15 +76,15 @@ impl Runner {
     /// Runs the plan of a link.
     pub(crate) fn start(&mut self, link: &Link, role: Role) {
         *self.attempts.entry(link.name.clone()).or_default() += 1;
-        let stop = Arc::new(AtomicBool::new(false));
-        self.stops.insert(link.name.clone(), stop.clone());
+        let orders = Arc::new(Orders::default());
+        self.running.insert(link.name.clone(), orders.clone());
         let (link, places, tell) = (link.clone(), self.places.clone(), self.tell.clone());
         info!("{}: {} is brought up{}", link.name, link.method.word(), for_what(role));
         let (name, pins) = (link.name.clone(), self.pins.clone());
         let work = move || {
             let pins = Pins::new(&pins, &link, role);
             let happened = |event| drop(tell.send((link.name.clone(), event)));
-            let end = run::run(&link, role, &places, &pins, &stop, &happened);
+            let end = run::run(&link, role, &places, &pins, &orders, &happened);
             let _ = tell.send((link.name.clone(), end));
         };
         if let Err(error) = std::thread::Builder::new().name(format!("dial {name}")).spawn(work) {
@@ -100,9 +102,16 @@ impl Runner {
 
     /// Ends a session; the thread says when it is over.
     pub(crate) fn stop(&mut self, name: &str) {
-        if let Some(stop) = self.stops.remove(name) {
+        if let Some(orders) = self.running.remove(name) {
             info!("{name}: is taken down");
-            stop.store(true, Ordering::Relaxed);
+            orders.stop.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// What a link has on trial is to carry: it outlives this process from now on. A call is another one then.
+    pub(crate) fn keep(&self, name: &str) {
+        if let Some(orders) = self.running.get(name) {
+            orders.keep.store(true, Ordering::Relaxed);
         }
     }
 
@@ -113,11 +122,11 @@ impl Runner {
         alive.map(|(_, session)| session.link).collect()
     }
 
-    /// Undoes what a process before this one left, but for the sessions that are carried on with (`kept`): a trial whose
-    /// process died with us, a link that is not configured or not wanted any more.
-    pub(crate) fn sweep(&self, kept: &dyn Fn(&str) -> bool) {
+    /// Undoes what a process before this one left, but for the sessions that are carried on with (`kept`, of a link and what it
+    /// was up for): a call on trial that died with that process, a link that is not configured or not wanted any more.
+    pub(crate) fn sweep(&self, kept: &dyn Fn(&str, Role) -> bool) {
         for (file, session) in sessions(&self.places) {
-            if session.role() == Role::Carry && session.is_alive() && kept(&session.link) {
+            if session.is_alive() && kept(&session.link, session.role()) {
                 continue;
             }
             info!("{}: what is left of it is undone", session.link);

@@ -5,9 +5,8 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::{SocketAddr, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -57,10 +56,10 @@ fn prepare_by(
     }
 }
 
-/// The proxy, if it runs. Anybody could listen under its name: secrets are only for one that is root's.
+/// The proxy, if it runs. Anybody could listen under its name, and keep us waiting: secrets are only for one that is root's, and
+/// one that does not take us at once is none.
 fn proxy_at(name: &str) -> Option<UnixStream> {
-    let socket = UnixStream::connect_addr(&SocketAddr::from_abstract_name(name).ok()?).ok()?;
-    (process::is_ours(&socket) && socket.set_nonblocking(true).is_ok()).then_some(socket)
+    process::connect_abstract(name).ok().filter(process::is_ours)
 }
 
 fn unopened(control: &str, error: &std::io::Error) -> Failure {

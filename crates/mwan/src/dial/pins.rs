@@ -36,6 +36,11 @@ impl<'a> Pins<'a> {
         notes(self.folder).iter().any(|(_, note)| note.knows(self.link))
     }
 
+    /// Whether this link itself told it.
+    pub(super) fn is_own(&self) -> bool {
+        read(&self.file).is_some_and(|note| note.knows(self.link))
+    }
+
     /// The PIN is about to be told. On the disk when this returns.
     ///
     /// # Errors
@@ -58,11 +63,14 @@ impl<'a> Pins<'a> {
         }
     }
 
-    /// This link has not told it after all.
+    /// This link has not told it after all. What it told before stays open.
     pub(super) fn take_back(&self) {
-        if read(&self.file).is_some_and(|note| note.knows(self.link)) {
-            let _ = fs::remove_file(&self.file);
-        }
+        let Some(note) = read(&self.file).filter(|note| note.knows(self.link)) else { return };
+        let rest = note.without(self.link);
+        let _ = match rest.is_empty() {
+            true => fs::remove_file(&self.file),
+            false => write(self.folder, &self.file, &rest),
+        };
     }
 }
 
@@ -87,7 +95,8 @@ fn read(file: &Path) -> Option<Refusals> {
     if !meta.is_file() || meta.len() > FILE_BYTES_MAX {
         return None;
     }
-    Some(Refusals::read(&fs::read_to_string(file).ok()?))
+    // A byte that is damaged costs the line it is in.
+    Some(Refusals::read(&String::from_utf8_lossy(&fs::read(file).ok()?)))
 }
 
 /// For root only: a PIN of four digits is found from what tells it apart.
@@ -153,6 +162,33 @@ mod tests {
         assert_eq!(pins(&wrong).begin(), Ok(()));
         pins(&renamed).end();
         assert_eq!(pins(&wrong).begin(), Ok(()));
+    }
+
+    #[test]
+    fn what_was_not_told_is_taken_back_and_what_was_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("told-pins");
+        let (first, second) = (link("lte", "4711"), link("lte", "0815"));
+        let pins = |link| Pins::new(&folder, link, Role::Carry);
+        pins(&first).begin().unwrap();
+        // Its owner writes another, which does not go out.
+        pins(&second).begin().unwrap();
+        pins(&second).take_back();
+        assert!(pins(&first).is_open() && !pins(&second).is_open());
+        pins(&first).take_back();
+        assert!(!pins(&first).is_open() && !folder.join("lte").exists());
+    }
+
+    #[test]
+    fn a_damaged_byte_costs_no_other_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, link) = (dir.path().join("told-pins"), link("lte", "4711"));
+        let pins = Pins::new(&folder, &link, Role::Carry);
+        pins.begin().unwrap();
+        let file = folder.join("lte");
+        let note = [&b"lte \xFF 0\n"[..], &fs::read(&file).unwrap()].concat();
+        fs::write(&file, note).unwrap();
+        assert!(pins.is_open());
     }
 
     #[test]

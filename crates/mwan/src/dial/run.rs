@@ -18,7 +18,7 @@ use mwan_dial::{
 use mwan_linux::process;
 
 use super::pins::Pins;
-use super::session::{Down, Process, Session};
+use super::session::{Down, Process, Session, made_of};
 use super::{PATH, modem};
 
 /// Pause between two looks at processes and devices.
@@ -33,6 +33,10 @@ const PROGRAM_LOOKS: (Duration, Duration) = (Duration::from_millis(1), Duration:
 const PROGRAM_SOON: Duration = Duration::from_millis(50);
 /// How long a session that has its address may take to say what it is.
 const DESCRIPTION: Duration = Duration::from_secs(1);
+/// Pause between two looks at addresses that no process keeps.
+const ADDRESS_LOOK: Duration = Duration::from_millis(250);
+/// How long such an address may be missing: who gives a device another one may take the old one first.
+const ADDRESS_GONE: Duration = Duration::from_secs(1);
 /// Pause before a modem that would not say what its call is like is asked again.
 const CALL_LOOK: Duration = Duration::from_millis(500);
 /// How long a PIN that was told may keep us from being stopped: who ends a modem then never knows whether it was right.
@@ -49,6 +53,15 @@ const LOG_BYTES_MAX: u64 = 1 << 20;
 /// Of what a program says, the end is read, bytes.
 const SAID_MAX: u64 = 16 * 1024;
 
+/// What a session is told while it runs.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    /// It is to end.
+    pub(super) stop: AtomicBool,
+    /// What is on trial is to carry from now on, if that is the same connection.
+    pub(super) keep: AtomicBool,
+}
+
 /// Brings a link up, stays as long as it is, and undoes everything. `tell` is given what happens in between; what is returned
 /// is how it ended.
 pub(super) fn run(
@@ -56,10 +69,10 @@ pub(super) fn run(
     role: Role,
     places: &Places,
     pins: &Pins,
-    stop: &AtomicBool,
+    orders: &Orders,
     tell: &dyn Fn(Event),
 ) -> Event {
-    let mut run = Run::new(link, role, places, pins, stop);
+    let mut run = Run::new(link, role, places, pins, orders);
     let end = run.up().and_then(|connection| {
         tell(Event::Established(connection));
         run.stay()
@@ -69,7 +82,7 @@ pub(super) fn run(
         Ok(()) => Event::Stopped,
         // That counts, whoever ended it.
         Err(Failure::PinRefused) => Event::Ended(Failure::PinRefused),
-        Err(_) if stop.load(Ordering::Relaxed) => Event::Stopped,
+        Err(_) if orders.stop.load(Ordering::Relaxed) => Event::Stopped,
         Err(failure) => Event::Ended(failure),
     }
 }
@@ -120,7 +133,7 @@ struct Run<'a> {
     open: bool,
     /// Since when, if we had it told.
     told: Option<Instant>,
-    stop: &'a AtomicBool,
+    orders: &'a Orders,
     plan: Plan,
     session: Session,
     file: PathBuf,
@@ -131,11 +144,12 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(link: &'a Link, role: Role, places: &'a Places, pins: &'a Pins<'a>, stop: &'a AtomicBool) -> Self {
+    fn new(link: &'a Link, role: Role, places: &'a Places, pins: &'a Pins<'a>, orders: &'a Orders) -> Self {
         let plan = plan(link, role, places);
-        let word = if role == Role::Trial { ".trial" } else { "" };
+        let word = if is_temporary(link, role) { ".trial" } else { "" };
         let folder = Path::new(&places.run_dir);
         let session = Session {
+            made_of: Some(made_of(link)),
             link: link.name.clone(),
             trial: role == Role::Trial,
             down: plan.down.iter().filter_map(down).collect(),
@@ -148,7 +162,7 @@ impl<'a> Run<'a> {
             pins,
             open: pins.is_open(),
             told: None,
-            stop,
+            orders,
             plan,
             session,
             file: folder.join(format!("{}{word}.session", link.name)),
@@ -162,8 +176,17 @@ impl<'a> Run<'a> {
         let deadline = Instant::now() + self.plan.limit;
         match Session::read(&self.file) {
             // A process before this one brought it up: it is carried on with.
-            Some(left) if self.role == Role::Carry && left.link == self.link.name && left.is_alive() => {
-                self.session = left;
+            Some(left)
+                if !is_temporary(self.link, self.role)
+                    && left.is_of(self.link)
+                    && left.is_alive()
+                    && self.has_its_addresses() =>
+            {
+                // Told before this life of ours, or by this link in it.
+                self.open &= self.pins.is_own();
+                self.session = Session { trial: self.session.trial, ..left };
+                // Nothing healthy is ended for want of room.
+                let _ = self.remember();
             }
             Some(left) => {
                 undo_left(&left, self.places);
@@ -173,7 +196,7 @@ impl<'a> Run<'a> {
         }
         match self.wait_ready(deadline) {
             Err(failure) if !self.plan.unlock.is_empty() && sim_asks(&self.report()) => {
-                if self.stop.load(Ordering::Relaxed) {
+                if self.orders.stop.load(Ordering::Relaxed) {
                     return Err(failure);
                 }
                 self.unlock()?;
@@ -184,8 +207,9 @@ impl<'a> Run<'a> {
     }
 
     fn begin(&mut self) -> Result<(), Failure> {
-        // What the attempt before this one came to, if nobody was there to hear it.
-        if self.log.exists() {
+        // What the attempt before this one came to, if nobody was there to hear it. It says nothing of what another link told
+        // the same SIM since.
+        if self.log.exists() && self.pins.is_own() {
             self.hear_of_pin(true);
         }
         let _ = fs::remove_file(&self.log);
@@ -210,7 +234,7 @@ impl<'a> Run<'a> {
         self.session.unfinished = true;
         self.remember()?;
         for step in steps {
-            if self.stop.load(Ordering::Relaxed) {
+            if self.orders.stop.load(Ordering::Relaxed) {
                 return Err(Failure::Lost);
             }
             self.step(step)?;
@@ -234,7 +258,7 @@ impl<'a> Run<'a> {
 
     /// Whether we are asked to end, and may.
     fn is_to_end(&self) -> bool {
-        self.stop.load(Ordering::Relaxed) && self.told.is_none_or(|told| told.elapsed() >= FATE)
+        self.orders.stop.load(Ordering::Relaxed) && self.told.is_none_or(|told| told.elapsed() >= FATE)
     }
 
     fn step(&mut self, step: &Step) -> Result<(), Failure> {
@@ -258,7 +282,7 @@ impl<'a> Run<'a> {
                 Ok(())
             }
             Step::Await { device } => self.wait_for(device),
-            Step::Qmi { control, setup } => modem::prepare(control, setup, self.pins, self.stop),
+            Step::Qmi { control, setup } => modem::prepare(control, setup, self.pins, &self.orders.stop),
             Step::Spawn { argv } => self.spawn(argv),
         }
     }
@@ -288,15 +312,19 @@ impl<'a> Run<'a> {
 
     fn spawn(&mut self, argv: &[String]) -> Result<(), Failure> {
         let name = argv.first().map(|path| basename(path)).unwrap_or_default();
-        let mut command = command(argv, &self.log).map_err(|e| trouble(&name, &e))?;
-        if self.role == Role::Trial {
+        let mut command = waiting(argv, &self.log).map_err(|e| no_program(&name, &e))?;
+        if is_temporary(self.link, self.role) {
             process::end_with_parent(&mut command);
         }
-        let child = command.spawn().map_err(|e| no_program(&name, &e))?;
+        let mut child = command.spawn().map_err(|e| no_program(&name, &e))?;
+        let go = child.stdin.take();
         let start = process::start_of(child.id()).unwrap_or_default();
         self.session.processes.push(Process { id: child.id(), start });
         self.children.push((name, child));
-        self.remember()
+        self.remember()?;
+        // One that has ended already is found where ends are looked for.
+        let _ = go.map(|mut go| go.write_all(b"\n"));
+        Ok(())
     }
 
     fn remember(&self) -> Result<(), Failure> {
@@ -375,10 +403,44 @@ impl<'a> Run<'a> {
 
     /// Until it ends, or is to end.
     fn stay(&mut self) -> Result<(), Failure> {
+        let (mut looked, mut had) = (Instant::now(), Instant::now());
         loop {
             self.look()?;
+            self.become_kept();
+            if looked.elapsed() >= ADDRESS_LOOK {
+                looked = Instant::now();
+                if self.has_its_addresses() {
+                    had = looked;
+                } else if had.elapsed() >= ADDRESS_GONE {
+                    return Err(Failure::NoAddress(self.device().to_owned()));
+                }
+            }
             std::thread::sleep(LOOK);
         }
+    }
+
+    /// What was brought up for a trial and carries now outlives this process like everything that does.
+    fn become_kept(&mut self) {
+        if self.session.trial && self.orders.keep.load(Ordering::Relaxed) && !self.link.method.is_dialled() {
+            let kept = Session { trial: false, ..self.session.clone() };
+            if kept.write(&self.file).is_ok() {
+                self.session = kept;
+            }
+        }
+    }
+
+    /// The device packets leave by.
+    fn device(&self) -> &str {
+        match &self.plan.ready {
+            Ready::Address { device } | Ready::Qmi { device, .. } => device,
+        }
+    }
+
+    /// Fixed addresses are kept by nobody: they go with a device that is pulled out, and one that is plugged in again has none.
+    fn has_its_addresses(&self) -> bool {
+        let Method::Static { addresses, .. } = &self.link.method else { return true };
+        let there = process::addresses_of(self.device());
+        addresses.iter().any(|own| there.contains(&own.addr()))
     }
 
     /// Whether everything still runs.
@@ -414,6 +476,12 @@ impl<'a> Run<'a> {
         }
         let _ = fs::remove_file(&self.file);
     }
+}
+
+/// Whether it ends with us, whatever becomes of it: a call on trial is another one than that which carries, an address or a lease
+/// may be kept.
+fn is_temporary(link: &Link, role: Role) -> bool {
+    role == Role::Trial && link.method.is_dialled()
 }
 
 fn down(step: &Step) -> Option<Down> {
@@ -454,12 +522,15 @@ fn code(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|s| -s)).unwrap_or_default()
 }
 
-/// In a group of its own, without our environment; what it says is appended to a file.
-fn command(argv: &[String], log: &Path) -> std::io::Result<Command> {
-    let name = argv.first().ok_or(std::io::ErrorKind::InvalidInput)?;
+fn find(name: &str) -> std::io::Result<PathBuf> {
     // An absolute name is itself whatever it is joined to.
     let found = PATH.split(':').map(|dir| Path::new(dir).join(name)).find(|path| path.exists());
-    let program = found.ok_or(std::io::ErrorKind::NotFound)?;
+    Ok(found.ok_or(std::io::ErrorKind::NotFound)?)
+}
+
+/// In a group of its own, without our environment; what it says is appended to a file.
+fn command(argv: &[String], log: &Path) -> std::io::Result<Command> {
+    let program = find(argv.first().ok_or(std::io::ErrorKind::InvalidInput)?)?;
     let output = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(log)?;
     let mut command = Command::new(program);
     command
@@ -473,6 +544,17 @@ fn command(argv: &[String], log: &Path) -> std::io::Result<Command> {
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output);
+    Ok(command)
+}
+
+/// A program that is begun when it gets a line, and never if who starts it dies before: nobody would know of it. It is the same
+/// process then.
+fn waiting(argv: &[String], log: &Path) -> std::io::Result<Command> {
+    let program = find(argv.first().ok_or(std::io::ErrorKind::InvalidInput)?)?;
+    let shell = ["sh", "-c", "read -r go && exec \"$@\" </dev/null", "sh"].map(str::to_owned);
+    let words = [&shell[..], &[program.to_string_lossy().into_owned()], &argv[1..]].concat();
+    let mut command = command(&words, log)?;
+    command.stdin(Stdio::piped());
     Ok(command)
 }
 

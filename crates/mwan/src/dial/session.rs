@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use mwan_config::ipfire::fnv1a;
+use mwan_config::link::Link;
 use mwan_dial::Role;
 use mwan_linux::process;
 use serde::{Deserialize, Serialize};
@@ -17,6 +19,9 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 pub(super) struct Session {
     /// Name of the link.
     pub(super) link: String,
+    /// What tells that link from a later one of its name.
+    #[serde(default)]
+    pub(super) made_of: Option<MadeOf>,
     /// It is temporary.
     pub(super) trial: bool,
     /// Its processes, in the order they were started; the last is the connection.
@@ -28,6 +33,20 @@ pub(super) struct Session {
     /// Not all of its steps have been carried out: there is nothing to carry on with.
     #[serde(default)]
     pub(super) unfinished: bool,
+}
+
+/// A link, without its secrets, in the words of one version of ours: another has others, and cannot compare them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct MadeOf {
+    version: String,
+    sum: u64,
+}
+
+/// What this version makes of it.
+pub(super) fn made_of(link: &Link) -> MadeOf {
+    // Secrets say nothing of themselves there.
+    let sum = fnv1a(format!("{link:?}").as_bytes());
+    MadeOf { version: env!("CARGO_PKG_VERSION").to_owned(), sum }
 }
 
 /// A process, and what tells it from a later one of its number.
@@ -51,6 +70,14 @@ pub(super) enum Down {
 impl Session {
     pub(super) fn role(&self) -> Role {
         if self.trial { Role::Trial } else { Role::Carry }
+    }
+
+    /// Whether it is what would be brought up for `link`, as far as that is known. A password that has changed since disturbs
+    /// nothing that is up.
+    pub(super) fn is_of(&self, link: &Link) -> bool {
+        let own = made_of(link);
+        let differs = |left: &MadeOf| left.version == own.version && left.sum != own.sum;
+        self.link == link.name && !self.made_of.as_ref().is_some_and(differs)
     }
 
     /// Whether it was brought up to the end, and everything of it lives. One without any process is as alive as its addresses:

@@ -97,11 +97,18 @@ impl Ipfire {
             parallel: Parallel::default(),
             look_at: now(),
         };
-        remember_boot(&ipfire.place);
+        if let Err(error) = remember_boot(&ipfire.place) {
+            warn!("{error}");
+        }
         let _ = ipfire.handle(Event::Red(files::red(root)));
         let _ = ipfire.handle(Event::Tick);
         let manager = &ipfire.manager;
-        ipfire.runner.sweep(&|name| manager.phase(name).and_then(Phase::role) == Some(Role::Carry));
+        let is_dialled =
+            |name: &str| config.links.iter().any(|link| link.name == name && link.method.is_dialled());
+        ipfire.runner.sweep(&|name, was| match manager.phase(name).and_then(Phase::role) {
+            Some(role) => !is_dialled(name) || (role, was) == (Role::Carry, Role::Carry),
+            None => false,
+        });
         ipfire.hear_of(&left.sessions);
         Ok(Some(ipfire))
     }
@@ -268,6 +275,10 @@ impl Ipfire {
             info!("RED: {}", self.manager.state());
         }
         self.fulfil(wishes);
+        if *self.manager.state() == State::GivingBack {
+            // A lease or an address that was taken for the trial is RED's now.
+            self.runner.keep(&self.site.primary);
+        }
         self.parallel.look(&self.manager, &self.site.primary, &self.paths);
         self.changed()
     }
@@ -362,7 +373,9 @@ fn carry_out(place: &Place, waiting: &Receiver<Batch>, tell: &UnboundedSender<Ev
         if place.is_stopped() {
             return;
         }
-        let (steps, error) = match place.carry_out(&batch) {
+        // Without it the next process would take itself for the first after a boot, and forget that RED is not IPFire's.
+        let done = remember_boot(place).map_err(|error| (0, error)).and_then(|()| place.carry_out(&batch));
+        let (steps, error) = match done {
             Ok(()) => (batch.steps.len(), None),
             Err((steps, error)) => (steps, Some(error)),
         };
@@ -389,7 +402,8 @@ fn left(root: &Path, runner: &Runner) -> Left {
         profile: files::line(&state.join("current-profile")),
         booted: files::line(&state.join("boot")) != boot(),
         interferes: state.join("interference").exists(),
-        refused: fs::read_to_string(state.join(REFUSED)).unwrap_or_default(),
+        // One damaged byte does not make a SIM be told all of them again.
+        refused: String::from_utf8_lossy(&fs::read(state.join(REFUSED)).unwrap_or_default()).into_owned(),
         chosen: fs::read_to_string(state.join(CHOSEN)).unwrap_or_default(),
         sessions: runner.left().into_iter().collect(),
         online: fs::read_to_string(state.join("online")).unwrap_or_default(),
@@ -400,9 +414,12 @@ fn boot() -> Option<String> {
     files::line(Path::new("/proc/sys/kernel/random/boot_id"))
 }
 
-fn remember_boot(place: &Place) {
-    let written = boot().map_or(Ok(()), |boot| place.write_state("boot", boot.as_bytes()));
-    if let Err(error) = written {
-        warn!("{STATE}: {error}");
+/// Which boot this is, for the next process.
+fn remember_boot(place: &Place) -> Result<(), String> {
+    let boot = boot();
+    if files::line(&place.root.join(STATE).join("boot")) == boot {
+        return Ok(());
     }
+    let written = boot.map_or(Ok(()), |boot| place.write_state("boot", boot.as_bytes()));
+    written.map_err(|error| format!("{STATE}/boot: {error}"))
 }

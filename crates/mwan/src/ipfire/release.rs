@@ -5,7 +5,7 @@ use std::path::Path;
 
 use mwan_config::ipfire::Site;
 use mwan_config::link::{Link, OWN_SESSION};
-use mwan_ipfire::{STATE, bring_up, kept, kept_files, tidy_after_boot};
+use mwan_ipfire::{Batch, STATE, Step, bring_up, kept, kept_files, tidy_after_boot};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::execute::Place;
@@ -32,19 +32,18 @@ pub(crate) fn check(root: &Path) -> io::Result<()> {
     Place::new(root, root).verify(&kept_files(), &kept())
 }
 
-/// Ends the sessions a daemon left, gives RED back, and has IPFire bring its primary up where that is down. `root` is
+/// Gives RED back, ends the sessions a daemon left, and has IPFire bring its primary up where that is down. `root` is
 /// `/var/ipfire`; the caller holds the daemon's locks.
 ///
 /// # Errors
-/// The kept settings are damaged or cannot be put back: everything stays as it is then.
+/// The kept settings are damaged or cannot be put back: then no session is ended. What could not be written at all (a full
+/// disk) leaves everything as it is, for the journal is written first.
 pub(crate) fn release(root: &Path, run_dir: &Path) -> io::Result<Released> {
     check(root)?;
     let loaded = mwan_config::parse_ipfire(&super::read_files(root, &settings(root)));
     let primary = loaded.config.site.as_deref().and_then(|site| primary(site, &loaded.config.links));
     // Nobody has to be told: the threads of a runner are not started.
     let runner = Runner::new(run_dir, &root.join(STATE), unbounded_channel().0)?;
-    let dialled = !runner.left().is_empty();
-    runner.sweep(&|_| false);
     let place = Place::new(root, run_dir);
     let state = root.join(STATE);
     let profile = files::line(&state.join("current-profile"));
@@ -57,15 +56,22 @@ pub(crate) fn release(root: &Path, run_dir: &Path) -> io::Result<Released> {
         (true, false) => Released::Tidied,
         (true, true) => Released::GivenBack,
     };
-    let batch = match released {
+    let mut batch = match released {
         Released::GivenBack => Some(mwan_ipfire::release(name, device)),
         Released::Tidied => Some(tidy_after_boot()),
         Released::Nothing => None,
     };
-    // Its session was ours.
-    let dial = (dialled && released != Released::GivenBack).then(|| bring_up(device));
-    for batch in batch.iter().chain(&dial) {
-        place.carry_out(batch).map_err(|(_, error)| io::Error::other(error))?;
+    let carry_out = |batch: &Batch| place.carry_out(batch).map_err(|(_, error)| io::Error::other(error));
+    if let Some(batch) = &mut batch {
+        // Files first: where they cannot be written, the backup is not hung up for it. IPFire's own script last: it dials beside
+        // no other session.
+        batch.steps.retain(|step| !matches!(step, Step::BringUp { .. }));
+        carry_out(batch)?;
+    }
+    let dialled = !runner.left().is_empty();
+    runner.sweep(&|_, _| false);
+    if dialled || released == Released::GivenBack {
+        carry_out(&bring_up(device))?;
     }
     Ok(released)
 }

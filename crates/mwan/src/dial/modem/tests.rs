@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
-use std::os::unix::net::UnixListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::mpsc;
 use std::thread;
 

@@ -37,9 +37,9 @@ fn wait_for(device: &str) -> Step {
 /// Runs steps as a plan's; then undoes everything. How it went, and the children there were.
 fn carried_out(steps: &[Step]) -> (Result<(), Failure>, Vec<u32>) {
     let dir = tempfile::tempdir().unwrap();
-    let (link, places, stop) = (link(), places(dir.path()), AtomicBool::new(false));
+    let (link, places, orders) = (link(), places(dir.path()), Orders::default());
     let pins = Pins::new(dir.path(), &link, Role::Carry);
-    let mut run = Run::new(&link, Role::Carry, &places, &pins, &stop);
+    let mut run = Run::new(&link, Role::Carry, &places, &pins, &orders);
     let result = steps.iter().try_for_each(|step| run.step(step));
     let children = run.children.iter().map(|(_, child)| child.id()).collect();
     run.undo();
@@ -75,9 +75,9 @@ fn no_child_is_left_a_zombie() {
 #[test]
 fn a_session_that_dies_is_told_and_leaves_no_file() {
     let dir = tempfile::tempdir().unwrap();
-    let (link, places, stop) = (link(), places(dir.path()), AtomicBool::new(false));
+    let (link, places, orders) = (link(), places(dir.path()), Orders::default());
     let pins = Pins::new(dir.path(), &link, Role::Carry);
-    let mut run = Run::new(&link, Role::Carry, &places, &pins, &stop);
+    let mut run = Run::new(&link, Role::Carry, &places, &pins, &orders);
     run.step(&spawn(&["sh", "-c", "kill -9 $$"])).unwrap();
     assert!(run.file.exists(), "what a process after us has to undo");
     let end = run.stay();
@@ -108,7 +108,7 @@ struct Gsm {
     notes: PathBuf,
     link: Link,
     places: Places,
-    stop: AtomicBool,
+    orders: Orders,
     line: Child,
     /// All commands, and whether the SIM is ready.
     said: std::sync::Arc<std::sync::Mutex<(Vec<String>, bool)>>,
@@ -159,7 +159,7 @@ impl Gsm {
             login: None,
         };
         let (link, places) = (Link { method, ..link() }, places(dir.path()));
-        Gsm { notes: dir.path().join("pins"), line, dir, link, places, stop: AtomicBool::new(false), said }
+        Gsm { notes: dir.path().join("pins"), line, dir, link, places, orders: Orders::default(), said }
     }
 
     fn pins(&self) -> Pins<'_> {
@@ -176,7 +176,7 @@ impl Gsm {
         fs::write(&pppd, text).unwrap();
         fs::set_permissions(&pppd, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
         let pins = self.pins();
-        let mut run = Run::new(&self.link, Role::Carry, &self.places, &pins, &self.stop);
+        let mut run = Run::new(&self.link, Role::Carry, &self.places, &pins, &self.orders);
         run.plan.ready = Ready::Address { device: "mwan-none".into() };
         for step in run.plan.up.iter_mut().chain(&mut run.plan.unlock) {
             if let Step::Spawn { argv } = step {
@@ -272,9 +272,9 @@ fn what_a_process_was_killed_at_is_known_to_the_next() {
 #[test]
 fn a_session_that_was_not_brought_up_to_the_end_is_not_carried_on_with() {
     let dir = tempfile::tempdir().unwrap();
-    let (link, places, stop) = (link(), places(dir.path()), AtomicBool::new(false));
+    let (link, places, orders) = (link(), places(dir.path()), Orders::default());
     let pins = Pins::new(dir.path(), &link, Role::Carry);
-    let run = || Run::new(&link, Role::Carry, &places, &pins, &stop);
+    let run = || Run::new(&link, Role::Carry, &places, &pins, &orders);
     let step = |name: &str| Step::Write {
         path: dir.path().join(name).to_string_lossy().into_owned(),
         content: mwan_config::link::Secret::new("x"),
@@ -294,4 +294,114 @@ fn a_session_that_was_not_brought_up_to_the_end_is_not_carried_on_with() {
     (third.plan.ready, third.plan.then) = (first.plan.ready.clone(), Vec::new());
     third.plan.up = vec![step("c")];
     assert!(third.up().is_ok() && !dir.path().join("c").exists(), "what is up is carried on with");
+}
+
+#[test]
+fn a_fixed_address_that_is_gone_ends_its_session() {
+    let dir = tempfile::tempdir().unwrap();
+    let (places, orders) = (places(dir.path()), Orders::default());
+    for (address, gone) in [("127.0.0.1/8", false), ("192.0.2.77/32", true)] {
+        let method = Method::Static {
+            addresses: vec![address.parse().unwrap()],
+            gateways: Vec::new(),
+            dns: Vec::new(),
+        };
+        let link = Link { method, ..link() };
+        let pins = Pins::new(dir.path(), &link, Role::Carry);
+        let mut run = Run::new(&link, Role::Carry, &places, &pins, &orders);
+        let end = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(ADDRESS_GONE * 3);
+                orders.stop.store(true, Ordering::Relaxed);
+            });
+            run.stay()
+        });
+        orders.stop.store(false, Ordering::Relaxed);
+        assert_eq!(end, Err(if gone { Failure::NoAddress("lo".into()) } else { Failure::Lost }));
+    }
+}
+
+/// An address or a lease is one connection on trial and afterwards; a call is another.
+#[test]
+fn what_is_kept_of_a_trial_outlives_us_and_a_call_on_trial_does_not() {
+    for (dialled, survives) in [(false, true), (true, false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut link, places, orders) = (link(), places(dir.path()), Orders::default());
+        if dialled {
+            link.method = Method::Qmi { control: None, apn: "i".into(), pin: None, login: None };
+        }
+        let pins = Pins::new(dir.path(), &link, Role::Trial);
+        let mut run = Run::new(&link, Role::Trial, &places, &pins, &orders);
+        orders.keep.store(true, Ordering::Relaxed);
+        let left = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                run.step(&spawn(&["sleep", "600"])).unwrap();
+                run.become_kept();
+                (Session::read(&run.file).unwrap(), run.children.pop().unwrap().1)
+            });
+            thread.join().unwrap()
+        });
+        let (session, mut child) = left;
+        assert_eq!(session.role(), if survives { Role::Carry } else { Role::Trial });
+        if survives {
+            assert!(session.is_alive());
+            // The next one carries on with it, for whatever it is wanted.
+            for role in [Role::Trial, Role::Carry] {
+                let mut next = Run::new(&link, role, &places, &pins, &orders);
+                (next.plan.up, next.plan.then) = (vec![spawn(&["false"])], Vec::new());
+                assert_eq!(next.up().map(|_| next.session.role()), Ok(role));
+                assert_eq!(next.session.processes, session.processes);
+            }
+            child.kill().unwrap();
+        }
+        // By the signal that its thread's end is.
+        child.wait().unwrap();
+    }
+}
+
+/// The log of this profile is older than what another has told the same modem.
+#[test]
+fn an_old_log_settles_nothing_that_others_told() {
+    let gsm = Gsm::new("ERROR", false);
+    let other = Link { name: "other".into(), ..gsm.link.clone() };
+    Pins::new(&gsm.notes, &other, Role::Carry).begin().unwrap();
+    fs::write(gsm.dir.path().join("line.log"), "mwan: the SIM is ready\n").unwrap();
+    assert_eq!((gsm.dial(), gsm.told()), (Failure::PinRefused, 0));
+}
+
+/// The configuration was changed while there was no daemon.
+#[test]
+fn a_session_of_another_link_of_the_same_name_is_not_carried_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let (places, orders) = (places(dir.path()), Orders::default());
+    let changed = Link { mtu: Some(1400), ..link() };
+    for (link, made) in [(link(), "a"), (link(), ""), (changed, "b")] {
+        let pins = Pins::new(dir.path(), &link, Role::Carry);
+        let mut run = Run::new(&link, Role::Carry, &places, &pins, &orders);
+        let file = dir.path().join("made");
+        let path = file.to_string_lossy().into_owned();
+        let content = mwan_config::link::Secret::new("x");
+        (run.plan.up, run.plan.then) = (vec![Step::Write { path, content }], Vec::new());
+        assert!(run.up().is_ok());
+        assert_eq!(fs::remove_file(&file).is_ok(), !made.is_empty(), "{made}");
+    }
+}
+
+/// Who starts it may be killed before anybody could know of it.
+#[test]
+fn a_program_that_nobody_remembers_is_never_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, made) = (dir.path().join("log"), dir.path().join("made"));
+    let argv = ["touch", made.to_str().unwrap()].map(str::to_owned);
+    for go in [false, true] {
+        let mut child = waiting(&argv, &log).unwrap().spawn().unwrap();
+        if go {
+            child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+        }
+        drop(child.stdin.take());
+        assert_eq!((child.wait().unwrap().success(), made.exists()), (go, go));
+    }
+    assert_eq!(fs::read_to_string(&log).unwrap(), "", "and says nothing");
+    let none = waiting(&["mwan-no-such-program".to_owned()], &log);
+    assert_eq!(none.unwrap_err().kind(), std::io::ErrorKind::NotFound);
 }
