@@ -18,6 +18,8 @@ pub const RED_FILES: [&str; 7] = [
     "red/dns1",
     "red/dns2",
 ];
+/// Behind the word in the journal: RED is given back to a connection of ours.
+pub(crate) const OURS: &str = "ours";
 /// What is kept of the primary: all that says how it is made, and what RED was.
 const KEPT: [&str; 6] =
     ["ethernet/settings", "ppp/settings", "ppp/secrets", "dns/settings", "dns/servers", "mac/settings"];
@@ -229,7 +231,10 @@ pub fn give_back(primary: &str, red: Option<&RedFiles>) -> Batch {
     let mut steps = vec![
         // Nothing is changed, nobody is told, before it is known that all can be put back.
         verify(),
-        write(state("journal"), "give-back\n"),
+        write(
+            state("journal"),
+            if red.is_some() { format!("give-back {OURS}\n") } else { "give-back\n".into() },
+        ),
         hooks("mwan.down", primary, device),
         hooks("red.down", primary, device),
         Step::Mend { files: KEPT.into(), folder: kept() },
@@ -279,9 +284,13 @@ pub(crate) fn touched(done: usize) -> bool {
 
 /// RED's connection is another than its files say: a session was dialled anew, or one of IPFire's scripts wrote them.
 pub(crate) fn refresh(name: &str, red: &RedFiles) -> Batch {
-    let mut steps = vec![Step::StopConnectd, hooks("red.down", name, &red.device)];
+    let mut steps = vec![
+        write(state("journal"), format!("refresh {name}\n")),
+        Step::StopConnectd,
+        hooks("red.down", name, &red.device),
+    ];
     steps.extend(red_files(red));
-    steps.push(hooks("red.up", name, &red.device));
+    steps.extend([hooks("red.up", name, &red.device), Step::Remove { path: state("journal") }]);
     Batch { kind: Kind::Refresh, steps }
 }
 
@@ -334,8 +343,13 @@ mod tests {
     /// What is done first and last is what makes a crash harmless.
     #[test]
     fn a_batch_is_told_before_it_begins_and_forgotten_after_it_ended() {
-        for batch in [take_over("gsm", true, &red()), give_back("red", None), give_back("red", Some(&red()))]
-        {
+        let batches = [
+            take_over("gsm", true, &red()),
+            give_back("red", None),
+            give_back("red", Some(&red())),
+            refresh("gsm", &red()),
+        ];
+        for batch in batches {
             // To look is not to touch.
             let first = batch.steps.iter().find(|s| !matches!(s, Step::Verify { .. })).unwrap();
             assert!(matches!(first, Step::Write { path, .. } if path == "mwan/state/journal"), "{first:?}");

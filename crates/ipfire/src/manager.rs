@@ -22,6 +22,8 @@ const START: Duration = Duration::from_secs(15);
 /// RED's files are not written more often because they say something else: whoever writes them, too, must not make hooks
 /// run without end.
 const REFRESH: Duration = Duration::from_secs(30);
+/// A link that has just been established is given this long to have an address.
+const HOPE: Duration = Duration::from_secs(15);
 /// How long a trial that was asked for may take.
 const TEST_MAX: Duration = Duration::from_secs(120);
 
@@ -32,8 +34,10 @@ pub struct PathView {
     pub online: bool,
     /// It is what the policy `red` is carried by.
     pub carries: bool,
-    /// The device has an address.
-    pub address: Option<IpAddr>,
+    /// The address its packets leave by; `None` while there is no way out: no device, no carrier or no address.
+    pub source: Option<IpAddr>,
+    /// The device has an address, though its cable may be pulled.
+    pub has_address: bool,
     /// The next hop.
     pub gateway: Option<IpAddr>,
     /// Since when its device has been as it is.
@@ -80,15 +84,20 @@ pub enum Command {
 /// Whose RED is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum State {
-    /// IPFire's.
+    /// IPFire's: nothing of it is as a backup left it.
     Primary,
-    /// It becomes this backup's.
-    TakingOver(String),
-    /// This backup's.
+    /// It becomes a backup's.
+    TakingOver {
+        /// Its name.
+        by: String,
+        /// Whose it was.
+        from: Box<State>,
+    },
+    /// This backup's: something of IPFire's is as its take-over left it, which may not have come to its end.
     Backup(String),
     /// The primary answers, and its own session is dialled; RED is still this backup's.
     Redialling(String),
-    /// It becomes IPFire's.
+    /// It becomes IPFire's: what is kept of it is put back now, and again until that succeeds. The primary may carry already.
     GivingBack,
 }
 
@@ -96,7 +105,7 @@ impl std::fmt::Display for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             State::Primary => f.write_str("the primary's"),
-            State::TakingOver(name) => write!(f, "is being taken over by {name}"),
+            State::TakingOver { by, .. } => write!(f, "is being taken over by {by}"),
             State::Backup(name) => write!(f, "{name}'s"),
             State::Redialling(_) | State::GivingBack => f.write_str("is being given back to the primary"),
         }
@@ -221,16 +230,18 @@ pub struct Manager {
     own_primary: bool,
     /// RED is not taken over before; `None`: the primary has been seen working.
     patience: Option<Duration>,
-    /// A take-over was not finished, and nothing has been done about it.
+    /// A take-over was begun that touched nothing of IPFire's: the copy it may have made is to be forgotten.
     broken_off: bool,
-    /// Something of IPFire's is as a take-over left it.
-    touched: bool,
-    /// The process before us did not come to the end of the take-over by the backup that has RED.
+    /// Somebody did not come to the end of a take-over that touched something: what RED's files say is not certain.
     unfinished: bool,
+    /// Somebody did not come to the end of writing RED's files anew: hooks may not have been told.
+    rewrite: bool,
     /// What RED's files say.
     red: Option<RedFiles>,
     /// RED's files are not written before, unless it becomes another's.
     refresh_at: Duration,
+    /// When a backup that was hoped for is not any more.
+    hope_ends: Option<Duration>,
     /// A batch to be done first.
     first: Option<Batch>,
     /// Of several REDs, which hooks know to be up.
@@ -264,10 +275,11 @@ impl Manager {
             own_primary: false,
             patience: Some(now + START),
             broken_off: false,
-            touched: false,
             unfinished: false,
+            rewrite: false,
             red: None,
             refresh_at: now,
+            hope_ends: None,
             first: None,
             announcer: Announcer::new(now, if left.booted { "" } else { &left.online }),
             gone: BTreeSet::new(),
@@ -308,17 +320,8 @@ impl Manager {
             self.links.entry(link.name.clone()).or_insert_with(managed);
         }
         self.settle_links();
-        if self.forced.as_ref().is_some_and(|name| !name.is_empty() && !self.site.backups.contains(name)) {
-            self.force(None, &mut wishes);
-        }
         self.gone =
             self.links.keys().filter(|name| !links.iter().any(|l| l.name == **name)).cloned().collect();
-        if let State::Backup(name) | State::TakingOver(name) | State::Redialling(name) = &self.state
-            && !links.iter().any(|l| l.name == *name)
-        {
-            self.own_primary = self.dials_primary();
-            self.first = Some(batch::give_back(&self.site.primary, None));
-        }
         wishes.extend(self.handle(now, Event::Tick));
         wishes
     }
@@ -340,23 +343,41 @@ impl Manager {
             }
             return;
         }
-        let taking = journal.and_then(|j| j.strip_prefix("take-over "));
-        let known = |name: &&str| self.links.contains_key(*name);
-        match (journal, taking.or(profile).filter(known)) {
-            (Some("give-back"), _) => {
-                self.own_primary = self.dials_primary();
-                self.first = Some(batch::give_back(&self.site.primary, None));
+        let before = profile.map_or(State::Primary, |name| State::Backup(name.to_owned()));
+        self.own_primary &= before == State::Primary;
+        self.state = before.clone();
+        let Some(journal) = journal else { return };
+        match journal.split_once(' ').unwrap_or((journal, "")) {
+            ("take-over", by) => self.break_off(by, before, left.interferes),
+            ("refresh", name) => {
+                self.rewrite = true;
+                self.own_primary |= before == State::Primary && name == self.site.primary;
             }
-            (_, Some(name)) => {
-                self.state = State::Backup(name.to_owned());
-                self.unfinished = taking.is_some();
-                self.touched = left.interferes;
+            // Nothing else is ever written.
+            (_, whose) => {
+                self.state = State::GivingBack;
+                self.own_primary |= whose == batch::OURS || left.sessions.contains(&self.site.primary);
             }
-            // The profile is not configured any more.
-            (_, None) if profile.is_some() || journal.is_some() => {
-                self.first = Some(batch::give_back(&self.site.primary, None));
-            }
-            (_, None) => {}
+        }
+    }
+
+    /// A take-over did not come to its end, whether in this process or the one before: whose RED is then. `touches`:
+    /// something of IPFire's is as it left it.
+    fn break_off(&mut self, by: &str, before: State, touches: bool) {
+        self.unfinished |= touches;
+        self.state = match before {
+            State::Primary if touches => State::Backup(by.to_owned()),
+            before => before,
+        };
+        self.broken_off = self.state == State::Primary;
+        self.own_primary &= self.broken_off;
+    }
+
+    /// The backup that has RED, if that is not configured any more.
+    fn is_orphaned(&self) -> bool {
+        match &self.state {
+            State::Backup(name) | State::Redialling(name) => !self.site.backups.contains(name),
+            State::Primary | State::TakingOver { .. } | State::GivingBack => false,
         }
     }
 
@@ -385,9 +406,10 @@ impl Manager {
         let settled = waits && self.primary_is_back();
         let settled = settled.then(|| self.settled_at());
         let announce = self.announcer.wake_at().filter(|_| self.site.dialect == Dialect::Extension);
-        let own = [self.retry_at, self.test, self.patience, settled, announce, self.redialled_at()]
-            .into_iter()
-            .flatten();
+        let own =
+            [self.retry_at, self.test, self.patience, self.hope_ends, settled, announce, self.redialled_at()]
+                .into_iter()
+                .flatten();
         links.flat_map(|m| m.dialler.wake_at().into_iter().chain(m.lingers)).chain(own).min()
     }
 
@@ -411,6 +433,9 @@ impl Manager {
                     self.tell(now, &name, mwan_dial::Event::Tick, &mut wishes);
                 }
             }
+        }
+        if self.forced.as_ref().is_some_and(|name| !name.is_empty() && !self.site.backups.contains(name)) {
+            self.force(None, &mut wishes);
         }
         // Whose RED is decides what the primary's link is wanted for.
         self.want_red(now, &mut wishes);
@@ -506,27 +531,26 @@ impl Manager {
         self.busy = false;
         self.retry_at = error.is_some().then_some(now + RETRY);
         self.trouble.clone_from(&error);
-        match kind {
-            Kind::TakeOver(_) => {
-                self.broken_off = error.is_some();
-                self.touched |= batch::touched(steps);
+        let failed = error.is_some();
+        match (kind, self.state.clone()) {
+            (Kind::TakeOver(by), State::TakingOver { from, .. }) if failed => {
+                self.break_off(by, *from, batch::touched(steps));
             }
-            Kind::GiveBack | Kind::Tidy | Kind::Abandon if error.is_none() => {
-                (self.broken_off, self.touched) = (false, false);
+            (Kind::TakeOver(by), _) => {
+                (self.unfinished, self.rewrite, self.broken_off, self.own_primary) =
+                    (false, false, false, false);
+                self.state = State::Backup(by.clone());
             }
-            _ => {}
-        }
-        if *kind == Kind::Tidy && error.is_some() {
-            self.first = Some(batch::tidy_after_boot());
-        }
-        self.state = match (kind, error.is_some(), self.state.clone()) {
-            (Kind::TakeOver(name), false, _) => State::Backup(name.clone()),
-            (Kind::GiveBack | Kind::Tidy, false, _) => State::Primary,
+            (Kind::GiveBack | Kind::Tidy, _) if !failed => {
+                (self.unfinished, self.rewrite, self.broken_off) = (false, false, false);
+                self.state = State::Primary;
+            }
+            (Kind::Tidy, _) => self.first = Some(batch::tidy_after_boot()),
+            (Kind::Abandon, _) => self.broken_off &= failed,
+            (Kind::Refresh, _) => self.rewrite = failed,
             // What is not finished is begun anew: no step minds.
-            (Kind::TakeOver(_), true, State::TakingOver(_)) => State::Primary,
-            (Kind::GiveBack, true, State::GivingBack) => State::GivingBack,
-            (_, _, state) => state,
-        };
+            (Kind::GiveBack | Kind::BringUp | Kind::Announce(_), _) => {}
+        }
     }
 
     fn path(&self, name: &str) -> PathView {
@@ -556,10 +580,13 @@ impl Manager {
         for managed in self.links.values().filter(stays).filter(|_| self.site.enabled) {
             wanted.insert(managed.link.name.clone(), Role::Carry);
         }
-        if self.site.dialect == Dialect::Universal && self.site.enabled {
-            wanted.extend(self.wanted_backups().into_iter().map(|name| (name, Role::Carry)));
+        if self.site.enabled {
+            wanted.extend(self.wanted_backups(now).into_iter().map(|name| (name, Role::Carry)));
             wanted.extend(self.wanted_primary().map(|role| (primary, role)));
         }
+        let hopes = |name: &String| self.hopes_until(name).filter(|until| now < *until);
+        self.hope_ends = self.site.backups.iter().filter_map(hopes).min();
+        wanted.retain(|name, _| !self.is_in_use(name));
         let names: Vec<String> = self.links.keys().cloned().collect();
         for name in names {
             if self.lingers(now, &name) && self.site.enabled {
@@ -571,8 +598,20 @@ impl Manager {
         }
     }
 
+    /// Whether the device of a link that does not run is still that of one which is not configured any more.
+    fn is_in_use(&self, name: &str) -> bool {
+        let Some(managed) = self.links.get(name).filter(|m| m.dialler.phase().role().is_none()) else {
+            return false;
+        };
+        let device = &managed.link.session_device;
+        self.gone.iter().any(|gone| gone != name && self.links[gone].link.session_device == *device)
+    }
+
     /// Whether a backup may have flows that have not ended: it carries, or did until a moment ago.
     fn lingers(&mut self, now: Duration, name: &str) -> bool {
+        if self.gone.contains(name) {
+            return false;
+        }
         let carries = self.path(name).carries && name != self.site.primary;
         let Some(managed) = self.links.get_mut(name) else { return false };
         if carries {
@@ -583,7 +622,7 @@ impl Manager {
     }
 
     /// On demand: the best one, and behind one that does not come up the next, until one does.
-    fn wanted_backups(&self) -> Vec<String> {
+    fn wanted_backups(&self, now: Duration) -> Vec<String> {
         let needed = self.forced.is_some()
             || self.state != State::Primary
             || (!self.paths.is_empty() && !self.path(&self.site.primary).online);
@@ -592,38 +631,43 @@ impl Manager {
             let Some(managed) = self.links.get(&name) else { continue };
             wanted.push(name.clone());
             let up = matches!(managed.dialler.phase(), Phase::Up { .. });
-            if managed.is_hopeful() && (!up || self.may_work(&name)) {
+            let hoped = || self.hopes_until(&name).is_some_and(|until| now < until);
+            if managed.is_hopeful() && (!up || self.path(&name).online || hoped()) {
                 break;
             }
         }
         wanted
     }
 
-    /// An established link whose path has not been found dead.
-    fn may_work(&self, name: &str) -> bool {
-        let path = self.path(name);
-        path.online || path.address.is_none()
+    /// Until when a link that is established, and has no address yet, is waited for: without carrier it never gets one.
+    fn hopes_until(&self, name: &str) -> Option<Duration> {
+        match self.phase(name)? {
+            Phase::Up { since, .. } if self.path(name).source.is_none() => Some(*since + HOPE),
+            _ => None,
+        }
     }
 
     /// Whether the primary is to be brought up by us, and what for.
     fn wanted_primary(&self) -> Option<Role> {
         let path = self.path(&self.site.primary);
-        let phase = self.phase(&self.site.primary)?;
-        let role = phase.role();
+        let role = self.phase(&self.site.primary)?.role();
+        let dials = self.dials_primary();
+        let asked = self.test.is_some() && self.site.dialect == Dialect::Universal;
         match &self.state {
             // Of an address or a lease both roles are the same: what is up stays.
-            State::Primary | State::TakingOver(_) if self.own_primary && !self.dials_primary() => {
+            State::Primary | State::GivingBack if self.own_primary && !dials => {
                 Some(role.unwrap_or(Role::Carry))
             }
-            State::GivingBack if !self.dials_primary() => role,
-            State::Primary | State::TakingOver(_) if self.own_primary => Some(Role::Carry),
-            State::Redialling(_) | State::GivingBack if self.dials_primary() => Some(Role::Carry),
-            State::Backup(_) if self.dials_primary() => Some(Role::Trial),
+            State::Primary if self.own_primary => Some(Role::Carry),
+            State::Primary if asked && (role.is_some() || !path.has_address) => Some(Role::Trial),
+            State::Primary => None,
+            // The session that RED was ends; one beside it does not matter.
+            State::TakingOver { .. } => role.filter(|role| !dials || *role == Role::Trial),
+            State::Redialling(_) | State::GivingBack if dials => Some(Role::Carry),
+            State::GivingBack => role,
             // IPFire's own address or lease is still there: it is probed as it is.
-            State::Backup(_) if role.is_none() && path.address.is_some() => None,
+            State::Backup(_) if !dials && role.is_none() && path.has_address => None,
             State::Backup(_) | State::Redialling(_) => Some(Role::Trial),
-            State::Primary if self.test.is_some() && path.address.is_none() => Some(Role::Trial),
-            _ => None,
         }
     }
 
@@ -635,19 +679,19 @@ impl Manager {
         if !self.site.enabled {
             return self.leave_red(wishes);
         }
-        // With several REDs there is nothing to take over, but a take-over from before may have to be undone.
-        if self.site.dialect != Dialect::Universal && self.first.is_none() {
-            return;
-        }
         self.stop_redialling(now);
+        if self.is_orphaned() {
+            self.state = State::GivingBack;
+        }
+        // With several REDs there are no backups: nothing is taken over, but what was is given back.
         let batch = match (self.first.take(), self.state.clone()) {
             (Some(batch), _) => Some(batch),
-            (None, State::Primary) if self.primary_is_back() && self.broken_off => Some(self.undo()),
+            (None, State::Primary) if self.primary_is_back() && self.broken_off => Some(batch::abandon()),
             // RED was given back a moment ago, and the engine has not followed yet.
             (None, State::Primary) if self.primary_is_back() => self.refresh(now),
             (None, State::Primary) if self.patience.is_some() && self.forced.is_none() => None,
             (None, State::Primary) => self.carrier().map(|name| self.take_over(&name)),
-            (None, State::Backup(has)) if self.primary_is_back() && now >= self.settled_at() => {
+            (None, State::Backup(has)) if self.primary_is_back() && self.has_settled(now) => {
                 self.begin_to_give_back(has)
             }
             (None, State::Backup(has)) => match self.carrier().filter(|name| *name != has || self.unfinished)
@@ -655,13 +699,15 @@ impl Manager {
                 Some(name) => Some(self.take_over(&name)),
                 None => self.refresh(now),
             },
-            (None, State::Redialling(_)) => self.give_back(),
-            // It was broken off, and the primary does not work any more.
+            (None, State::Redialling(_)) => self.is_redialled().then(|| self.give_back()),
+            (None, State::GivingBack) if self.awaits_own_session() => None,
+            // It failed, or its backup is gone, and the primary does not work.
             (None, State::GivingBack) if !self.primary_is_back() && self.carrier().is_some() => {
                 self.carrier().map(|name| self.take_over(&name))
             }
-            (None, State::GivingBack) => self.give_back(),
-            (None, State::TakingOver(name)) => Some(self.take_over(&name)),
+            (None, State::GivingBack) => Some(self.give_back()),
+            // Its batch is being carried out.
+            (None, State::TakingOver { .. }) => None,
         };
         if let Some(batch) = batch {
             self.carry_out(batch, wishes);
@@ -671,7 +717,7 @@ impl Manager {
     fn carry_out(&mut self, batch: Batch, wishes: &mut Vec<Wish>) {
         self.busy = true;
         self.state = match &batch.kind {
-            Kind::TakeOver(name) => State::TakingOver(name.clone()),
+            Kind::TakeOver(by) => State::TakingOver { by: by.clone(), from: Box::new(self.state.clone()) },
             Kind::GiveBack => State::GivingBack,
             Kind::Refresh | Kind::Tidy | Kind::Abandon | Kind::BringUp | Kind::Announce(_) => {
                 self.state.clone()
@@ -690,20 +736,16 @@ impl Manager {
         if self.first.is_none() && !ours || self.links.values().any(runs) {
             return;
         }
+        let untouched = self.state == State::Primary && !self.own_primary && self.first.is_none();
         (self.own_primary, self.first) = (false, None);
         self.force(None, wishes);
-        let batch = if self.broken_off && !self.touched {
+        let batch = if untouched {
             batch::abandon()
         } else {
             let device = self.view(&self.site.primary).map(|view| view.device).unwrap_or_default();
             batch::release(&self.site.primary, &device)
         };
         self.carry_out(batch, wishes);
-    }
-
-    /// A take-over was broken off, and the primary works again.
-    fn undo(&self) -> Batch {
-        if self.touched { batch::give_back(&self.site.primary, None) } else { batch::abandon() }
     }
 
     /// Whether [`Event::Red`] is wanted: the link that has RED is one of ours.
@@ -720,7 +762,8 @@ impl Manager {
         let name = self.watches_red()?.to_owned();
         let red = self.red_files(&name);
         let known = red.local.is_some() && self.path(&name).online;
-        if !known || now < self.refresh_at || self.red.as_ref() == Some(&red.clone().written()) {
+        let right = self.red.as_ref() == Some(&red.clone().written()) && !self.rewrite;
+        if !known || right || now < self.refresh_at {
             return None;
         }
         self.refresh_at = now + REFRESH;
@@ -733,8 +776,6 @@ impl Manager {
     }
 
     fn take_over(&mut self, name: &str) -> Batch {
-        self.own_primary = false;
-        self.unfinished = false;
         self.test = None;
         let red = self.red_files(name);
         // What the batch writes is what it will say.
@@ -746,7 +787,16 @@ impl Manager {
         self.forced.is_none() && self.path(&self.site.primary).online
     }
 
-    /// When a primary that answers has done so for long enough.
+    /// Whether a primary that answers has done so for long enough; where nothing else works it has.
+    fn has_settled(&self, now: Duration) -> bool {
+        !self.a_backup_works() || now >= self.settled_at()
+    }
+
+    fn a_backup_works(&self) -> bool {
+        self.site.backups.iter().any(|name| self.path(name).online)
+    }
+
+    /// When that is.
     fn settled_at(&self) -> Duration {
         self.path(&self.site.primary).ready_since + self.site.settle
     }
@@ -757,17 +807,38 @@ impl Manager {
             self.state = State::Redialling(has);
             return None;
         }
-        self.give_back()
+        Some(self.give_back())
     }
 
-    /// The primary answered, but its own session does not, or the backup is needed for another reason: its trial goes on.
+    /// Whether the primary's own session, not one on trial, answers.
+    fn is_redialled(&self) -> bool {
+        let up = matches!(self.phase(&self.site.primary), Some(Phase::Up { role: Role::Carry, .. }));
+        up && self.path(&self.site.primary).online
+    }
+
+    /// The process before us was giving RED back to a connection of ours, which is looked for: what hooks were told of it is
+    /// then still so.
+    fn awaits_own_session(&self) -> bool {
+        if self.forced.is_some() {
+            return false;
+        }
+        match self.phase(&self.site.primary) {
+            None | Some(Phase::Waiting { .. } | Phase::Refused(_)) => false,
+            Some(Phase::Dialling { .. }) => self.own_primary,
+            Some(Phase::Idle | Phase::Stopping | Phase::Up { .. }) => {
+                self.own_primary && self.patience.is_some() && !self.path(&self.site.primary).online
+            }
+        }
+    }
+
+    /// The primary answered, but its own session does not, or its owner wants a backup: its trial goes on. Which backup
+    /// carries meanwhile does not matter: that ends within a minute.
     fn stop_redialling(&mut self, now: Duration) {
         let State::Redialling(has) = &self.state else { return };
         let failed =
             matches!(self.phase(&self.site.primary), Some(Phase::Waiting { .. } | Phase::Refused(_)));
         let silent = self.redialled_at().is_some_and(|at| now >= at);
-        let other = self.carrier().is_some_and(|name| name != *has);
-        if failed || silent || other || self.forced.is_some() || !self.dials_primary() {
+        if failed || silent || self.forced.is_some() || !self.dials_primary() {
             self.state = State::Backup(has.clone());
         }
     }
@@ -780,24 +851,21 @@ impl Manager {
         }
     }
 
-    fn give_back(&mut self) -> Option<Batch> {
+    /// RED's files are what its connection is, if that is one of ours; else what they were. A session that is none yet is
+    /// dialled behind that.
+    fn give_back(&mut self) -> Batch {
         let primary = self.site.primary.clone();
-        if !self.dials_primary() {
-            let ours = matches!(self.phase(&primary), Some(Phase::Up { .. }));
-            // A lease or address that was taken for the trial stays: it is RED's now.
-            self.own_primary = ours;
-            let files = self.red_files(&primary);
+        let up = match self.phase(&primary) {
+            Some(Phase::Up { role, .. }) => *role == Role::Carry || !self.dials_primary(),
+            _ => false,
+        };
+        self.own_primary = up || self.dials_primary();
+        let files = self.red_files(&primary);
+        let files = files.local.filter(|_| up).map(|_| files.clone());
+        if let Some(files) = &files {
             self.red = Some(files.clone().written());
-            return Some(batch::give_back(&primary, ours.then_some(&files)));
         }
-        let up = matches!(self.phase(&primary), Some(Phase::Up { role: Role::Carry, .. }));
-        if up && self.path(&primary).online {
-            self.own_primary = true;
-            let files = self.red_files(&primary);
-            self.red = Some(files.clone().written());
-            return Some(batch::give_back(&primary, Some(&files)));
-        }
-        None
+        batch::give_back(&primary, files.as_ref())
     }
 
     fn red_files(&self, name: &str) -> RedFiles {
@@ -809,7 +877,7 @@ impl Manager {
         };
         RedFiles {
             device: view.as_ref().map(|v| v.device.clone()).unwrap_or_default(),
-            local: path.address,
+            local: path.source,
             remote: path.gateway.or(peer),
             dns: view.map(|v| v.dns).unwrap_or_default(),
         }
@@ -839,8 +907,7 @@ impl Manager {
         Some(View {
             device,
             up: connection.is_some() || !ours,
-            on_trial: is_primary && (self.state != State::Primary || self.is_tried())
-                || self.is_set_aside(name),
+            on_trial: is_primary && self.is_tried() || self.is_set_aside(name),
             gateways: connection.map(|c| c.gateways.clone()).unwrap_or_default(),
             dns: connection
                 .map(|c| c.dns.clone())
@@ -858,9 +925,14 @@ impl Manager {
         works && !self.site.backups.iter().any(|b| b == name && chosen(b))
     }
 
-    /// Whether the primary's link is up for a trial, and not for RED.
+    /// Whether the primary is probed and does not carry: beside a backup that works, or because its owner asked.
     fn is_tried(&self) -> bool {
-        self.phase(&self.site.primary).and_then(Phase::role) == Some(Role::Trial) && !self.own_primary
+        match &self.state {
+            State::Backup(_) | State::TakingOver { .. } | State::Redialling(_) => self.a_backup_works(),
+            State::Primary | State::GivingBack => {
+                self.phase(&self.site.primary).and_then(Phase::role) == Some(Role::Trial) && !self.own_primary
+            }
+        }
     }
 
     /// What the owner chose: a profile, or `""` for the best.

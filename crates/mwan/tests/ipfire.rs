@@ -659,3 +659,89 @@ fn hooks_are_run_for_each_of_several_reds() {
     // IPFire's own hooks are its own scripts' business.
     assert!(site.hooks().iter().all(|h| h.starts_with("mwan.")), "{:?}", site.hooks());
 }
+
+/// It is up as far as its dialler knows; nothing is lost as long as the primary works, and then the next has to be dialled.
+#[test]
+fn the_next_backup_is_dialled_where_the_first_is_unplugged() {
+    let mut site = Site::new();
+    site.write("mwan/profiles/spare", "TYPE=PPPOE\nDEVICE=eth1\nUSERNAME=u\nPASSWORD=p\n");
+    site.start();
+    site.wait("the primary works", |s| s.line("red (primary)").contains("ipv4 online"));
+    site.wait("the cable works", |s| s.line(" cable:").contains("ipv4 online"));
+    site.sh("nsenter -t $(cat $DIR/far) -n ip link set isp1 down");
+    site.silent(true);
+    site.wait("the next is tried", |s| !s.line(" spare:").contains("idle"));
+}
+
+/// Packets do not wait for files that cannot be written.
+#[test]
+fn a_primary_that_is_back_carries_though_the_disk_is_full() {
+    let site = taken_over();
+    site.sh("S=$DIR/system/var/ipfire/mwan/state; cp -a $S $DIR/kept; mount -t tmpfs -o size=256k,mode=700 none $S
+        cp -a $DIR/kept/. $S/; dd if=/dev/zero of=$S/fill bs=4k 2>/dev/null || true");
+    site.silent(false);
+    site.wait("it is said", |s| s.status().contains("problem:"));
+    site.sh("nsenter -t $(cat $DIR/far) -n ip link set isp1 down");
+    site.wait("packets get through", |s| {
+        s.inside(&["ping", "-c", "1", "-W", "1", "8.8.8.8"]).output().unwrap().status.success()
+    });
+    site.sh("rm $DIR/system/var/ipfire/mwan/state/fill");
+}
+
+/// RED's files are right by then; those that have to be told are not.
+#[test]
+fn a_restart_while_reds_files_are_put_right_runs_the_other_hooks() {
+    for killed in [false, true] {
+        let mut site = taken_over();
+        let (slow, after) = (site.dir.path().join("slow"), site.dir.path().join("after"));
+        site.hook("red.up/50-slow", &format!("echo begin >> {0}\nsleep 2\necho end >> {0}", slow.display()));
+        site.hook("red.up/60-after", &format!("echo after >> {}", after.display()));
+        site.write("red/iface", "red0");
+        site.wait("the slow hook runs", |_| slow.exists());
+        if killed {
+            site.kill();
+        } else {
+            let mut daemon = site.daemon.take().unwrap();
+            assert!(Command::new("kill").arg(daemon.id().to_string()).status().unwrap().success());
+            daemon.wait().unwrap();
+        }
+        site.start();
+        site.wait("the next hook is run", |_| after.exists());
+        site.wait("it is done", |s| s.read("mwan/state/journal").is_empty());
+        assert_eq!(fs::read_to_string(&slow).unwrap(), "begin\nend\n", "killed: {killed}");
+        assert_eq!(site.hooks().iter().filter(|h| h.starts_with("red.down/9")).count(), 2);
+    }
+}
+
+/// It has its address all the time.
+#[test]
+fn an_unplugged_primary_gets_its_files_back_byte_for_byte() {
+    let site = Site::started();
+    let before = site.theirs();
+    site.sh("nsenter -t $(cat $DIR/far) -n ip link set isp0 down");
+    site.wait("the backup carries", |s| s.carried_by("cable") && s.read("red/iface") == "eth1");
+    assert!(!site.line("red (primary)").contains("STATIC on red0, up"), "{}", site.status());
+    site.sh("nsenter -t $(cat $DIR/far) -n ip link set isp0 up");
+    site.wait("the primary has it", |s| s.carried_by("primary") && s.is_ipfires());
+    assert_eq!(site.theirs(), before);
+}
+/// The address is ours: RED's files are written, and the next daemon has to know what.
+#[test]
+fn a_restart_during_a_give_back_to_our_own_address_runs_no_hook_twice() {
+    let mut site = Site::started();
+    site.sh("ip address del 192.0.2.2/24 dev red0");
+    site.wait("the backup carries", |s| s.carried_by("cable") && s.read("red/iface") == "eth1");
+    let slow = site.dir.path().join("slow");
+    let text =
+        format!("[ $DEVICE = red0 ] || exit 0\necho begin >> {0}\nsleep 2\necho end >> {0}", slow.display());
+    site.hook("red.up/50-slow", &text);
+    site.wait("the slow hook runs", |_| slow.exists());
+    let before = site.hooks();
+    let mut daemon = site.daemon.take().unwrap();
+    assert!(Command::new("kill").arg(daemon.id().to_string()).status().unwrap().success());
+    daemon.wait().unwrap();
+    site.start();
+    site.wait("the primary has it", Site::is_ipfires);
+    assert_eq!(site.hooks(), before);
+    assert_eq!(fs::read_to_string(&slow).unwrap(), "begin\nend\n");
+}

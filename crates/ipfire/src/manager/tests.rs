@@ -33,6 +33,23 @@ fn gsm() -> Method {
     Method::Modem { speed: 1, apn: "i".into(), number: "1".into(), pin: None, login: None }
 }
 
+/// A path with an address.
+fn at(online: bool, carries: bool, ready_since: Duration) -> PathView {
+    let source = "192.0.2.2".parse().ok();
+    PathView { online, carries, source, has_address: true, gateway: None, ready_since }
+}
+
+/// Several REDs; `red0` is IPFire's own.
+fn several() -> Arc<Site> {
+    Arc::new(Site {
+        dialect: Dialect::Extension,
+        enabled: true,
+        primary: "red0".into(),
+        backups: Vec::new(),
+        settle: S(0),
+    })
+}
+
 /// A site with a primary of `method`, a modem and a lease.
 fn links(method: Method) -> Vec<Link> {
     let demand = method.makes_a_device();
@@ -70,6 +87,8 @@ struct World {
     /// Steps that are carried out then.
     failing_step: usize,
     batches: Vec<Batch>,
+    /// As far as they were carried out.
+    ended: Vec<Batch>,
     /// What the next process will know.
     kept: BTreeMap<&'static str, String>,
 }
@@ -87,6 +106,7 @@ impl World {
             fail_batches: false,
             failing_step: 1,
             batches: Vec::new(),
+            ended: Vec::new(),
             kept: BTreeMap::new(),
         };
         if *left == Left::default() {
@@ -121,8 +141,12 @@ impl World {
                         events.push(Event::Link(name, told));
                     }
                     Wish::Link(name, Action::Stop) => {
-                        assert!(self.runs.remove(&name).is_some(), "{name} does not run");
-                        events.push(Event::Link(name, mwan_dial::Event::Stopped));
+                        // What could not be dialled says so by itself, at this moment.
+                        let runs = self.runs.remove(&name).is_some();
+                        assert!(runs || self.broken.contains_key(&name), "{name} does not run");
+                        if runs {
+                            events.push(Event::Link(name, mwan_dial::Event::Stopped));
+                        }
                     }
                     Wish::Remember { file, content } => drop(self.kept.insert(file, content)),
                     Wish::Do(batch) => {
@@ -138,6 +162,8 @@ impl World {
                         let error = self.fail_batches.then(|| "No space left on device".to_owned());
                         let steps = if error.is_some() { self.failing_step } else { batch.steps.len() };
                         self.batches.push(batch.clone());
+                        let carried_out = batch.steps.iter().take(steps).cloned().collect();
+                        self.ended.push(Batch { kind: batch.kind.clone(), steps: carried_out });
                         events.push(Event::Done { kind: batch.kind, error, steps });
                     }
                 }
@@ -157,9 +183,8 @@ impl World {
 
     /// The engine's view of a path changes.
     fn path(&mut self, name: &str, online: bool, carries: bool) {
-        let address = online.then(|| "192.0.2.2".parse().unwrap());
-        self.paths
-            .insert(name.to_owned(), PathView { online, carries, address, gateway: None, ready_since: S(0) });
+        let view = if online { at(true, carries, S(0)) } else { PathView { carries, ..PathView::default() } };
+        self.paths.insert(name.to_owned(), view);
         self.send(Event::Paths(self.paths.clone()));
     }
 
@@ -169,6 +194,8 @@ impl World {
         while let Some(at) = self.manager.wake_at().filter(|at| *at <= end) {
             self.now = self.now.max(at);
             self.send(Event::Tick);
+            let (state, next) = (self.manager.state(), self.manager.wake_at());
+            assert!(next.is_none_or(|next| next > self.now), "{state:?}: {next:?} is past at {:?}", self.now);
         }
         self.now = end;
         self.send(Event::Tick);
@@ -238,11 +265,7 @@ fn a_primary_on_trial_has_to_answer_for_a_while() {
     w.path("gsm", true, true);
     w.path("red", false, false);
     w.wait(1000);
-    let address = "192.0.2.2".parse().ok();
-    w.paths.insert(
-        "red".into(),
-        PathView { online: true, carries: false, address, gateway: None, ready_since: w.now },
-    );
+    w.paths.insert("red".into(), at(true, false, w.now));
     w.send(Event::Paths(w.paths.clone()));
     w.wait(59);
     assert_eq!(w.done, ["take-over gsm"]);
@@ -253,11 +276,7 @@ fn a_primary_on_trial_has_to_answer_for_a_while() {
 #[test]
 fn a_fixed_primary_with_its_address_is_probed_as_it_is() {
     let mut w = World::new(fixed(), &["cable"], &Left::default());
-    let address = "192.0.2.2".parse().ok();
-    w.paths.insert(
-        "red".into(),
-        PathView { online: false, carries: false, address, gateway: None, ready_since: S(0) },
-    );
+    w.paths.insert("red".into(), at(false, false, S(0)));
     w.path("cable", true, true);
     assert_eq!(w.done, ["take-over cable"]);
     assert_eq!(w.runs(), [CABLE], "nothing temporary is needed");
@@ -300,11 +319,7 @@ fn a_backup_that_is_up_and_dead_is_followed_by_the_next() {
     let mut w = World::new(pppoe(), &["gsm", "lte"], &Left::default());
     w.path("red", false, true);
     assert_eq!(w.runs(), [CABLE, ("gsm", Role::Carry)]);
-    let address = "10.0.0.2".parse().ok();
-    w.paths.insert(
-        "gsm".into(),
-        PathView { online: false, carries: false, address, gateway: None, ready_since: S(0) },
-    );
+    w.paths.insert("gsm".into(), at(false, false, S(0)));
     w.send(Event::Paths(w.paths.clone()));
     assert_eq!(w.runs(), [CABLE, ("gsm", Role::Carry), ("lte", Role::Carry)]);
 }
@@ -388,50 +403,133 @@ fn a_crash_at_any_step_is_mended_at_the_next_start() {
     assert_eq!(done[0], "give-back", "the profile is gone");
 }
 
+/// A [`World`] whose paths are what its links are: a path works only where something is up that can carry it.
+struct Honest {
+    w: World,
+    /// Everything, best first.
+    names: Vec<&'static str>,
+    /// Whose far end answers.
+    good: BTreeSet<&'static str>,
+    /// Who have no carrier.
+    unplugged: BTreeSet<&'static str>,
+    /// The primary's own address has gone.
+    lost: bool,
+    dialled: bool,
+}
+
+impl Honest {
+    fn new(method: Method, backups: [&'static str; 3]) -> Self {
+        let dialled = method.makes_a_device();
+        let names = ["red"].into_iter().chain(backups).collect();
+        let good = ["red", "gsm", "lte", "cable"].into();
+        let w = World::new(method, &backups, &Left::default());
+        let mut honest = Honest { w, names, good, unplugged: BTreeSet::new(), lost: false, dialled };
+        honest.look();
+        honest
+    }
+
+    /// IPFire's own address, or a session of its own, which ends with connectd.
+    fn is_ipfires(&self) -> bool {
+        let stopped = |batch: &Batch| batch.steps.contains(&Step::StopConnectd);
+        if self.dialled { !self.w.ended.iter().any(stopped) } else { !self.lost }
+    }
+
+    /// The engine looks until nothing changes any more.
+    fn look(&mut self) {
+        for _ in 0..50 {
+            let paths = self.paths();
+            if paths == self.w.paths {
+                return;
+            }
+            self.w.paths.clone_from(&paths);
+            self.w.send(Event::Paths(paths));
+        }
+        panic!("no end: {:?} {:?}", self.w.manager.state(), self.w.paths);
+    }
+
+    fn paths(&self) -> BTreeMap<String, PathView> {
+        let mut carried = false;
+        let mut path = |name: &&'static str| {
+            let ours = self.w.runs.contains_key(*name);
+            let has_address = ours || *name == "red" && self.is_ipfires();
+            let ready = has_address && !self.unplugged.contains(name);
+            let online = ready && self.good.contains(name);
+            let before = self.w.paths.get(*name).filter(|path| path.source.is_some() == ready);
+            let carries = online && !carried && !self.w.manager.view(name).unwrap().on_trial;
+            carried |= carries;
+            let ready_since = before.map_or(self.w.now, |path| path.ready_since);
+            let source = ready.then(|| "192.0.2.2".parse().unwrap());
+            (
+                (*name).to_owned(),
+                PathView { online, carries, source, has_address, gateway: None, ready_since },
+            )
+        };
+        self.names.iter().map(&mut path).collect()
+    }
+
+    fn wait(&mut self, time: u64) {
+        let end = self.w.now + S(time);
+        while self.w.now < end {
+            let next = self.w.manager.wake_at().unwrap_or(end).clamp(self.w.now, end);
+            self.w.wait((next - self.w.now).as_secs().clamp(1, 60));
+            self.look();
+        }
+    }
+
+    fn carrier(&self) -> Option<&str> {
+        self.w.paths.iter().find(|(_, path)| path.carries).map(|(name, _)| name.as_str())
+    }
+}
+
+/// Places of the three backups.
+const ORDERS: [[&str; 3]; 3] = [["gsm", "lte", "cable"], ["cable", "gsm", "lte"], ["lte", "cable", "gsm"]];
+
 proptest::proptest! {
-    /// Whatever links and paths do: no plan twice, no batch while another runs (the world asserts both), RED is taken over
-    /// only for what carries, and once the primary works for good it has RED again.
+    /// Whatever links and paths do: no plan twice, no batch while another runs (the world asserts both), where something
+    /// works something carries, it or another has RED, and once the primary works for good it has RED again.
     #[test]
-    fn red_follows_what_carries(steps in proptest::collection::vec((0usize..8, proptest::bool::ANY, 0u64..90), 1..60), kind in 0usize..3) {
+    fn red_follows_what_carries(
+        steps in proptest::collection::vec((0usize..20, proptest::bool::ANY, 0u64..90), 1..60),
+        kind in 0usize..3, order in 0usize..3, settle in 0u64..2,
+    ) {
         let method = [pppoe(), fixed(), Method::Dhcp { hostname: None }][kind].clone();
-        let mut w = World::new(method, &["gsm", "lte", "cable"], &Left::default());
+        let mut h = Honest::new(method.clone(), ORDERS[order]);
+        let site = Site { settle: S(60 * settle), ..Site::clone(&site(&ORDERS[order])) };
+        h.w.manager.configure(S(0), Arc::new(site), &links(method));
         for (what, good, seconds) in steps {
-            w.wait(seconds);
+            h.wait(seconds);
             let name = ["gsm", "lte", "cable", "red"][what % 4];
             match what {
-                0..=3 => {
-                    // The engine: an established backup answers or not, the first that does carries.
-                    let up = name == "red" || w.runs.contains_key(name);
-                    let carries = good && up && !w.manager.view(name).unwrap().on_trial;
-                    if carries {
-                        w.paths.values_mut().for_each(|p| p.carries = false);
-                    }
-                    w.path(name, good && up, carries);
+                0..=3 => drop(if good { h.good.insert(name) } else { h.good.remove(name) }),
+                4..=7 => drop(if good { h.unplugged.remove(name) } else { h.unplugged.insert(name) }),
+                8..=11 if good => drop(h.w.broken.remove(name)),
+                8..=11 => drop(h.w.broken.insert(name.to_owned(), Failure::NoAnswer)),
+                12..=15 if h.w.runs.remove(name).is_some() => {
+                    h.w.send(Event::Link(name.into(), mwan_dial::Event::Ended(Failure::Lost)));
                 }
-                4 => w.fail_batches = good,
-                5 => drop(w.broken.insert(name.to_owned(), Failure::NoAnswer)),
-                6 => w.broken.clear(),
-                _ if w.runs.contains_key("red") => {
-                    w.runs.remove("red");
-                    w.send(Event::Link("red".into(), mwan_dial::Event::Ended(Failure::Lost)));
-                }
+                16 => (h.w.fail_batches, h.w.failing_step) = (good, seconds as usize % 12),
+                17 => h.lost |= good,
                 _ => {}
             }
-            if let State::TakingOver(name) | State::Backup(name) = w.manager.state() {
-                proptest::prop_assert!(["gsm", "lte", "cable"].contains(&name.as_str()));
+            h.look();
+            if let State::TakingOver { by: name, .. } | State::Backup(name) = h.w.manager.state() {
+                proptest::prop_assert!(ORDERS[0].contains(&name.as_str()));
             }
         }
-        w.broken.clear();
-        w.fail_batches = false;
-        w.wait(4000);
-        w.paths.values_mut().for_each(|p| p.carries = false);
-        w.path("red", true, false);
-        w.wait(4000);
-        w.path("red", true, true);
-        w.wait(400);
-        proptest::prop_assert_eq!(w.manager.state(), &State::Primary);
-        let sessions: Vec<&str> = w.runs.keys().map(String::as_str).filter(|n| *n == "gsm" || *n == "lte").collect();
-        proptest::prop_assert_eq!(sessions, Vec::<&str>::new(), "paid links hang up");
+        h.w.broken.clear();
+        h.w.fail_batches = false;
+        h.wait(4000);
+        let works = |h: &Honest, name: &&str| h.good.contains(*name) && !h.unplugged.contains(*name);
+        // What IPFire lost while RED is its own is its own to bring back, unless something is taken over.
+        let ipfires = *h.w.manager.state() == State::Primary && !h.w.runs.contains_key("red") && !h.is_ipfires();
+        let any = h.names.iter().any(|name| works(&h, name) && (*name != "red" || !ipfires));
+        proptest::prop_assert!(h.carrier().is_some() || !any, "{:?} {:?}", h.w.manager.state(), h.w.runs());
+        h.good = ["red", "gsm", "lte", "cable"].into();
+        h.unplugged.clear();
+        h.wait(4000);
+        proptest::prop_assert_eq!((h.w.manager.state(), h.carrier()), (&State::Primary, Some("red")));
+        let paid: Vec<_> = h.w.runs.keys().filter(|n| *n == "gsm" || *n == "lte").collect();
+        proptest::prop_assert_eq!(paid, Vec::<&String>::new(), "paid links hang up");
     }
 }
 
@@ -466,14 +564,7 @@ fn a_take_over_is_undone_when_there_are_several_reds() {
     w.path("red", false, true);
     w.path("gsm", true, true);
     assert_eq!(w.done, ["take-over gsm"]);
-    let extension = Site {
-        dialect: Dialect::Extension,
-        enabled: true,
-        primary: "red0".into(),
-        backups: Vec::new(),
-        settle: S(0),
-    };
-    let wishes = w.manager.configure(w.now, Arc::new(extension), &[link("red0", fixed(), false)]);
+    let wishes = w.manager.configure(w.now, several(), &[link("red0", fixed(), false)]);
     let is_back = |wish: &Wish| matches!(wish, Wish::Do(batch) if batch.kind == Kind::GiveBack);
     assert!(wishes.iter().any(is_back), "{wishes:?}");
 }
@@ -503,7 +594,7 @@ fn reds_files_follow_what_its_connection_is() {
     w.send(says("up-gsm", "192.0.2.2"));
     w.now += REFRESH;
     let path = w.paths.get_mut("gsm").unwrap();
-    path.address = "192.0.2.3".parse().ok();
+    path.source = "192.0.2.3".parse().ok();
     w.send(Event::Paths(w.paths.clone()));
     assert_eq!(w.done[3..], ["refresh"]);
     w.send(says("up-gsm", "192.0.2.3"));
@@ -788,12 +879,8 @@ fn nothing_is_due_at_a_time_that_is_past() {
     manager.handle(S(1), Event::Tick);
     let established = mwan_dial::Event::Established(Established::default());
     manager.handle(S(1), Event::Link("gsm".into(), established));
-    let red = PathView {
-        online: true,
-        address: "192.0.2.2".parse().ok(),
-        ready_since: S(2),
-        ..PathView::default()
-    };
+    let red =
+        PathView { online: true, source: "192.0.2.2".parse().ok(), ready_since: S(2), ..PathView::default() };
     manager.handle(S(2), Event::Paths(BTreeMap::from([("red".to_owned(), red)])));
     site.enabled = false;
     manager.configure(S(11), Arc::new(site), &links(fixed()));
@@ -824,4 +911,213 @@ fn a_backup_that_is_another_now_has_no_flows_to_wait_for() {
     w.configure(&with_pin("4711", "2"));
     w.wait(1);
     assert!(!w.runs.contains_key("gsm"), "{:?}", w.runs());
+}
+
+/// Its device has no address without carrier, and its dialler does not know.
+#[test]
+fn a_backup_without_carrier_is_followed_by_the_next() {
+    let mut w = World::new(pppoe(), &["cable", "gsm"], &Left::default());
+    w.path("cable", false, false);
+    w.wait(60);
+    w.path("red", false, false);
+    assert!(w.runs.contains_key("gsm"), "{:?}", w.runs());
+    // Likewise where it carried.
+    let mut w = World::new(pppoe(), &["cable", "gsm"], &Left::default());
+    w.path("red", false, false);
+    w.path("cable", true, true);
+    w.wait(600);
+    assert!(w.manager.state() == &State::Backup("cable".into()) && !w.runs.contains_key("gsm"));
+    w.path("cable", false, false);
+    assert!(w.runs.contains_key("gsm"), "{:?}", w.runs());
+}
+
+#[test]
+fn a_backup_that_was_just_established_has_a_moment_to_be_looked_at() {
+    let mut w = World::new(pppoe(), &["gsm", "lte"], &Left::default());
+    w.path("red", false, false);
+    w.wait(14);
+    assert_eq!(w.runs(), [CABLE, ("gsm", Role::Carry)]);
+    w.wait(1);
+    assert_eq!(w.runs(), [CABLE, ("gsm", Role::Carry), ("lte", Role::Carry)]);
+}
+
+/// Both backups die, and the disk has room again: the primary must not be forgotten.
+#[test]
+fn a_second_take_over_that_fails_leaves_red_the_first_ones() {
+    let mut w = World::new(pppoe(), &["gsm", "lte"], &Left::default());
+    w.path("red", false, true);
+    w.path("gsm", true, true);
+    w.path("red", false, false);
+    (w.fail_batches, w.failing_step) = (true, 0);
+    w.path("gsm", false, false);
+    w.path("lte", true, true);
+    w.wait(600);
+    assert_eq!(w.manager.state(), &State::Backup("gsm".into()));
+    w.fail_batches = false;
+    w.path("lte", false, false);
+    w.wait(3600);
+    assert_eq!((w.manager.state(), w.runs["red"]), (&State::Backup("gsm".into()), Role::Trial));
+}
+
+#[test]
+fn a_take_over_that_fails_before_it_touches_anything_leaves_our_session_of_the_primary_to_us() {
+    let left = Left { sessions: ["red".to_owned()].into(), ..Left::default() };
+    let mut w = World::new(pppoe(), &["gsm"], &left);
+    w.path("red", true, true);
+    assert_eq!(w.runs.get("red"), Some(&Role::Carry));
+    (w.fail_batches, w.failing_step) = (true, 1);
+    w.path("red", false, false);
+    w.path("gsm", true, true);
+    assert_eq!((w.done.last().unwrap().as_str(), w.runs.get("red")), ("take-over gsm", Some(&Role::Carry)));
+}
+
+/// The disk is full, and the backup dies: the primary answers.
+#[test]
+fn a_primary_that_is_given_back_may_carry_before_that_is_done() {
+    let mut w = World::new(fixed(), &["cable"], &Left::default());
+    w.paths.insert("red".into(), at(false, false, S(0)));
+    w.path("cable", true, true);
+    assert_eq!(w.done, ["take-over cable"]);
+    (w.fail_batches, w.failing_step) = (true, 1);
+    w.path("red", true, false);
+    w.path("cable", false, false);
+    assert!(w.manager.state() == &State::GivingBack && !w.manager.view("red").unwrap().on_trial);
+}
+
+#[test]
+fn a_primary_does_not_have_to_settle_where_nothing_else_carries() {
+    let mut w = World::new(pppoe(), &["gsm"], &Left::default());
+    let site = Site { settle: S(60), ..Site::clone(&site(&["gsm"])) };
+    w.manager.configure(S(0), Arc::new(site), &links(pppoe()));
+    w.path("red", false, true);
+    w.path("gsm", true, true);
+    w.path("red", false, false);
+    w.wait(1000);
+    w.path("gsm", false, false);
+    assert!(!w.manager.view("red").unwrap().on_trial, "it carries as soon as it answers");
+    w.paths.insert("red".into(), at(true, false, w.now));
+    w.send(Event::Paths(w.paths.clone()));
+    assert_eq!(w.done, ["take-over gsm", "give-back"]);
+}
+
+#[test]
+fn a_profile_that_is_gone_leaves_a_dialled_primary_to_us_now_and_at_a_start() {
+    let left = Left { profile: Some("old".into()), interferes: true, ..Left::default() };
+    let mut started = World::new(pppoe(), &[], &left);
+    started.send(Event::Tick);
+    let mut w = World::new(pppoe(), &["lte"], &Left::default());
+    w.path("red", false, true);
+    w.path("lte", true, true);
+    assert_eq!(w.done, ["take-over lte"]);
+    w.paths.clear();
+    let links: Vec<Link> = links(pppoe()).into_iter().filter(|link| link.name != "lte").collect();
+    w.configure(&links);
+    w.done.remove(0);
+    for mut w in [started, w] {
+        w.path("red", false, false);
+        assert_eq!(w.done, ["give-back"]);
+        assert_eq!((w.manager.state(), w.runs.get("red")), (&State::Primary, Some(&Role::Carry)));
+    }
+}
+
+#[test]
+fn our_session_of_the_primary_stays_ours_among_several_reds() {
+    let left = Left { sessions: ["red".to_owned()].into(), ..Left::default() };
+    let mut w = World::new(pppoe(), &["gsm"], &left);
+    w.path("red", true, true);
+    assert_eq!((w.manager.state(), w.runs.get("red")), (&State::Primary, Some(&Role::Carry)));
+    let red0 = Link { session_device: "ppp-red".into(), on_demand: false, ..link("red0", pppoe(), false) };
+    let wishes = w.manager.configure(w.now, several(), &[red0]);
+    let starts = |wish: &Wish| matches!(wish, Wish::Link(_, Action::Start(_)));
+    assert!(!wishes.iter().any(starts), "its device is still in use: {wishes:?}");
+    w.fulfil(wishes);
+    assert_eq!(w.runs.get("red0"), Some(&Role::Carry));
+}
+
+#[test]
+fn giving_back_to_several_reds_is_tried_again() {
+    let mut w = World::new(pppoe(), &["gsm"], &Left::default());
+    w.path("red", false, true);
+    w.path("gsm", true, true);
+    (w.fail_batches, w.failing_step) = (true, 0);
+    let wishes = w.manager.configure(w.now, several(), &[link("red0", fixed(), false)]);
+    w.fulfil(wishes);
+    w.fail_batches = false;
+    w.wait(3600);
+    assert_eq!(w.done, ["take-over gsm", "give-back", "give-back"]);
+    assert_eq!(w.manager.state(), &State::Primary);
+}
+
+#[test]
+fn a_test_without_a_backup_is_not_ended_by_its_own_address() {
+    for method in [pppoe(), fixed()] {
+        let mut w = World::new(method, &[], &Left::default());
+        w.path("red", false, false);
+        w.send(Event::Command(Command::TestPrimary));
+        assert_eq!(w.runs.get("red"), Some(&Role::Trial));
+        w.paths.insert("red".into(), at(false, false, S(0)));
+        w.send(Event::Paths(w.paths.clone()));
+        assert_eq!(w.runs.get("red"), Some(&Role::Trial), "it is asked now");
+        w.wait(130);
+        assert_eq!(w.runs.get("red"), None, "but not for ever");
+    }
+}
+
+#[test]
+fn a_refresh_that_was_not_finished_is_done_again_whatever_the_files_say() {
+    let sessions = ["gsm".to_owned()].into();
+    let left = Left {
+        profile: Some("gsm".into()),
+        journal: Some("refresh gsm\n".into()),
+        interferes: true,
+        sessions,
+        ..Left::default()
+    };
+    let mut w = World::new(pppoe(), &["gsm"], &left);
+    w.send(Event::Tick);
+    let ip = "192.0.2.2".parse().ok();
+    w.send(Event::Red(Some(RedFiles { device: "up-gsm".into(), local: ip, remote: ip, dns: Vec::new() })));
+    w.path("gsm", true, true);
+    assert_eq!(w.done, ["refresh"]);
+    w.wait(600);
+    assert_eq!(w.done, ["refresh"], "once");
+}
+
+#[test]
+fn a_give_back_to_a_connection_of_ours_waits_for_it_at_the_next_start() {
+    for method in [pppoe(), fixed()] {
+        let journal = Some("give-back ours\n".to_owned());
+        let left = Left { profile: Some("cable".into()), journal, interferes: true, ..Left::default() };
+        let mut w = World::new(method, &["cable"], &left);
+        w.send(Event::Tick);
+        w.path("cable", true, true);
+        assert_eq!((w.done.clone(), w.runs.get("red")), (Vec::new(), Some(&Role::Carry)));
+        w.path("red", true, true);
+        assert_eq!(w.done, ["give-back"]);
+        let writes = |step: &Step| matches!(step, Step::Write { path, .. } if path == "red/local-ipaddress");
+        assert!(w.batches[0].steps.iter().any(writes), "as before: hooks are not told of another");
+        w.wait(600);
+        assert_eq!(w.done, ["give-back"]);
+    }
+}
+
+#[test]
+fn a_choice_that_is_not_configured_at_the_start_is_none() {
+    let left = Left { chosen: "switch old\n".into(), ..Left::default() };
+    let mut w = World::new(pppoe(), &["gsm"], &left);
+    w.send(Event::Tick);
+    assert_eq!((w.manager.forced(), w.kept[CHOSEN].as_str()), (None, ""));
+}
+
+/// Without carrier it cannot be used, and it has its address all the same: RED's files are put back as they were.
+#[test]
+fn an_unplugged_primary_has_not_lost_its_address() {
+    let mut w = World::new(fixed(), &["cable"], &Left::default());
+    w.paths.insert("red".into(), PathView { has_address: true, ..PathView::default() });
+    w.path("cable", true, true);
+    w.wait(60);
+    assert_eq!((w.done.clone(), w.runs()), (vec!["take-over cable".to_owned()], vec![CABLE]));
+    w.path("red", true, false);
+    let restores = |step: &Step| matches!(step, Step::Restore { .. });
+    assert!(w.batches[1].kind == Kind::GiveBack && w.batches[1].steps.iter().any(restores));
 }

@@ -185,7 +185,7 @@ impl Ipfire {
 
     /// Whether RED is being taken over or given back at this moment: what IPFire's hooks tell then is our own doing.
     pub(crate) fn is_switching(&self) -> bool {
-        matches!(self.manager.state(), State::TakingOver(_) | State::Redialling(_) | State::GivingBack)
+        matches!(self.manager.state(), State::TakingOver { .. } | State::Redialling(_) | State::GivingBack)
     }
 
     /// Ends with the step, or the hook, that is being done, if that does not take longer than [`FINISH`]: the next process
@@ -218,7 +218,7 @@ impl Ipfire {
         let (profile, state) = match self.manager.state() {
             State::Primary => ("primary", "settled"),
             State::Backup(name) => (name.as_str(), "settled"),
-            State::TakingOver(name) => (name.as_str(), "taking_over"),
+            State::TakingOver { by, .. } => (by.as_str(), "taking_over"),
             State::Redialling(name) => (name.as_str(), "giving_back"),
             State::GivingBack => ("primary", "giving_back"),
         };
@@ -348,7 +348,7 @@ fn view(manager: &Manager) -> PlatformView {
 }
 
 fn path(core: &Core, link: &Link) -> Option<PathView> {
-    let (id, _) = core.wan(&link.name)?;
+    let (id, device) = core.wan(&link.name)?;
     // IPFire's RED is IPv4; a fixed address of the other family has a path of that.
     let families = &core.config().interface(&link.name)?.families;
     let status = families.iter().find_map(|family| Some((family, core.path(PathKey { id, family })?)));
@@ -357,10 +357,12 @@ fn path(core: &Core, link: &Link) -> Option<PathView> {
     let carries =
         |carrier: &Carrier| matches!(carrier, Carrier::Members(shares) if shares.iter().any(|s| s.id == id));
     let carrier = policy.map(|p| if family == mwan_config::Family::V4 { &p.v4 } else { &p.v6 });
+    let address = core.network().and_then(|net| net.links.get(device)?.source(family));
     Some(PathView {
         online: status.ready && status.state.usable(),
         carries: carrier.is_some_and(carries),
-        address: status.source,
+        source: status.source,
+        has_address: address.is_some(),
         gateway: status.next_hop.and_then(|hop| hop.gateway),
         ready_since: Duration::from_micros(status.ready_since.0),
     })

@@ -38,7 +38,8 @@ fn step(manager: &Manager, primary: &str, path: PathView) -> Option<String> {
         Phase::Refused(why) => format!("not tried again: {why}"),
         Phase::Stopping => format!("{device} is taken down"),
         Phase::Idle | Phase::Up { .. } if path.online => format!("answers on {device}"),
-        Phase::Idle | Phase::Up { .. } if path.address.is_some() => format!("{device} is up, no answer yet"),
+        Phase::Idle | Phase::Up { .. } if path.source.is_some() => format!("{device} is up, no answer yet"),
+        Phase::Idle | Phase::Up { .. } if path.has_address => format!("{device} has no carrier"),
         Phase::Idle | Phase::Up { .. } => format!("{device} has no address"),
     })
 }
