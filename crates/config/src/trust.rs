@@ -11,8 +11,8 @@ use crate::model::{Alert, AlertHow, Config};
 pub const SECRETS: &str = "/etc/mwan/secrets";
 
 impl Config {
-    /// Every file that root reads or writes by it and every program that root runs, each as `OPTION VALUE`. Programs of alerts are
-    /// none of them: they are run as an unprivileged user.
+    /// Every file that root reads or writes by it and every program that root runs, each as `OPTION VALUE`. Programs of alerts and
+    /// their `ca_file` are none of them: that is done as an unprivileged user.
     pub fn trusted(&self) -> BTreeSet<String> {
         let globals = &self.globals;
         let single = [
@@ -31,18 +31,17 @@ impl Config {
             trusted.insert(format!("certificate {certificate}"));
             trusted.insert(format!("key {key}"));
         }
-        trusted.extend(self.alerts.iter().flat_map(of_alert));
+        trusted.extend(self.alerts.iter().filter_map(of_alert));
         trusted
     }
 }
 
-fn of_alert(alert: &Alert) -> impl Iterator<Item = String> {
-    let secret = match &alert.how {
+fn of_alert(alert: &Alert) -> Option<String> {
+    match &alert.how {
         AlertHow::Email(email) => secret("password_file", email.password_file.as_ref()),
         AlertHow::Webhook(webhook) => secret("secret_file", webhook.secret_file.as_ref()),
         AlertHow::Command { .. } => None,
-    };
-    [secret, named("ca_file", alert.ca_file.as_ref())].into_iter().flatten()
+    }
 }
 
 fn secret(option: &str, file: Option<&String>) -> Option<String> {
@@ -112,7 +111,7 @@ config alert 'sendmail'
         let names = |kind: &str| kind.contains("path") || kind.contains("program");
         let table: BTreeSet<&str> =
             options().iter().filter(|o| names(o.kind)).map(crate::OptionDoc::key).collect();
-        let unprivileged = ["command", "sendmail"];
+        let unprivileged = ["command", "sendmail", "ca_file"];
         assert_eq!(known, table.into_iter().filter(|name| !unprivileged.contains(name)).collect());
         assert!(trusted.contains("dnsmasq_command /a/command word"));
     }

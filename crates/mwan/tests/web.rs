@@ -535,6 +535,45 @@ fn a_configuration_is_put_in_force_over_http() {
     assert_eq!(std::fs::read_to_string(web.daemon.path("mwan3")).unwrap(), changed, "nothing was written");
 }
 
+/// Not even an admin of the web server: whoever takes that process over is admin, too.
+#[test]
+fn nobody_becomes_root_by_a_configuration_over_http() {
+    let web = Web::start("");
+    let header = bearer(&web.token("editor", "admin"));
+    let url = "http://127.0.0.1:8480/api/v1/config";
+    let post = |path: &str, body: &Value| web.post(&format!("{url}{path}"), &[header.clone()], body);
+    let read = web.curl(&["-H", &header, url]).json;
+    let (text, revision) = (read["text"].as_str().unwrap(), read["revision"].as_str().unwrap());
+    for (section, what) in [
+        ("config globals\n\toption user_script '/tmp/mine'\n", "user_script /tmp/mine"),
+        ("config globals\n\tlist dnsmasq_command '/bin/sh'\n", "dnsmasq_command /bin/sh"),
+        ("config ipset 'shadow'\n\toption loadfile '/etc/shadow'\n", "loadfile /etc/shadow"),
+    ] {
+        let text = format!("{text}\n{section}");
+        let body = json!({ "file": "/var/ipfire/mwan/settings", "text": text });
+        let checked = post("/validate", &body);
+        assert_eq!(checked.status, 200, "{checked:?}");
+        assert!(checked.json["refusal"].as_str().unwrap().contains(what), "{checked:?}");
+        assert!(
+            !checked.text.contains("root:"),
+            "a line of the file is in what is wrong with it: {checked:?}"
+        );
+        let planned = post("/plan", &body);
+        assert!(planned.status >= 400 && planned.text.contains(what), "{planned:?}");
+        let body = json!({ "text": text }).to_string();
+        let revision = format!("If-Match: \"{revision}\"");
+        let put = web.curl(&["-X", "PUT", "-H", &header, "-H", &revision, "--json", &body, url]);
+        assert!(put.status == 422 && put.text.contains(what), "{put:?}");
+    }
+    assert_eq!(std::fs::read_to_string(web.daemon.path("mwan3")).unwrap(), text, "nothing was written");
+    // What is in force already stays as it may be: root wrote it.
+    let granted = format!("{text}\nconfig ipset 'mine'\n\toption loadfile '/etc/hostname'\n");
+    std::fs::write(web.daemon.path("mwan3"), &granted).unwrap();
+    let _ = web.daemon.mwan(&["reload"]);
+    let checked = post("/validate", &json!({ "file": "", "text": granted }));
+    assert_eq!(checked.json["refusal"], Value::Null, "{checked:?}");
+}
+
 /// Clock ticks a process has used.
 fn ticks(pid: u64) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
