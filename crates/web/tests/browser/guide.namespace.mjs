@@ -58,7 +58,7 @@ async function cloud(method, token, body) {
 }
 
 describe('the guide, end to end', { concurrency: false }, () => {
-  let token; let opened; let mailed;
+  let token; let opened;
 
   test("the cloud's document is pushed with a token, and in force", async () => {
     token = router.mwan('web', 'token', 'add', 'cloud', '--role', 'admin').trim();
@@ -102,7 +102,56 @@ describe('the guide, end to end', { concurrency: false }, () => {
     await until('a mail', () => mails().length > 0, () => router.mwan('alerts'));
     const ended = Date.now();
     assert.equal(mails().length, 1, 'one for the incident');
-    [mailed] = mails();
-    console.log(mailed);
+    const [mail] = mails();
+    assert.deepEqual(mail.to, ['ops@example.com']);
+    assert.equal(mail.peer, SITE.eth2);
+    assert.match(mail.subject, /eth1 \(IPv4\) is down/);
+    assert.match(mail.text, /Cause:\s+eth1, IPv4: \d+ rounds? .*lost \[probes_lost\]/);
+    assert.match(mail.text, /FAIL_OVER, IPv4: eth1 -> eth2/);
+    // To the second, and rounds begin before they are lost.
+    const since = Date.parse(/^Since: +(\S+ \S+ \S+?)\s*$/m.exec(mail.text)[1].replace(/^(\S+) (\S+) /, '$1T$2'));
+    assert.ok(since > began - 5000 && since <= ended, mail.text);
+
+    await page.evaluate(() => { location.hash = '#/events'; });
+    await page.locator('.event').filter({ hasText: /eth1 \(IPv4\) is offline: .*lost/ }).first().waitFor();
+    await page.locator('.event').filter({ hasText: 'FAIL_OVER (IPv4) moves from eth1 to eth2' }).first().waitFor();
+    await shot(page, 'guide-events');
+  });
+
+  test('the mode is switched in the browser: configuration, rules and packets follow', async () => {
+    const { page, done } = opened;
+    router.mend(1);
+    await page.evaluate(() => { location.hash = '#/'; });
+    await page.getByText('Both WANs work.').waitFor();
+    await page.getByText('eth1 carries new connections.').waitFor();
+    assert.deepEqual(connect(10), { eth1: 10, eth2: 0 });
+    assert.deepEqual([policyOf('DEFAULT_HTTPS'), policyOf('DEFAULT_ANY')], ['FAIL_OVER', 'FAIL_OVER']);
+
+    const former = router.text();
+    await page.evaluate(() => { location.hash = '#/policies'; });
+    await page.getByRole('button', { name: 'Failover', pressed: true }).waitFor();
+    await page.getByRole('button', { name: 'Load balancing' }).click();
+    const dialog = page.getByRole('dialog', { name: 'Apply this change?' });
+    await dialog.locator('.diff .ins', { hasText: "option use_policy 'LOAD_BALANCE'" }).first().waitFor();
+    await accessible(page, 'the mode of the real router');
+    await shot(page, 'guide-mode');
+    assert.equal(router.text(), former, 'shown, not done');
+    await page.getByRole('button', { name: 'Apply', exact: true }).click();
+    await page.getByText('The configuration is in force.').waitFor();
+    await page.getByRole('button', { name: 'Load balancing', pressed: true }).waitFor();
+
+    assert.match(router.text(), /\toption mode 'LOAD_BALANCE'\n/);
+    assert.equal(router.text().match(/\toption use_policy 'LOAD_BALANCE'\n/g).length, 2);
+    assert.ok(!router.text().includes("option use_policy 'FAIL_OVER'"));
+    assert.deepEqual((await cloud('GET', token)).body, { ...DOCUMENT, mode: 'LOAD_BALANCE' });
+    assert.deepEqual([policyOf('DEFAULT_HTTPS'), policyOf('DEFAULT_ANY')], ['LOAD_BALANCE', 'LOAD_BALANCE']);
+    const { members } = status().policies.find((p) => p.name === 'LOAD_BALANCE').ipv4;
+    assert.deepEqual(members.map((m) => [m.interface, m.percent]), [['eth1', 60], ['eth2', 40]]);
+    const by = connect(60);
+    assert.ok(by.eth1 > 0 && by.eth2 > 0, JSON.stringify(by));
+    await page.evaluate(() => { location.hash = '#/'; });
+    await page.getByText('eth1 and eth2 carry new connections.').waitFor();
+    await shot(page, 'guide-balanced', { fullPage: true });
+    await done();
   });
 });
