@@ -84,6 +84,13 @@ export function mainPolicy(status) {
   return status.policies.find((p) => catchAll && p.name === catchAll.target) || status.policies[0] || null;
 }
 
+/** Whether a rule gives new connections to the path now: policies that no rule leads to give none. Without any rule all policies count. */
+export function carries(status, iface, path) {
+  if (!path.carries) return false;
+  const led = status.rules.filter((r) => !r.waiting_for && status.policies.some((p) => p.name === r.target));
+  return led.length === 0 || led.some((r) => r.family === path.family && carrierOf(status, r.target, r.family).members.some((m) => m.interface === iface.name));
+}
+
 /** Share of new connections per interface by the main policy, percent. */
 export function plannedShares(status) {
   const shares = new Map();
@@ -115,7 +122,7 @@ export function headline(status, statusAt, now) {
   const enabled = status.interfaces.filter((i) => i.enabled);
   if (enabled.length === 0) return { tone: 'calm', title: 'No WAN is configured yet.', text: 'The set-up finds your WANs and writes a configuration.' };
   const states = enabled.map((iface) => ({ iface, state: interfaceState(iface) }));
-  const carrying = enabled.filter((i) => i.paths.some((p) => p.carries)).map((i) => i.name);
+  const carrying = enabled.filter((i) => i.paths.some((p) => carries(status, i, p))).map((i) => i.name);
   const down = states.filter(({ state }) => state === 'offline');
   const named = (names) => (names.length > NAMED_MAX ? `${names.length} WANs` : list(names));
   const meant = (names) => `${named(names)} ${names.length === 1 ? 'carries' : 'carry'} new connections.`;

@@ -39,18 +39,20 @@ config rule 'https'
 	option family 'ipv4'
 	option use_policy 'first'
 `;
-const CONFIG = `config web
+const WEB = `config web
 	option enabled '1'
 	list listen '127.0.0.1:8480'
-${LINKS}`;
+`;
 
 export class Router {
-  constructor() {
+  /** `config`: what stands in the file beside the web server; without it two links and their policy. */
+  constructor({ config = LINKS } = {}) {
     assert.ok(existsSync(MWAN), `${MWAN} is not built: cargo build -p mwan --all-features`);
     this.dir = mkdtempSync(path.join(os.tmpdir(), 'mwan-dash-'));
     chmodSync(this.dir, 0o755);
     this.env = { ...process.env, MWAN_RUN_DIR: this.dir, MWAN_STATE_DIR: this.dir };
     this.config = path.join(this.dir, 'mwan3');
+    this.first = `${WEB}${config}`;
     this.url = 'http://127.0.0.1:8480';
     this.children = [];
     this.isps = {};
@@ -58,18 +60,51 @@ export class Router {
 
   sh(text) { return execFileSync('sh', ['-ec', text], { encoding: 'utf8', env: this.env, stdio: ['ignore', 'pipe', 'pipe'] }); }
 
-  /** A link to a provider of its own, who has the target's address. */
-  async provider(n) {
+  /** Another machine: the process that keeps its namespace. */
+  async machine() {
     const child = spawn('unshare', ['--net', 'sleep', 'infinity'], { stdio: 'ignore' });
     this.children.push(child);
-    this.isps[n] = child.pid;
     const mine = this.sh('readlink /proc/self/ns/net');
     // It is in its own namespace once unshare has been there.
     await until('a namespace', () => this.sh(`readlink /proc/${child.pid}/ns/net`) !== mine);
-    this.sh(`ip link add eth${n} type veth peer name site netns ${child.pid}
+    return child.pid;
+  }
+
+  /** A link to a provider of its own, who has the target's address. */
+  async provider(n) {
+    const pid = await this.machine();
+    this.isps[n] = pid;
+    this.sh(`ip link add eth${n} type veth peer name site netns ${pid}
       ip addr add 203.0.113.${n * 8 + 2}/30 dev eth${n}; ip link set eth${n} up
-      nsenter -t ${child.pid} -n sh -ec 'ip link set lo up; ip addr add 198.51.100.${n}/32 dev lo; ip addr add 203.0.113.${n * 8 + 1}/30 dev site; ip link set site up'
+      nsenter -t ${pid} -n sh -ec 'ip link set lo up; ip addr add 198.51.100.${n}/32 dev lo; ip addr add 203.0.113.${n * 8 + 1}/30 dev site; ip link set site up'
       ip route add default via 203.0.113.${n * 8 + 1} dev eth${n} metric ${n}`);
+  }
+
+  /** What both providers lead to, and a machine in the LAN: each in a namespace of its own. */
+  async world(...addresses) {
+    this.inet = await this.machine();
+    this.client = await this.machine();
+    const inside = (pid, text) => this.sh(`nsenter -t ${pid} -n sh -ec '${text}'`);
+    inside(this.inet, `ip link set lo up; ${addresses.map((a) => `ip addr add ${a}/32 dev lo`).join('; ')}`);
+    for (const n of [1, 2]) {
+      inside(this.isps[n], `ip link add inet type veth peer name isp${n} netns ${this.inet}
+        ip addr add 192.0.2.${n * 4 + 1}/30 dev inet; ip link set inet up; sysctl -qw net.ipv4.ip_forward=1`);
+      inside(this.inet, `ip addr add 192.0.2.${n * 4 + 2}/30 dev isp${n}; ip link set isp${n} up; ip route add 203.0.113.${n * 8}/30 via 192.0.2.${n * 4 + 1}`);
+      inside(this.isps[n], addresses.map((a) => `ip route add ${a} via 192.0.2.${n * 4 + 2}`).join('; '));
+    }
+    this.sh(`ip link add lan type veth peer name router netns ${this.client}; ip addr add 192.168.1.1/24 dev lan; ip link set lan up`);
+    inside(this.client, 'ip link set lo up; ip addr add 192.168.1.2/24 dev router; ip link set router up; ip route add default via 192.168.1.1');
+  }
+
+  /** A server at the far end that keeps what it is sent (lab/catchers/catch.py); what it has so far is what is returned. */
+  async catch(kind, address, port) {
+    const file = path.join(this.dir, `${kind}.jsonl`);
+    const child = spawn('nsenter', ['-t', this.inet, '-n', '/usr/bin/python3', `${root}lab/catchers/catch.py`, kind, address, port, file], { stdio: ['ignore', 'ignore', 'pipe'] });
+    let said = '';
+    child.stderr.on('data', (d) => { said += d; });
+    this.children.push(child);
+    await until(`a server for ${kind}`, () => existsSync(file), () => `${said}\nis python3-aiosmtpd installed (scripts/setup-debian)?`);
+    return () => readFileSync(file, 'utf8').split('\n').filter(Boolean).map((line) => JSON.parse(line));
   }
 
   async start() {
@@ -78,7 +113,7 @@ export class Router {
     this.sh('ip link set lo up; sysctl -qw net.ipv4.ip_forward=1; sysctl -qw net.netfilter.nf_conntrack_acct=1 2>/dev/null || true');
     await this.provider(1);
     await this.provider(2);
-    writeFileSync(this.config, CONFIG);
+    writeFileSync(this.config, this.first);
     this.log = '';
     await this.run();
   }
@@ -107,7 +142,7 @@ export class Router {
   mwan(...args) { return execFileSync(MWAN, args, { encoding: 'utf8', env: this.env, stdio: ['ignore', 'pipe', 'ignore'] }); }
 
   /** The provider swallows everything: no carrier is lost, nobody says no. */
-  blackhole(n) { this.sh(`nsenter -t ${this.isps[n]} -n nft 'add table inet hole; add chain inet hole in { type filter hook input priority 0; policy drop; }'`); }
+  blackhole(n) { this.sh(`nsenter -t ${this.isps[n]} -n nft 'add table inet hole; add chain inet hole in { type filter hook input priority 0; policy drop; }; add chain inet hole through { type filter hook forward priority 0; policy drop; }'`); }
   mend(n) { this.sh(`nsenter -t ${this.isps[n]} -n nft delete table inet hole`); }
 
   /** The two links and their policy, as at the start. */

@@ -167,6 +167,12 @@ describe('words', () => {
     const world = new World({ events: 0 });
     const said = () => model.headline(world.status(), Date.now(), Date.now());
     assert.deepEqual([said().tone, said().title, said().text], ['ok', 'All 3 WANs work.', 'fiber and cable carry new connections.']);
+    // A cloud's document makes a policy for each mode; the rules lead to one of them.
+    const status = world.status();
+    status.rules.forEach((r) => { r.target = 'fiber_first'; });
+    assert.equal(model.headline(status, Date.now(), Date.now()).text, 'fiber carries new connections.');
+    status.rules = [];
+    assert.equal(model.headline(status, Date.now(), Date.now()).text, 'fiber and cable carry new connections.');
     world.find('cable').drained = true;
     assert.deepEqual([said().tone, said().title, said().text], ['calm', 'cable is drained by hand.', 'fiber carries new connections.']);
     world.find('cable').drained = false;

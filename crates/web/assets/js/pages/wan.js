@@ -4,7 +4,7 @@ import { getJson, may, post, query } from '../api.js';
 import { useStore } from '../store.js';
 import { paths, rates, refresh } from '../live.js';
 import { bits, bitsRound, count, duration, family, moment, ms, percent } from '../format.js';
-import { STATES, carriers, eventWords, interfaceState, isDrained, pathState, sinceMs, why } from '../model.js';
+import { STATES, carriers, carries, eventWords, interfaceState, isDrained, pathState, sinceMs, why } from '../model.js';
 import { Chart } from '../chart.js';
 import { Action, Busy, Card, Confirm, Failure, Icon, Segments, State, Table, Title, href } from '../ui.js';
 import { Settings } from './settings.js';
@@ -28,7 +28,7 @@ function Health({ name }) {
   return html`<p class="crumb"><a href="#/"><${Icon} name="back" size=${16} />Overview</a></p>
     <${Title} sub=${html`<${State} state=${interfaceState(iface)} /> <span class="quiet">device ${iface.device || '–'}${iface.id ? ` · mark ${iface.mark}` : ''}</span>`}
       actions=${html`${may(session, 'operator') && iface.enabled ? html`<${Steer} iface=${iface} status=${status} />` : null}${may(session, 'admin') ? html`<a class="button" href=${href('wan', name, 'settings')}>Settings</a>` : null}`}>${iface.name}<//>
-    <div class="pathgrid">${iface.paths.map((p) => html`<${PathCard} key=${p.family} iface=${iface} path=${p} statusAt=${statusAt} />`)}</div>
+    <div class="pathgrid">${iface.paths.map((p) => html`<${PathCard} key=${p.family} iface=${iface} path=${p} status=${status} statusAt=${statusAt} />`)}</div>
     ${iface.enabled ? html`<div class="rangebar"><h2>History</h2><${Segments} label="Time range" value=${range} options=${RANGES} onInput=${setRange} /></div>
       <${Charts} key=${`${name}/${range}`} iface=${iface} range=${range} />
       <${Targets} iface=${iface} />` : null}`;
@@ -54,7 +54,7 @@ function Steer({ iface, status }) {
     ${ask ? html`<${Confirm} ask=${ask} onClose=${() => setAsk(null)} />` : null}`;
 }
 
-function PathCard({ iface, path, statusAt }) {
+function PathCard({ iface, path, status, statusAt }) {
   const now = Date.now();
   const state = pathState(iface, path);
   const since = sinceMs(path, statusAt);
@@ -62,7 +62,7 @@ function PathCard({ iface, path, statusAt }) {
     <p class="why">${why(path)}</p>
     <dl class="pairs">
       <div><dt>Since</dt><dd>${moment(since, now).replace(/^at |^on /, '')} (${duration((now - since) / 1000)})</dd></div>
-      <div><dt>New connections</dt><dd>${path.carries ? 'carries' : path.usable ? 'standby' : 'none'}</dd></div>
+      <div><dt>New connections</dt><dd>${carries(status, iface, path) ? 'carries' : path.usable ? 'standby' : 'none'}</dd></div>
       <div><dt>Gateway</dt><dd>${path.gateway || 'on link'}</dd></div>
       <div><dt>Source</dt><dd>${path.source || '–'}</dd></div>
       <div><dt>Rounds</dt><dd>${count(path.rounds)}</dd></div>
