@@ -541,7 +541,7 @@ fn nobody_becomes_root_by_a_configuration_over_http() {
     let web = Web::start("");
     let header = bearer(&web.token("editor", "admin"));
     let url = "http://127.0.0.1:8480/api/v1/config";
-    let post = |path: &str, body: &Value| web.post(&format!("{url}{path}"), &[header.clone()], body);
+    let post = |path: &str, body: &Value| web.post(&format!("{url}{path}"), std::slice::from_ref(&header), body);
     let read = web.curl(&["-H", &header, url]).json;
     let (text, revision) = (read["text"].as_str().unwrap(), read["revision"].as_str().unwrap());
     for (section, what) in [
