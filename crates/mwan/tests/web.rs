@@ -523,6 +523,8 @@ fn a_configuration_is_put_in_force_over_http() {
     let done = put(&changed, revision);
     assert_eq!(done.status, 200, "{done:?}");
     assert_eq!(web.daemon.status()["rules"][0]["name"], "every", "in force when it is answered");
+    let differs = web.curl(&["-H", &header, "http://127.0.0.1:8480/api/v1/diff"]);
+    assert_eq!((differs.status, &differs.json["changes"]), (200, &json!([])), "{differs:?}");
     assert_eq!(std::fs::read_to_string(web.daemon.path("mwan3")).unwrap(), changed);
     let lost = put(text, revision);
     assert_eq!((lost.status, &lost.json["error"]["revision"]), (412, &done.json["revision"]));
@@ -541,7 +543,8 @@ fn nobody_becomes_root_by_a_configuration_over_http() {
     let web = Web::start("");
     let header = bearer(&web.token("editor", "admin"));
     let url = "http://127.0.0.1:8480/api/v1/config";
-    let post = |path: &str, body: &Value| web.post(&format!("{url}{path}"), std::slice::from_ref(&header), body);
+    let post =
+        |path: &str, body: &Value| web.post(&format!("{url}{path}"), std::slice::from_ref(&header), body);
     let read = web.curl(&["-H", &header, url]).json;
     let (text, revision) = (read["text"].as_str().unwrap(), read["revision"].as_str().unwrap());
     for (section, what) in [

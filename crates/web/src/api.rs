@@ -34,6 +34,7 @@ pub(crate) enum Endpoint {
     Connected,
     Flows,
     Candidates,
+    Diff,
     Up,
     Down,
     Drain,
@@ -316,6 +317,7 @@ pub(crate) async fn answer(site: Arc<Site>, endpoint: Endpoint, call: Call) -> R
         Endpoint::Events => events(&site, &call.uri).await,
         Endpoint::Live => live(site, call).await,
         Endpoint::Candidates => candidates(&site).await,
+        Endpoint::Diff => diff(&site).await,
         Endpoint::Flows => flows(&site, &call.uri).await,
         Endpoint::Up => command(&site, call.name, |interface| Request::IfUp { interface }).await,
         Endpoint::Down => command(&site, call.name, |interface| Request::IfDown { interface }).await,
@@ -489,6 +491,15 @@ async fn alerts(site: &Site) -> Result<Response, ApiError> {
 async fn test_alert(site: &Site, name: String) -> Result<Response, ApiError> {
     match ask(&*site.daemon, Request::TestAlert { name }).await? {
         mwan_api::Response::TestAlert { number } => Ok(json(&AlertTestStarted { number })),
+        _ => Err(unexpected()),
+    }
+}
+
+async fn diff(site: &Site) -> Result<Response, ApiError> {
+    // The daemon reads the whole ruleset back: one at a time.
+    let _turn = site.plans.acquire().await.map_err(|_| unexpected())?;
+    match ask(&*site.daemon, Request::Diff).await? {
+        mwan_api::Response::Plan(plan) => Ok(json(&plan)),
         _ => Err(unexpected()),
     }
 }

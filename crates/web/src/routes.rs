@@ -124,6 +124,7 @@ pub(crate) const ROUTES: &[Route] = &[
     get("/api/v1/rules", Endpoint::Rules, "RulesDocument", "The rules and their counters."),
     get("/api/v1/connected", Endpoint::Connected, "ConnectedDocument", "Networks that are never policy-routed."),
     Route { query: &[("limit", "integer", "Flows in `top`, 1 to 1000; 20 without it.")], ..get("/api/v1/flows", Endpoint::Flows, "Flows", "Connections by interface, and the largest of them.") },
+    Route { access: Access::Role(Role::Admin), ..get("/api/v1/diff", Endpoint::Diff, "Plan", "What differs between what should be in the kernel and what is there; as `mwan diff --json`.") },
     Route { access: Access::Role(Role::Admin), ..get("/api/v1/wizard", Endpoint::Candidates, "Candidates", "Devices by which default routes leave: what may be a WAN.") },
     post("/api/v1/interfaces/{name}/up", Role::Operator, Endpoint::Up, "Brings an interface up that was taken down."),
     post("/api/v1/interfaces/{name}/down", Role::Operator, Endpoint::Down, "Takes an interface down: no traffic, no probes."),

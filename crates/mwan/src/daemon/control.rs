@@ -136,6 +136,7 @@ impl Access {
                     | Request::IfDown { .. }
                     | Request::Drain { .. }
                     | Request::Undrain { .. }
+                    | Request::Diff
                     | Request::Plan { .. }
                     | Request::History(_)
                     | Request::Report { .. }

@@ -156,7 +156,7 @@ impl Fake {
                 by_interface: Vec::new(),
                 top: Vec::new(),
             }),
-            Request::Plan { .. } => Response::Plan(mwan_api::Plan {
+            Request::Plan { .. } | Request::Diff => Response::Plan(mwan_api::Plan {
                 schema: mwan_api::SCHEMA_PLAN.to_owned(),
                 nft: String::new(),
                 rules: Vec::new(),
