@@ -106,10 +106,9 @@ async function opened() {
 async function catchUp() {
   const known = get().events[0];
   const ask = known ? { after: known.id, limit: 200 } : { limit: 100 };
-  const [status, page] = await Promise.all([getJson('status'), getJson(`events?${query(ask)}`)]);
-  set({ status, statusAt: Date.now() });
+  const [, page] = await Promise.all([fetchStatus(), getJson(`events?${query(ask)}`)]);
   merge(page.events || []);
-  prefill(status);
+  prefill(get().status);
 }
 
 /** Seconds of history the drawings of the overview begin with. */
@@ -156,9 +155,25 @@ function merge(events) {
   set({ events: [...byId.values()].sort((a, b) => b.id - a.id).slice(0, EVENTS_KEPT) });
 }
 
+/** How many statuses there have been. */
+let told = 0;
+function put(status) {
+  told += 1;
+  set({ status, statusAt: Date.now() });
+}
+
+/** Asks for the status. An answer that another status has overtaken may be older than that one, and nothing would mend it: asked again. */
+async function fetchStatus() {
+  for (let left = 3; left > 0; left -= 1) {
+    const before = told;
+    const status = await getJson('status');
+    if (told === before || left === 1) { put(status); return; }
+  }
+}
+
 let statusTimer = 0;
 function onStatus(status) {
-  if (status && status.interfaces) { set({ status, statusAt: Date.now() }); return; }
+  if (status && status.interfaces) { put(status); return; }
   // Only told that something changed: ask, but not for each of a burst.
   clearTimeout(statusTimer);
   statusTimer = setTimeout(refresh, 150);
@@ -166,7 +181,7 @@ function onStatus(status) {
 
 /** Asks for the status anew, after something was done. */
 export async function refresh() {
-  try { set({ status: await getJson('status'), statusAt: Date.now() }); } catch { /* the stream says what is wrong */ }
+  try { await fetchStatus(); } catch { /* the stream says what is wrong */ }
 }
 
 function onEvent(event) {

@@ -21,7 +21,7 @@ config alert 'mail'
 	option min_duration '1'
 `;
 const wan = (interfaceName, multiWANMetric, multiWANWeight) => ({
-  interfaceName, targetIps: [TARGET, FAR], failureInterval: 1, recoveryInterval: 1, pingInterval: 1, pingTimeout: 1, multiWANMetric, multiWANWeight, enable: true,
+  interfaceName, targetIps: [TARGET, FAR], failureInterval: 1, recoveryInterval: 1, pingInterval: 3, pingTimeout: 3, multiWANMetric, multiWANWeight, enable: true,
 });
 const DOCUMENT = { enable: true, mode: 'FAIL_OVER', notificationEmails: ['ops@example.com'], wanInterfacesConfig: { eth1: wan('eth1', 1, 3), eth2: wan('eth2', 2, 2) } };
 

@@ -37,6 +37,32 @@ describe('a failover', () => {
     }));
   }
 
+  test('is not undone by an answer that was on its way', () => withMock(async (mock) => {
+    const { page, done } = await open(browser, mock);
+    await page.getByText('All 3 WANs work.').waitFor();
+    let release; let held; let asked = 0;
+    const isHeld = new Promise((resolve) => { held = resolve; });
+    const released = new Promise((resolve) => { release = resolve; });
+    await page.route('**/api/v1/status', async (route) => {
+      asked += 1;
+      const response = await route.fetch();
+      if (asked === 1) { held(); await released; }
+      await route.fulfill({ response });
+    });
+    await page.evaluate(() => { location.hash = '#/policies'; });
+    await isHeld;
+    await page.evaluate(() => { location.hash = '#/'; });
+    await page.getByText('All 3 WANs work.').waitFor();
+    mock.world.fail('fiber');
+    await page.getByText('fiber is offline.').waitFor();
+    const again = page.waitForResponse((r) => r.url().endsWith('/api/v1/status') && asked > 1);
+    release();
+    await again;
+    await page.getByText('fiber is offline.').waitFor();
+    await page.unrouteAll({ behavior: 'wait' });
+    await done();
+  }));
+
   test('is marked in the charts, and its thresholds are drawn in', () => withMock(async (mock) => {
     const { page, done } = await open(browser, mock, { path: '#/wan/fiber', height: 1100 });
     await page.locator('.plot canvas').nth(3).waitFor();
