@@ -106,7 +106,7 @@ async function opened() {
 async function catchUp() {
   const known = get().events[0];
   const ask = known ? { after: known.id, limit: 200 } : { limit: 100 };
-  const [, page] = await Promise.all([fetchStatus(), getJson(`events?${query(ask)}`)]);
+  const [, page] = await Promise.all([fetchStatus(1), getJson(`events?${query(ask)}`)]);
   merge(page.events || []);
   prefill(get().status);
 }
@@ -162,12 +162,12 @@ function put(status) {
   set({ status, statusAt: Date.now() });
 }
 
-/** Asks for the status. An answer that another status has overtaken may be older than that one, and nothing would mend it: asked again. */
-async function fetchStatus() {
-  for (let left = 3; left > 0; left -= 1) {
+/** Asks for the status. An answer that another status has overtaken may be older than that one, and nothing would mend it: it is not taken. */
+async function fetchStatus(tries) {
+  for (let left = tries; left > 0; left -= 1) {
     const before = told;
     const status = await getJson('status');
-    if (told === before || left === 1) { put(status); return; }
+    if (told === before) { put(status); return; }
   }
 }
 
@@ -181,7 +181,7 @@ function onStatus(status) {
 
 /** Asks for the status anew, after something was done. */
 export async function refresh() {
-  try { await fetchStatus(); } catch { /* the stream says what is wrong */ }
+  try { await fetchStatus(3); } catch { /* the stream says what is wrong */ }
 }
 
 function onEvent(event) {

@@ -198,8 +198,8 @@ describe('the real router', { concurrency: false }, () => {
     const { page, done } = await open(browser, router, { role: null, expect: ['401', 'net::', 'ERR_'] });
     await logIn(page);
     await page.getByText('Both WANs work.').waitFor();
-    await router.restart();
-    await page.getByText('Connection lost').waitFor();
+    // It is said for a moment only.
+    await Promise.all([page.getByText('Connection lost').waitFor(), router.restart()]);
     // Sessions live in the web server, which ended with the daemon.
     await page.getByText('Your login has expired.').waitFor();
     await logIn(page);
