@@ -109,6 +109,8 @@ impl Engine {
                     self.path(now, at, subject, to, &code, reason_of(&text));
                 }
             }
+            // Of a policy that no rule leads to.
+            EventKind::Switch if event.severity == Weight::Debug => {}
             EventKind::Switch => self.switch(at, event),
             EventKind::Apply if event.severity >= Weight::Warning => {
                 self.bad(at, Subject::Kernel, &code, &text)

@@ -57,7 +57,11 @@ impl From<&Status> for Snapshot {
             let paths = members.filter(|i| i.enabled).flat_map(|i| &i.paths);
             paths.into_iter().any(|p| p.family == family && !is_wanted(&p.reason.code))
         };
+        let used = |policy: &str, family: &str| {
+            status.rules.iter().any(|rule| rule.target == policy && rule.family == family)
+        };
         let without_wan = carriers
+            .filter(|(policy, family, _)| used(&policy.name, family))
             .filter(|(_, family, carrier)| carrier.last_resort.is_some() && could(carrier, family))
             .map(|(policy, family, _)| (policy.name.clone(), family.to_owned()));
         Snapshot {

@@ -88,6 +88,17 @@ fn wans_and_policies_that_go_together_are_one_message() {
     assert!(w.titles()[1].contains("there is a WAN again for balanced and other"), "{:?}", w.titles());
 }
 
+/// mwan3's configurations have policies as `wan_only` that no rule leads to.
+#[test]
+fn a_policy_that_no_rule_leads_to_moves_nothing() {
+    let mut w = World::new(vec![channel("mail")]);
+    let unused = mwan_api::Event { severity: Weight::Debug, ..switch("wan_only", "wan", "unreachable") };
+    w.down(10, "wan").at(11, unused).at(11, switch("balanced", "wan+wanb", "wanb"));
+    w.until(60);
+    assert_eq!(w.titles(), ["40 mail: wan (IPv4) is down"]);
+    assert!(!w.sent[0].words.text.contains("wan_only"), "{}", w.sent[0].words.text);
+}
+
 #[test]
 fn what_comes_later_is_another_incident_and_worse_is_told() {
     let mut w = World::new(vec![channel("mail")]);
@@ -283,9 +294,15 @@ fn a_policy_without_a_path_of_the_family_has_nothing_to_lose() {
             "gateway": null, "worst_case_detection_ms": null, "missing": 0, "targets": [], "network": null,
         })
     };
-    let status = |code: &str| -> mwan_api::Status {
+    let rule = |family: &str| {
+        serde_json::json!({
+            "name": "all", "family": family, "target": "p", "sticky": false, "packets": 0, "bytes": 0, "protocol": "all", "source": "",
+            "destination": "", "more": "",
+        })
+    };
+    let with_rules = |code: &str, rules: &[serde_json::Value]| -> mwan_api::Status {
         serde_json::from_value(serde_json::json!({
-            "schema": "mwan.status.v1", "degraded": false, "problems": [], "rules": [], "diagnostics": [],
+            "schema": "mwan.status.v1", "degraded": false, "problems": [], "rules": rules, "diagnostics": [],
             "daemon": {"version": "", "pid": 1, "uptime_s": 0, "config": "", "config_rejected": null, "generation": 1, "last_apply_us": 1,
                        "applies": 1, "repairs": 0, "apply_error": null, "late_rounds": 0},
             "interfaces": [{"name": "wan", "device": "eth1", "enabled": true, "id": 1, "mark": "0x100", "paths": [path(code)]}],
@@ -294,8 +311,11 @@ fn a_policy_without_a_path_of_the_family_has_nothing_to_lose() {
         }))
         .unwrap()
     };
+    let status = |code: &str| with_rules(code, &[rule("ipv4"), rule("ipv6")]);
     let lost = Snapshot::from(&status("probes_lost"));
     assert_eq!(lost.without_wan, [("p".to_owned(), "ipv4".to_owned())]);
     assert_eq!((lost.paths[0].code.as_str(), lost.paths[0].age_ms), ("probes_lost", 7000));
     assert_eq!(Snapshot::from(&status("taken_down")).without_wan, [], "the owner wants it so");
+    let unused = Snapshot::from(&with_rules("probes_lost", &[rule("ipv6")]));
+    assert_eq!(unused.without_wan, [], "no rule of IPv4 leads to it");
 }

@@ -690,3 +690,16 @@ fn a_drained_interface_gets_no_new_flows_and_keeps_those_it_has() {
     rig.feed(Event::Drain("nobody".into()));
     assert!(rig.core.memory().drained.is_empty(), "unknown names are not remembered");
 }
+
+#[test]
+fn a_switch_says_whether_any_rule_leads_to_the_policy() {
+    let unused = "config policy 'a_only'\n list use_member 'a1'\n";
+    let mut rig = Rig::new(config(&["a", "b"], &format!("{FAILOVER}{unused}")));
+    rig.effects.clear();
+    rig.lose("a");
+    let switches = rig.effects.iter().filter_map(|effect| match effect {
+        Effect::Switched(switch) => Some((switch.policy.as_str(), switch.used)),
+        _ => None,
+    });
+    assert_eq!(switches.collect::<Vec<_>>(), [("failover", true), ("a_only", false)]);
+}

@@ -101,6 +101,8 @@ pub struct Switch {
     pub from: Carrier,
     /// After.
     pub to: Carrier,
+    /// Whether a rule leads to it in this family: else nothing went anywhere.
+    pub used: bool,
 }
 
 /// What an event leads to.

@@ -148,7 +148,8 @@ impl Core {
                 self.plan_move(key, now);
             }
         }
-        for policy in next.policies.iter() {
+        // In the order of the configuration, as `used` is.
+        for (at, policy) in next.policies.iter().enumerate() {
             let Some(old) = last.policies.iter().find(|p| p.name == policy.name) else { continue };
             for family in Family::ALL {
                 let (from, to) = (old.carrier(family), policy.carrier(family));
@@ -160,6 +161,7 @@ impl Core {
                     family,
                     from: from.clone(),
                     to: to.clone(),
+                    used: self.used.get(at).is_some_and(|used| used.contains(&family)),
                 }));
                 let sticky = |rule: &DesiredRule| {
                     rule.rule.sticky.is_some() && rule.rule.target == Target::Policy(policy.name.clone())

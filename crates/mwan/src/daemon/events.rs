@@ -248,6 +248,8 @@ pub(super) fn transition(t: &Transition) -> Event {
 /// The event of a policy that is carried by others. `yet`: what is to be added to its text.
 pub(super) fn switch(s: &Switch, yet: &str) -> Event {
     let severity = match &s.to {
+        // No rule leads to it, so nothing went anywhere.
+        _ if !s.used => Severity::Debug,
         Carrier::Members(_) => Severity::Info,
         Carrier::LastResort(_) => Severity::Error,
     };
