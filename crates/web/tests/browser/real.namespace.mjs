@@ -194,6 +194,32 @@ describe('the real router', { concurrency: false }, () => {
     await done();
   });
 
+  test('has every page for a phone and a desk, with a thousand events', async () => {
+    for (let n = 0; n < 500; n += 1) { router.mwan('drain', 'cable'); router.mwan('undrain', 'cable'); }
+    const { page, done } = await open(browser, router, { role: null, width: 360, height: 740, reduced: true, expect: ['401'] });
+    await logIn(page);
+    await page.getByText('Both WANs work.').waitFor();
+    const events = await page.evaluate(async () => (await fetch('api/v1/events?limit=1000')).json());
+    assert.equal(events.events.length, 1000);
+    for (const [name, path, text] of [
+      ['overview', '', 'Both WANs work.'], ['wan', 'wan/fiber', 'Silent drop seen within'], ['settings', 'wan/fiber/settings', 'Targets'],
+      ['events', 'events', 'undrain cable'], ['policies', 'policies', 'Would use now'], ['flows', 'flows', 'By WAN'],
+      ['report', 'report', 'Availability, outages'], ['alerts', 'alerts', 'Nobody is told yet'], ['config', 'config', 'No findings'],
+      ['wizard', 'wizard', '2 WANs were found'],
+    ]) {
+      await page.evaluate((to) => { location.hash = `#/${to}`; }, path);
+      await page.getByText(text).first().waitFor();
+      for (const [kind, width] of [['phone', 360], ['desk', 1280]]) {
+        await page.setViewportSize({ width, height: 740 });
+        await fits(page, `real ${name}, ${kind}`);
+        await accessible(page, `real ${name}, ${kind}`);
+        await shot(page, `real-${name}-${kind}`);
+      }
+      await page.setViewportSize({ width: 360, height: 740 });
+    }
+    await done();
+  });
+
   test('has seen the daemon die and come back, and remembers what happened before', async () => {
     const { page, done } = await open(browser, router, { role: null, expect: ['401', 'net::', 'ERR_'] });
     await logIn(page);
