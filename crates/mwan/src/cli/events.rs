@@ -80,23 +80,7 @@ fn line(event: &Event) -> String {
 
 /// RFC 3339, whole seconds, UTC.
 fn utc(time_ms: u64) -> String {
-    let seconds = time_ms / 1000;
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
-}
-
-/// Year, month and day so many days after 1970-01-01, in the proleptic Gregorian calendar. Years begin in March here, so
-/// that the leap day is the last; 400 of them are 146,097 days.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * march + 2) / 5 + 1;
-    let month = if march < 10 { march + 3 } else { march - 9 };
-    (era * 400 + year + u64::from(month <= 2), month, day)
+    format!("{}Z", mwan_history::utc(time_ms / 1000).replacen(' ', "T", 1))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use mwan_config::ipfire::fnv1a;
 use mwan_history::{History, OpenError, Storage};
 use mwan_linux::process::file_system;
 use tracing::{info, warn};
@@ -250,9 +251,7 @@ fn stem(name: &str) -> String {
         if plain { out.push(byte.into()) } else { out.push_str(&format!("%{byte:02X}")) }
     }
     if out.len() > STEM_MAX {
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let hash = fnv1a(name.as_bytes());
         out.truncate(STEM_MAX - 17);
         out.push_str(&format!("%{hash:016x}"));
     }
