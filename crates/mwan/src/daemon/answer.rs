@@ -239,19 +239,13 @@ impl Daemon {
     /// probes can wait.
     fn plan(&mut self, file: String, text: String, reply: Reply) {
         let (mut core, own) = (self.core.clone(), self.writer.own_rules().cloned());
-        let work = move || {
-            let planned = Writer::open().and_then(|mut writer| {
-                own.into_iter().for_each(|own| writer.remember(own));
-                let loaded = parse_config(&file, text.as_bytes());
-                core.handle(clock::now(), Event::Configure(Arc::new(loaded.config)));
-                plan(&core, &mut writer, &loaded.diagnostics).map(Response::Plan)
-            });
-            let _ = reply.send(planned.unwrap_or_else(error_response));
-        };
-        // Without a thread the reply is dropped, and the client told so.
-        if let Err(error) = std::thread::Builder::new().name("plan".to_owned()).spawn(work) {
-            warn!("cannot start the thread that plans: {error}");
-        }
+        in_thread("plan", "plans", reply, move || {
+            let mut writer = Writer::open()?;
+            own.into_iter().for_each(|own| writer.remember(own));
+            let loaded = parse_config(&file, text.as_bytes());
+            core.handle(clock::now(), Event::Configure(Arc::new(loaded.config)));
+            plan(&core, &mut writer, &loaded.diagnostics).map(Response::Plan)
+        });
     }
 
     fn status(&mut self) -> mwan_api::Status {
@@ -309,6 +303,20 @@ impl Daemon {
             .extend(status.red.as_ref().and_then(|red| Some(format!("RED: {}", red.problem.as_ref()?))));
         status.degraded = !status.problems.is_empty();
         status
+    }
+}
+
+/// Answers by what `work` finds, in a thread: the loop does not wait. `what`: what the thread does, for the log.
+pub(super) fn in_thread(
+    name: &str,
+    what: &str,
+    reply: Reply,
+    work: impl FnOnce() -> Result<Response, Failure> + Send + 'static,
+) {
+    let work = move || drop(reply.send(work().unwrap_or_else(error_response)));
+    // Without a thread the reply is dropped, and the client told so.
+    if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(work) {
+        warn!("cannot start the thread that {what}: {error}");
     }
 }
 

@@ -10,9 +10,8 @@ use mwan_api::{InterfaceFlows, Response, SCHEMA_FLOWS};
 use mwan_config::Family;
 use mwan_core::{Core, Marks};
 use mwan_linux::conntrack::{Conntrack, ConntrackError, Flow};
-use tracing::warn;
 
-use super::answer::error_response;
+use super::answer::{error_response, in_thread};
 use super::reload::Reply;
 use super::status::protocol_name;
 use crate::cli::Failure;
@@ -62,17 +61,13 @@ impl FlowList {
             return;
         }
         let (names, done) = (Names::new(core), Free(self.busy.clone()));
-        let work = move || {
+        in_thread("flow-list", "lists connections", reply, move || {
             let _done = done;
             let limit = usize::try_from(limit.min(LIMIT_MAX)).unwrap_or(0);
             let listed = list(&names, limit);
-            let failed = |e: ConntrackError| error_response(Failure::new("cannot list connections", &e));
-            let _ = reply.send(listed.map_or_else(failed, Response::Flows));
-        };
-        // Without a thread the reply is dropped, and the client told so.
-        if let Err(error) = std::thread::Builder::new().name("flow-list".to_owned()).spawn(work) {
-            warn!("cannot start the thread that lists connections: {error}");
-        }
+            let failed = |e: ConntrackError| Failure::new("cannot list connections", &e);
+            listed.map(Response::Flows).map_err(failed)
+        });
     }
 }
 

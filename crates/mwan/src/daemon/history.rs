@@ -14,7 +14,7 @@ use mwan_history::{History, PathSecond, Recorded, Second, Traffic};
 use mwan_linux::clock;
 use tracing::{debug, info, warn};
 
-use super::answer::error_response;
+use super::answer::in_thread;
 use super::events::now_ms;
 use super::reload::Reply;
 use crate::cli::Failure;
@@ -160,7 +160,7 @@ impl Recorder {
     /// Answers in a thread: years are read from files.
     pub(super) fn answer(&self, query: HistoryQuery, reply: Reply) {
         let (folders, files) = (self.folders.clone(), self.running.as_ref().map(|r| r.files.clone()));
-        in_thread(reply, move || {
+        in_thread("history-read", "reads the history", reply, move || {
             let now_s = now_ms() / 1000;
             let mut files = files.as_deref().map(locked);
             let live = files.as_mut().and_then(|files| files.live.get_mut(&query.interface));
@@ -179,7 +179,7 @@ impl Recorder {
     /// The same with the report of a month.
     pub(super) fn report(&self, month: Option<String>, reply: Reply) {
         let (folders, files) = (self.folders.clone(), self.running.as_ref().map(|r| r.files.clone()));
-        in_thread(reply, move || {
+        in_thread("history-read", "reads the history", reply, move || {
             let now_s = now_ms() / 1000;
             let month = history::month(month.as_deref(), now_s)?;
             let files = files.as_deref();
@@ -201,14 +201,6 @@ impl Recorder {
 pub(super) fn wait(done: &Receiver<()>) {
     if done.recv_timeout(END_MAX) == Err(RecvTimeoutError::Timeout) {
         warn!("history: the disk is slow, and the daemon ends without its last copy");
-    }
-}
-
-fn in_thread(reply: Reply, work: impl FnOnce() -> Result<Response, Failure> + Send + 'static) {
-    let work = move || drop(reply.send(work().unwrap_or_else(error_response)));
-    // Without a thread the reply is dropped, and the client told so.
-    if let Err(error) = std::thread::Builder::new().name("history-read".to_owned()).spawn(work) {
-        warn!("cannot start the thread that reads the history: {error}");
     }
 }
 
