@@ -2,10 +2,13 @@
 //! number. First match still wins: a rule joins an earlier group only if it is disjoint from everything in
 //! between.
 
+use std::cmp::Reverse;
+
 use mwan_config::{AddressMatch, AddressRange, Family, NamedSet, PortRange};
-use mwan_core::DesiredRule;
+use mwan_core::{DesiredRule, Marks};
 
 use crate::named::{Part, parts};
+use crate::near;
 use crate::nft::{Selector, Value};
 use crate::ranges::{everything, merge, merge_ports};
 
@@ -22,20 +25,42 @@ pub(crate) struct Shape {
     pub(crate) dimensions: Vec<Dimension>,
     /// Addresses that must *not* match.
     pub(crate) negated: Vec<Dimension>,
-    /// Named sets: selector and its parts, of which one has to match: name, and how many bits of the address are looked up.
-    pub(crate) sets: Vec<(Selector, Vec<(String, u8)>)>,
-    /// What the parts of the only named set have in common, likewise: without it none of them has to be asked.
-    pub(crate) near: Option<(Selector, String, u8)>,
+    /// Named sets, of which each has to match.
+    pub(crate) sets: Vec<Within>,
+}
+
+/// A part of a named set: name, and how many bits of the address are looked up.
+type Lookup = (String, u8);
+
+/// The match of a named set.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Within {
+    /// An address.
+    pub(crate) selector: Selector,
+    /// One of its parts has to match.
+    pub(crate) parts: Vec<Lookup>,
+    /// What tells which of them.
+    pub(crate) near: Option<Near>,
+}
+
+/// The map that says which parts of a set may match.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Near {
+    pub(crate) map: Lookup,
+    /// The parts to be asked, by number from 1 on ([`near`]).
+    pub(crate) numbers: Vec<Vec<Lookup>>,
+    /// Parts that it knows nothing of.
+    pub(crate) others: Vec<Lookup>,
 }
 
 impl Shape {
     /// The match of `rule` in `family`; `None` if it cannot match there.
-    pub(crate) fn of(found: &DesiredRule, family: Family, sets: &[NamedSet]) -> Option<Shape> {
+    pub(crate) fn of(found: &DesiredRule, family: Family, sets: &[NamedSet], marks: Marks) -> Option<Shape> {
         let rule = &found.rule;
         if !rule.families.contains(family) {
             return None;
         }
-        let mut shape = Shape { dimensions: Vec::new(), negated: Vec::new(), sets: Vec::new(), near: None };
+        let mut shape = Shape { dimensions: Vec::new(), negated: Vec::new(), sets: Vec::new() };
         if let Some(device) = &found.source_device {
             shape.dimensions.push((Selector::InputDevice, vec![Value::Device(device.clone())]));
         }
@@ -71,23 +96,7 @@ impl Shape {
         for (selector, name) in wanted {
             let Some(name) = name else { continue };
             let named = sets.iter().find(|set| set.name == *name)?;
-            let own = parts(named).into_iter().filter(|(_, of, _)| *of == family);
-            let (near, mut parts): (Vec<_>, Vec<_>) =
-                own.partition(|(.., part)| matches!(part, Part::Near(_)));
-            // Where most of the list is comes first.
-            parts.sort_by_key(|(_, _, part)| match part {
-                Part::Blocks(level) => std::cmp::Reverse(level.size),
-                Part::Listed | Part::Near(_) | Part::Learned | Part::Foreign => std::cmp::Reverse(0),
-            });
-            let bits = |part| match part {
-                Part::Blocks(level) | Part::Near(level) => level.length,
-                Part::Listed | Part::Learned | Part::Foreign => family.bits(),
-            };
-            let parts = parts.into_iter().map(|(name, _, part)| (name, bits(part)));
-            shape.sets.push((selector, parts.collect()));
-            let only = shape.sets.len() == 1;
-            shape.near =
-                near.into_iter().next().map(|(name, _, part)| (selector, name, bits(part))).filter(|_| only);
+            shape.sets.push(Within::new(named, selector, family, marks));
         }
         Some(shape)
     }
@@ -141,6 +150,48 @@ impl Shape {
             let theirs = other.dimensions.iter().find(|(s, _)| s == selector);
             theirs.is_some_and(|(_, theirs)| disjoint(values, theirs))
         })
+    }
+}
+
+impl Within {
+    fn new(named: &NamedSet, selector: Selector, family: Family, marks: Marks) -> Within {
+        let bits = |part| match part {
+            Part::Blocks(level) | Part::Near(level) => level.length,
+            Part::Listed | Part::Learned | Part::Foreign => family.bits(),
+        };
+        // Which level it is, if it is one.
+        let level = |part| match part {
+            Part::Blocks(level) => named.layout.of(family).iter().position(|own| *own == level),
+            _ => None,
+        };
+        let (mut maps, mut lookups) = (Vec::new(), Vec::new());
+        let mut own: Vec<(String, Part)> = parts(named)
+            .into_iter()
+            .filter(|(_, of, _)| *of == family)
+            .map(|(name, _, part)| (name, part))
+            .collect();
+        // Where most of the list is comes first.
+        own.sort_by_key(|(_, part)| match part {
+            Part::Blocks(level) => Reverse(level.size),
+            Part::Listed | Part::Near(_) | Part::Learned | Part::Foreign => Reverse(0),
+        });
+        for (name, part) in own {
+            let list = if matches!(part, Part::Near(_)) { &mut maps } else { &mut lookups };
+            list.push((level(part), (name, bits(part))));
+        }
+        let only = |wanted: &dyn Fn(Option<usize>) -> bool| -> Vec<Lookup> {
+            lookups.iter().filter(|(level, _)| wanted(*level)).map(|(_, lookup)| lookup.clone()).collect()
+        };
+        let codes = near::numbered(named.layout.codes(family), marks);
+        let near = maps.into_iter().next().map(|(_, map)| Near {
+            map,
+            numbers: std::iter::once(u32::MAX)
+                .chain(codes.iter().copied())
+                .map(|code| only(&|level| level.is_some_and(|level| code >> level & 1 == 1)))
+                .collect(),
+            others: only(&|level| level.is_none()),
+        });
+        Within { selector, parts: only(&|_| true), near }
     }
 }
 

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use mwan_compile::blocks;
 use mwan_compile::nft::{
     Base, ElementKind, Hook, HookKind, HookPoint, ObservedChain, ObservedSet, ObservedTable, SetKind, TABLE,
     single,
 };
-use mwan_compile::text::blocks_comment;
+use mwan_compile::text::{blocks_comment, near_comment};
+use mwan_compile::{blocks, near};
 use mwan_config::{AddressRange, BlockLevel, Family};
 
+use super::encode::TYPE_MARK;
 use super::socket::ObserveError;
 use super::{INET, NftSocket, attr, header, message};
 use crate::netlink::{Attributes, DUMP_ATTEMPTS, Message, Writer, text, u32_be, u64_be};
@@ -154,6 +155,13 @@ impl NftSocket {
         kind: SetKind,
     ) -> Result<(BTreeSet<AddressRange>, bool), ObserveError> {
         let family = kind.family;
+        if let ElementKind::Near(level, mask) = kind.elements {
+            let blocks = self.blocks_with_marks(name, family)?;
+            let all = blocks.into_iter().collect::<Option<Vec<_>>>();
+            let elements = all.and_then(|blocks| near::read(blocks, family, level.length, mask));
+            let others = elements.is_none();
+            return Ok((elements.unwrap_or_default(), others));
+        }
         let marks = self.dump(
             "the elements",
             || Self::elements_of(name),
@@ -173,6 +181,25 @@ impl NftSocket {
             return Ok((runs.unwrap_or_default(), others || inside));
         }
         Ok((fold(marks.into_iter().flatten().collect(), family), others))
+    }
+
+    /// Elements of a map; `None`: one that is no address alone.
+    fn blocks_with_marks(
+        &mut self,
+        name: &str,
+        family: Family,
+    ) -> Result<Vec<Option<(IpAddr, u32)>>, ObserveError> {
+        self.dump(
+            "the elements",
+            || Self::elements_of(name),
+            Vec::new,
+            |blocks, m| {
+                if m.kind == message::NEW_ELEMENTS {
+                    let list = m.attributes(4).nested(attr::LIST_ELEMENTS);
+                    blocks.extend(list.map(|(_, element)| parse_mapped(element, family)));
+                }
+            },
+        )
     }
 
     /// What others have entered into a set of this kind, as it can be entered again; empty if there is no such set.
@@ -318,6 +345,12 @@ fn parse_set(m: &Message<'_>) -> Option<(String, Option<SetKind>, u64)> {
                 _ => None,
             }
         }
+        (attr::SET_MAP, Some((family, false))) => {
+            let marks = (number(attr::SET_DATA_TYPE), number(attr::SET_DATA_LEN)) == (TYPE_MARK, 4);
+            let comment = attributes.find(attr::SET_USERDATA).and_then(set_comment);
+            let found = comment.filter(|_| marks).and_then(|comment| near_blocks(&comment, family));
+            found.zip(size).map(|((length, mask), size)| ElementKind::Near(BlockLevel { length, size }, mask))
+        }
         (attr::SET_TIMEOUT, Some((_, false))) => Some(ElementKind::Learned(
             attributes
                 .find(attr::SET_DEFAULT_TIMEOUT)
@@ -412,6 +445,13 @@ fn address(number: u128, family: Family) -> IpAddr {
     }
 }
 
+/// An address and its mark.
+fn parse_mapped(element: &[u8], family: Family) -> Option<(IpAddr, u32)> {
+    let Mark { key, .. } = parse_element(element, family)?;
+    let mark = Attributes(element).nested(attr::ELEM_DATA).find(attr::DATA_VALUE)?;
+    Some((address(key, family), u32::from_ne_bytes(mark.try_into().ok()?)))
+}
+
 /// Starts and ends folded to closed ranges. The kernel dumps them in an order of its own.
 fn fold(mut marks: Vec<Mark>, family: Family) -> BTreeSet<AddressRange> {
     marks.sort_unstable();
@@ -499,6 +539,14 @@ const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
 /// The length of the blocks of a set that says it is one of blocks.
 fn block_length(comment: &str, family: Family) -> Option<u8> {
     (0..=family.bits()).find(|length| *comment == blocks_comment(*length))
+}
+
+/// The length of the blocks of a map that says it is one, and the mask of its marks.
+fn near_blocks(comment: &str, family: Family) -> Option<(u8, u32)> {
+    let (_, mask) = comment.rsplit_once("0x")?;
+    let mask = u32::from_str_radix(mask, 16).ok().filter(|mask| mask.count_ones() >= 3)?;
+    let length = (0..=family.bits()).find(|length| *comment == near_comment(*length, mask))?;
+    Some((length, mask))
 }
 
 fn comment(data: &[u8]) -> Option<String> {
