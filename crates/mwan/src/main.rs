@@ -18,6 +18,8 @@ mod ipfire;
 mod openwrt;
 mod platform;
 mod replace;
+#[cfg(feature = "tui")]
+mod top;
 #[cfg(feature = "web")]
 mod web;
 #[cfg(not(feature = "web"))]

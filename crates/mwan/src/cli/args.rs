@@ -89,6 +89,9 @@ pub(crate) enum Command {
     Events(EventArgs),
     /// How the WANs were in a month: availability, outages, latency, loss; evidence for a provider. Needs no daemon.
     Report(ReportArgs),
+    /// Watch it in the terminal: interfaces, policies, connections, events; keys to drain and to switch.
+    #[cfg(feature = "tui")]
+    Top,
     /// How an interface was over the last hours, as figures.
     History(HistoryArgs),
     /// Show who is told of incidents and how that goes, or send a test.

@@ -40,6 +40,8 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Ifdown { interface } => done(client::ask(&run_dir, &Request::IfDown { interface })?)?,
         Command::Drain { interface } => done(client::ask(&run_dir, &Request::Drain { interface })?)?,
         Command::Undrain { interface } => done(client::ask(&run_dir, &Request::Undrain { interface })?)?,
+        #[cfg(feature = "tui")]
+        Command::Top => crate::top::run(&run_dir)?,
         #[cfg(feature = "alerts")]
         Command::Alerts { command, show } => super::alerts::run(&run_dir, command, show.json)?,
         Command::Events(args) => super::events::run(&run_dir, args)?,

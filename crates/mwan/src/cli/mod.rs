@@ -17,7 +17,7 @@ mod ipfire;
 mod launch;
 #[cfg(feature = "ipfire")]
 mod red;
-#[cfg(all(test, feature = "alerts", feature = "ipfire", feature = "web"))]
+#[cfg(all(test, feature = "alerts", feature = "ipfire", feature = "tui", feature = "web"))]
 mod reference;
 mod render;
 
@@ -29,6 +29,10 @@ use clap::Parser;
 #[cfg(feature = "web")]
 pub(crate) use args::{AccountCommand, WebCommand};
 pub(crate) use args::{BusArgs, DaemonArgs, LogFormat, LogLevel, LogTo};
+#[cfg(feature = "tui")]
+pub(crate) use client::ask;
+#[cfg(feature = "tui")]
+pub(crate) use render::plain;
 
 /// Exit codes; `mwan help` lists them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
