@@ -9,6 +9,7 @@
 //! | `routes` | the table of routes: who may use which, and how much it takes |
 //! | `api` | what each of them does |
 //! | `auth` | users, passwords, sessions, tokens, guesses |
+//! | `files` | the folder of accounts and certificate |
 //! | `live` | the event stream |
 //! | `metrics` | `/metrics` |
 //! | `assets` | the dashboard's files |
@@ -19,6 +20,7 @@ mod assets;
 mod auth;
 mod client;
 mod error;
+mod files;
 mod live;
 mod metrics;
 #[cfg(test)]
@@ -41,6 +43,7 @@ use tokio::sync::Semaphore;
 pub use auth::Role;
 pub use auth::store::{Accounts, AccountsError, Store, Token, User};
 pub use client::{Daemon, Later, SocketDaemon};
+pub use files::hand_over;
 pub use server::{ListenError, Listener, bind_local};
 pub use tls::{Tls, TlsError, load as load_tls};
 
