@@ -8,6 +8,7 @@ mod stream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::auth::Role;
 use crate::routes::{Access, ROUTES};
@@ -276,6 +277,41 @@ async fn the_daemon_is_asked_for_its_status_once_for_many() {
         assert_eq!(status.unwrap(), 200);
     }
     assert!(world.daemon.count("status") < 10, "{}", world.daemon.count("status"));
+}
+
+#[tokio::test]
+async fn connections_are_read_seldom_however_many_are_asked_for() {
+    let world = World::new();
+    let mut client = Client { token: Some(world.token(Role::Viewer)), ..world.client() };
+    let start = std::time::Instant::now();
+    for limit in 1..=100 {
+        assert_eq!(client.get(&format!("/api/v1/flows?limit={limit}")).await.status, 200);
+    }
+    let seconds = usize::try_from(start.elapsed().as_secs()).unwrap();
+    assert!(world.daemon.count("flows") <= 2 * (seconds + 1), "{}", world.daemon.count("flows"));
+}
+
+/// A request that has another configuration put in force may be what ends the server.
+#[tokio::test]
+async fn what_has_been_asked_at_the_end_is_answered_and_nothing_is_begun() {
+    let world = World::new();
+    let mut idle = world.client().connect();
+    let mut asking = world.client().connect();
+    let body = br#"{"user":"ann","password":"correct horse"}"#;
+    let head = format!(
+        "POST /api/v1/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    asking.write_all(head.as_bytes()).await.unwrap();
+    asking.write_all(&body[..10]).await.unwrap();
+    // Until its head has been read.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    world.ending.send(true).unwrap();
+    assert_eq!(idle.read(&mut [0; 10]).await.unwrap(), 0, "who asks nothing is let go");
+    asking.write_all(&body[10..]).await.unwrap();
+    let mut answer = String::new();
+    asking.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
 }
 
 #[tokio::test]

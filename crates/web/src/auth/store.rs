@@ -75,8 +75,17 @@ pub struct Token {
 struct Setup {
     user: String,
     sha256: String,
-    /// Seconds since 1970.
+    /// Seconds since 1970, as the next one.
+    #[serde(default)]
+    begun_s: u64,
     expires_s: u64,
+}
+
+impl Setup {
+    /// A router without a clock of its own begins in 1970: what has expired long ago is not good again.
+    fn is_open(&self, now_s: u64) -> bool {
+        (self.begun_s..self.expires_s).contains(&now_s)
+    }
 }
 
 /// Everybody who may come in.
@@ -188,7 +197,8 @@ impl Accounts {
         check_name(user)?;
         let secret = super::secret::Secret::random();
         let sha256 = hex(&digest(secret.reveal().as_bytes()));
-        self.setup = Some(Setup { user: user.to_owned(), sha256, expires_s: now_s.saturating_add(valid_s) });
+        let expires_s = now_s.saturating_add(valid_s);
+        self.setup = Some(Setup { user: user.to_owned(), sha256, begun_s: now_s, expires_s });
         Ok(secret.reveal().to_owned())
     }
 
@@ -196,14 +206,14 @@ impl Accounts {
     pub(crate) fn take_setup(&mut self, secret: &str, now_s: u64) -> Option<String> {
         let shown = hex(&digest(secret.as_bytes()));
         let found = self.setup.as_ref().filter(|setup| same(&setup.sha256, &shown))?;
-        let user = (now_s < found.expires_s).then(|| found.user.clone());
+        let user = found.is_open(now_s).then(|| found.user.clone());
         self.setup = None;
         user
     }
 
     /// Whether a link waits to be used.
     pub(crate) fn has_setup(&self, now_s: u64) -> bool {
-        self.setup.as_ref().is_some_and(|setup| now_s < setup.expires_s)
+        self.setup.as_ref().is_some_and(|setup| setup.is_open(now_s))
     }
 }
 
@@ -350,8 +360,10 @@ mod tests {
         assert_eq!(take(&first, 1001), None, "another one was made since");
         assert_eq!(take(&second, 1059), Some("ann".to_owned()));
         assert_eq!(take(&second, 1059), None, "used up");
-        let late = begin();
-        assert_eq!(take(&late, 1060), None);
+        for (other, why) in [(1060, "too late"), (999, "the clock was set back")] {
+            let link = begin();
+            assert_eq!(take(&link, other), None, "{why}");
+        }
         assert!(!store.accounts().unwrap().has_setup(0), "and gone");
     }
 
