@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,6 +25,7 @@ use super::held::Held;
 use super::reload::Reply;
 use super::status::diagnostics;
 use crate::cli::Failure;
+use crate::regular::{self, Links};
 
 /// Largest network configuration that is read.
 const NETWORK_MAX: u64 = 1 << 20;
@@ -270,10 +271,8 @@ impl Desk {
         let loaded = parse_config(&self.name, text.as_bytes());
         let refusal = loaded.refusal(&self.in_force);
         found.extend(loaded.diagnostics);
-        let refused =
-            |message: String| Box::new(Response::Refused { message, diagnostics: diagnostics(&found) });
         if let Some(why) = refusal {
-            return Err(refused(why));
+            return Err(refused(why, &found));
         }
         let mut put = ConfigPut {
             revision: revision(text.as_bytes()),
@@ -292,7 +291,7 @@ impl Desk {
                 Ok(waiting) => put.waiting = waiting,
                 Err(why) => {
                     self.put_back(&held, &text);
-                    return Ok(*refused(why));
+                    return Ok(*refused(why, &found));
                 }
             }
         }
@@ -308,18 +307,20 @@ impl Desk {
         self.uci().map_err(boxed)?;
         let before = self.utf8(before.to_vec()).map_err(boxed)?;
         let (document, mut found) = cloud::read(&name, &bytes);
-        let first = found.iter().find(|d| d.severity == Severity::Error).map(ToString::to_string);
+        let first = error_of(&found);
         let usable = document.filter(Document::is_usable);
         match (usable, first) {
             (Some(document), first) if partial || first.is_none() => {
                 let applied = cloud::apply(&document, &self.name, &before, &self.site());
                 found.extend(applied.diagnostics);
-                Ok((applied.text, found))
+                match error_of(&found).filter(|_| !partial) {
+                    Some(message) => Err(refused(message, &found)),
+                    None => Ok((applied.text, found)),
+                }
             }
-            (_, first) => Err(Box::new(Response::Refused {
-                message: first.unwrap_or_else(|| "it is no usable document".to_owned()),
-                diagnostics: diagnostics(&found),
-            })),
+            (_, first) => {
+                Err(refused(first.unwrap_or_else(|| "it is no usable document".to_owned()), &found))
+            }
         }
     }
 
@@ -410,6 +411,15 @@ fn boxed(failure: Failure) -> Box<Response> {
     Box::new(error_response(failure))
 }
 
+fn refused(message: String, found: &[Diagnostic]) -> Box<Response> {
+    Box::new(Response::Refused { message, diagnostics: diagnostics(found) })
+}
+
+/// The first one.
+fn error_of(found: &[Diagnostic]) -> Option<String> {
+    found.iter().find(|d| d.severity == Severity::Error).map(ToString::to_string)
+}
+
 fn is_toml(name: &str) -> bool {
     name.to_ascii_lowercase().ends_with(".toml")
 }
@@ -420,14 +430,8 @@ fn revision(bytes: &[u8]) -> String {
     format!("{:x}-{:016x}", bytes.len(), fnv1a(bytes))
 }
 
-/// Only a regular file will do: nothing waits for a pipe's other end.
 fn read_document(file: &Path) -> io::Result<Vec<u8>> {
-    use std::io::Read;
-    use std::os::unix::fs::OpenOptionsExt;
-    let opened = std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(file)?;
-    if !opened.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
+    let (opened, _) = regular::open(file, Links::Follow)?;
     let mut bytes = Vec::new();
     // One more than is taken: it is told that it is too long.
     opened.take(cloud::DOCUMENT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
@@ -702,6 +706,17 @@ mod tests {
             panic!("taken")
         };
         assert!(message.starts_with("d.json:1: error["), "{message}");
+        // Found only where the document meets the file.
+        let taken = DOCUMENT.replace("\"wan\": {", "\"mine\": {");
+        let policy = format!("{CONFIG}config policy 'mine'\n");
+        std::fs::write(&file, &policy).unwrap();
+        let response = desk.put(change(&taken, false), &terms(None));
+        assert!(
+            matches!(&response, Response::Refused { message, .. } if message.contains("E0905")),
+            "{response:?}"
+        );
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), policy);
+        std::fs::write(&file, CONFIG).unwrap();
         let empty = r#"{"enable": true, "mode": "FAIL_OVER", "wanInterfacesConfig": {}}"#;
         for nothing in [empty, "{", "[]"] {
             assert!(
