@@ -33,8 +33,8 @@ pub enum Request {
         /// Its content.
         text: String,
     },
-    /// `plan`, `put_config` or `validate` of somebody who is not root: refused if it names a file or a program that root would use
-    /// and that is not in force.
+    /// `plan`, `put_config`, `put_cloud` or `validate` of somebody who is not root: refused if it names a file or a program that root
+    /// would use and that is neither in force nor in the file.
     Guarded {
         /// The request.
         request: Box<Request>,

@@ -17,6 +17,7 @@ mod ipfire;
 mod ipfire;
 mod openwrt;
 mod platform;
+mod regular;
 mod replace;
 #[cfg(feature = "tui")]
 mod top;
