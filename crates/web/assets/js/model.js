@@ -22,7 +22,13 @@ export function pathState(iface, path) {
   if (path.reason.code === 'taken_down') return 'stopped';
   if (path.usable && isDrained(iface, path)) return 'drained';
   if (path.hold && path.usable) return 'held';
-  return STATES[path.status] ? path.status : 'unknown';
+  return stateOf(path.status, path.reason.code);
+}
+
+/** `disabled` is also the daemon's word for a path without device, carrier, address or route: its owner wants it, and has lost it. */
+function stateOf(status, code) {
+  if (status !== 'disabled') return STATES[status] ? status : 'unknown';
+  return { taken_down: 'stopped', stopped: 'stopped', not_seen: 'unknown' }[code] || 'offline';
 }
 
 /** One state for an interface: that of its paths if they agree, `partly` if only some can carry. */
@@ -186,7 +192,7 @@ export const carriers = (text) => text.split('+');
 export function eventWords(e) {
   const kind = e.family ? ` (${family(e.family)})` : '';
   const reason = e.to ? e.text.split(`-> ${e.to}: `)[1] : undefined;
-  if (e.kind === 'path' && e.interface && STATES[e.to] && reason) return `${e.interface}${kind} is ${STATES[e.to].word.toLowerCase()}: ${reason}`;
+  if (e.kind === 'path' && e.interface && STATES[e.to] && reason) return `${e.interface}${kind} is ${STATES[stateOf(e.to, e.code)].word.toLowerCase()}: ${reason}`;
   if (e.kind === 'switch' && e.policy && e.from && e.to && / -> /.test(e.text)) return `policy ${e.policy}${kind} moves from ${list(carriers(e.from))} to ${list(carriers(e.to))}`;
   return e.text.replaceAll(' -> ', ' → ');
 }

@@ -185,6 +185,22 @@ describe('words', () => {
     assert.equal(said().title, 'All WANs are offline.');
   });
 
+  test('a cable that is pulled is no switch in the configuration', () => {
+    const world = new World({ events: 0 });
+    const said = () => model.headline(world.status(), Date.now(), Date.now());
+    const state = () => model.interfaceState(world.status().interfaces.find((i) => i.name === 'cable'));
+    world.become('cable', 'disabled', 'no_carrier', 'device eth2 has no carrier');
+    assert.equal(state(), 'offline');
+    assert.deepEqual([said().tone, said().title], ['bad', 'cable is offline.']);
+    assert.match(said().text, /cable: device eth2 has no carrier, since /);
+    assert.equal(model.eventWords(world.events.at(-1)), 'cable (IPv4) is offline: device eth2 has no carrier');
+    world.become('cable', 'disabled', 'not_seen', 'the network has not been read yet');
+    assert.equal(state(), 'unknown');
+    world.become('cable', 'disabled', 'taken_down', 'taken down by its owner');
+    assert.deepEqual([state(), said().title], ['stopped', 'cable is taken down by hand.']);
+    assert.equal(model.eventWords(world.events.at(-1)), 'cable (IPv4) is taken down: taken down by its owner');
+  });
+
   test('what a rule would use now', () => {
     const world = new World({ events: 0 });
     const words = (target, family) => model.carrierWords(model.carrierOf(world.status(), target, family));
