@@ -197,7 +197,8 @@ export class World {
         interface: w.name, family, status: w.down ? 'offline' : w.state, usable: this.usable(w), carries: carried.has(w.name),
         rtt_us: alive ? Math.round((w.base.rtt + (family === 'ipv6' ? 2 : 0) + this.rand() * w.base.rtt * 0.2) * 1000) : null,
         jitter_us: alive ? Math.round(400 + this.rand() * 900) : null, loss_percent: w.down ? null : alive ? (this.rand() < 0.03 ? 10 : 0) : 100,
-        sent: 4000, received: 3990, rx_bytes: 1, tx_bytes: 1, rx_bps: alive ? Math.round(w.base.rx * busy * swing) : 0, tx_bps: alive ? Math.round(w.base.tx * busy * swing) : 0,
+        sent: 4000, received: 3990, ...(w.state === 'disabled' ? { rx_bytes: null, tx_bytes: null, rx_bps: null, tx_bps: null }
+          : { rx_bytes: 1, tx_bytes: 1, rx_bps: alive ? Math.round(w.base.rx * busy * swing) : 0, tx_bps: alive ? Math.round(w.base.tx * busy * swing) : 0 }),
       };
     }));
     for (const w of this.wans) if (carried.has(w.name)) w.hits += 3;
@@ -386,7 +387,7 @@ const ROUTES = {
   'GET session': ['viewer', ({ session }) => json(session)],
   'GET status': ['viewer', ({ world }) => json(world.status())],
   'GET events': ['viewer', ({ world, q }) => json(world.page(q))],
-  'GET history': ['viewer', ({ world, q }) => (world.find(q.get('interface')) ? json(world.series(q)) : fail(404, 'no_interface', 'there is no such interface'))],
+  'GET history': ['viewer', ({ world, q }) => (world.find(q.get('interface')) && !world.forgetful ? json(world.series(q)) : fail(409, 'refused', `nothing is recorded of interface '${q.get('interface')}'`, '`mwan report` lists what is recorded'))],
   'GET flows': ['viewer', ({ world, q }) => json(world.flows(Number(q.get('limit') || 20)))],
   'GET report': ['viewer', ({ world, q }) => json(report(world, q.get('month')))],
   'GET alerts': ['viewer', ({ world }) => json({ schema: 'mwan.alerts.v1', problem: null, alerts: world.channels })],

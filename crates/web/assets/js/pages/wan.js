@@ -89,7 +89,10 @@ const FAMILY_LOOK = { ipv4: { color: '--c0', cls: 'c0' }, ipv6: { color: '--c1',
 
 async function loadSeries(iface, range) {
   const to = Date.now() / 1000;
-  const ask = (family) => getJson(`history?${query({ interface: iface.name, family, from: Math.floor(to - range), to: Math.ceil(to), points: POINTS })}`);
+  // Of a new interface, or without `history`, nothing is recorded: samples are drawn all the same.
+  const live = range <= LIVE_MAX;
+  const refused = (error) => { if (error.status === 409 && live) return null; throw error; };
+  const ask = (family) => getJson(`history?${query({ interface: iface.name, family, from: Math.floor(to - range), to: Math.ceil(to), points: POINTS })}`).catch(refused);
   const answers = await Promise.all(iface.paths.map((p) => ask(p.family)));
   return { to, answers };
 }
