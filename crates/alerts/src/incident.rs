@@ -65,6 +65,9 @@ pub struct Trouble {
     pub since_ms: u64,
     /// Until when; `None`: it is wrong now.
     pub until_ms: Option<u64>,
+    /// It is not right again, it just is no trouble any more: its owner has taken it down, or out of the configuration.
+    #[serde(default)]
+    pub withdrawn: bool,
     /// How often it has begun.
     pub times: u32,
 }

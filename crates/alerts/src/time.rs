@@ -35,6 +35,12 @@ impl Now {
         if wanted > passed { wanted - passed } else { wanted + DAY_MS - passed }
     }
 
+    /// The moment at which clocks in the zone of `now` show what they would show here after `ms`.
+    pub(crate) fn after_in_zone_of(self, now: Now, ms: u64) -> u64 {
+        let change_s = i64::from(self.utc_offset_s) - i64::from(now.utc_offset_s);
+        self.ms.saturating_add(ms).saturating_add_signed(change_s * 1000)
+    }
+
     /// `2026-11-26 12:01:07 +01:00`, of another moment in the same time zone.
     pub(crate) fn show(self, ms: u64) -> String {
         let local = Now { ms, ..self }.local_ms();
