@@ -441,10 +441,8 @@ fn pause(fault: &Fault, failures: u32, channel: &str) -> u64 {
         FaultKind::Refused => REFUSED_MS,
     };
     let pause = first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest);
-    // FNV-1a: stable from run to run.
-    let hash = channel.bytes().fold(0xcbf2_9ce4_8422_2325_u64 ^ u64::from(failures), |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    });
+    // Stable from run to run.
+    let hash = mwan_config::ipfire::fnv1a(format!("{channel} {failures}").as_bytes());
     pause - pause / 10 + hash % (pause / 5)
 }
 

@@ -168,11 +168,11 @@ describe('words', () => {
     const said = () => model.headline(world.status(), Date.now(), Date.now());
     assert.deepEqual([said().tone, said().title, said().text], ['ok', 'All 3 WANs work.', 'fiber and cable carry new connections.']);
     // A cloud's document makes a policy for each mode; the rules lead to one of them.
-    const status = world.status();
-    status.rules.forEach((r) => { r.target = 'fiber_first'; });
-    assert.equal(model.headline(status, Date.now(), Date.now()).text, 'fiber carries new connections.');
-    status.rules = [];
-    assert.equal(model.headline(status, Date.now(), Date.now()).text, 'fiber and cable carry new connections.');
+    world.led = ['fiber_first'];
+    assert.equal(said().text, 'fiber carries new connections.');
+    world.led = [];
+    assert.deepEqual([said().tone, said().title], ['warn', 'WANs are online, but no rule uses them.']);
+    world.led = ['balanced'];
     world.find('cable').drained = true;
     assert.deepEqual([said().tone, said().title, said().text], ['calm', 'cable is drained by hand.', 'fiber carries new connections.']);
     world.find('cable').drained = false;
@@ -199,6 +199,12 @@ describe('words', () => {
     world.become('cable', 'disabled', 'taken_down', 'taken down by its owner');
     assert.deepEqual([state(), said().title], ['stopped', 'cable is taken down by hand.']);
     assert.equal(model.eventWords(world.events.at(-1)), 'cable (IPv4) is taken down: taken down by its owner');
+  });
+
+  test('kinds of events are those of the API', () => {
+    const { schemas } = JSON.parse(readFileSync(`${root}docs/openapi.json`, 'utf8')).components;
+    const kinds = [schemas.EventKind].flatMap((s) => s.enum || (s.oneOf || []).flatMap((o) => o.enum || o.const));
+    assert.deepEqual(Object.keys(model.KINDS).sort(), [...kinds].sort());
   });
 
   test('what a rule would use now', () => {
