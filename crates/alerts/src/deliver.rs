@@ -327,8 +327,7 @@ impl Engine {
     pub fn test(&mut self, now: Now, channel: &str, event: u64) {
         let Some(settings) = self.settings.channel(channel) else { return };
         if let (Some(problem), Some(state)) = (&settings.problem, self.state.channels.get_mut(channel)) {
-            // It is not even tried.
-            state.test = Some((event, Some(problem.clone())));
+            state.test = Some((event, Some(format!("it is not tried: {problem}"))));
             return;
         }
         self.begin(now.ms, &Subject::Test);

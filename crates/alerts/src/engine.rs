@@ -174,13 +174,10 @@ impl Engine {
     fn bad(&mut self, at: u64, subject: Subject, code: &str, text: &str) {
         let index = self.incident_for(at, &subject);
         let incident = &mut self.state.incidents[index];
-        if incident.over_ms.take().is_some() {
+        if let Some(over) = incident.over_ms.take() {
             incident.longest_ms = 0;
             if incident.told.is_empty() {
-                // Nobody knows of it: for everybody it begins now.
-                incident.begin_ms = at;
-                incident.moves.clear();
-                incident.troubles.iter_mut().for_each(|t| t.since_ms = at);
+                incident.begin_anew(at, over);
             } else {
                 incident.again += 1;
             }

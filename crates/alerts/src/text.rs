@@ -287,7 +287,8 @@ fn digest(message: &Outgoing, site: &str, since: u64) -> String {
     let mut out = format!("From {} to {}\n\n", now.show(since), now.show(now.ms));
     let lines = message.parts.iter().map(|part| {
         let i = &part.incident;
-        let begin = now.show(i.begin_ms);
+        let (begin_ms, before_ms) = i.earlier.map_or((i.begin_ms, 0), |e| (e.begin_ms, e.took_ms));
+        let begin = now.show(begin_ms);
         if i.is_note() {
             return format!("{begin}  {}", title(part, now));
         }
@@ -296,7 +297,7 @@ fn digest(message: &Outgoing, site: &str, since: u64) -> String {
         let why = causes(i).next().unwrap_or_default();
         format!(
             "{begin}  {state} {}{times}: {} ({why})",
-            duration_text(i.duration_ms(now.ms)),
+            duration_text(before_ms.saturating_add(i.duration_ms(now.ms))),
             what(i, Tense::Past)
         )
     });

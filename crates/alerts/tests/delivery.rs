@@ -196,6 +196,18 @@ fn a_digest_tells_of_the_day_what_was_too_short_too() {
     assert_eq!(w.sent.len(), 5);
 }
 
+/// Nobody was told of the first part: a digest has both.
+#[test]
+fn a_digest_counts_what_came_again_as_a_whole() {
+    let digest = Channel { digest: Some(18 * 60), severity: Threshold::Never, ..channel("mail") };
+    let mut w = World::new(vec![digest]);
+    w.down(10, "wan").up(310, "wan").down(500, "wan").up(503, "wan").down(700, "wan").up(710, "wan");
+    w.restart();
+    w.until(6 * 3600);
+    let text = &w.sent[0].words.text;
+    assert!(text.contains("12:00:10 +00:00  took 5 min 13 s, 3 times: wan (IPv4) was down"), "{text}");
+}
+
 #[test]
 fn a_test_is_sent_at_once_and_tried_once() {
     let night =
@@ -303,7 +315,7 @@ fn a_channel_that_cannot_be_used_keeps_no_other_from_being_used() {
     assert_eq!(w.engine.status(w.now())[0].last_error.as_deref(), Some("no such file"));
     // Who tests it is told why at once.
     w.engine.test(w.now(), "broken", 7);
-    assert_eq!(w.engine.status(w.now())[0].test, Some((7, Some("no such file".into()))));
+    assert_eq!(w.engine.status(w.now())[0].test, Some((7, Some("it is not tried: no such file".into()))));
 }
 
 #[test]

@@ -226,7 +226,8 @@ impl<'a> Achieved<'a> {
         let mut carrying = BTreeSet::new();
         let led = led(self.base.map_or(&[], |desired| &desired.rules));
         let each = self.all().flat_map(|policy| Family::ALL.map(|family| (policy, family)));
-        for (policy, family) in each.filter(|(policy, family)| led.contains(&(&policy.name, *family))) {
+        for (policy, family) in each.filter(|(policy, family)| led.contains(&(policy.name.as_str(), *family)))
+        {
             if let Some(Carrier::Members(shares)) = self.carrier(policy, family) {
                 carrying.extend(shares.iter().map(|share| PathKey { id: share.id, family }));
             }
@@ -346,12 +347,11 @@ fn sticky_entries(
 
 /// The policies to which rules in force lead, by family.
 fn led(rules: &[DesiredRule]) -> BTreeSet<(&str, Family)> {
-    let policy = |rule: &DesiredRule| match &rule.rule.target {
-        Target::Policy(name) => Some(name.as_str()),
+    let named = rules.iter().filter_map(|rule| match &rule.rule.target {
+        Target::Policy(name) => Some((name.as_str(), &rule.rule.families)),
         _ => None,
-    };
-    let named = rules.iter().filter_map(|rule| Some((policy(rule)?, rule)));
-    named.flat_map(|(name, rule)| rule.rule.families.iter().map(move |family| (name, family))).collect()
+    });
+    named.flat_map(|(name, families)| families.iter().map(move |family| (name, family))).collect()
 }
 
 /// Rules that wait for their interface, once per family they are for, and each as a problem.
