@@ -22,7 +22,7 @@ describe('a failover', () => {
       await page.getByText('fiber is failing.').waitFor();
       mock.world.fail('fiber');
       await page.getByText('fiber is offline.').waitFor();
-      await page.getByText('cable carries new connections.', { exact: false }).first().waitFor();
+      await page.getByText('cable and lte carry new connections.', { exact: false }).first().waitFor();
       await page.getByText('5 rounds in a row lost', { exact: false }).first().waitFor();
       assert.match(await page.locator('#spoken').textContent(), /^policy balanced \(IPv4\) moves from fiber and cable to cable$/, 'it is told to screen readers');
       const card = page.locator('.wan', { has: page.getByRole('link', { name: 'fiber', exact: true }) });
