@@ -107,7 +107,10 @@ impl Engine {
                     (&event.interface, &event.family, &event.to)
                 {
                     let subject = Subject::Path { interface: cut(interface), family: cut(family) };
-                    self.path(now, at, subject, to, &code, reason_of(&text));
+                    self.path(at, subject, to, &code, reason_of(&text));
+                    if is_usable(to) && !event.from.as_deref().is_some_and(is_usable) {
+                        self.path_is_up(now);
+                    }
                 }
             }
             // Of a policy that no rule leads to.
@@ -134,7 +137,12 @@ impl Engine {
         self.settle(now.ms);
         for PathNow { interface, family, status, code, text, age_ms } in &snapshot.paths {
             let subject = Subject::Path { interface: cut(interface), family: cut(family) };
-            self.path(now, now.ms.saturating_sub(*age_ms), subject, status, code, &cut(text));
+            let came_up = is_usable(status) && self.open_subjects().any(|open| *open == subject);
+            self.path(now.ms.saturating_sub(*age_ms), subject, status, code, &cut(text));
+            // One that has been up all the time is no reason to try a server again that does not answer.
+            if came_up {
+                self.path_is_up(now);
+            }
         }
         for (policy, family) in &snapshot.without_wan {
             let subject = Subject::Policy { policy: cut(policy), family: cut(family) };
@@ -157,12 +165,9 @@ impl Engine {
         troubles.filter(|t| t.until_ms.is_none()).map(|t| &t.subject)
     }
 
-    fn path(&mut self, now: Now, at: u64, subject: Subject, status: &str, code: &str, text: &str) {
+    fn path(&mut self, at: u64, subject: Subject, status: &str, code: &str, text: &str) {
         match status {
-            "online" | "disconnecting" => {
-                self.well(at, &subject, Ended::Right);
-                self.path_is_up(now);
-            }
+            usable if is_usable(usable) => self.well(at, &subject, Ended::Right),
             // `disabled` is also a path without a device.
             "offline" | "connecting" | "disabled" if !is_wanted(code) => self.bad(at, subject, code, text),
             "offline" | "connecting" | "disabled" => self.well(at, &subject, Ended::Withdrawn),
@@ -350,6 +355,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// Whether a path in this state may carry.
+fn is_usable(state: &str) -> bool {
+    matches!(state, "online" | "disconnecting")
 }
 
 /// How a trouble ends.

@@ -58,6 +58,45 @@ fn pauses_grow_and_are_bounded() {
 }
 
 #[test]
+fn a_path_that_is_up_all_the_time_is_no_reason_to_try_again() {
+    let lte = PathNow {
+        interface: "lte".into(),
+        family: "ipv4".into(),
+        status: "online".into(),
+        code: "answering".into(),
+        text: String::new(),
+        age_ms: 1_000_000,
+    };
+    let wan = PathNow {
+        interface: "wan".into(),
+        status: "offline".into(),
+        code: "probes_lost".into(),
+        ..lte.clone()
+    };
+    let everything = Snapshot { paths: vec![lte, wan], ..Snapshot::default() };
+    let lossy = |to: &str, from: &str| mwan_api::Event {
+        from: Some(from.into()),
+        ..path("lte", "ipv4", to, "failing")
+    };
+    let tries = |looks: bool| {
+        let mut w = World::new(vec![channel("mail")]);
+        w.server = Box::new(|_, _| Err(unreachable()));
+        w.down(10, "wan");
+        for minute in 1..120 {
+            w.until(minute * 60);
+            if looks {
+                w.engine.snapshot(w.now(), &everything);
+                w.at(minute * 60 + 10, lossy("disconnecting", "online"));
+                w.at(minute * 60 + 20, lossy("online", "disconnecting"));
+            }
+        }
+        w.tries.len()
+    };
+    assert_eq!(tries(true), tries(false));
+    assert!(tries(false) < 15);
+}
+
+#[test]
 fn a_flapping_path_does_not_make_attempts_flap() {
     let mut w = World::new(vec![channel("mail")]);
     w.server = Box::new(|_, _| Err(unreachable()));
