@@ -86,8 +86,9 @@ impl Engine {
     /// The daemon's newest event is `latest`. Who hears of the daemon for the first time does not care for what was before;
     /// and if that is before what was heard, the daemon has lost its memory and counts anew.
     pub fn newest_event(&mut self, latest: u64) {
-        if self.state.meta.event == 0 || self.state.meta.event > latest {
+        if (self.state.meta.event == 0 && latest > 0) || self.state.meta.event > latest {
             self.state.meta.event = latest;
+            self.revision += 1;
         }
     }
 

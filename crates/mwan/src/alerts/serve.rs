@@ -36,6 +36,8 @@ const STATUS_AFTER: Duration = Duration::from_millis(1500);
 const STATUS_EVERY: Duration = Duration::from_secs(600);
 /// An answer during which something happened is asked for again, that often at most.
 const STATUS_AGAIN_MAX: u32 = 5;
+/// What nobody is sent is not kept more often: flash wears, and the daemon tells of its last events again.
+const KEEP_PAUSE: Duration = Duration::from_secs(5);
 /// Who is being sent something when the daemon ends may take this long; the daemon waits for two seconds.
 const END_MAX: Duration = Duration::from_millis(1500);
 
@@ -128,6 +130,8 @@ struct Loop {
     socket: PathBuf,
     /// What of the engine is in the file.
     kept: Option<u64>,
+    /// It is not written before this.
+    keep_from: Instant,
     /// The file could not be written, which was said.
     told: bool,
     clock: Clock,
@@ -149,8 +153,21 @@ impl Loop {
         }
         let status_at = Instant::now() + STATUS_AFTER;
         let board = watch::Sender::new(Vec::new());
-        let (kept, told, overtaken, flying) = (None, false, 0, 0);
-        Loop { engine, settings, file, socket, kept, told, clock, status_at, overtaken, flying, board }
+        let (kept, keep_from, told, overtaken, flying) = (None, Instant::now(), false, 0, 0);
+        Loop {
+            engine,
+            settings,
+            file,
+            socket,
+            kept,
+            keep_from,
+            told,
+            clock,
+            status_at,
+            overtaken,
+            flying,
+            board,
+        }
     }
 
     async fn run(&mut self, end: &Notify) {
@@ -188,13 +205,20 @@ impl Loop {
         self.keep();
     }
 
+    /// When what there is has to be written; `None`: it is in the file.
+    fn keep_at(&self) -> Option<Instant> {
+        (self.kept != Some(self.engine.revision())).then_some(self.keep_from)
+    }
+
     /// Keeps what there is, then sends what is due: what was kept is sent again if we die, and nothing else.
     fn step(&mut self, done: &mpsc::Sender<Done>) {
         if let Some(by_ms) = self.clock.set_by() {
             self.engine.clock_set(by_ms);
         }
         let due = self.engine.due(self.clock.now());
-        self.keep();
+        if !due.is_empty() || self.keep_at().is_some_and(|at| at <= Instant::now()) {
+            self.keep();
+        }
         for message in due {
             self.launch(message, done.clone());
         }
@@ -219,6 +243,8 @@ impl Loop {
 
     fn landed(&mut self, channel: &str, result: Result<(), Fault>) {
         self.flying = self.flying.saturating_sub(1);
+        // It must not go again.
+        self.keep_from = Instant::now();
         self.engine.sent(self.clock.now(), channel, result);
     }
 
@@ -227,6 +253,8 @@ impl Loop {
         match heard {
             Heard::Begins { latest, from } => {
                 self.engine.newest_event(latest);
+                // Whoever comes after us has to know where we began.
+                self.keep_from = Instant::now();
                 let _ = from.send(self.engine.last_event());
                 self.look_soon();
             }
@@ -260,7 +288,8 @@ impl Loop {
         let now = self.clock.now();
         let due =
             self.engine.wake_at(now).map_or(SLEEP_MAX, |at| Duration::from_millis(at.saturating_sub(now.ms)));
-        due.min(SLEEP_MAX).min(self.status_at.saturating_duration_since(Instant::now()))
+        let at = self.keep_at().map_or(self.status_at, |at| at.min(self.status_at));
+        due.min(SLEEP_MAX).min(at.saturating_duration_since(Instant::now()))
     }
 
     fn keep(&mut self) {
@@ -268,6 +297,7 @@ impl Loop {
         if self.kept == Some(revision) {
             return;
         }
+        self.keep_from = Instant::now() + KEEP_PAUSE;
         let text = self.engine.save();
         match replace(&self.file, Marks::ours(0o600), Durability::Reboot, text.as_bytes()) {
             Ok(()) => (self.kept, self.told) = (Some(revision), false),
@@ -364,6 +394,48 @@ mod tests {
             "connected": empty, "custom": empty,
         });
         Box::new(serde_json::from_value(status).unwrap())
+    }
+
+    #[test]
+    fn where_it_began_is_kept_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { site: "router".into(), channels: Vec::new() };
+        let mut alerts = Loop::new(settings, dir.path(), dir.path().join("none.sock"));
+        let (done, _landed) = mpsc::channel(1);
+        alerts.step(&done);
+        let (from, _after) = tokio::sync::oneshot::channel();
+        alerts.heard(Heard::Begins { latest: 4711, from });
+        alerts.step(&done);
+        assert!(fs::read_to_string(dir.path().join(FILE)).unwrap().contains("4711"));
+    }
+
+    #[test]
+    fn a_storm_of_events_does_not_wear_the_flash() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { site: "router".into(), channels: Vec::new() };
+        let mut alerts = Loop::new(settings, dir.path(), dir.path().join("none.sock"));
+        let (done, _landed) = mpsc::channel(1);
+        let (begin, mut kept) = (Instant::now(), std::collections::BTreeSet::new());
+        for id in 1..100 {
+            let note =
+                Event { kind: mwan_api::EventKind::Repair, text: format!("restored {id}"), ..event(id, "") };
+            alerts.heard(Heard::Event(note));
+            alerts.step(&done);
+            kept.insert(fs::read_to_string(dir.path().join(FILE)).unwrap());
+        }
+        assert!(alerts.sleep() <= KEEP_PAUSE);
+        let most = 2 + begin.elapsed().as_secs() / KEEP_PAUSE.as_secs();
+        assert!(kept.len() as u64 <= most, "{} times in {:?}", kept.len(), begin.elapsed());
+        // What was sent is kept at once.
+        alerts.landed("nobody", Ok(()));
+        alerts.step(&done);
+        assert!(fs::read_to_string(dir.path().join(FILE)).unwrap().contains("restored 99"));
+        // A disk that takes nothing is not asked without a pause.
+        alerts.file = dir.path().join("none").join(FILE);
+        alerts.heard(Heard::Event(Event { kind: mwan_api::EventKind::Repair, ..event(100, "") }));
+        alerts.landed("nobody", Ok(()));
+        alerts.step(&done);
+        assert!(alerts.told && alerts.sleep() > Duration::ZERO);
     }
 
     #[test]
