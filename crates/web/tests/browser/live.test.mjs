@@ -82,6 +82,8 @@ describe('a failover', () => {
       await page.locator('.plot canvas').nth(3).waitFor();
       assert.ok(mock.requests.slice(from).some((r) => r.includes('history?interface=fiber&family=ipv6')), `${range}: both families are asked for`);
     }
+    await page.locator('.plot').first().press('End');
+    await page.locator('.readout .when', { hasText: /^\d\d-\d\d \d\d:\d\d$/ }).first().waitFor();
     await shot(page, 'month-charts', { fullPage: true });
     await done();
   }));
