@@ -10,6 +10,7 @@
 
 pub mod clock;
 pub mod conntrack;
+pub mod lookup;
 pub mod monitor;
 pub mod netlink;
 pub mod netview;

@@ -1,10 +1,12 @@
 //! nf_tables: our table written in one transaction, read back, and its counters.
 
 mod dump;
+mod element;
 mod encode;
 mod socket;
 
 pub use dump::{CounterValue, Known, OwnRules};
+pub use element::Found;
 pub use encode::EncodeError;
 pub use socket::{CommitError, NftSocket, ObserveError};
 
