@@ -165,6 +165,9 @@ fn rules(out: &mut String, rules: &[AskedRule]) {
     for rule in rules.iter().skip(hidden) {
         let name = plain(&rule.rule);
         let text = match (&rule.criterion, &rule.wanted, &rule.value) {
+            (Some(criterion), Some(set), Some(value)) if criterion.starts_with("ipset") => {
+                format!("{name}: no, {} is not in the set {}", plain(value), plain(set))
+            }
             (Some(criterion), Some(wanted), Some(value)) => {
                 format!("{name}: no, {criterion} is {}, and it wants {}", plain(value), plain(wanted))
             }

@@ -55,9 +55,7 @@ pub(crate) fn explain_without_daemon(
     query: ExplainQuery,
 ) -> Result<api::Explanation, Failure> {
     let loaded = parse_config(name, bytes);
-    // Who may not read it, or has none of the router's devices, still gets the rules explained.
-    let net =
-        Monitor::open(Vec::new()).map_or_else(|_| Arc::new(NetView::default()), |mut monitor| monitor.view());
+    let net = network()?;
     let mut core = Core::new(platform.core(), Arc::new(loaded.config), Memory::default());
     core.handle(clock::now(), Event::Network(net));
     let mut job = Job::new(&core, query, Where::Nowhere)?;
@@ -70,6 +68,16 @@ pub(crate) fn explain_without_daemon(
         Response::Explanation(explanation) => Ok(*explanation),
         _ => Err(Failure::says("a live connection is explained by the daemon")),
     }
+}
+
+/// This machine's; who may not read it, or has none of the router's devices, still gets the rules explained.
+fn network() -> Result<Arc<NetView>, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new("cannot start the runtime", &e))?;
+    let view = runtime.block_on(async { Monitor::open(Vec::new()).map(|mut monitor| monitor.view()) });
+    Ok(view.unwrap_or_default())
 }
 
 /// Whether the kernel is asked, too.
@@ -104,7 +112,10 @@ impl Job {
             let text = format!("not asked, as they wait for their interface: {}{more}", names.join(", "));
             notes.push(text);
         }
-        let device = |name: &String| core.device(name).ok_or_else(|| no_interface(core, name));
+        // Of a router that is elsewhere not every device is known.
+        let other = |name: &String| Some(name.clone()).filter(|_| kernel == Where::Nowhere);
+        let device =
+            |name: &String| core.device(name).or_else(|| other(name)).ok_or_else(|| no_interface(core, name));
         let input = query.input.as_ref().map(device).transpose()?;
         if input.is_some() && query.from.is_none() {
             return Err(Failure::says("a packet that comes in has a source").hint("add --from ADDRESS"));
