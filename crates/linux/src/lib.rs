@@ -22,6 +22,7 @@ mod rt;
 #[allow(unsafe_code)]
 mod sys;
 pub mod usecmd;
+pub mod verify;
 
 #[cfg(test)]
 #[path = "../tests/common/mod.rs"]

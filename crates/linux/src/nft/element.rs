@@ -42,7 +42,7 @@ impl NftSocket {
 }
 
 /// Addresses one behind the other: a key of one or of two of them.
-pub(super) fn write_key(element: &mut Writer, key: &[IpAddr]) {
+pub(crate) fn write_key(element: &mut Writer, key: &[IpAddr]) {
     let bytes: Vec<u8> = key.iter().flat_map(|ip| octets(*ip)).collect();
     element.nest(attr::ELEM_KEY, |w| w.put(attr::DATA_VALUE, &bytes));
 }

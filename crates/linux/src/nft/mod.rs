@@ -7,6 +7,7 @@ mod socket;
 
 pub use dump::{CounterValue, Known, OwnRules};
 pub use element::Found;
+pub(crate) use element::write_key;
 pub use encode::EncodeError;
 pub use socket::{CommitError, NftSocket, ObserveError};
 

@@ -5,6 +5,7 @@ mod document;
 mod facts;
 mod flow;
 mod packet;
+mod verify;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -131,7 +132,10 @@ impl Job {
         let described = Described::read(&self.query)?;
         let mut lookup = self.lookup()?;
         let packet = self.locate(&described, lookup.as_mut())?;
-        let explanation = self.explain(&packet, lookup.as_mut())?;
+        let mut explanation = self.explain(&packet, lookup.as_mut())?;
+        if let Some(lookup) = lookup.as_mut().filter(|_| self.query.verify) {
+            explanation.verified = Some(verify::verify(&mut self, &packet, &explanation, lookup)?);
+        }
         Ok(Response::Explanation(Box::new(explanation)))
     }
 
