@@ -1,10 +1,13 @@
 //! nf_tables: our table written in one transaction, read back, and its counters.
 
 mod dump;
+mod element;
 mod encode;
 mod socket;
 
 pub use dump::{CounterValue, Known, OwnRules};
+pub use element::Found;
+pub(crate) use element::write_key;
 pub use encode::EncodeError;
 pub use socket::{CommitError, NftSocket, ObserveError};
 

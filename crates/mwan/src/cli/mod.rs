@@ -11,6 +11,7 @@ mod commands;
 mod compat;
 mod difference;
 mod events;
+mod explain;
 mod history;
 #[cfg(feature = "ipfire")]
 mod ipfire;
