@@ -25,6 +25,8 @@ pub struct Facts {
     pub translations: Vec<Translation>,
     /// Flowtables.
     pub flowtables: Vec<Flowtable>,
+    /// OpenWrt's firewall is configured to make one.
+    pub offload_wanted: bool,
     /// Chains with rules that exempt packets from connection tracking.
     pub untracked: Vec<String>,
     /// There are rules of the old iptables, which cannot be seen.

@@ -101,7 +101,7 @@ fn judge_weights(config: &Config, policy: &Policy, alive: &[&Member], lints: &mu
     if alive.iter().filter(alone).count() < alive.len() || weights.iter().eq(&[1]) {
         return;
     }
-    let message = match (alive, weights.len()) {
+    let message = match (policy.members.as_slice(), weights.len()) {
         ([one], _) => format!("weight {} has no effect: there is nobody to share with", one.weight),
         // Equal weights are what a member section for several policies brings along.
         (_, 1) => return,

@@ -25,6 +25,10 @@ pub(super) fn judge(config: &Config, facts: &Facts, lints: &mut Lints) {
         site.targets(interface, lints);
     }
     site.same_ports(lints);
+    if facts.offload_wanted && facts.flowtables.is_empty() {
+        let message = "/etc/config/firewall asks for flow_offloading: packets of established connections will go past all rules";
+        site.say(lints, Problem::new(codes::OFFLOAD, message));
+    }
     if facts.legacy_rules {
         let message = "the old iptables has rules here: their marks and translation have not been looked at";
         site.say(lints, Problem::new(codes::LEGACY, message));

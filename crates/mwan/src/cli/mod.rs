@@ -5,12 +5,14 @@
 #[cfg(feature = "alerts")]
 mod alerts;
 mod args;
+mod check;
 mod client;
 mod cloud;
 mod commands;
 mod compat;
 mod difference;
 mod events;
+mod facts;
 mod history;
 #[cfg(feature = "ipfire")]
 mod ipfire;
@@ -18,6 +20,7 @@ mod launch;
 #[cfg(feature = "ipfire")]
 mod red;
 mod render;
+mod sarif;
 
 use std::io::Write;
 use std::process::ExitCode;
