@@ -5,6 +5,7 @@
 #[cfg(feature = "alerts")]
 mod alerts;
 mod args;
+mod check;
 mod client;
 mod cloud;
 mod commands;
@@ -12,6 +13,7 @@ mod compat;
 mod difference;
 mod events;
 mod explain;
+mod facts;
 mod history;
 #[cfg(feature = "ipfire")]
 mod ipfire;
@@ -21,6 +23,7 @@ mod red;
 #[cfg(all(test, feature = "alerts", feature = "ipfire", feature = "tui", feature = "web"))]
 mod reference;
 mod render;
+mod sarif;
 
 use std::io::Write;
 use std::process::ExitCode;
