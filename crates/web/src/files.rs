@@ -73,10 +73,9 @@ pub fn hand_over(folder: &Path, user: u32, group: u32) -> io::Result<()> {
         return Ok(());
     }
     for name in crate::auth::store::FILES.into_iter().chain(crate::tls::FILES) {
-        match open(&folder.join(name), OpenOptions::new().read(true)) {
-            Ok((file, _)) => give(&file, user, group)?,
-            // Not there, or none of ours: whoever wants to read it is told.
-            Err(_) => {}
+        // Of what is not there or none of ours, whoever wants to read it is told.
+        if let Ok((file, _)) = open(&folder.join(name), OpenOptions::new().read(true)) {
+            give(&file, user, group)?;
         }
     }
     std::os::unix::fs::lchown(folder, Some(user), Some(group))
