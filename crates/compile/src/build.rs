@@ -61,6 +61,7 @@ impl Compiler {
         let devices = old.filter(|(old, _)| same_devices(old, desired));
         let base = devices.filter(|(old, _)| {
             old.custom.is_empty() == desired.custom.is_empty()
+                && old.masquerade == desired.masquerade
                 && Family::ALL.into_iter().all(|f| entry(old, f, true) == entry(desired, f, true))
                 && Family::ALL.into_iter().all(|f| entry(old, f, false) == entry(desired, f, false))
         });
@@ -172,7 +173,7 @@ fn hook_rules(desired: &Desired, prerouting: bool) -> Vec<Rule> {
         // Flows older than we are stay where they are. So does neighbour discovery (RFC 4861), which must never be
         // policy-routed: the kernel does not track ICMPv6 133 to 136, and a redirect, 137, is invalid to it
         // (nf_conntrack_proto_icmpv6.c, noct_valid_new and valid_new), so neither is ever new.
-        rule("older flows", vec![Statement::NotNew, Statement::Verdict(Verdict::Return)]),
+        rule("older flows", vec![Statement::NotNew, nat::not_new(desired, prerouting)]),
     ];
     let inbound = inbound_chains(&desired.interfaces);
     if prerouting {
@@ -334,13 +335,10 @@ fn balance(policy: &DesiredPolicy, shares: &[Share], family: Family) -> Statemen
 }
 
 /// Numbers `0..modulus` shared out by weight: first, last, and where they lead.
-pub(crate) fn spread(
-    shares: &[Share],
-    target: impl Fn(&Share) -> Verdict,
-) -> (u32, Vec<(u32, u32, Verdict)>) {
+pub(crate) fn spread<T: Clone>(shares: &[Share], target: impl Fn(&Share) -> T) -> (u32, Vec<(u32, u32, T)>) {
     let divisor = shares.iter().map(|s| s.weight).fold(0, gcd).max(1);
     let mut start = 0;
-    let spans: Vec<(u32, u32, Verdict)> = shares
+    let spans: Vec<(u32, u32, T)> = shares
         .iter()
         .map(|share| {
             let first = start;

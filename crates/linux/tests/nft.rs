@@ -344,6 +344,7 @@ fn everything() -> Vec<NftOp> {
     rules.push(vec![v4(), within(Destination(V4), 24, true, "blocks4"), verdict(goto("set_1"))]);
     rules.push(vec![v4(), within(Source(V4), 32, true, "blocks4"), verdict(goto("set_1"))]);
     rules.push(vec![v6(), within(Destination(V6), 47, false, "blocks6"), verdict(goto("set_1"))]);
+    rules.push(vec![S::Invalid, verdict(Verdict::Return)]);
     let near = |selector, bits, map: &str| S::Near { selector, bits, map: map.into() };
     rules.push(vec![v4(), near(Source(V4), 20, "near4.lengths")]);
     rules.push(vec![v6(), near(Destination(V6), 46, "near6.lengths")]);
@@ -433,7 +434,7 @@ fn the_table_is_observed_as_committed() {
         let hook = Hook { kind: HookKind::Nat, point: HookPoint::Postrouting, priority: 100 };
         assert_eq!(table.chains["postrouting"].base, Base::Accepting(hook));
         assert_eq!(table.chains["set_1"].base, Base::No);
-        let tags: Vec<_> = (0..55).map(|n| format!("rule #{n}")).collect();
+        let tags: Vec<_> = (0..56).map(|n| format!("rule #{n}")).collect();
         assert_eq!(table.chains["prerouting"].tags, tags);
         assert_eq!(table.chains["set_1"].tags, ["set #1", ""]);
         assert_eq!(table.counters.iter().collect::<Vec<_>>(), ["wan_in"]);
