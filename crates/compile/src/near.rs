@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use mwan_config::{AddressRange, BlockLevel, Family, SetLayout};
 use mwan_core::Marks;
 
-use crate::blocks::{Runs, addresses, host_mask};
+use crate::blocks::{Runs, addresses, fold, host_mask};
 use crate::ranges::{bits, of_bits, prefixes};
 
 /// Bits of a number. In the program, and in what is observed, it is in the last bits of the first address of a run of blocks,
@@ -77,9 +77,9 @@ pub(crate) fn codes(
     let is_used = |code: &u32| used.iter().any(|(_, used)| used == code);
     let mut free: Vec<usize> = (0..codes.len()).filter(|at| !is_used(&codes[*at])).collect();
     used.retain(|(_, code)| !codes.contains(code));
-    // Those of the most blocks last.
-    used.sort_unstable();
-    while let Some((_, code)) = used.pop() {
+    // Those of the most blocks first.
+    while let Some(most) = (0..used.len()).max_by_key(|at| used[*at]) {
+        let (_, code) = used.swap_remove(most);
         match free.pop() {
             Some(at) => codes[at] = code,
             None if codes.len() < CODES_MAX => codes.push(code),
@@ -110,21 +110,11 @@ pub(crate) fn elements(
     marks: Marks,
 ) -> BTreeSet<AddressRange> {
     let codes = numbered(layout.codes(family), marks);
-    let mut runs = no_runs(family, near.length);
+    let mut runs: Vec<Runs> = (0..1 << NUMBER_BITS).map(|_| Runs::new(family, near.length)).collect();
     for Span { first, last, levels } in spans(list, family, layout.of(family), near.length) {
         runs[number(levels, codes) as usize].push(first, last);
     }
-    joined(runs)
-}
-
-/// For each number.
-fn no_runs(family: Family, length: u8) -> Vec<Runs> {
-    (0..1 << NUMBER_BITS).map(|_| Runs::new(family, length)).collect()
-}
-
-/// Runs of blocks with their numbers.
-fn joined(runs: Vec<Runs>) -> BTreeSet<AddressRange> {
-    let mut elements: Vec<AddressRange> = Vec::new();
+    let mut elements = Vec::new();
     for (number, runs) in (0..).zip(runs) {
         elements.extend(runs.list.into_iter().map(|run| join(run, number)));
     }
@@ -150,22 +140,25 @@ pub fn blocks_of(
 
 /// The elements that are these blocks (their first addresses, in any order) and marks; `None`: one is none of ours.
 pub fn read(
-    mut blocks: Vec<(IpAddr, u32)>,
+    blocks: Vec<(IpAddr, u32)>,
     family: Family,
     length: u8,
     mask: u32,
 ) -> Option<BTreeSet<AddressRange>> {
-    let (marks, host) = (Marks::new(mask), host_mask(length, family));
-    let mut runs = no_runs(family, length);
-    blocks.sort_unstable();
+    let marks = Marks::new(mask);
+    let mut by_number = vec![Vec::new(); 1 << NUMBER_BITS];
     for (first, mark) in blocks {
-        let (first, number) = (bits(first), marks.id_of(mark));
-        if first & host != 0 || mark & !mask != 0 || number == 0 {
+        let number = marks.id_of(mark);
+        if mark & !mask != 0 || number == 0 {
             return None;
         }
-        runs.get_mut(number as usize)?.push(first, first | host);
+        by_number.get_mut(number as usize)?.push(AddressRange { first, last: first });
     }
-    Some(joined(runs))
+    let mut elements = Vec::new();
+    for (number, blocks) in (0..).zip(by_number) {
+        elements.extend(fold(blocks, family, length)?.into_iter().map(|run| join(run, number)));
+    }
+    Some(elements.into_iter().collect())
 }
 
 #[cfg(test)]

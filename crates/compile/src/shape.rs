@@ -159,39 +159,34 @@ impl Within {
             Part::Blocks(level) | Part::Near(level) => level.length,
             Part::Listed | Part::Learned | Part::Foreign => family.bits(),
         };
-        // Which level it is, if it is one.
-        let level = |part| match part {
-            Part::Blocks(level) => named.layout.of(family).iter().position(|own| *own == level),
-            _ => None,
-        };
-        let (mut maps, mut lookups) = (Vec::new(), Vec::new());
-        let mut own: Vec<(String, Part)> = parts(named)
-            .into_iter()
-            .filter(|(_, of, _)| *of == family)
-            .map(|(name, _, part)| (name, part))
-            .collect();
-        // Where most of the list is comes first.
-        own.sort_by_key(|(_, part)| match part {
-            Part::Blocks(level) => Reverse(level.size),
-            Part::Listed | Part::Near(_) | Part::Learned | Part::Foreign => Reverse(0),
-        });
-        for (name, part) in own {
-            let list = if matches!(part, Part::Near(_)) { &mut maps } else { &mut lookups };
-            list.push((level(part), (name, bits(part))));
+        let (mut map, mut others, mut levels) = (None, Vec::new(), Vec::new());
+        for (name, _, part) in parts(named).into_iter().filter(|(_, of, _)| *of == family) {
+            let lookup = (name, bits(part));
+            match part {
+                Part::Near(_) => map = Some(lookup),
+                // They come in order.
+                Part::Blocks(level) => levels.push((level.size, levels.len(), lookup)),
+                Part::Listed | Part::Learned | Part::Foreign => others.push(lookup),
+            }
         }
-        let only = |wanted: &dyn Fn(Option<usize>) -> bool| -> Vec<Lookup> {
-            lookups.iter().filter(|(level, _)| wanted(*level)).map(|(_, lookup)| lookup.clone()).collect()
+        // Where most of the list is comes first.
+        let mut sorted = Vec::new();
+        while let Some(most) = (0..levels.len()).max_by_key(|at| (levels[*at].0, Reverse(levels[*at].1))) {
+            let (_, level, lookup) = levels.swap_remove(most);
+            sorted.push((level, lookup));
+        }
+        let of_code = |code: u32| -> Vec<Lookup> {
+            let own = sorted.iter().filter(|(level, _)| code >> level & 1 == 1);
+            own.map(|(_, lookup)| lookup.clone()).collect()
         };
+        let all = of_code(u32::MAX);
         let codes = near::numbered(named.layout.codes(family), marks);
-        let near = maps.into_iter().next().map(|(_, map)| Near {
+        let near = map.map(|map| Near {
             map,
-            numbers: std::iter::once(u32::MAX)
-                .chain(codes.iter().copied())
-                .map(|code| only(&|level| level.is_some_and(|level| code >> level & 1 == 1)))
-                .collect(),
-            others: only(&|level| level.is_none()),
+            numbers: [u32::MAX].iter().chain(codes).map(|code| of_code(*code)).collect(),
+            others: others.clone(),
         });
-        Within { selector, parts: only(&|_| true), near }
+        Within { selector, parts: [all, others].concat(), near }
     }
 }
 

@@ -24,8 +24,8 @@ impl Looks<'_> {
         let rest =
             linear(&Shape { sets: Vec::new(), ..shape.clone() }).into_iter().next().unwrap_or_default();
         let mut found = Verdict::Goto(rule_chain(name, family));
-        let mut sets: Vec<&Within> = shape.sets.iter().collect();
-        sets.sort_by_key(|set| set.near.is_none());
+        let with_map = |wanted: bool| shape.sets.iter().filter(move |set| set.near.is_some() == wanted);
+        let sets: Vec<&Within> = with_map(true).chain(with_map(false)).collect();
         let Some((first, more)) = sets.split_first() else { return Vec::new() };
         let asks = |within, at| Ask { name, family, within, at };
         // From the last to the second: each has a chain that the one before leads to.

@@ -155,13 +155,6 @@ impl NftSocket {
         kind: SetKind,
     ) -> Result<(BTreeSet<AddressRange>, bool), ObserveError> {
         let family = kind.family;
-        if let ElementKind::Near(level, mask) = kind.elements {
-            let blocks = self.blocks_with_marks(name, family)?;
-            let all = blocks.into_iter().collect::<Option<Vec<_>>>();
-            let elements = all.and_then(|blocks| near::read(blocks, family, level.length, mask));
-            let others = elements.is_none();
-            return Ok((elements.unwrap_or_default(), others));
-        }
         let marks = self.dump(
             "the elements",
             || Self::elements_of(name),
@@ -174,6 +167,12 @@ impl NftSocket {
             },
         )?;
         let others = marks.iter().any(Option::is_none);
+        if let ElementKind::Near(level, mask) = kind.elements {
+            let blocks = marks.into_iter().flatten().map(|mark| (address(mark.key, family), mark.value));
+            let elements = near::read(blocks.collect(), family, level.length, mask);
+            let strange = elements.is_none();
+            return Ok((elements.unwrap_or_default(), others || strange));
+        }
         if let ElementKind::Blocks(level) = kind.elements {
             let first = marks.into_iter().flatten().map(|mark| single(address(mark.key, family)));
             let runs = blocks::fold(first.collect(), family, level.length);
@@ -181,25 +180,6 @@ impl NftSocket {
             return Ok((runs.unwrap_or_default(), others || inside));
         }
         Ok((fold(marks.into_iter().flatten().collect(), family), others))
-    }
-
-    /// Elements of a map; `None`: one that is no address alone.
-    fn blocks_with_marks(
-        &mut self,
-        name: &str,
-        family: Family,
-    ) -> Result<Vec<Option<(IpAddr, u32)>>, ObserveError> {
-        self.dump(
-            "the elements",
-            || Self::elements_of(name),
-            Vec::new,
-            |blocks, m| {
-                if m.kind == message::NEW_ELEMENTS {
-                    let list = m.attributes(4).nested(attr::LIST_ELEMENTS);
-                    blocks.extend(list.map(|(_, element)| parse_mapped(element, family)));
-                }
-            },
-        )
     }
 
     /// What others have entered into a set of this kind, as it can be entered again; empty if there is no such set.
@@ -413,6 +393,8 @@ struct Mark {
     last: Option<u128>,
     /// With a timeout: not one of ours.
     timed: bool,
+    /// What a map has for it, if that is a mark; else 0.
+    value: u32,
 }
 
 /// `None`: no end of a range, but the element `*` that matches what no other does.
@@ -423,11 +405,13 @@ fn parse_element(element: &[u8], family: Family) -> Option<Mark> {
     if flags & attr::ELEM_CATCHALL != 0 {
         return None;
     }
+    let value = attributes.nested(attr::ELEM_DATA).find(attr::DATA_VALUE);
     Some(Mark {
         key: key(attr::ELEM_KEY)?,
         start: flags & attr::ELEM_INTERVAL_END == 0,
         last: key(attr::ELEM_KEY_END),
         timed: attributes.find(attr::ELEM_TIMEOUT).is_some(),
+        value: value.and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_ne_bytes),
     })
 }
 
@@ -443,13 +427,6 @@ fn address(number: u128, family: Family) -> IpAddr {
         Family::V4 => IpAddr::V4(Ipv4Addr::from(number as u32)),
         Family::V6 => IpAddr::V6(Ipv6Addr::from(number)),
     }
-}
-
-/// An address and its mark.
-fn parse_mapped(element: &[u8], family: Family) -> Option<(IpAddr, u32)> {
-    let Mark { key, .. } = parse_element(element, family)?;
-    let mark = Attributes(element).nested(attr::ELEM_DATA).find(attr::DATA_VALUE)?;
-    Some((address(key, family), u32::from_ne_bytes(mark.try_into().ok()?)))
 }
 
 /// Starts and ends folded to closed ranges. The kernel dumps them in an order of its own.
@@ -587,7 +564,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn mark(key: u128, start: bool) -> Mark {
-        Mark { key, start, last: None, timed: false }
+        Mark { key, start, last: None, timed: false, value: 0 }
     }
 
     fn range(first: &str, last: &str) -> AddressRange {
