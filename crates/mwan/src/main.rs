@@ -19,6 +19,8 @@ mod openwrt;
 mod platform;
 mod regular;
 mod replace;
+#[cfg(feature = "tui")]
+mod top;
 #[cfg(feature = "web")]
 mod web;
 #[cfg(not(feature = "web"))]

@@ -376,6 +376,9 @@ fn debians_prometheus_reads_the_metrics() {
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/../../package/prometheus/mwan-alerts.yml");
     let checked = Command::new(prometheus("promtool")).args(["check", "rules", rules]).output().unwrap();
     assert!(checked.status.success(), "{checked:?}");
+    let cases = concat!(env!("CARGO_MANIFEST_DIR"), "/../web/tests/mwan-alerts.test.yml");
+    let tried = Command::new(prometheus("promtool")).args(["test", "rules", cases]).output().unwrap();
+    assert!(tried.status.success(), "{}", String::from_utf8_lossy(&tried.stdout));
 
     // The real one, which asks for OpenMetrics.
     assert!(

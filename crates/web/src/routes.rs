@@ -108,6 +108,23 @@ const REPORT_QUERY: &[(&str, &str, &str)] = &[
     ("format", "string", "json, or html: a page to print."),
 ];
 
+const EXPLAIN_QUERY: &[(&str, &str, &str)] = &[
+    ("to", "string", "Where to: ADDRESS, ADDRESS:PORT, with /PROTOCOL. Required without flow."),
+    ("from", "string", "Its source address; without it the packet is the router's own."),
+    (
+        "in",
+        "string",
+        "Interface or device it comes in by; without it the one on whose network the source is.",
+    ),
+    ("family", "string", "ipv4 or ipv6, to be sure."),
+    ("sport", "integer", "Its source port."),
+    (
+        "flow",
+        "string",
+        "A live connection instead, by what it has; refused with their number if several have it.",
+    ),
+];
+
 const CLOUD_QUERY: &[(&str, &str, &str)] = &[
     ("dry_run", "boolean", "Only say what would be."),
     ("partial", "boolean", "Apply what is right although something else in it is wrong."),
@@ -124,6 +141,7 @@ pub(crate) const ROUTES: &[Route] = &[
     get("/api/v1/rules", Endpoint::Rules, "RulesDocument", "The rules and their counters."),
     get("/api/v1/connected", Endpoint::Connected, "ConnectedDocument", "Networks that are never policy-routed."),
     Route { query: &[("limit", "integer", "Flows in `top`, 1 to 1000; 20 without it.")], ..get("/api/v1/flows", Endpoint::Flows, "Flows", "Connections by interface, and the largest of them.") },
+    Route { query: EXPLAIN_QUERY, ..get("/api/v1/explain", Endpoint::Explain, "Explanation", "Why a packet, or a live connection, leaves where it leaves; as `mwan explain --json`.") },
     Route { access: Access::Role(Role::Admin), ..get("/api/v1/diff", Endpoint::Diff, "Plan", "What differs between what should be in the kernel and what is there; as `mwan diff --json`.") },
     Route { access: Access::Role(Role::Admin), ..get("/api/v1/wizard", Endpoint::Candidates, "Candidates", "Devices by which default routes leave: what may be a WAN.") },
     post("/api/v1/interfaces/{name}/up", Role::Operator, Endpoint::Up, "Brings an interface up that was taken down."),

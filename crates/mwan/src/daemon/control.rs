@@ -135,6 +135,7 @@ impl Access {
                     | Request::Watch { .. }
                     | Request::Candidates
                     | Request::Flows { .. }
+                    | Request::Explain(_)
                     | Request::IfUp { .. }
                     | Request::IfDown { .. }
                     | Request::Drain { .. }

@@ -306,7 +306,7 @@ impl Files {
                     self.clock_told = false;
                 }
                 Ok(Recorded::Behind | Recorded::Implausible) if !self.clock_told => {
-                    let now = mwan_history::utc(at_s);
+                    let now = mwan_api::calendar::stamp(at_s);
                     warn!(
                         "history: nothing is recorded while the clock says {now}: it is before what is recorded \
                          or cannot be right; if it is, remove history/ in run and state directory"

@@ -189,7 +189,10 @@ impl Desk {
         }
         let loaded = parse_config(name, text.as_bytes());
         let refusal = loaded.refusal(&self.in_force);
-        Response::Checked { diagnostics: diagnostics(&loaded.diagnostics), refusal }
+        let mut found = loaded.diagnostics.clone();
+        found.append(&mut mwan_config::lint::lint(&loaded));
+        found.sort_by_key(|d| d.location.line);
+        Response::Checked { diagnostics: diagnostics(&found), refusal }
     }
 
     /// Why somebody who is not root may not have this text: it would have root use files or programs that are neither in force nor in

@@ -156,6 +156,10 @@ impl Fake {
                 by_interface: Vec::new(),
                 top: Vec::new(),
             }),
+            Request::Explain(query) => Response::Error {
+                message: format!("asked for {:?} from {:?} by {:?}", query.to, query.from, query.input),
+                hint: Some(format!("verify {}", query.verify)),
+            },
             Request::Plan { .. } | Request::Diff => Response::Plan(mwan_api::Plan {
                 schema: mwan_api::SCHEMA_PLAN.to_owned(),
                 nft: String::new(),
