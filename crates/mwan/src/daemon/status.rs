@@ -414,7 +414,7 @@ fn logged(found: &DesiredRule, family: Family, counters: &Counters) -> Option<ap
     Some(api::Logged { packets, bytes, level })
 }
 
-fn port_text(range: &PortRange) -> String {
+pub(super) fn port_text(range: &PortRange) -> String {
     if range.first == range.last {
         range.first.to_string()
     } else {
@@ -422,7 +422,7 @@ fn port_text(range: &PortRange) -> String {
     }
 }
 
-fn address_text(wanted: Option<&AddressMatch>, family: Family) -> String {
+pub(super) fn address_text(wanted: Option<&AddressMatch>, family: Family) -> String {
     let Some(wanted) = wanted else { return String::new() };
     let own = wanted.ranges.iter().filter(|r| Family::of(r.first) == family);
     let list: Vec<String> = own.map(|r| mwan_compile::text::Range(*r).to_string()).collect();
