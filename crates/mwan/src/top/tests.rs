@@ -71,6 +71,7 @@ fn flows(wan: u64, wanb: u64) -> Flows {
         interface: Some(interface.to_owned()),
         bytes: Some(bytes),
         packets: Some(1),
+        id: u32::from(sport),
     };
     Flows {
         schema: "mwan.flows.v1".to_owned(),

@@ -64,8 +64,10 @@ fn places(model: &Model, whole: Rect, lower: Rect) -> Vec<(Pane, Rect)> {
 }
 
 fn header(model: &Model, frame: &mut Frame, area: Rect) {
-    let clock =
-        model.time_ms.map(|time| format!("{}Z", &mwan_history::utc(time / 1000)[11..])).unwrap_or_default();
+    let clock = model
+        .time_ms
+        .map(|time| format!("{}Z", &mwan_api::calendar::stamp(time / 1000)[11..]))
+        .unwrap_or_default();
     let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Length(10)]).areas(area);
     frame.render_widget(Line::from(clock).right_aligned(), right);
     let mut spans = vec![Span::styled("mwan", Style::new().add_modifier(Modifier::BOLD))];
@@ -320,7 +322,7 @@ fn list_of_events(model: &Model, frame: &mut Frame, area: Rect) {
             Severity::Warning => Style::new().fg(Color::Yellow),
             Severity::Info | Severity::Debug => Style::new(),
         };
-        let time = mwan_history::utc(event.time_ms / 1000);
+        let time = mwan_api::calendar::stamp(event.time_ms / 1000);
         Row::new([time[5..].to_owned(), plain(&event.text)]).style(colour)
     });
     let heads = [("when (UTC)", Constraint::Length(14)), ("what", Constraint::Fill(1))];
