@@ -44,6 +44,7 @@ pub use sets::{SET_FILE_BYTES_MAX, SetLoad, nft_identifier};
 pub use tables::{TABLE_FILE_BYTES_MAX, TableNames};
 pub use target::{DnsKind, DnsProbe, HttpProbe, ProbeMethod, ProbeTarget};
 pub use trust::SECRETS;
+pub use values::protocol_number;
 
 /// What a file holds and what is wrong with it.
 #[derive(Clone, PartialEq, Debug)]

@@ -1,11 +1,14 @@
 //! nf_tables: our table written in one transaction, read back, and its counters.
 
 mod dump;
+mod element;
 mod encode;
 mod foreign;
 mod socket;
 
 pub use dump::{CounterValue, Known, OwnRules};
+pub use element::Found;
+pub(crate) use element::write_key;
 pub use encode::EncodeError;
 pub use foreign::ForeignNetfilter;
 pub use socket::{CommitError, NftSocket, ObserveError};

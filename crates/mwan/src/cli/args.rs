@@ -56,6 +56,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         bus: BusArgs,
     },
+    /// Say why a packet, or a live connection, leaves where it leaves: every step, and what would carry it otherwise.
+    Explain(ExplainArgs),
     /// Compare what should be in the kernel with what is there; exit code 3 if they differ.
     Diff(Show),
     /// Read the configuration again.
@@ -84,6 +86,9 @@ pub(crate) enum Command {
     Events(EventArgs),
     /// How the WANs were in a month: availability, outages, latency, loss; evidence for a provider. Needs no daemon.
     Report(ReportArgs),
+    /// Watch it in the terminal: interfaces, policies, connections, events; keys to drain and to switch.
+    #[cfg(feature = "tui")]
+    Top,
     /// How an interface was over the last hours, as figures.
     History(HistoryArgs),
     /// Show who is told of incidents and how that goes, or send a test.
@@ -403,6 +408,41 @@ pub(crate) enum Format {
 #[derive(ClapArgs, Debug, Clone, Copy)]
 pub(crate) struct Show {
     /// Print JSON (docs/schema).
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which packet is explained.
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct ExplainArgs {
+    /// Where to: 1.1.1.1:443/tcp, [2606:4700::1111]:443/udp, 1.1.1.1 (a ping); a name is looked up.
+    #[arg(long, value_name = "ADDRESS[:PORT][/PROTOCOL]", required_unless_present = "flow")]
+    pub(crate) to: Option<String>,
+    /// Its source address; without it the packet is this machine's own.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) from: Option<String>,
+    /// Interface or device it comes in by; without it the one on whose network the source is.
+    #[arg(long = "in", value_name = "NAME")]
+    pub(crate) input: Option<String>,
+    /// ipv4 or ipv6: which of a name's addresses is meant.
+    #[arg(long, value_name = "FAMILY", value_parser = ["ipv4", "ipv6"])]
+    pub(crate) family: Option<String>,
+    /// Its source port.
+    #[arg(long, value_name = "PORT")]
+    pub(crate) sport: Option<u16>,
+    /// A live connection instead, by what it has: addresses, ADDRESS:PORT, protocol, interface, number; several are listed.
+    #[arg(long, value_name = "WORDS", conflicts_with_all = ["to", "from", "sport", "family"])]
+    pub(crate) flow: Option<String>,
+    /// Send a real packet through this machine's own path, drop it at the last hook, and compare.
+    #[arg(long, conflicts_with = "flow")]
+    pub(crate) verify: bool,
+    /// By this configuration file instead of the daemon's, as if every WAN were online.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["flow", "verify"])]
+    pub(crate) config: Option<PathBuf>,
+    /// Platform to assume with --config.
+    #[arg(long, env = "MWAN_PLATFORM", default_value = "auto")]
+    pub(crate) platform: PlatformName,
+    /// Print JSON (docs/schema/mwan.explanation.v1.json).
     #[arg(long)]
     pub(crate) json: bool,
 }

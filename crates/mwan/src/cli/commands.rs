@@ -28,6 +28,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Rules(show) => part(&run_dir, show.json, render::rules, render::rules_json)?,
         Command::Check(args) => super::check::run(&run_dir, &args)?,
         Command::Plan { config, json, platform, bus } => plan(&run_dir, &config, json, platform, &bus)?,
+        Command::Explain(args) => super::explain::run(&run_dir, args)?,
         Command::Diff(show) => {
             let Response::Plan(plan) = client::ask(&run_dir, &Request::Diff)? else {
                 return Err(unexpected());
@@ -40,6 +41,8 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Ifdown { interface } => done(client::ask(&run_dir, &Request::IfDown { interface })?)?,
         Command::Drain { interface } => done(client::ask(&run_dir, &Request::Drain { interface })?)?,
         Command::Undrain { interface } => done(client::ask(&run_dir, &Request::Undrain { interface })?)?,
+        #[cfg(feature = "tui")]
+        Command::Top => crate::top::run(&run_dir)?,
         #[cfg(feature = "alerts")]
         Command::Alerts { command, show } => super::alerts::run(&run_dir, command, show.json)?,
         Command::Events(args) => super::events::run(&run_dir, args)?,

@@ -12,6 +12,7 @@ mod commands;
 mod compat;
 mod difference;
 mod events;
+mod explain;
 mod facts;
 mod history;
 #[cfg(feature = "ipfire")]
@@ -19,7 +20,7 @@ mod ipfire;
 mod launch;
 #[cfg(feature = "ipfire")]
 mod red;
-#[cfg(all(test, feature = "alerts", feature = "ipfire", feature = "web"))]
+#[cfg(all(test, feature = "alerts", feature = "ipfire", feature = "tui", feature = "web"))]
 mod reference;
 mod render;
 mod sarif;
@@ -32,6 +33,12 @@ use clap::Parser;
 #[cfg(feature = "web")]
 pub(crate) use args::{AccountCommand, WebCommand};
 pub(crate) use args::{BusArgs, DaemonArgs, LogFormat, LogLevel, LogTo};
+#[cfg(feature = "tui")]
+pub(crate) use client::ask;
+#[cfg(feature = "tui")]
+pub(crate) use explain::text as explanation_text;
+#[cfg(feature = "tui")]
+pub(crate) use render::plain;
 
 /// Exit codes; `mwan help` lists them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
