@@ -187,12 +187,10 @@ impl Desk {
         if crate::ipfire::root_of(Path::new(name)).is_some() {
             return error_response(Failure::says("IPFire's configuration is many files, not a text"));
         }
-        let loaded = parse_config(name, text.as_bytes());
+        let mut loaded = parse_config(name, text.as_bytes());
         let refusal = loaded.refusal(&self.in_force);
-        let mut found = loaded.diagnostics.clone();
-        found.append(&mut mwan_config::lint::lint(&loaded));
-        found.sort_by_key(|d| d.location.line);
-        Response::Checked { diagnostics: diagnostics(&found), refusal }
+        loaded.add(mwan_config::lint::lint(&loaded));
+        Response::Checked { diagnostics: diagnostics(&loaded.diagnostics), refusal }
     }
 
     /// Why somebody who is not root may not have this text: it would have root use files or programs that are neither in force nor in
