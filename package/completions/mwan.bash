@@ -46,9 +46,6 @@ _mwan() {
             mwan,events)
                 cmd="mwan__subcmd__events"
                 ;;
-            mwan,explain)
-                cmd="mwan__subcmd__explain"
-                ;;
             mwan,help)
                 cmd="mwan__subcmd__help"
                 ;;
@@ -96,6 +93,9 @@ _mwan() {
                 ;;
             mwan,test-primary)
                 cmd="mwan__subcmd__test__subcmd__primary"
+                ;;
+            mwan,top)
+                cmd="mwan__subcmd__top"
                 ;;
             mwan,undrain)
                 cmd="mwan__subcmd__undrain"
@@ -172,9 +172,6 @@ _mwan() {
             mwan__subcmd__help,events)
                 cmd="mwan__subcmd__help__subcmd__events"
                 ;;
-            mwan__subcmd__help,explain)
-                cmd="mwan__subcmd__help__subcmd__explain"
-                ;;
             mwan__subcmd__help,help)
                 cmd="mwan__subcmd__help__subcmd__help"
                 ;;
@@ -222,6 +219,9 @@ _mwan() {
                 ;;
             mwan__subcmd__help,test-primary)
                 cmd="mwan__subcmd__help__subcmd__test__subcmd__primary"
+                ;;
+            mwan__subcmd__help,top)
+                cmd="mwan__subcmd__help__subcmd__top"
                 ;;
             mwan__subcmd__help,undrain)
                 cmd="mwan__subcmd__help__subcmd__undrain"
@@ -542,7 +542,7 @@ _mwan() {
 
     case "${cmd}" in
         mwan)
-            opts="-h -V --run-dir --help --version daemon status interfaces policies connected rules check plan explain diff reload ifup ifdown drain undrain events report history alerts use red ipfire test-primary web stop cleanup compat cloud migrate help"
+            opts="-h -V --run-dir --help --version daemon status interfaces policies connected rules check plan diff reload ifup ifdown drain undrain events report top history alerts use red ipfire test-primary web stop cleanup compat cloud migrate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -987,58 +987,8 @@ _mwan() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        mwan__subcmd__explain)
-            opts="-h --to --from --in --family --sport --flow --verify --config --platform --json --run-dir --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --to)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --from)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --in)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --family)
-                    COMPREPLY=($(compgen -W "ipv4 ipv6" -- "${cur}"))
-                    return 0
-                    ;;
-                --sport)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --flow)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --platform)
-                    COMPREPLY=($(compgen -W "auto linux openwrt ipfire" -- "${cur}"))
-                    return 0
-                    ;;
-                --run-dir)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
         mwan__subcmd__help)
-            opts="daemon status interfaces policies connected rules check plan explain diff reload ifup ifdown drain undrain events report history alerts use red ipfire test-primary web stop cleanup compat cloud migrate help"
+            opts="daemon status interfaces policies connected rules check plan diff reload ifup ifdown drain undrain events report top history alerts use red ipfire test-primary web stop cleanup compat cloud migrate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1234,20 +1184,6 @@ _mwan() {
             return 0
             ;;
         mwan__subcmd__help__subcmd__events)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        mwan__subcmd__help__subcmd__explain)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1710,6 +1646,20 @@ _mwan() {
             return 0
             ;;
         mwan__subcmd__help__subcmd__test__subcmd__primary)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__help__subcmd__top)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -2892,6 +2842,24 @@ _mwan() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__top)
+            opts="-h --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --run-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -4,6 +4,8 @@
 //! Documents carry their schema's name and version; fields are added, never renamed or removed within one
 //! version. `docs/schema/` holds the JSON schemas.
 
+pub mod calendar;
+
 use serde::{Deserialize, Serialize};
 
 /// Longest request line the daemon reads, bytes: a configuration to plan is sent whole.
@@ -37,8 +39,8 @@ pub enum Request {
         /// Its content.
         text: String,
     },
-    /// `plan`, `put_config` or `validate` of somebody who is not root: refused if it names a file or a program that root would use
-    /// and that is not in force.
+    /// `plan`, `put_config`, `put_cloud` or `validate` of somebody who is not root: refused if it names a file or a program that root
+    /// would use and that is neither in force nor in the file.
     Guarded {
         /// The request.
         request: Box<Request>,
@@ -421,7 +423,7 @@ pub struct PathSample {
     pub status: String,
     /// Whether it may carry traffic.
     pub usable: bool,
-    /// Whether any policy uses it.
+    /// Whether rules lead new connections to it.
     pub carries: bool,
     /// Mean of the last round-trip times of the targets that answer, microseconds.
     pub rtt_us: Option<u64>,
@@ -824,7 +826,7 @@ pub struct Path {
     pub status: String,
     /// Whether it may carry traffic.
     pub usable: bool,
-    /// Whether any policy uses it now.
+    /// Whether rules lead new connections to it now; a policy that no rule leads to does not count.
     pub carries: bool,
     /// Its owner wants no new flows on it.
     #[serde(default)]

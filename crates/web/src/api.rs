@@ -291,6 +291,8 @@ impl FlowsCache {
         {
             return Ok(flows.clone());
         }
+        // Two sizes: who asks for ever more of them has the table read no more often.
+        let limit = if limit <= FLOWS { FLOWS } else { LIMIT_MAX };
         match ask(daemon, Request::Flows { limit }).await? {
             mwan_api::Response::Flows(flows) => {
                 *last = Some((Instant::now(), limit, flows.clone()));

@@ -236,9 +236,9 @@ async fn guarded(site: Arc<Site>, route: &'static Route, request: Request) -> Re
     let body = read_body(route, &parts.headers, body).await?;
     seat.set_busy(true);
     let Parts { uri, headers, method, .. } = parts;
-    if method == Method::POST || method == Method::PUT {
-        let by = who.as_ref().map_or("nobody", |(principal, _)| &principal.name);
-        info!("{method} {} by {}", uri.path().escape_debug(), by.escape_debug());
+    // Who is let in by a password is told of there; of others nothing is, or they fill the log.
+    if let (&(Method::POST | Method::PUT), Some((by, _))) = (&method, &who) {
+        info!("{method} {} by {}", uri.path().escape_debug(), by.name.escape_debug());
     }
     let call = Call { uri, headers, name, body, peer, seat: seat.clone(), who };
     let answer = api::answer(site, route.endpoint, call).await;

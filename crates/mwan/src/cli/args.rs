@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use super::check::CheckFormat;
 use crate::platform::PlatformName;
 
 /// Keeps a site online over several Internet links.
@@ -39,14 +40,8 @@ pub(crate) enum Command {
     Connected(Show),
     /// Show the rules and their counters.
     Rules(Show),
-    /// Say what is wrong with a configuration file (`-`: standard input).
-    Check {
-        /// The file; its name tells the format (`.toml`, else UCI).
-        file: PathBuf,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    /// Say what is wrong with configuration files, and what in them cannot do what it seems to.
+    Check(CheckArgs),
     /// Print what a configuration would install, and what that changes in the kernel.
     Plan {
         /// The configuration file.
@@ -91,6 +86,9 @@ pub(crate) enum Command {
     Events(EventArgs),
     /// How the WANs were in a month: availability, outages, latency, loss; evidence for a provider. Needs no daemon.
     Report(ReportArgs),
+    /// Watch it in the terminal: interfaces, policies, connections, events; keys to drain and to switch.
+    #[cfg(feature = "tui")]
+    Top,
     /// How an interface was over the last hours, as figures.
     History(HistoryArgs),
     /// Show who is told of incidents and how that goes, or send a test.
@@ -365,6 +363,35 @@ impl From<RoleName> for mwan_web::Role {
             RoleName::Operator => mwan_web::Role::Operator,
             RoleName::Admin => mwan_web::Role::Admin,
         }
+    }
+}
+
+/// What is to be checked.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct CheckArgs {
+    /// The files (`-`: standard input); the name tells the format (`.toml`, else UCI).
+    #[arg(required_unless_present = "explain", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// How findings are printed.
+    #[arg(long, default_value = "text")]
+    format: CheckFormat,
+    /// Print JSON.
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+    /// Look at this machine, too: marks of other programs, sysctls, translation. Else done for the file of the running daemon.
+    #[arg(long)]
+    pub(crate) system: bool,
+    /// Look at nothing but the files.
+    #[arg(long, conflicts_with = "system")]
+    pub(crate) no_system: bool,
+    /// Say what a code such as W0720 means, and what to do about it.
+    #[arg(long, value_name = "CODE", conflicts_with = "files")]
+    pub(crate) explain: Option<String>,
+}
+
+impl CheckArgs {
+    pub(crate) fn format(&self) -> CheckFormat {
+        if self.json { CheckFormat::Json } else { self.format }
     }
 }
 

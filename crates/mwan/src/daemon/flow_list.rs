@@ -61,7 +61,7 @@ impl FlowList {
             return;
         }
         let (names, done) = (Names::new(core), Free(self.busy.clone()));
-        in_thread("flow-list", "lists connections", reply, move || {
+        in_thread("flow-list", "lists connections", reply, move |_| {
             let _done = done;
             let limit = usize::try_from(limit.min(LIMIT_MAX)).unwrap_or(0);
             let listed = list(&names, limit);

@@ -269,13 +269,14 @@ impl Daemon {
                 Some(report) = self.reports.recv() => self.reported(report),
                 Some(done) = self.flows_done.recv() => self.flows_changed(done),
                 () = tokio::time::sleep(pause) => self.woken(),
-                Some((request, reply)) = self.asked.recv() => self.answer(request, reply),
                 read = self.reload.next() => { self.was_read(read); Next::Go }
                 outcome = self.cloud.next() => { self.cloud_done(outcome); Next::Go }
                 _ = watch.tick() => self.look_around(),
                 _ = self.signals.hangup.recv() => { self.reload(None); Next::Go }
                 _ = self.signals.terminate.recv() => Next::End(END_MAX),
                 _ = self.signals.interrupt.recv() => Next::End(END_MAX),
+                // Last: whoever asks without end keeps nothing else from being done.
+                Some((request, reply)) = self.asked.recv() => self.answer(request, reply),
             };
             match next {
                 Next::Go => {}
