@@ -24,7 +24,8 @@ pub use candidates::Candidate;
 pub use classify::{Decision, Packet, classify};
 pub use desired::*;
 pub use engine::{
-    Core, Effect, Event, Memory, Output, PathStatus, Placement, Platform, RememberedPath, Switch, Transition,
+    Core, Effect, Entry, Event, Fate, Impact, Memory, Output, PathStatus, Placement, Platform,
+    RememberedPath, Switch, Transition, Way,
 };
 pub use hooks::{Action, HookCall, Scope, actions};
 pub use ids::Ids;

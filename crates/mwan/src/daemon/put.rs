@@ -9,9 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mwan_api::{CloudDocument, ConfigPut, ConfigText, Request, Response};
+use mwan_api::{CloudDocument, ConfigPut, ConfigText, Request, Response, Way};
 use mwan_config::cloud::{self, Document, Site};
-use mwan_config::ipfire::fnv1a;
 use mwan_config::uci::FILE_BYTES_MAX;
 use mwan_config::{Diagnostic, Severity};
 use tokio::sync::{mpsc, oneshot};
@@ -20,9 +19,11 @@ use tracing::warn;
 use super::Daemon;
 use super::answer::error_response;
 use super::config::{Watch, parse_config};
+use super::confirm::Confirm;
 use super::control::Asked;
 use super::held::Held;
 use super::reload::Reply;
+use super::revisions::{Author, Revisions, revision};
 use super::status::diagnostics;
 use crate::cli::Failure;
 
@@ -32,13 +33,16 @@ const NETWORK_MAX: u64 = 1 << 20;
 /// What a thread needs to work on the configuration file.
 #[derive(Clone)]
 pub(super) struct Desk {
-    file: PathBuf,
-    name: String,
+    pub(super) file: PathBuf,
+    pub(super) name: String,
     /// What is wrong with the configuration in force.
     in_force: Vec<Diagnostic>,
     ask: mpsc::Sender<Asked>,
     /// Held by the one who writes.
-    writing: Arc<Mutex<()>>,
+    pub(super) writing: Arc<Mutex<()>>,
+    /// What may have to be put back.
+    pub(super) confirm: Confirm,
+    pub(super) revisions: Revisions,
     /// Where there is netifd: its configuration.
     network: Option<PathBuf>,
 }
@@ -58,6 +62,14 @@ pub(super) struct Terms<'a> {
     pub(super) dry_run: bool,
     /// Whether nobody waits for the answer any more: then nothing is written.
     pub(super) abandoned: &'a dyn Fn() -> bool,
+    pub(super) author: Author,
+    /// Asked when it has been judged and is about to be written.
+    pub(super) ready: &'a dyn Fn(&Held, &str) -> Result<(), Failure>,
+}
+
+/// Nothing more is to be done before a text is written.
+pub(super) fn at_once(_: &Held, _: &str) -> Result<(), Failure> {
+    Ok(())
 }
 
 impl Daemon {
@@ -83,6 +95,8 @@ impl Daemon {
             in_force: self.diagnostics.clone(),
             ask: self.ask.clone(),
             writing: self.writing.clone(),
+            confirm: self.confirm.clone(),
+            revisions: self.revisions.clone(),
             network: options.platform.has_netifd().then(|| options.bus.network_config.clone()),
         })
     }
@@ -115,11 +129,12 @@ impl Daemon {
                 Some(why) => Response::Checked { diagnostics: Vec::new(), refusal: Some(why) },
                 None => desk.validate("", &text),
             },
-            Request::PutConfig { text, revision, dry_run } => match desk.forbids(&text, &granted) {
+            Request::PutConfig { text, revision, dry_run, by } => match desk.forbids(&text, &granted) {
                 Some(message) => Response::Refused { message, diagnostics: Vec::new() },
                 None => {
-                    let abandoned = || reply.is_closed();
-                    let terms = Terms { revision: Some(revision), dry_run, abandoned: &abandoned };
+                    let (abandoned, author) = (|| reply.is_closed(), Author::new(Way::Put, by));
+                    let revision = Some(revision);
+                    let terms = Terms { revision, dry_run, abandoned: &abandoned, author, ready: &at_once };
                     desk.put(Change::Text(text), &terms)
                 }
             },
@@ -135,9 +150,19 @@ impl Daemon {
     }
 
     /// `put_config` and `put_cloud`.
-    pub(super) fn put(&self, change: Change, revision: Option<String>, dry_run: bool, reply: Reply) {
+    pub(super) fn put(
+        &self,
+        change: Change,
+        revision: Option<String>,
+        dry_run: bool,
+        by: Option<String>,
+        reply: Reply,
+    ) {
+        let way = if matches!(change, Change::Cloud { .. }) { Way::Cloud } else { Way::Put };
+        let author = Author::new(way, by);
         self.at_desk(reply, move |desk, reply| {
-            desk.put(change, &Terms { revision, dry_run, abandoned: &|| reply.is_closed() })
+            let abandoned = || reply.is_closed();
+            desk.put(change, &Terms { revision, dry_run, abandoned: &abandoned, author, ready: &at_once })
         });
     }
 }
@@ -213,7 +238,8 @@ impl Desk {
         {
             return None;
         }
-        let terms = Terms { revision: None, dry_run: false, abandoned: &|| false };
+        let author = Author::new(Way::Cloud, None);
+        let terms = Terms { revision: None, dry_run: false, abandoned: &|| false, author, ready: &at_once };
         let put = || {
             let change = Change::Cloud { name: name.clone(), bytes: bytes.clone(), partial: false };
             self.try_put(change, &terms)
@@ -239,11 +265,14 @@ impl Desk {
     }
 
     /// `Err`: nothing was written.
-    fn try_put(&self, change: Change, terms: &Terms<'_>) -> Result<Response, Box<Response>> {
+    pub(super) fn try_put(&self, change: Change, terms: &Terms<'_>) -> Result<Response, Box<Response>> {
         let held = self.held().map_err(boxed)?;
         let before = revision(&held.bytes);
         if terms.revision.as_ref().is_some_and(|wanted| *wanted != before) {
             return Err(Box::new(Response::Conflict { revision: before }));
+        }
+        if let Some(message) = self.confirm.refusal().filter(|_| !terms.dry_run) {
+            return Err(Box::new(Response::Refused { message, diagnostics: Vec::new() }));
         }
         let (text, mut found) = self.new_text(change, &held.bytes)?;
         let loaded = parse_config(&self.name, text.as_bytes());
@@ -266,10 +295,13 @@ impl Desk {
             return Ok(Response::Put(put));
         }
         if put.changed {
-            self.write(&held, &text, terms)?;
+            (terms.ready)(&held, &text).map_err(boxed)?;
+            self.revisions.expect(text.as_bytes(), Some(terms.author.clone()));
+            self.write(&held, &text, terms).inspect_err(|_| self.revisions.expect(&[], None))?;
             match self.reload() {
                 Ok(waiting) => put.waiting = waiting,
                 Err(why) => {
+                    self.revisions.expect(&[], None);
                     self.put_back(&held, &text);
                     return Ok(*refused(why));
                 }
@@ -322,7 +354,7 @@ impl Desk {
     }
 
     /// Has the loop read the file. `Ok`: it is in force; but maybe the kernel has not yet what it wants.
-    fn reload(&self) -> Result<Option<String>, String> {
+    pub(super) fn reload(&self) -> Result<Option<String>, String> {
         match self.ask(Request::Reload) {
             Some(Response::Error { message, .. }) => Err(message),
             Some(_) => Ok(match self.ask(Request::Status) {
@@ -351,12 +383,12 @@ impl Desk {
         }
     }
 
-    fn held(&self) -> Result<Held, Failure> {
+    pub(super) fn held(&self) -> Result<Held, Failure> {
         let cannot = |e| Failure::new(format!("cannot open the configuration {}", self.name), &e);
         Held::open(&self.file, FILE_BYTES_MAX as u64).map_err(cannot)
     }
 
-    fn utf8(&self, bytes: Vec<u8>) -> Result<String, Failure> {
+    pub(super) fn utf8(&self, bytes: Vec<u8>) -> Result<String, Failure> {
         String::from_utf8(bytes).map_err(|e| {
             let error = e.utf8_error();
             Failure::new(format!("the configuration {} is not UTF-8 text", self.name), &error)
@@ -385,18 +417,12 @@ impl Desk {
     }
 }
 
-fn boxed(failure: Failure) -> Box<Response> {
+pub(super) fn boxed(failure: Failure) -> Box<Response> {
     Box::new(error_response(failure))
 }
 
-fn is_toml(name: &str) -> bool {
+pub(super) fn is_toml(name: &str) -> bool {
     name.to_ascii_lowercase().ends_with(".toml")
-}
-
-/// Tells a content from any other: its length and a sum. It is for people who would not overwrite each other's work, and
-/// withstands nobody.
-fn revision(bytes: &[u8]) -> String {
-    format!("{:x}-{:016x}", bytes.len(), fnv1a(bytes))
 }
 
 /// Only a regular file will do: nothing waits for a pipe's other end.
@@ -552,13 +578,16 @@ mod tests {
             in_force: Vec::new(),
             ask,
             writing: Arc::default(),
+            confirm: Confirm::new(dir, dir),
+            revisions: Revisions::start(dir),
             network: None,
         };
         (desk, file)
     }
 
     fn terms(revision: Option<&str>) -> Terms<'static> {
-        Terms { revision: revision.map(str::to_owned), dry_run: false, abandoned: &|| false }
+        let (revision, author) = (revision.map(str::to_owned), Author::new(Way::Put, None));
+        Terms { revision, dry_run: false, abandoned: &|| false, author, ready: &at_once }
     }
 
     fn text(text: &str) -> Change {
