@@ -59,6 +59,7 @@ impl Compiler {
         let devices = old.filter(|(old, _)| same_devices(old, desired));
         let base = devices.filter(|(old, _)| {
             old.custom.is_empty() == desired.custom.is_empty()
+                && old.masquerade == desired.masquerade
                 && Family::ALL.into_iter().all(|f| entry(old, f, true) == entry(desired, f, true))
                 && Family::ALL.into_iter().all(|f| entry(old, f, false) == entry(desired, f, false))
         });
@@ -168,7 +169,7 @@ fn hook_rules(desired: &Desired, prerouting: bool) -> Vec<Rule> {
         // Flows older than we are stay where they are. So does neighbour discovery (RFC 4861), which must never be
         // policy-routed: the kernel does not track ICMPv6 133 to 136, and a redirect, 137, is invalid to it
         // (nf_conntrack_proto_icmpv6.c, noct_valid_new and valid_new), so neither is ever new.
-        rule("older flows", vec![Statement::NotNew, Statement::Verdict(Verdict::Return)]),
+        rule("older flows", vec![Statement::NotNew, nat::not_new(desired, prerouting)]),
     ];
     let inbound = inbound_chains(&desired.interfaces);
     if prerouting {

@@ -180,6 +180,8 @@ pub enum Statement {
     },
     /// `ct state != new`.
     NotNew,
+    /// `ct state == invalid`: conntrack could not make anything of the packet, so nothing of it is translated either.
+    Invalid,
     /// `SELECTOR (==|!=) { … }`: one selector against values; a single value is rendered without braces.
     Match {
         /// What is compared.

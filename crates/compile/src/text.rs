@@ -129,6 +129,7 @@ impl Display for Statement {
                 write!(f, "{mark} & {mask:#010x} vmap {{ {rows} }}")
             }
             Statement::NotNew => f.write_str("ct state != new"),
+            Statement::Invalid => f.write_str("ct state == invalid"),
             Statement::Match { selector, equal, values } => match values.as_slice() {
                 [one] => write!(f, "{selector} {}{one}", operator(*equal)),
                 many => write!(f, "{selector} {}{{ {} }}", operator(*equal), list(many.iter())),

@@ -328,6 +328,7 @@ fn everything() -> Vec<NftOp> {
     rules.push(vec![v4(), within(Destination(V4), 24, true, "blocks4"), verdict(goto("set_1"))]);
     rules.push(vec![v4(), within(Source(V4), 32, true, "blocks4"), verdict(goto("set_1"))]);
     rules.push(vec![v6(), within(Destination(V6), 47, false, "blocks6"), verdict(goto("set_1"))]);
+    rules.push(vec![S::Invalid, verdict(Verdict::Return)]);
     let mut ops = vec![
         add_rule("set_1", "set #1", vec![set(MarkKind::Packet), set(MarkKind::Connection)]),
         add_rule("set_2", "clear #2", vec![S::SetMark { mark: MarkKind::Packet, mask: 0x3f00, value: 0 }]),
@@ -414,7 +415,7 @@ fn the_table_is_observed_as_committed() {
         let hook = Hook { kind: HookKind::Nat, point: HookPoint::Postrouting, priority: 100 };
         assert_eq!(table.chains["postrouting"].base, Base::Accepting(hook));
         assert_eq!(table.chains["set_1"].base, Base::No);
-        let tags: Vec<_> = (0..53).map(|n| format!("rule #{n}")).collect();
+        let tags: Vec<_> = (0..54).map(|n| format!("rule #{n}")).collect();
         assert_eq!(table.chains["prerouting"].tags, tags);
         assert_eq!(table.chains["set_1"].tags, ["set #1", ""]);
         assert_eq!(table.counters.iter().collect::<Vec<_>>(), ["wan_in"]);

@@ -415,6 +415,8 @@ fn evaluate(table: &KTable, statement: &Statement, skb: &mut Skb) -> Go {
         }
         Statement::Restore { .. } => Go::Break,
         Statement::NotNew => test(!skb.new),
+        // Every packet of the simulation belongs to a connection.
+        Statement::Invalid => Go::Break,
         Statement::Match { selector, equal, values } => {
             test(field(skb, *selector).is_some_and(|f| values.iter().any(|v| holds(v, &f)) == *equal))
         }

@@ -43,14 +43,10 @@ impl Expressions<'_> {
                 self.mask_register(*mask);
                 self.store_mark(MarkKind::Packet);
             }
-            Statement::NotNew => {
-                self.expression("ct", |w| {
-                    w.put_be32(CT_DREG, FIRST_REGISTER);
-                    w.put_be32(CT_KEY, CT_STATE);
-                });
-                // NF_CT_STATE_BIT(IP_CT_NEW)
-                self.compare(false, &8u32.to_ne_bytes());
-            }
+            // NF_CT_STATE_BIT(IP_CT_NEW)
+            Statement::NotNew => self.connection_state(false, 1 << 3),
+            // NF_CT_STATE_INVALID_BIT
+            Statement::Invalid => self.connection_state(true, 1),
             Statement::Match { selector, equal, values } => {
                 self.match_values(*selector, *equal, values, set)?
             }
@@ -204,6 +200,15 @@ impl Expressions<'_> {
                 w.put_be32(CT_KEY, CT_MARK);
             }),
         }
+    }
+
+    /// `ct state` as a whole, a bit of `NF_CT_STATE_*`.
+    fn connection_state(&mut self, equal: bool, bit: u32) {
+        self.expression("ct", |w| {
+            w.put_be32(CT_DREG, FIRST_REGISTER);
+            w.put_be32(CT_KEY, CT_STATE);
+        });
+        self.compare(equal, &bit.to_ne_bytes());
     }
 
     fn mask_register(&mut self, mask: u32) {
