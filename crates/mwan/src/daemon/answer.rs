@@ -91,24 +91,12 @@ impl Daemon {
                 self.put(Change::Text(text), Some(revision), dry_run, by, reply);
                 return Next::Go;
             }
-            Request::Apply(order) => {
-                self.order(order, reply);
-                return Next::Go;
-            }
-            Request::Confirm => {
-                self.at_desk(reply, |desk, _| desk.confirm());
-                return Next::Go;
-            }
-            Request::TakeBack => {
-                self.at_desk(reply, |desk, _| desk.take_back("its owner wants that"));
-                return Next::Go;
-            }
-            Request::Revisions => {
-                self.at_desk(reply, |desk, _| desk.list_revisions());
-                return Next::Go;
-            }
-            Request::Revision { number } => {
-                self.at_desk(reply, move |desk, _| desk.revision(number));
+            Request::Apply(_)
+            | Request::Confirm
+            | Request::TakeBack
+            | Request::Revisions
+            | Request::Revision { .. } => {
+                self.with_a_way_back(request, reply);
                 return Next::Go;
             }
             Request::PutCloud { document, file, revision, dry_run, partial, by } => {

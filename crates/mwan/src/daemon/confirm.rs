@@ -189,7 +189,8 @@ impl Confirm {
             return None;
         }
         let record = Record { header, text };
-        if fs::read(&record.header.file).is_ok_and(|bytes| bytes == record.text) {
+        let present = Held::open(Path::new(&record.header.file), FILE_BYTES_MAX as u64);
+        if present.is_ok_and(|held| held.bytes == record.text) {
             // The end came before the new text was written.
             self.forget();
             return None;

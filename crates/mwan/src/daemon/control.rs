@@ -348,3 +348,46 @@ async fn say(write: &mut WriteHalf<'_>, line: &str) -> io::Result<()> {
 fn ending() -> Response {
     Response::Error { message: "the daemon is ending".to_owned(), hint: None }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn by(access: Access, named: Option<&str>, user: Option<u32>) -> String {
+        let request = Request::PutConfig {
+            text: String::new(),
+            revision: String::new(),
+            dry_run: false,
+            by: named.map(str::to_owned),
+        };
+        match access.signed(request, user) {
+            Request::PutConfig { by, .. } => by.unwrap(),
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    /// Nobody but the web server can say that he is somebody else.
+    #[test]
+    fn who_asks_is_whom_the_socket_knows() {
+        assert_eq!(by(Access::Owner, None, Some(0)), "root");
+        assert_eq!(by(Access::Owner, Some("alice"), Some(0)), "root (alice)");
+        assert_eq!(by(Access::Owner, Some("a\n\u{1b}"), Some(4_000_000)), "user 4000000 (a\\n\\u{1b})");
+        assert_eq!(by(Access::Owner, None, None), "somebody");
+        assert_eq!(by(Access::Owner, Some(&"x".repeat(500)), Some(0)).len(), "root ()".len() + NAME_MAX);
+        #[cfg(feature = "web")]
+        {
+            assert_eq!(by(Access::Web, Some("alice"), Some(33)), "alice (web)");
+            assert_eq!(by(Access::Web, None, Some(33)), "the web");
+        }
+    }
+
+    #[cfg(feature = "web")]
+    #[test]
+    fn the_web_server_neither_applies_nor_confirms() {
+        let none = Request::Revision { number: 1 };
+        for request in [Request::Confirm, Request::TakeBack, Request::Revisions, none] {
+            assert!(!Access::Web.allows(&request) && Access::Owner.allows(&request), "{request:?}");
+        }
+    }
+}

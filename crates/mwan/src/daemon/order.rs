@@ -6,8 +6,8 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use mwan_api::{
-    Applied, ApplyOrder, CONFIRM_MAX_S, Content, EventKind, MUST_REACH_MAX, Reached, Response, Revisions,
-    SCHEMA_REVISIONS, Severity, Way,
+    Applied, ApplyOrder, CONFIRM_MAX_S, Content, EventKind, MUST_REACH_MAX, Reached, Request, Response,
+    Revisions, SCHEMA_REVISIONS, Severity, Way,
 };
 use tracing::{error, info, warn};
 
@@ -26,10 +26,16 @@ use crate::cli::Failure;
 const SLACK: Duration = Duration::from_secs(60);
 
 impl Daemon {
-    /// `apply`.
-    pub(super) fn order(&self, order: ApplyOrder, reply: Reply) {
-        self.at_desk(reply, move |desk, reply| {
-            desk.carry_out(&order, &|| reply.is_closed()).unwrap_or_else(|response| *response)
+    /// `apply`, and what belongs to it.
+    pub(super) fn with_a_way_back(&self, request: Request, reply: Reply) {
+        self.at_desk(reply, move |desk, reply| match request {
+            Request::Apply(order) => {
+                desk.carry_out(&order, &|| reply.is_closed()).unwrap_or_else(|response| *response)
+            }
+            Request::Confirm => desk.confirm(),
+            Request::TakeBack => desk.take_back("its owner wants that"),
+            Request::Revision { number } => desk.revision(number),
+            _ => desk.list_revisions(),
         });
     }
 
@@ -49,7 +55,12 @@ impl Daemon {
 
     /// Tells of what threads have done with configurations.
     pub(super) fn tell_news(&mut self) {
-        for (severity, text) in self.confirm.news() {
+        let news = self.confirm.news();
+        if !news.is_empty() && self.confirm.problem().is_none() {
+            // A document of a cloud's may have waited for it.
+            self.try_cloud_again();
+        }
+        for (severity, text) in news {
             match severity {
                 Severity::Error => error!("{text}"),
                 Severity::Warning => warn!("{text}"),
