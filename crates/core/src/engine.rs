@@ -22,7 +22,7 @@ use flows::Flows;
 
 pub use events::{Effect, Event, Memory, Output, RememberedPath, Switch, Transition};
 pub use flows::Placement;
-pub use impact::{Entry, Fate, Impact, Way};
+pub use impact::{Entry, Fate, Impact, Passage};
 pub use view::PathStatus;
 
 /// A refused route is tried again after this long: what made the kernel refuse it (a link that was down for a

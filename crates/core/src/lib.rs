@@ -6,6 +6,7 @@ mod candidates;
 mod classify;
 mod desired;
 mod engine;
+mod explain;
 mod hooks;
 mod ids;
 mod marks;
@@ -21,12 +22,13 @@ mod time;
 mod tracker;
 
 pub use candidates::Candidate;
-pub use classify::{Decision, Packet, classify};
+pub use classify::{Criterion, Decision, Entered, Network, Packet, Walk, classify, walk};
 pub use desired::*;
 pub use engine::{
-    Core, Effect, Entry, Event, Fate, Impact, Memory, Output, PathStatus, Placement, Platform,
-    RememberedPath, Switch, Transition, Way,
+    Core, Effect, Entry, Event, Fate, Impact, Memory, Output, Passage, PathStatus, Placement, Platform,
+    RememberedPath, Switch, Transition,
 };
+pub use explain::{Choice, Explainer, Explanation, Facts, Lead, MemberPart, Out, Standing, Translated, Way};
 pub use hooks::{Action, HookCall, Scope, actions};
 pub use ids::Ids;
 pub use marks::{Marks, Remark};

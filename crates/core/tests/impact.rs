@@ -122,7 +122,7 @@ fn for_every_pair_of_configurations_the_plan_is_what_happens() {
                 });
                 let (from, to, fate) = impact.of(&entry);
                 let stranded = before.path(key).is_none();
-                assert_eq!(from, Way::By(vec![id]));
+                assert_eq!(from, Passage::By(vec![id]));
                 assert_eq!(
                     fate != Fate::Stay,
                     to != from || fate == Fate::Reset,
@@ -144,8 +144,8 @@ fn for_every_pair_of_configurations_the_plan_is_what_happens() {
 
 fn of(old: &Arc<Config>, new: &Arc<Config>, entry: &Entry) -> (String, String, Fate) {
     let impact = core(old).impact(new.clone(), NOW);
-    let name = |way: &Way| match way {
-        Way::By(ids) => ids.iter().map(|id| impact.name(*id).unwrap()).collect::<Vec<_>>().join("+"),
+    let name = |way: &Passage| match way {
+        Passage::By(ids) => ids.iter().map(|id| impact.name(*id).unwrap()).collect::<Vec<_>>().join("+"),
         other => format!("{other:?}"),
     };
     let (from, to, fate) = impact.of(entry);

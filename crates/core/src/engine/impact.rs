@@ -14,7 +14,7 @@ use crate::{Carrier, Marks, PathKey, Time};
 
 /// Where a connection goes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Way {
+pub enum Passage {
     /// By these interfaces (one, or those that share it), by the numbers they have now.
     By(Vec<u32>),
     /// By the main routing table.
@@ -125,13 +125,13 @@ impl Core {
 }
 
 impl Impact {
-    /// Name of an interface by the number in a [`Way`].
+    /// Name of an interface by the number in a [`Passage`].
     pub fn name(&self, id: u32) -> Option<&str> {
         self.names.get(&id).map(String::as_str)
     }
 
     /// Where a connection is, where it goes, and what that does to it.
-    pub fn of(&self, entry: &Entry) -> (Way, Way, Fate) {
+    pub fn of(&self, entry: &Entry) -> (Passage, Passage, Fate) {
         let family = Family::of(entry.first.destination);
         let id = self.marks.id_of(entry.mark);
         let from = self.present(id);
@@ -140,7 +140,7 @@ impl Impact {
             return (from.clone(), from, Fate::Stay);
         };
         if *course == Course::Off {
-            return (from, Way::Main, self.fate(entry, &Way::Main));
+            return (from, Passage::Main, self.fate(entry, &Passage::Main));
         }
         let inbound = self.own.contains(&entry.first.destination);
         let carriers = if inbound { None } else { placement.possible(&entry.first) };
@@ -151,12 +151,12 @@ impl Impact {
             };
             !carriers.iter().any(here)
         });
-        let to = || carriers.iter().flatten().next().map_or(Way::Main, |carrier| self.way(carrier));
+        let to = || carriers.iter().flatten().next().map_or(Passage::Main, |carrier| self.way(carrier));
         let to = match course {
             // Its entry is made anew by its next packet, maybe just where it was.
             Course::Leaves => to(),
             _ if elsewhere => to(),
-            Course::Gone | Course::Off => Way::Main,
+            Course::Gone | Course::Off => Passage::Main,
             Course::Misplaced => return (from.clone(), from, Fate::Stay),
         };
         if inbound && *course == Course::Leaves {
@@ -167,35 +167,35 @@ impl Impact {
     }
 
     /// Where the flows with this number in their mark are.
-    fn present(&self, id: u32) -> Way {
+    fn present(&self, id: u32) -> Passage {
         match id {
-            _ if id == self.marks.unreachable_id() => Way::Unreachable,
-            _ if id == self.marks.blackhole_id() => Way::Blackhole,
-            _ if self.names.contains_key(&id) => Way::By(vec![id]),
-            _ => Way::Main,
+            _ if id == self.marks.unreachable_id() => Passage::Unreachable,
+            _ if id == self.marks.blackhole_id() => Passage::Blackhole,
+            _ if self.names.contains_key(&id) => Passage::By(vec![id]),
+            _ => Passage::Main,
         }
     }
 
-    fn way(&self, carrier: &Carrier) -> Way {
+    fn way(&self, carrier: &Carrier) -> Passage {
         match carrier {
             Carrier::Members(shares) => {
                 let ids: BTreeSet<u32> =
                     shares.iter().filter_map(|s| self.numbers.get(&s.id).copied()).collect();
-                Way::By(ids.into_iter().collect())
+                Passage::By(ids.into_iter().collect())
             }
-            Carrier::LastResort(LastResort::Default) => Way::Main,
-            Carrier::LastResort(LastResort::Unreachable) => Way::Unreachable,
-            Carrier::LastResort(LastResort::Blackhole) => Way::Blackhole,
+            Carrier::LastResort(LastResort::Default) => Passage::Main,
+            Carrier::LastResort(LastResort::Unreachable) => Passage::Unreachable,
+            Carrier::LastResort(LastResort::Blackhole) => Passage::Blackhole,
         }
     }
 
     /// A connection with an address of ours at its outer end cannot take it along to another way.
-    fn fate(&self, entry: &Entry, to: &Way) -> Fate {
+    fn fate(&self, entry: &Entry, to: &Passage) -> Fate {
         let ours = self.own.contains(&entry.reply_destination) || self.own.contains(&entry.first.destination);
         match to {
-            Way::Unreachable | Way::Blackhole => Fate::Reset,
-            Way::By(_) | Way::Main if ours && BOUND.contains(&entry.first.protocol) => Fate::Reset,
-            Way::By(_) | Way::Main => Fate::Move,
+            Passage::Unreachable | Passage::Blackhole => Fate::Reset,
+            Passage::By(_) | Passage::Main if ours && BOUND.contains(&entry.first.protocol) => Fate::Reset,
+            Passage::By(_) | Passage::Main => Fate::Move,
         }
     }
 }

@@ -128,6 +128,11 @@ impl Running {
         (answered > 0).then(|| begin.elapsed()).ok_or_else(|| "the control socket is silent".into())
     }
 
+    /// Where its control socket is.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.setup.run.path().join("mwan.sock")
+    }
+
     /// `mwan status --json`.
     pub(crate) fn status(&self) -> Result<Value, String> {
         let out = self.ask(&["status", "--json"])?;

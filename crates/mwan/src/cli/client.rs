@@ -15,7 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Sends `request` to the daemon of `run_dir` and returns its answer; its `error` answers are failures.
-pub(super) fn ask(run_dir: &Path, request: &Request) -> Result<Response, Failure> {
+pub(crate) fn ask(run_dir: &Path, request: &Request) -> Result<Response, Failure> {
     answered(run_dir, try_ask(run_dir, request)?)
 }
 

@@ -116,7 +116,10 @@ impl Access {
             #[cfg(feature = "web")]
             (
                 Access::Web,
-                request @ (Request::Plan { .. } | Request::PutConfig { .. } | Request::Validate { .. }),
+                request @ (Request::Plan { .. }
+                | Request::PutConfig { .. }
+                | Request::PutCloud { .. }
+                | Request::Validate { .. }),
             ) => Request::Guarded { request: Box::new(request) },
             (_, request) => request,
         }
@@ -155,6 +158,7 @@ impl Access {
                     | Request::Watch { .. }
                     | Request::Candidates
                     | Request::Flows { .. }
+                    | Request::Explain(_)
                     | Request::IfUp { .. }
                     | Request::IfDown { .. }
                     | Request::Drain { .. }

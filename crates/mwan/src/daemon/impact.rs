@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use mwan_api::{ImpactFlow, ImpactSource, ImpactWay};
 use mwan_config::Family;
-use mwan_core::{Entry, Fate, Impact, Way};
+use mwan_core::{Entry, Fate, Impact, Passage};
 use mwan_linux::conntrack::{Conntrack, Flow};
 use tracing::debug;
 
@@ -26,8 +26,8 @@ const SOURCES_MAX: usize = 4096;
 #[derive(Default)]
 struct Counts {
     counted: bool,
-    ways: BTreeMap<(Way, Way, Fate), (u64, u64)>,
-    top: Vec<(u64, Flow, (Way, Way, Fate))>,
+    ways: BTreeMap<(Passage, Passage, Fate), (u64, u64)>,
+    top: Vec<(u64, Flow, (Passage, Passage, Fate))>,
     sources: BTreeMap<IpAddr, u64>,
 }
 
@@ -86,7 +86,7 @@ impl Counts {
         let sum =
             |fate| self.ways.iter().filter(|((.., f), _)| *f == fate).map(|(_, (flows, _))| flows).sum();
         let (stay, moves, reset): (u64, u64, u64) = (sum(Fate::Stay), sum(Fate::Move), sum(Fate::Reset));
-        let name = |way: &Way| name(impact, way);
+        let name = |way: &Passage| name(impact, way);
         let mut ways: Vec<ImpactWay> = self
             .ways
             .iter()
@@ -129,12 +129,12 @@ impl Counts {
     }
 }
 
-fn name(impact: &Impact, way: &Way) -> String {
+fn name(impact: &Impact, way: &Passage) -> String {
     match way {
-        Way::By(ids) => ids.iter().filter_map(|id| impact.name(*id)).collect::<Vec<_>>().join("+"),
-        Way::Main => "main".to_owned(),
-        Way::Blackhole => "blackhole".to_owned(),
-        Way::Unreachable => "unreachable".to_owned(),
+        Passage::By(ids) => ids.iter().filter_map(|id| impact.name(*id)).collect::<Vec<_>>().join("+"),
+        Passage::Main => "main".to_owned(),
+        Passage::Blackhole => "blackhole".to_owned(),
+        Passage::Unreachable => "unreachable".to_owned(),
     }
 }
 

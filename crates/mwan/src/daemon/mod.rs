@@ -14,7 +14,7 @@
 //! | `companion`, `alerts` | processes that speak with the outside, and what the one that sends alerts has said |
 //! | `events`, `sample` | what has happened and how the paths are, for those who watch |
 //! | `history` | what is recorded of the paths |
-//! | `control`, `answer`, `status`, `plan`, `impact` | the control socket, and what is said there |
+//! | `control`, `answer`, `status`, `plan`, `explain`, `impact` | the control socket, and what is said there |
 //! | `state`, `lock`, `notify`, `log`, `logfile`, `syslog` | files that survive, one daemon at a time, systemd, the log |
 
 mod alerts;
@@ -28,6 +28,7 @@ mod control;
 mod dnsmasq;
 mod durations;
 mod events;
+mod explain;
 mod flow_list;
 mod flows;
 mod held;
@@ -103,6 +104,7 @@ pub(crate) use control::Access;
 pub(crate) use control::Asked;
 #[cfg(feature = "web")]
 pub(crate) use control::group;
+pub(crate) use explain::explain_without_daemon;
 #[cfg(feature = "web")]
 pub(crate) use log::{LogSettings, start_companion_log};
 pub(crate) use plan::plan_without_daemon;
@@ -281,13 +283,14 @@ impl Daemon {
                 Some(report) = self.reports.recv() => self.reported(report),
                 Some(done) = self.flows_done.recv() => self.flows_changed(done),
                 () = tokio::time::sleep(pause) => self.woken(),
-                Some((request, reply)) = self.asked.recv() => self.answer(request, reply),
                 read = self.reload.next() => { self.was_read(read); Next::Go }
                 outcome = self.cloud.next() => { self.cloud_done(outcome); Next::Go }
                 _ = watch.tick() => self.look_around(),
                 _ = self.signals.hangup.recv() => { self.reload(None); Next::Go }
                 _ = self.signals.terminate.recv() => Next::End(END_MAX),
                 _ = self.signals.interrupt.recv() => Next::End(END_MAX),
+                // Last: whoever asks without end keeps nothing else from being done.
+                Some((request, reply)) = self.asked.recv() => self.answer(request, reply),
             };
             match next {
                 Next::Go => {}

@@ -108,7 +108,8 @@ impl Desk {
             written
                 .map_err(|e| Failure::new("cannot keep the configuration before, so nothing is written", &e))
         };
-        let terms = Terms { revision: None, dry_run: order.dry_run, abandoned, author, ready: &ready };
+        let terms =
+            Terms { revision: None, dry_run: order.dry_run, granted: None, abandoned, author, ready: &ready };
         let put = match self.try_put(Change::Text(text), &terms) {
             Ok(Response::Put(put)) => put,
             other => {

@@ -4,9 +4,9 @@
 //! it; one that is not whole is told of and left alone. Files of sets are not kept, only what they were by a sum.
 
 use std::collections::VecDeque;
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +21,7 @@ use tracing::warn;
 
 use super::config::Source;
 use super::events::now_ms;
+use crate::regular::{self, Links};
 use crate::replace::{Durability, Marks, replace};
 
 const FOLDER: &str = "revisions";
@@ -88,14 +89,8 @@ pub(super) fn framed<T: Serialize>(header: &T, text: &[u8]) -> io::Result<Vec<u8
 
 /// The reverse of [`framed`], of a regular file of ours.
 pub(super) fn read_framed<T: for<'a> Deserialize<'a>>(path: &Path) -> io::Result<(T, Vec<u8>)> {
-    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
     let broken = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
-    if !file.metadata()?.is_file() {
-        return Err(broken("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX as u64 + HEADER_MAX).read_to_end(&mut bytes)?;
+    let (mut bytes, _) = regular::read(path, Links::Refuse, FILE_BYTES_MAX as u64 + HEADER_MAX)?;
     let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(|| broken("it was cut short"))?;
     let header = serde_json::from_slice(&bytes[..end])?;
     bytes.drain(..=end);
@@ -254,10 +249,7 @@ fn is_toml(name: &str) -> bool {
 }
 
 fn content_of(path: &str) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    file.take(SET_FILE_BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    regular::read(Path::new(path), Links::Follow, SET_FILE_BYTES_MAX).map(|(bytes, _)| bytes)
 }
 
 /// Which files of sets are not what they were with this configuration, in words.
