@@ -104,7 +104,8 @@ fn end(address: &str, port: Option<u16>) -> String {
     }
 }
 
-fn text(explanation: &Explanation) -> String {
+/// An explanation for people.
+pub(crate) fn text(explanation: &Explanation) -> String {
     let packet = &explanation.packet;
     let mut out = format!(
         "packet    {} {} -> {}",

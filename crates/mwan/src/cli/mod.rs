@@ -37,6 +37,8 @@ pub(crate) use args::{BusArgs, DaemonArgs, LogFormat, LogLevel, LogTo};
 #[cfg(feature = "tui")]
 pub(crate) use client::ask;
 #[cfg(feature = "tui")]
+pub(crate) use explain::text as explanation_text;
+#[cfg(feature = "tui")]
 pub(crate) use render::plain;
 
 /// Exit codes; `mwan help` lists them.

@@ -33,7 +33,7 @@ impl Daemon {
     /// Answers in a while.
     pub(super) fn explain(&mut self, query: ExplainQuery, reply: Reply) {
         match self.explain_job(query) {
-            Ok(job) => in_thread("explain", "explains", reply, move || job.answer()),
+            Ok(job) => in_thread("explain", "explains", reply, move |_| job.answer()),
             Err(failure) => drop(reply.send(error_response(failure))),
         }
     }

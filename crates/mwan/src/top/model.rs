@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use mwan_api::{Event, Flows, Interface, Path, Request, Response, Sample, Severity, Status, Watched};
+use crate::cli::explanation_text;
+use mwan_api::{
+    Event, ExplainQuery, Flows, Interface, Path, Request, Response, Sample, Severity, Status, Watched,
+};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 /// Samples that are kept of each path, one a second: as many as the widest sparkline has columns.
@@ -104,6 +107,16 @@ pub(super) struct Model {
     pub(super) message: Option<String>,
     pub(super) question: Option<Question>,
     pub(super) help: bool,
+    /// What was asked for, over the rest.
+    pub(super) page: Option<Page>,
+}
+
+/// A text to be read.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) text: String,
+    /// Lines that have been read.
+    pub(super) above: u16,
 }
 
 impl Model {
@@ -161,6 +174,10 @@ impl Model {
     pub(super) fn told(&mut self, answer: Result<Response, String>) {
         let before = self.message.take().unwrap_or_default();
         self.message = Some(match answer {
+            Ok(Response::Explanation(explanation)) => {
+                self.page = Some(Page { text: explanation_text(&explanation), above: 0 });
+                return;
+            }
             Ok(_) => format!("{before}: done"),
             Err(text) => text,
         });
@@ -219,6 +236,14 @@ impl Model {
             self.help = false;
             return None;
         }
+        if let Some(page) = &mut self.page {
+            match key.code {
+                KeyCode::Down | KeyCode::Char('j') => page.above = page.above.saturating_add(1),
+                KeyCode::Up | KeyCode::Char('k') => page.above = page.above.saturating_sub(1),
+                _ => self.page = None,
+            }
+            return None;
+        }
         self.message = None;
         match key.code {
             KeyCode::Char('q') | KeyCode::Esc => return Some(Action::Quit),
@@ -233,6 +258,7 @@ impl Model {
             KeyCode::End => self.step(isize::MAX),
             KeyCode::Char('d') => return self.drain(),
             KeyCode::Char('e') => self.enable(),
+            KeyCode::Char('x') => return self.explain(),
             _ => {}
         }
         None
@@ -250,6 +276,19 @@ impl Model {
         let (interface, drained) = (interface.name.clone(), path.is_some_and(|path| path.drained));
         self.message = Some(format!("{} {interface}", if drained { "undrain" } else { "drain" }));
         Some(Action::Ask(if drained { Request::Undrain { interface } } else { Request::Drain { interface } }))
+    }
+
+    /// Why the connection that is selected leaves where it leaves.
+    fn explain(&mut self) -> Option<Action> {
+        let flow =
+            self.flows.as_ref()?.top.get(self.selected(Pane::Flows)).filter(|_| self.focus == Pane::Flows);
+        let Some(flow) = flow else {
+            self.message = Some("select a connection first (Tab)".to_owned());
+            return None;
+        };
+        let query = ExplainQuery { flow: Some(flow.id.to_string()), ..ExplainQuery::default() };
+        self.message = Some("explain".to_owned());
+        Some(Action::Ask(Request::Explain(query)))
     }
 
     /// Takes the interface that is selected down, or brings it up again; both move traffic, so it asks.

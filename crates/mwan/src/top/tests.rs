@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use mwan_api::{
-    Event, EventKind, Flow, Flows, InterfaceFlows, PathSample, Request, Response, Sample, Severity, Status,
-    Watched,
+    Event, EventKind, ExplainQuery, ExplainedPacket, Explanation, Flow, Flows, InterfaceFlows, PathSample,
+    Request, Response, Sample, Severity, Status, Watched,
 };
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -71,6 +71,7 @@ fn flows(wan: u64, wanb: u64) -> Flows {
         interface: Some(interface.to_owned()),
         bytes: Some(bytes),
         packets: Some(1),
+        id: u32::from(sport),
     };
     Flows {
         schema: "mwan.flows.v1".to_owned(),
@@ -188,6 +189,44 @@ fn nothing_is_taken_down_without_a_yes() {
     press(&mut model, KeyCode::Char('e'));
     assert!(model.question.is_none());
     assert!(model.message.unwrap().contains("lte is disabled"));
+}
+
+#[test]
+fn a_connection_is_explained_over_the_rest() {
+    let mut model = model();
+    assert_eq!(press(&mut model, KeyCode::Char('x')), None, "none is selected");
+    (0..2).for_each(|_| _ = press(&mut model, KeyCode::Tab));
+    press(&mut model, KeyCode::Down);
+    let query = ExplainQuery { flow: Some("51000".to_owned()), ..ExplainQuery::default() };
+    assert_eq!(press(&mut model, KeyCode::Char('x')), Some(Action::Ask(Request::Explain(query))));
+    let explanation = Explanation {
+        schema: "mwan.explanation.v1".to_owned(),
+        packet: ExplainedPacket {
+            family: "ipv4".to_owned(),
+            protocol: "tcp".to_owned(),
+            source: "192.168.1.50".to_owned(),
+            source_port: Some(40312),
+            destination: "198.51.100.10".to_owned(),
+            destination_port: Some(443),
+            input: Some("lan".to_owned()),
+        },
+        notes: (0..40).map(|n| format!("note {n}")).collect(),
+        ..serde_json::from_value(serde_json::json!({
+            "schema": "", "packet": {"family": "", "protocol": "", "source": "", "destination": ""}, "notes": [], "steps": [],
+            "rules": [], "decided_by": "rule", "members": [], "choice": "only", "choice_text": "", "ways": []
+        }))
+        .unwrap()
+    };
+    model.told(Ok(Response::Explanation(Box::new(explanation))));
+    let first = picture(&model, 80, 24);
+    assert!(
+        first.contains("192.168.1.50:40312 -> 198.51.100.10:443") && !first.contains("note 39"),
+        "{first}"
+    );
+    (0..200).for_each(|_| _ = press(&mut model, KeyCode::Down));
+    assert!(!picture(&model, 80, 24).contains("192.168.1.50:40312 ->"));
+    assert_eq!(press(&mut model, KeyCode::Char('q')), None, "it closes the page");
+    assert!(picture(&model, 80, 24).contains("Interfaces"));
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use mwan_api::{Carrier, Flow, Interface, Path, Policy, Severity, Status};
 use ratatui::Frame;
-use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::layout::{Constraint, Layout, Margin, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Clear, Paragraph, Row, Table, TableState, Wrap};
 
-use super::model::{Model, Pane, Track};
+use super::model::{Model, Page, Pane, Track};
 use crate::cli::plain;
 
 /// From this height on all panes are shown.
@@ -15,7 +15,7 @@ const TALL: u16 = 40;
 /// From this width on events stand beside the others, and interfaces have all columns.
 const WIDE: u16 = 140;
 
-const KEYS: &str = "↑↓ select  Tab pane  d drain  e enable  ? help  q quit";
+const KEYS: &str = "↑↓ select  Tab pane  d drain  e enable  x explain  ? help  q quit";
 
 /// Draws everything.
 pub(super) fn draw(model: &Model, frame: &mut Frame) {
@@ -42,6 +42,9 @@ pub(super) fn draw(model: &Model, frame: &mut Frame) {
     if model.help {
         help(frame, whole);
     }
+    if let Some(page) = &model.page {
+        read(page, frame, whole);
+    }
 }
 
 /// Which panes are below the interfaces, and where.
@@ -64,8 +67,10 @@ fn places(model: &Model, whole: Rect, lower: Rect) -> Vec<(Pane, Rect)> {
 }
 
 fn header(model: &Model, frame: &mut Frame, area: Rect) {
-    let clock =
-        model.time_ms.map(|time| format!("{}Z", &mwan_history::utc(time / 1000)[11..])).unwrap_or_default();
+    let clock = model
+        .time_ms
+        .map(|time| format!("{}Z", &mwan_api::calendar::stamp(time / 1000)[11..]))
+        .unwrap_or_default();
     let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Length(10)]).areas(area);
     frame.render_widget(Line::from(clock).right_aligned(), right);
     let mut spans = vec![Span::styled("mwan", Style::new().add_modifier(Modifier::BOLD))];
@@ -107,6 +112,7 @@ Tab, Shift-Tab   another pane
 ↑ ↓ j k, Page    select in it
 d                drain the selected interface (no new connections), or end that
 e                take it down, or bring it up again
+x                why the selected connection leaves where it leaves
 q, Esc, Ctrl-C   end
 
 rtt: of the targets that answer, and its last seconds (·: no answer).
@@ -121,6 +127,19 @@ Any key closes this.";
     frame.render_widget(Clear, area);
     frame.render_widget(
         Paragraph::new(TEXT).block(Block::bordered().title(" Keys ")).wrap(Wrap { trim: false }),
+        area,
+    );
+}
+
+/// A text over the rest, from the line on up to which it was read.
+fn read(page: &Page, frame: &mut Frame, whole: Rect) {
+    let area = whole.inner(Margin { horizontal: 2, vertical: 1 });
+    let lines = u16::try_from(page.text.lines().count()).unwrap_or(u16::MAX);
+    let last = lines.saturating_sub(area.height.saturating_sub(2));
+    let block = Block::bordered().title(" ↑↓ read on, any other key closes ");
+    frame.render_widget(Clear, area);
+    frame.render_widget(
+        Paragraph::new(page.text.as_str()).block(block).scroll((page.above.min(last), 0)),
         area,
     );
 }
@@ -320,7 +339,7 @@ fn list_of_events(model: &Model, frame: &mut Frame, area: Rect) {
             Severity::Warning => Style::new().fg(Color::Yellow),
             Severity::Info | Severity::Debug => Style::new(),
         };
-        let time = mwan_history::utc(event.time_ms / 1000);
+        let time = mwan_api::calendar::stamp(event.time_ms / 1000);
         Row::new([time[5..].to_owned(), plain(&event.text)]).style(colour)
     });
     let heads = [("when (UTC)", Constraint::Length(14)), ("what", Constraint::Fill(1))];
