@@ -19,6 +19,9 @@ _mwan() {
             mwan,alerts)
                 cmd="mwan__subcmd__alerts"
                 ;;
+            mwan,apply)
+                cmd="mwan__subcmd__apply"
+                ;;
             mwan,check)
                 cmd="mwan__subcmd__check"
                 ;;
@@ -30,6 +33,9 @@ _mwan() {
                 ;;
             mwan,compat)
                 cmd="mwan__subcmd__compat"
+                ;;
+            mwan,confirm)
+                cmd="mwan__subcmd__confirm"
                 ;;
             mwan,connected)
                 cmd="mwan__subcmd__connected"
@@ -45,6 +51,9 @@ _mwan() {
                 ;;
             mwan,events)
                 cmd="mwan__subcmd__events"
+                ;;
+            mwan,explain)
+                cmd="mwan__subcmd__explain"
                 ;;
             mwan,help)
                 cmd="mwan__subcmd__help"
@@ -81,6 +90,9 @@ _mwan() {
                 ;;
             mwan,report)
                 cmd="mwan__subcmd__report"
+                ;;
+            mwan,rollback)
+                cmd="mwan__subcmd__rollback"
                 ;;
             mwan,rules)
                 cmd="mwan__subcmd__rules"
@@ -145,6 +157,9 @@ _mwan() {
             mwan__subcmd__help,alerts)
                 cmd="mwan__subcmd__help__subcmd__alerts"
                 ;;
+            mwan__subcmd__help,apply)
+                cmd="mwan__subcmd__help__subcmd__apply"
+                ;;
             mwan__subcmd__help,check)
                 cmd="mwan__subcmd__help__subcmd__check"
                 ;;
@@ -156,6 +171,9 @@ _mwan() {
                 ;;
             mwan__subcmd__help,compat)
                 cmd="mwan__subcmd__help__subcmd__compat"
+                ;;
+            mwan__subcmd__help,confirm)
+                cmd="mwan__subcmd__help__subcmd__confirm"
                 ;;
             mwan__subcmd__help,connected)
                 cmd="mwan__subcmd__help__subcmd__connected"
@@ -171,6 +189,9 @@ _mwan() {
                 ;;
             mwan__subcmd__help,events)
                 cmd="mwan__subcmd__help__subcmd__events"
+                ;;
+            mwan__subcmd__help,explain)
+                cmd="mwan__subcmd__help__subcmd__explain"
                 ;;
             mwan__subcmd__help,help)
                 cmd="mwan__subcmd__help__subcmd__help"
@@ -207,6 +228,9 @@ _mwan() {
                 ;;
             mwan__subcmd__help,report)
                 cmd="mwan__subcmd__help__subcmd__report"
+                ;;
+            mwan__subcmd__help,rollback)
+                cmd="mwan__subcmd__help__subcmd__rollback"
                 ;;
             mwan__subcmd__help,rules)
                 cmd="mwan__subcmd__help__subcmd__rules"
@@ -542,7 +566,7 @@ _mwan() {
 
     case "${cmd}" in
         mwan)
-            opts="-h -V --run-dir --help --version daemon status interfaces policies connected rules check plan diff reload ifup ifdown drain undrain events report top history alerts use red ipfire test-primary web stop cleanup compat cloud migrate help"
+            opts="-h -V --run-dir --help --version daemon status interfaces policies connected rules check plan apply confirm rollback explain diff reload ifup ifdown drain undrain events report top history alerts use red ipfire test-primary web stop cleanup compat cloud migrate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -673,13 +697,47 @@ _mwan() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        mwan__subcmd__check)
-            opts="-h --json --run-dir --help"
+        mwan__subcmd__apply)
+            opts="-h --confirm --must-reach --dry-run --run-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --confirm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --must-reach)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__check)
+            opts="-h --format --json --system --no-system --explain --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "text json sarif" -- "${cur}"))
+                    return 0
+                    ;;
+                --explain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --run-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -821,6 +879,24 @@ _mwan() {
             ;;
         mwan__subcmd__compat)
             opts="-h --run-dir --help mwan3 mwan4"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__confirm)
+            opts="-h --run-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -987,8 +1063,58 @@ _mwan() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        mwan__subcmd__explain)
+            opts="-h --to --from --in --family --sport --flow --verify --config --platform --json --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --in)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --family)
+                    COMPREPLY=($(compgen -W "ipv4 ipv6" -- "${cur}"))
+                    return 0
+                    ;;
+                --sport)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --flow)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --platform)
+                    COMPREPLY=($(compgen -W "auto linux openwrt ipfire" -- "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         mwan__subcmd__help)
-            opts="daemon status interfaces policies connected rules check plan diff reload ifup ifdown drain undrain events report top history alerts use red ipfire test-primary web stop cleanup compat cloud migrate help"
+            opts="daemon status interfaces policies connected rules check plan apply confirm rollback explain diff reload ifup ifdown drain undrain events report top history alerts use red ipfire test-primary web stop cleanup compat cloud migrate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1032,6 +1158,20 @@ _mwan() {
         mwan__subcmd__help__subcmd__alerts__subcmd__test)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__help__subcmd__apply)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1127,6 +1267,20 @@ _mwan() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        mwan__subcmd__help__subcmd__confirm)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         mwan__subcmd__help__subcmd__connected)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1184,6 +1338,20 @@ _mwan() {
             return 0
             ;;
         mwan__subcmd__help__subcmd__events)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__help__subcmd__explain)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1590,6 +1758,20 @@ _mwan() {
             return 0
             ;;
         mwan__subcmd__help__subcmd__report)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__help__subcmd__rollback)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -2759,6 +2941,36 @@ _mwan() {
                     return 0
                     ;;
                 --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__rollback)
+            opts="-h --list --diff --json --confirm --must-reach --dry-run --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --diff)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --confirm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --must-reach)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
