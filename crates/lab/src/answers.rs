@@ -18,9 +18,8 @@ use std::process::Output;
 use crate::lab::Outcome;
 
 /// What follows a number that another run has otherwise: times and amounts.
-const UNITS: [&str; 13] = [
-    "s", "ms", "min", "h", "d", "bytes", "packets", "rounds", "connections", "stay", "move", "are", "reset",
-];
+const UNITS: [&str; 13] =
+    ["s", "ms", "min", "h", "d", "bytes", "packets", "rounds", "connections", "stay", "move", "are", "reset"];
 /// A number of so many digits that stands alone is one the kernel gave: of a connection, of a process.
 const GIVEN_DIGITS_MIN: usize = 5;
 
@@ -111,7 +110,10 @@ mod tests {
         assert!(same("tcp 192.168.1.2:15220 ->", "tcp 192.168.1.2:48001 ->"));
         assert!(same("a    b", "a b"));
         assert!(same("3  2026-11-26T14:03:21Z  edited", "3  2027-01-01T00:00:00Z  edited"));
-        assert!(same("# of 12 connections 8 stay, 0 move, 4 are reset", "# of 9 connections 7 stay, 0 move, 2 are reset"));
+        assert!(same(
+            "# of 12 connections 8 stay, 0 move, 4 are reset",
+            "# of 9 connections 7 stay, 0 move, 2 are reset"
+        ));
         assert!(!same("mark 0x100", "mark 0x200"));
         assert!(!same("wan 60 %", "wan 40 %"));
         assert!(!same("table 1, via 100.64.1.1", "table 2, via 100.64.1.1"));
