@@ -237,8 +237,9 @@ impl Model {
             return None;
         }
         if let Some(page) = &mut self.page {
+            let lines = u16::try_from(page.text.lines().count()).unwrap_or(u16::MAX);
             match key.code {
-                KeyCode::Down | KeyCode::Char('j') => page.above = page.above.saturating_add(1),
+                KeyCode::Down | KeyCode::Char('j') => page.above = page.above.saturating_add(1).min(lines),
                 KeyCode::Up | KeyCode::Char('k') => page.above = page.above.saturating_sub(1),
                 _ => self.page = None,
             }
