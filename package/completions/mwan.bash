@@ -19,6 +19,9 @@ _mwan() {
             mwan,alerts)
                 cmd="mwan__subcmd__alerts"
                 ;;
+            mwan,apply)
+                cmd="mwan__subcmd__apply"
+                ;;
             mwan,check)
                 cmd="mwan__subcmd__check"
                 ;;
@@ -30,6 +33,9 @@ _mwan() {
                 ;;
             mwan,compat)
                 cmd="mwan__subcmd__compat"
+                ;;
+            mwan,confirm)
+                cmd="mwan__subcmd__confirm"
                 ;;
             mwan,connected)
                 cmd="mwan__subcmd__connected"
@@ -84,6 +90,9 @@ _mwan() {
                 ;;
             mwan,report)
                 cmd="mwan__subcmd__report"
+                ;;
+            mwan,rollback)
+                cmd="mwan__subcmd__rollback"
                 ;;
             mwan,rules)
                 cmd="mwan__subcmd__rules"
@@ -148,6 +157,9 @@ _mwan() {
             mwan__subcmd__help,alerts)
                 cmd="mwan__subcmd__help__subcmd__alerts"
                 ;;
+            mwan__subcmd__help,apply)
+                cmd="mwan__subcmd__help__subcmd__apply"
+                ;;
             mwan__subcmd__help,check)
                 cmd="mwan__subcmd__help__subcmd__check"
                 ;;
@@ -159,6 +171,9 @@ _mwan() {
                 ;;
             mwan__subcmd__help,compat)
                 cmd="mwan__subcmd__help__subcmd__compat"
+                ;;
+            mwan__subcmd__help,confirm)
+                cmd="mwan__subcmd__help__subcmd__confirm"
                 ;;
             mwan__subcmd__help,connected)
                 cmd="mwan__subcmd__help__subcmd__connected"
@@ -213,6 +228,9 @@ _mwan() {
                 ;;
             mwan__subcmd__help,report)
                 cmd="mwan__subcmd__help__subcmd__report"
+                ;;
+            mwan__subcmd__help,rollback)
+                cmd="mwan__subcmd__help__subcmd__rollback"
                 ;;
             mwan__subcmd__help,rules)
                 cmd="mwan__subcmd__help__subcmd__rules"
@@ -548,7 +566,7 @@ _mwan() {
 
     case "${cmd}" in
         mwan)
-            opts="-h -V --run-dir --help --version daemon status interfaces policies connected rules check plan explain diff reload ifup ifdown drain undrain events report top history alerts use red ipfire test-primary web stop cleanup compat cloud migrate help"
+            opts="-h -V --run-dir --help --version daemon status interfaces policies connected rules check plan apply confirm rollback explain diff reload ifup ifdown drain undrain events report top history alerts use red ipfire test-primary web stop cleanup compat cloud migrate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -668,6 +686,32 @@ _mwan() {
                 return 0
             fi
             case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__apply)
+            opts="-h --confirm --must-reach --dry-run --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --confirm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --must-reach)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --run-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -835,6 +879,24 @@ _mwan() {
             ;;
         mwan__subcmd__compat)
             opts="-h --run-dir --help mwan3 mwan4"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__confirm)
+            opts="-h --run-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1052,7 +1114,7 @@ _mwan() {
             return 0
             ;;
         mwan__subcmd__help)
-            opts="daemon status interfaces policies connected rules check plan explain diff reload ifup ifdown drain undrain events report top history alerts use red ipfire test-primary web stop cleanup compat cloud migrate help"
+            opts="daemon status interfaces policies connected rules check plan apply confirm rollback explain diff reload ifup ifdown drain undrain events report top history alerts use red ipfire test-primary web stop cleanup compat cloud migrate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1096,6 +1158,20 @@ _mwan() {
         mwan__subcmd__help__subcmd__alerts__subcmd__test)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__help__subcmd__apply)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1178,6 +1254,20 @@ _mwan() {
             return 0
             ;;
         mwan__subcmd__help__subcmd__compat)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__help__subcmd__confirm)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1668,6 +1758,20 @@ _mwan() {
             return 0
             ;;
         mwan__subcmd__help__subcmd__report)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__help__subcmd__rollback)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -2837,6 +2941,36 @@ _mwan() {
                     return 0
                     ;;
                 --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__rollback)
+            opts="-h --list --diff --json --confirm --must-reach --dry-run --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --diff)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --confirm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --must-reach)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -25,7 +25,8 @@ pub use candidates::Candidate;
 pub use classify::{Criterion, Decision, Entered, Network, Packet, Walk, classify, walk};
 pub use desired::*;
 pub use engine::{
-    Core, Effect, Event, Memory, Output, PathStatus, Placement, Platform, RememberedPath, Switch, Transition,
+    Core, Effect, Entry, Event, Fate, Impact, Memory, Output, Passage, PathStatus, Placement, Platform,
+    RememberedPath, Switch, Transition,
 };
 pub use explain::{Choice, Explainer, Explanation, Facts, Lead, MemberPart, Out, Standing, Translated, Way};
 pub use hooks::{Action, HookCall, Scope, actions};
