@@ -12,7 +12,7 @@ use crate::model::{AddressMatch, AddressRange, Config, Family, PortRange, Rule};
 /// More products than this are not followed: the rule is not judged.
 const PIECES_MAX: usize = 64;
 /// Work for unions in all, in ranges looked at: a tenth of a second at most, however spiteful the rules.
-const UNION_BUDGET: usize = 300_000;
+const UNION_BUDGET: usize = 150_000;
 /// More rules together are no help to the reader; the message would be right and nobody could follow it.
 const TOGETHER_MAX: usize = 16;
 /// The port of a packet that has none. Rules without ports match it, those with any do not.
