@@ -14,6 +14,7 @@ use crate::target::{ProbeMethod, ProbeTarget};
 
 /// IPv4 or IPv6. The two never share health.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Family {
     /// IPv4.
     V4,

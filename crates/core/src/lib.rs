@@ -23,6 +23,8 @@ mod tracker;
 pub use candidates::Candidate;
 pub use classify::{Decision, Packet, classify};
 pub use desired::*;
+#[cfg(feature = "record")]
+pub use engine::{Checkpoint, Unfit};
 pub use engine::{
     Core, Effect, Event, Memory, Output, PathStatus, Placement, Platform, RememberedPath, Switch, Transition,
 };
