@@ -165,8 +165,8 @@ mod tests {
     use super::*;
 
     const UCI: &str = "config globals 'globals'\nconfig interface 'wan'\n\toption enabled '1'\n\toption down '5'\n\toption down '4'\n\
-        config interface 'wan.b'\n\toption enabled '1'\nconfig rule 'wan_only'\n\toption use_policy 'default'\n";
-    const TOML: &str = "[wan.fiber]\ndevice = \"eth0\"\n[wan.lte]\ndevice = \"eth1\"\n";
+        config interface 'wanb'\n\toption enabled '1'\nconfig rule 'wan_only'\n\toption use_policy 'default'\n";
+    const TOML: &str = "[wan.fiber]\ndevice = \"eth0\"\n[wan.\"lte.2\"]\ndevice = \"eth1\"\n";
 
     fn set(file: &str, text: &str, words: &[&str]) -> Result<Loaded, (String, String)> {
         let words: Vec<Assignment> = words.iter().map(|w| w.parse().unwrap()).collect();
@@ -175,13 +175,13 @@ mod tests {
 
     #[test]
     fn what_is_set_is_read_as_if_it_stood_there() {
-        let config = set("f", UCI, &["wan.down=3", "wan.timeout=1", "wan.b.interval=500ms"]).unwrap().config;
+        let config = set("f", UCI, &["wan.down=3", "wan.timeout=1", "wanb.interval=500ms"]).unwrap().config;
         assert_eq!(
             (config.interfaces[0].tracking.down, config.interfaces[0].tracking.timeout.as_secs()),
             (3, 1)
         );
         assert_eq!(config.interfaces[1].tracking.interval, Duration::from_millis(500));
-        let config = set("x.toml", TOML, &["lte.down=7", "global.logging=true"]).unwrap().config;
+        let config = set("x.toml", TOML, &["lte.2.down=7", "global.logging=true"]).unwrap().config;
         assert_eq!((config.interfaces[1].tracking.down, config.globals.logging), (7, true));
         assert_eq!(set("f", UCI, &[]).unwrap(), crate::parse("f", UCI.as_bytes()));
     }
@@ -191,7 +191,7 @@ mod tests {
         let of = |file, text, word| set(file, text, &[word]).unwrap_err();
         let said = of("f", UCI, "wann.down=3");
         assert_eq!(said, ("the configuration has no section 'wann'".into(), "did you mean 'wan'?".into()));
-        assert_eq!(of("f", UCI, "nothing_like.down=3").1, "it has: globals, wan, wan.b, wan_only");
+        assert_eq!(of("f", UCI, "nothing_like.down=3").1, "it has: globals, wan, wanb, wan_only");
         assert_eq!(
             of("f", UCI, "wan.dwon=3"),
             ("'wan' has no option 'dwon'".into(), "did you mean 'down'?".into())
