@@ -4,7 +4,7 @@ CARGO ?= cargo
 MWAN  := target/release/mwan
 LAB   := target/release/mwan-lab
 
-.PHONY: demo test test-dashboard test-old-kernel test-vm bench bench-ipfire build setup docs lint
+.PHONY: demo test test-dashboard test-old-kernel test-vm bench bench-ipfire build install setup docs lint
 
 ## demo: a router with two Internet links in network namespaces on this machine (KEEP=1 leaves it up)
 demo: setup build
@@ -44,6 +44,11 @@ bench-ipfire: setup
 build:
 	$(CARGO) build --release --locked -p mwan -p mwan-lab
 
+## install: the release binary, manual pages, completions and systemd's unit (DESTDIR, PREFIX=/usr/local; FEATURES=web,alerts for more)
+install:
+	$(CARGO) build --release --locked -p mwan $(if $(FEATURES),--features $(FEATURES))
+	PREFIX=$(or $(PREFIX),/usr/local) DESTDIR=$(DESTDIR) scripts/install $(or $(CARGO_TARGET_DIR),target)/release/mwan
+
 ## setup: the Debian packages the above need
 setup:
 	scripts/setup-debian
@@ -52,6 +57,7 @@ setup:
 docs:
 	UPDATE_DOCS=1 $(CARGO) test --locked --quiet -p mwan-config -p mwan-api -p mwan-lab -p mwan-web --lib --all-features
 	UPDATE_DOCS=1 $(CARGO) test --locked --quiet -p mwan-config -p mwan-api --test '*' --all-features
+	UPDATE_DOCS=1 $(CARGO) test --locked --quiet -p mwan --bin mwan --all-features cli::reference
 
 ## lint: what CI asks besides the tests
 lint:

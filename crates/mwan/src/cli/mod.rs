@@ -17,6 +17,8 @@ mod ipfire;
 mod launch;
 #[cfg(feature = "ipfire")]
 mod red;
+#[cfg(all(test, feature = "alerts", feature = "ipfire", feature = "web"))]
+mod reference;
 mod render;
 
 use std::io::Write;
