@@ -139,6 +139,8 @@ pub enum Request {
         #[serde(default)]
         month: Option<String>,
     },
+    /// The last events of the decision core: answered with [`RecordingFile`].
+    Record,
     /// IPFire: what carries RED, whatever the engine would choose.
     Red {
         /// What is wanted.
@@ -223,6 +225,8 @@ pub enum Response {
         /// Its number.
         number: u64,
     },
+    /// To `record`.
+    Recording(RecordingFile),
     /// To `use`.
     Use(Binding),
     /// Done.
@@ -234,6 +238,14 @@ pub enum Response {
         /// What to do about it.
         hint: Option<String>,
     },
+}
+
+/// A recording of the decision core (docs/record.md).
+pub struct RecordingFile {
+    /// Events in it.
+    pub events: u64,
+    /// The file, compressed by gzip, as hexadecimal digits.
+    pub gzip_hex: String,
 }
 
 /// Which events are wanted; without anything, the newest.

@@ -192,6 +192,10 @@ pub struct Globals {
     pub dnsmasq_command: Vec<String>,
     /// Whether it is recorded how the WANs are.
     pub history: bool,
+    /// Memory for the last events of the core, bytes; 0: none is kept.
+    pub record_bytes: u32,
+    /// Whether they are written by themselves when a policy has lost its last member.
+    pub record_incidents: bool,
     /// Mail addresses that are told of incidents.
     pub notification_emails: Vec<String>,
     /// A cloud's document that is applied whenever it changes; absolute.
@@ -369,6 +373,8 @@ impl Default for Globals {
             dnsmasq_file: None,
             dnsmasq_command: Vec::new(),
             history: true,
+            record_bytes: 512 << 10,
+            record_incidents: true,
             notification_emails: Vec::new(),
             cloud_document: None,
         }

@@ -31,5 +31,5 @@ pub use happened::{Happened, Noted};
 pub use outage::{Outage, Seen, Verdict, compare, outages, switches};
 pub use replay::{Answers, Difference, Replayed, Trouble, replay, replay_with};
 pub use ring::{Ring, Snapshot};
-pub use source::{InForce, RecordedConfig, Source};
+pub use source::{InForce, RecordedConfig, Source, without_secret_values, without_secrets};
 pub use trial::{Doubts, Trial, try_out};

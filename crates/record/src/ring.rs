@@ -74,7 +74,7 @@ struct Open {
 impl Ring {
     /// A ring of at most `bytes_max` bytes, without the text of the configuration in force. It records from `core` on, which has
     /// `config` in force.
-    pub fn new(bytes_max: usize, config: RecordedConfig, core: &Core, now: Time) -> Self {
+    pub fn new(bytes_max: usize, config: Arc<RecordedConfig>, core: &Core, now: Time) -> Self {
         let in_force = InForce::of(core.config());
         let mut ring = Ring {
             bytes_max,
@@ -91,15 +91,15 @@ impl Ring {
         ring
     }
 
-    fn add(&mut self, config: RecordedConfig) -> u32 {
+    fn add(&mut self, config: Arc<RecordedConfig>) -> u32 {
         let (number, bytes) = (self.numbers, config.bytes());
         self.numbers = self.numbers.wrapping_add(1);
-        self.configs.push(Known { number, config: Arc::new(config), bytes });
+        self.configs.push(Known { number, config, bytes });
         number
     }
 
     /// The text of a configuration that is to come into force.
-    pub fn announce(&mut self, config: RecordedConfig) {
+    pub fn announce(&mut self, config: Arc<RecordedConfig>) {
         let number = self.add(config);
         self.next = Some(number);
         self.too_small = false;

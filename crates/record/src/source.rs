@@ -157,3 +157,92 @@ impl Fnv {
         self.0 = (self.0 ^ 0xff).wrapping_mul(0x0000_0100_0000_01b3);
     }
 }
+
+/// Sections of which no decision depends, and in which secrets may be: addresses with tokens, user names, what is sent to whom.
+const PRIVATE: [&str; 3] = ["alert", "web", "cloud"];
+/// Keys of IPFire's files whose values are secret (`mwan_config::ipfire`), and who is calling.
+const PRIVATE_KEYS: [&str; 3] = ["PASSWORD", "PIN", "USERNAME"];
+
+/// A text of a configuration without what a recording needs not: lines of private sections and comments are empty ones, so that
+/// lines keep their numbers.
+pub fn without_secrets(file_name: &str, text: &str) -> String {
+    let native = file_name.to_ascii_lowercase().ends_with(".toml");
+    let mut private = false;
+    let mut kept = String::with_capacity(text.len());
+    for line in text.lines() {
+        let words = line.trim_start();
+        if let Some(section) = if native { native_header(words) } else { uci_header(words) } {
+            private = PRIVATE.contains(&section);
+        }
+        let note = words.starts_with('#') || is_comment(words, native);
+        if !private && !note {
+            kept.push_str(line);
+        }
+        kept.push('\n');
+    }
+    kept
+}
+
+/// `config KIND`, its kind.
+fn uci_header(words: &str) -> Option<&str> {
+    let rest = words.strip_prefix("config").filter(|rest| rest.starts_with([' ', '\t']))?;
+    rest.split_ascii_whitespace().next().map(|kind| kind.trim_matches(['\'', '"']))
+}
+
+/// `[KIND]` or `[KIND.NAME]` of a kind that there is: what a text of several lines has in brackets is none.
+fn native_header(words: &str) -> Option<&str> {
+    let inside = words.strip_prefix('[')?.trim_start_matches('[').trim_start();
+    let kinds = mwan_config::SectionKind::ALL.into_iter().filter_map(mwan_config::SectionKind::native);
+    kinds
+        .into_iter()
+        .find(|kind| inside.strip_prefix(kind).is_some_and(|rest| rest.trim_start().starts_with(['.', ']'])))
+}
+
+/// The option `comment`, which is for people.
+fn is_comment(words: &str, native: bool) -> bool {
+    let mut words = words.split(|c: char| c.is_ascii_whitespace() || c == '=').filter(|w| !w.is_empty());
+    let first = words.next();
+    let name =
+        if native { first } else { first.filter(|w| ["option", "list"].contains(w)).and(words.next()) };
+    name.is_some_and(|name| name.trim_matches(['\'', '"']) == "comment")
+}
+
+/// The same of one of IPFire's files: secret values become as many zeros, which are values of the same kind.
+pub fn without_secret_values(text: &str) -> String {
+    let line = |line: &str| match line.split_once('=') {
+        Some((key, value)) if PRIVATE_KEYS.contains(&key.trim()) => {
+            let hidden: String =
+                value.chars().map(|c| if ['\'', '"'].contains(&c) { c } else { '0' }).collect();
+            format!("{key}={hidden}\n")
+        }
+        _ if line.trim_start().starts_with('#') => "\n".to_owned(),
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_sections_and_comments_are_left_out_and_lines_keep_their_numbers() {
+        let uci = "# secret1\nconfig interface 'wan'\n\toption down '3'\n\tlist comment 'secret2'\n\
+            config alert 'a'\n\toption url 'https://h/secret3'\n\toption username \"secret4\"\nconfig 'web'\n\toption x 'secret5'\n\
+            config policy 'p'\n\tlist use_member 'm'\n";
+        let kept = without_secrets("/etc/config/mwan", uci);
+        assert!(
+            !kept.contains("secret") && kept.contains("down '3'") && kept.contains("use_member"),
+            "{kept}"
+        );
+        assert_eq!(kept.lines().count(), uci.lines().count());
+        let toml = "[wan.a]\ndown = 3\ncomment = \"secret1\"\n[alert.x]\ntemplate = '''\n[1, \"secret2\"]\nsecret3'''\n\
+            [[rule]]\npolicy = \"p\"\n[web]\nkey = \"/secret4\"\n";
+        let kept = without_secrets("mwan.toml", toml);
+        assert!(!kept.contains("secret") && kept.contains("down = 3") && kept.contains("policy"), "{kept}");
+        let tree = without_secret_values(
+            "TYPE=PPPOE\nUSERNAME='me@isp'\nPASSWORD=\"s3cret\"\nPIN=1234\n# x\nAPN=net\n",
+        );
+        assert_eq!(tree, "TYPE=PPPOE\nUSERNAME='000000'\nPASSWORD=\"000000\"\nPIN=0000\n\nAPN=net\n");
+    }
+}

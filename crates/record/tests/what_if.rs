@@ -67,7 +67,7 @@ fn record(rtt: Duration) -> Vec<u8> {
     let mut now = Time::from_ms(1);
     let source = Source::File(CONFIG.to_owned());
     let source = RecordedConfig { name: "evening".into(), source, tables: BTreeMap::new() };
-    let mut ring = Ring::new(1 << 20, source, &core, now);
+    let mut ring = Ring::new(1 << 20, Arc::new(source), &core, now);
     let mut queue: BTreeMap<(Time, u64), Event> = BTreeMap::new();
     let (mut number, mut wake) = (0, None);
     queue.insert((now, 0), Event::Network(Arc::new(network())));

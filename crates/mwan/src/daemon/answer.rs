@@ -52,6 +52,10 @@ impl Daemon {
                 self.flow_list.answer(&self.core, limit, reply);
                 return Next::Go;
             }
+            Request::Record => {
+                self.record.answer(reply);
+                return Next::Go;
+            }
             Request::Alerts => Ok(Response::Alerts(self.alerts())),
             Request::TestAlert { name } => self.test_alert(name),
             Request::ReportAlerts { alerts } => {

@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 use super::alerts::AlertBoard;
 use super::apply::VERIFY_INTERVAL;
 use super::companion::Companions;
-use super::config::{Parsed, parse_config, parse_watched, read_config, watches_of};
+use super::config::{Parsed, parse_watched, read_config, watches_of};
 use super::control::Hub;
 use super::dnsmasq::Dnsmasq;
 use super::durations::Switches;
@@ -29,6 +29,7 @@ use super::hooks::{Hooks, Places};
 use super::lock::Locks;
 use super::log::log_diagnostics;
 use super::put::CloudFile;
+use super::record::{FlightRecorder, Text};
 use super::reload::Reload;
 use super::sample::Sampler;
 use super::state::Store;
@@ -71,6 +72,8 @@ struct Found {
     /// Name of the configuration.
     name: String,
     loaded: Loaded,
+    /// What is loaded, for a recording.
+    text: Text,
     /// Why the file is not what is loaded.
     config_rejected: Option<String>,
     locks: Locks,
@@ -92,12 +95,12 @@ impl Found {
         if let Some(own) = store.load_rules() {
             writer.remember(own);
         }
-        let First { name, loaded, rejected: config_rejected } = match read {
+        let First { name, loaded, text, rejected: config_rejected } = match read {
             Ok((name, bytes)) => first_config(name, bytes, &mut store, &mut writer),
             Err(failure) => without_a_file(failure, &options.config, &store, &mut writer)?,
         };
         log_diagnostics(&loaded.diagnostics);
-        Ok(Found { name, loaded, config_rejected, locks, writer, store })
+        Ok(Found { name, loaded, text, config_rejected, locks, writer, store })
     }
 
     fn monitor(&mut self) -> Result<Monitor, Failure> {
@@ -152,11 +155,13 @@ impl Daemon {
             .map_err(|e| Failure::new("cannot start what dials links", &e))?;
         let view = view.or_else(|| ipfire.as_mut().map(Ipfire::first));
         let now = clock::now();
-        let Found { name, loaded, config_rejected, locks, writer, mut store } = found;
+        let Found { name, loaded, text, config_rejected, locks, writer, mut store } = found;
         let config = Arc::new(loaded.config);
         let core = first_core(options, &config, &mut store);
+        let record = FlightRecorder::start(text, &core, now, &options.state_dir);
         let mut daemon = Daemon {
             core,
+            record,
             writer,
             flows,
             flows_done,
@@ -250,6 +255,8 @@ fn first_core(options: &DaemonArgs, config: &Arc<Config>, store: &mut Store) -> 
 struct First {
     name: String,
     loaded: Loaded,
+    /// What it says, for a recording.
+    text: Text,
     /// Why the file is not what is loaded.
     rejected: Option<String>,
 }
@@ -262,13 +269,14 @@ fn first_config(name: String, bytes: Vec<u8>, store: &mut Store, writer: &mut Wr
     if loaded.refusal(&[]).is_some()
         && let Some((kept, text)) = kept_config(&name, store, writer)
     {
-        let before = parse_config(&kept, &text);
-        if let Some(why) = loaded.refusal(&before.diagnostics) {
+        let before = parse_watched(&kept, text);
+        if let Some(why) = loaded.refusal(&before.loaded.diagnostics) {
             return stays(name, why, &kept, before);
         }
     }
+    let text = Text::of(&name, &source, &loaded.config);
     store.keep_config(&name, source);
-    First { name, loaded, rejected: None }
+    First { name, loaded, text, rejected: None }
 }
 
 /// The same where there is no file to be read: it may just be written, or its disk is not there yet.
@@ -280,7 +288,7 @@ fn without_a_file(
 ) -> Result<First, Failure> {
     let name = file.to_string_lossy().into_owned();
     match kept_config(&name, store, writer) {
-        Some((kept, text)) => Ok(stays(name, failure.to_string(), &kept, parse_config(&kept, &text))),
+        Some((kept, text)) => Ok(stays(name, failure.to_string(), &kept, parse_watched(&kept, text))),
         None => Err(failure),
     }
 }
@@ -292,7 +300,9 @@ fn kept_config(name: &str, store: &Store, writer: &mut Writer) -> Option<(String
     store.kept_config().filter(|_| wanted)
 }
 
-fn stays(name: String, why: String, kept: &str, loaded: Loaded) -> First {
+fn stays(name: String, why: String, kept: &str, before: Parsed) -> First {
     error!("{why}; the configuration before stays in force, from {kept}");
-    First { name, loaded, rejected: Some(why) }
+    let Parsed { loaded, source, .. } = before;
+    let text = Text::of(kept, &source, &loaded.config);
+    First { name, loaded, text, rejected: Some(why) }
 }

@@ -40,7 +40,7 @@ impl Sim {
         let world = World::new(&mut rng);
         let core = Core::new(Platform { translate: rng.chance(50) }, config.clone(), Memory::default());
         let now = Time::from_ms(1);
-        let ring = Ring::new(bytes_max, named(0), &core, now);
+        let ring = Ring::new(bytes_max, Arc::new(named(0)), &core, now);
         let mut sim = Sim {
             rng,
             now,
@@ -119,7 +119,7 @@ impl Sim {
             4 => Event::Hurry(name),
             5 => {
                 let config = Arc::new(setup::reconfigured(&mut self.rng, &config));
-                self.ring.announce(named(self.configs.len()));
+                self.ring.announce(Arc::new(named(self.configs.len())));
                 self.configs.push(config.clone());
                 Event::Configure(config)
             }
