@@ -18,6 +18,10 @@ macro_rules! wire {
     )* };
 }
 
+mod record;
+
+pub use record::*;
+
 wire! {
 /// What a client asks.
 #[serde(tag = "method")]
