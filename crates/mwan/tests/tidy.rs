@@ -98,9 +98,10 @@ fn the_pure_crates_are_held_to_it_by_clippy() {
 
 #[test]
 fn only_the_linux_and_lab_crates_have_unsafe_code() {
-    for crate_name in
-        ["alerts", "config", "core", "compile", "api", "dial", "history", "ipfire", "ubus", "web", "mwan"]
-    {
+    for crate_name in [
+        "alerts", "config", "core", "compile", "api", "dial", "history", "ipfire", "record", "ubus", "web",
+        "mwan",
+    ] {
         for file in sources(&root().join("crates").join(crate_name).join("src")) {
             let text = std::fs::read_to_string(&file).unwrap();
             assert!(!text.contains("unsafe {"), "{} has unsafe code", file.display());

@@ -1,6 +1,6 @@
 //! A recorded evening under other options: two outages and a hiccup, whose times are known to the second.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,6 +62,10 @@ const DARK: [(u64, u64); 3] = [(100, 200), (400, 414), (700, 760)];
 
 /// Records 1000 s in which wan answers within `rtt`, except when it is dark.
 fn record(rtt: Duration) -> Vec<u8> {
+    record_until(rtt, 1000)
+}
+
+fn record_until(rtt: Duration, seconds: u64) -> Vec<u8> {
     let config = Arc::new(mwan_config::parse("evening", CONFIG.as_bytes()).config);
     let mut core = Core::new(Platform { translate: true }, config, Memory::default());
     let mut now = Time::from_ms(1);
@@ -74,7 +78,7 @@ fn record(rtt: Duration) -> Vec<u8> {
     loop {
         let queued = queue.keys().next().map(|key| key.0);
         now = [queued, wake].into_iter().flatten().min().unwrap();
-        if now.0 > 1_000_000_000 {
+        if now.0 > seconds * 1_000_000 {
             break;
         }
         let event = match queued.filter(|at| *at <= now) {
@@ -186,4 +190,41 @@ fn what_nobody_asked_is_refused() {
             other => panic!("{word}: {other:?}"),
         }
     }
+}
+
+/// A recording as it was made when the format was new: whoever changes what is written changes the format's number, or this fails.
+/// `UPDATE_RECORDING=1` makes it anew.
+#[test]
+fn a_recording_of_this_format_stays_readable() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/evening.json");
+    if std::env::var_os("UPDATE_RECORDING").is_some() {
+        std::fs::write(path, record_until(Duration::from_millis(20), 430)).unwrap();
+    }
+    let file = std::fs::read(path).unwrap();
+    let (verdicts, _) = tried(&file, &["wan.down=3"]).unwrap();
+    let seen: Vec<_> =
+        verdicts.iter().map(|v| (matches!(v.seen, Seen::Sooner(_)), v.seen == Seen::Only)).collect();
+    assert_eq!(seen, [(true, false), (false, true)]);
+}
+
+/// What the documentation says of its size.
+#[test]
+fn an_answer_is_some_twenty_bytes() {
+    let config = Arc::new(mwan_config::parse("evening", CONFIG.as_bytes()).config);
+    let core = Core::new(Platform { translate: true }, config, Memory::default());
+    let source = Source::File(String::new());
+    let source = RecordedConfig { name: "evening".into(), source, tables: BTreeMap::new() };
+    let mut ring = Ring::new(1 << 20, Arc::new(source), &core, Time(0));
+    let (begin, mut core) = (ring.bytes(), core);
+    for n in 0..1000u64 {
+        let path = PathKey { id: 60, family: Family::V6 };
+        let (round, rtt) = (100_000 + n, Duration::from_nanos(23_456_789));
+        let event = Event::Probe(ProbeReport::Reply { path, round, target: 3, sequence: 0, rtt });
+        let now = Time(n * 250_000);
+        ring.event(now, &event);
+        let output = core.handle(now, event);
+        ring.decided(&output, &core);
+    }
+    let bytes = (ring.bytes() - begin) / 1000;
+    assert!((10..=20).contains(&bytes), "{bytes}");
 }
