@@ -70,6 +70,11 @@ pub(crate) type Edit<'e> = &'e mut dyn FnMut(SectionKind, &str, &mut Section);
 /// Nothing.
 pub(crate) fn unchanged(_: SectionKind, _: &str, _: &mut Section) {}
 
+/// A section that is not in the file.
+pub(crate) fn nothing(kind: &str) -> Section {
+    Section { kind: kind.to_owned(), name: None, line: 0, entries: Vec::new(), damaged: None }
+}
+
 /// Reads a configuration as [`crate::parse_with`] does, with other values for some options; the last one of an option counts.
 ///
 /// # Errors
@@ -183,6 +188,8 @@ mod tests {
         assert_eq!(config.interfaces[1].tracking.interval, Duration::from_millis(500));
         let config = set("x.toml", TOML, &["lte.2.down=7", "global.logging=true"]).unwrap().config;
         assert_eq!((config.interfaces[1].tracking.down, config.globals.logging), (7, true));
+        let uci = UCI.replacen("config globals 'globals'\n", "", 1);
+        assert!(set("f", &uci, &["globals.logging=1"]).unwrap().config.globals.logging);
         assert_eq!(set("f", UCI, &[]).unwrap(), crate::parse("f", UCI.as_bytes()));
     }
 

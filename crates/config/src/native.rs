@@ -12,7 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::alert::{self, read_alert};
-use crate::assign::{Edit, unchanged};
+use crate::assign::{Edit, nothing, unchanged};
 use crate::codes;
 use crate::fields::Fields;
 use crate::interface::{read_globals, read_interface};
@@ -240,9 +240,11 @@ impl Sections {
 
     fn edit(&mut self, edit: Edit<'_>) {
         use SectionKind::{Alert, Globals, Interface, Ipset, Policy, Rule, Web};
+        let mut globals = self.globals.take().unwrap_or_else(|| nothing("global"));
+        edit(Globals, "global", &mut globals);
+        self.globals = Some(globals).filter(|globals| *globals != nothing("global"));
         let policies = self.policies.iter_mut().map(|policy| &mut policy.section);
-        let all = (self.globals.iter_mut().map(|s| (Globals, s)))
-            .chain(self.web.iter_mut().map(|s| (Web, s)))
+        let all = (self.web.iter_mut().map(|s| (Web, s)))
             .chain(self.wans.iter_mut().map(|s| (Interface, s)))
             .chain(policies.map(|s| (Policy, s)))
             .chain(self.rules.iter_mut().map(|s| (Rule, s)))
