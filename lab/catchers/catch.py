@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """A mail or web server that keeps what it is sent: one line of JSON for each message, appended to a file.
 
-    catch.py smtp ADDRESS PORT FILE [--tls | --starttls] [--certificate PEM --key PEM] [--login USER:PASSWORD]
+    catch.py smtp ADDRESS PORT FILE [--tls | --starttls] [--certificate PEM --key PEM] [--login USER:PASSWORD] [--unknown RECIPIENT]
     catch.py http ADDRESS PORT FILE [--tls] [--certificate PEM --key PEM] [--signed KEY] [--status FILE]
 
 Attempts to log in are kept too, without the password. The status of answers is read from a file for each request, so that
@@ -40,6 +40,12 @@ def smtp(options):
     from aiosmtpd.smtp import AuthResult
 
     class Handler:
+        async def handle_RCPT(self, _server, _session, envelope, address, _options):
+            if address == options.unknown:
+                return "550 no such mailbox"
+            envelope.rcpt_tos.append(address)
+            return "250 known"
+
         async def handle_DATA(self, server, session, envelope):
             message = email.message_from_bytes(envelope.content, policy=email.policy.default)
             keep(options.file, {
@@ -111,7 +117,7 @@ def main():
     parser.add_argument("file")
     parser.add_argument("--tls", action="store_true")
     parser.add_argument("--starttls", action="store_true")
-    for name in ["certificate", "key", "login", "signed", "status"]:
+    for name in ["certificate", "key", "login", "unknown", "signed", "status"]:
         parser.add_argument(f"--{name}")
     options = parser.parse_args()
     (smtp if options.kind == "smtp" else web)(options)

@@ -50,6 +50,9 @@ pub(crate) struct ChannelState {
     pub(crate) dropped: u64,
     /// When it got its last digest, or began.
     digest_ms: u64,
+    /// What the time zone added to UTC then, seconds; absent in states of before this was kept.
+    #[serde(default)]
+    digest_offset_s: Option<i32>,
     /// The last test: number of its event, and what went wrong.
     test: Option<(u64, Option<String>)>,
 }
@@ -57,8 +60,12 @@ pub(crate) struct ChannelState {
 impl ChannelState {
     pub(crate) fn begin(&mut self, now: Now) {
         if !std::mem::replace(&mut self.begun, true) {
-            self.digest_ms = now.ms;
+            self.digest_is_of(now);
         }
+    }
+
+    fn digest_is_of(&mut self, now: Now) {
+        (self.digest_ms, self.digest_offset_s) = (now.ms, Some(now.utc_offset_s));
     }
 
     /// Every moment in it.
@@ -250,8 +257,11 @@ impl Engine {
     }
 
     fn digest_at(&self, channel: &Channel, now: Now) -> Option<u64> {
-        let last = self.state.channels.get(&channel.name)?.digest_ms;
-        Some(last + Now { ms: last, ..now }.until(channel.digest?))
+        let state = self.state.channels.get(&channel.name)?;
+        let utc_offset_s = state.digest_offset_s.unwrap_or(now.utc_offset_s);
+        let last = Now { ms: state.digest_ms, utc_offset_s };
+        // The day that follows by the clock on the wall, which may have been put forward or back since.
+        Some(last.after_in_zone_of(now, last.until(channel.digest?)))
     }
 
     fn digest(&mut self, channel: &Channel, now: Now) -> Outgoing {
@@ -289,7 +299,7 @@ impl Engine {
                 state.sent += 1;
                 (state.failures, state.next_ms, state.last_fault) = (0, 0, None);
                 if flight.digest {
-                    state.digest_ms = now.ms;
+                    state.digest_is_of(now);
                 }
             }
             // Somebody is trying it out: what waits is not delayed by it.
@@ -315,17 +325,19 @@ impl Engine {
 
     /// Somebody wants to see a message on a channel; `event` is the number by which the result is known.
     pub fn test(&mut self, now: Now, channel: &str, event: u64) {
-        if self.settings.channel(channel).is_none() {
+        let Some(settings) = self.settings.channel(channel) else { return };
+        if let (Some(problem), Some(state)) = (&settings.problem, self.state.channels.get_mut(channel)) {
+            state.test = Some((event, Some(format!("it is not tried: {problem}"))));
             return;
         }
-        self.begin(now.ms);
+        self.begin(now.ms, &Subject::Test);
         if let Some(incident) = self.state.incidents.last_mut() {
             incident.only = Some(channel.to_owned());
             incident.over_ms = Some(now.ms);
-            incident.moves.clear();
             let (code, text) = (event.to_string(), "a test: nothing has happened".to_owned());
             let (since_ms, until_ms, subject) = (now.ms, Some(now.ms), Subject::Test);
-            incident.troubles.push(Trouble { subject, code, text, since_ms, until_ms, times: 1 });
+            let withdrawn = false;
+            incident.troubles.push(Trouble { subject, code, text, since_ms, until_ms, withdrawn, times: 1 });
         }
     }
 
@@ -357,19 +369,20 @@ impl Engine {
         let settling = self.state.incidents.iter().filter_map(|i| Some(i.well_since_ms? + calm_ms(i)));
         let channels = self.settings.channels.iter().filter_map(|channel| {
             let may = self.may_send_at(channel)?;
-            let incidents = self.state.incidents.iter().filter_map(|incident| {
-                let (stage, at) = owed(incident, channel)?;
-                let quiet = if stage != Stage::Test && is_quiet(channel, incident, now) {
-                    quiet_end(channel, now)
-                } else {
-                    0
-                };
-                Some(if stage == Stage::Test { at } else { at.max(may).max(quiet) })
-            });
             let digest = self.digest_at(channel, now).map(|at| at.max(may));
-            incidents.chain(digest).min()
+            self.next_at(channel, may, now).into_iter().chain(digest).min()
         });
         settling.chain(channels).min()
+    }
+
+    /// When a channel is told of the next incident if nothing happens; messages may leave from `may` on.
+    fn next_at(&self, channel: &Channel, may: u64, now: Now) -> Option<u64> {
+        let at = |incident: &Incident| match owed(incident, channel)? {
+            (Stage::Test, at) => Some(at),
+            (_, at) if is_quiet(channel, incident, now) => Some(at.max(may).max(quiet_end(channel, now))),
+            (_, at) => Some(at.max(may)),
+        };
+        self.state.incidents.iter().filter_map(at).min()
     }
 
     /// How the channels are, in the order of the configuration.
@@ -390,7 +403,7 @@ impl Engine {
                 last_sent_ms: state.last_sent_ms,
                 failures: state.failures,
                 next_try_ms: (queued > 0)
-                    .then(|| self.may_send_at(channel))
+                    .then(|| self.next_at(channel, self.may_send_at(channel)?, now))
                     .flatten()
                     .map(|ms| ms.max(now.ms)),
                 last_error: channel.problem.clone().or(state.last_fault.map(|f| f.text)),
@@ -427,10 +440,8 @@ fn pause(fault: &Fault, failures: u32, channel: &str) -> u64 {
         FaultKind::Refused => REFUSED_MS,
     };
     let pause = first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest);
-    // FNV-1a: stable from run to run.
-    let hash = channel.bytes().fold(0xcbf2_9ce4_8422_2325_u64 ^ u64::from(failures), |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    });
+    // Stable from run to run.
+    let hash = mwan_config::ipfire::fnv1a(format!("{channel} {failures}").as_bytes());
     pause - pause / 10 + hash % (pause / 5)
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | a path is not usable | a trouble; it joins an incident of its interface, or one that has just begun and nobody was told of, else begins one |
 //! | it is usable again | the end of its trouble; an incident without troubles is over when it has stayed so |
+//! | its owner takes it down, or out of the configuration | the same, but nobody is told that it is right again |
 //! | it is lost again soon after | the same incident |
 //! | a policy's traffic moves | what moved in the incident of the interface it left; without any WAN left a trouble of its own |
 //! | owner's commands, repairs, starts | notes, several of a time in one incident |
@@ -85,8 +86,9 @@ impl Engine {
     /// The daemon's newest event is `latest`. Who hears of the daemon for the first time does not care for what was before;
     /// and if that is before what was heard, the daemon has lost its memory and counts anew.
     pub fn newest_event(&mut self, latest: u64) {
-        if self.state.meta.event == 0 || self.state.meta.event > latest {
+        if (self.state.meta.event == 0 && latest > 0) || self.state.meta.event > latest {
             self.state.meta.event = latest;
+            self.revision += 1;
         }
     }
 
@@ -106,7 +108,10 @@ impl Engine {
                     (&event.interface, &event.family, &event.to)
                 {
                     let subject = Subject::Path { interface: cut(interface), family: cut(family) };
-                    self.path(now, at, subject, to, &code, reason_of(&text));
+                    self.path(at, subject, to, &code, reason_of(&text));
+                    if is_usable(to) && !event.from.as_deref().is_some_and(is_usable) {
+                        self.path_is_up(now);
+                    }
                 }
             }
             // Of a policy that no rule leads to.
@@ -115,11 +120,11 @@ impl Engine {
             EventKind::Apply if event.severity >= Weight::Warning => {
                 self.bad(at, Subject::Kernel, &code, &text)
             }
-            EventKind::Apply => self.well(at, &Subject::Kernel),
+            EventKind::Apply => self.well(at, &Subject::Kernel, Ended::Right),
             EventKind::Config if event.severity >= Weight::Warning => {
                 self.bad(at, Subject::Config, &code, &text)
             }
-            EventKind::Config => self.well(at, &Subject::Config),
+            EventKind::Config => self.well(at, &Subject::Config, Ended::Right),
             // It stops on purpose, and nobody will be told of anything from now on.
             EventKind::Daemon if event.severity >= Weight::Warning => self.note(at, Severity::Warning, &text),
             EventKind::Repair | EventKind::Command | EventKind::Daemon => {
@@ -133,14 +138,21 @@ impl Engine {
         self.settle(now.ms);
         for PathNow { interface, family, status, code, text, age_ms } in &snapshot.paths {
             let subject = Subject::Path { interface: cut(interface), family: cut(family) };
-            self.path(now, now.ms.saturating_sub(*age_ms), subject, status, code, &cut(text));
+            let came_up = is_usable(status) && self.open_subjects().any(|open| *open == subject);
+            self.path(now.ms.saturating_sub(*age_ms), subject, status, code, &cut(text));
+            // One that has been up all the time is no reason to try a server again that does not answer.
+            if came_up {
+                self.path_is_up(now);
+            }
         }
         for (policy, family) in &snapshot.without_wan {
             let subject = Subject::Policy { policy: cut(policy), family: cut(family) };
             self.bad(now.ms, subject, "no_wan", "");
         }
         let gone: Vec<Subject> = self.open_subjects().filter(|s| !is_in(snapshot, s)).cloned().collect();
-        gone.iter().for_each(|subject| self.well(now.ms, subject));
+        for subject in &gone {
+            self.well(now.ms, subject, ended(snapshot, subject));
+        }
         if let Some(text) = &snapshot.apply_error {
             self.bad(now.ms, Subject::Kernel, "apply_failed", &cut(text));
         }
@@ -154,15 +166,12 @@ impl Engine {
         troubles.filter(|t| t.until_ms.is_none()).map(|t| &t.subject)
     }
 
-    fn path(&mut self, now: Now, at: u64, subject: Subject, status: &str, code: &str, text: &str) {
+    fn path(&mut self, at: u64, subject: Subject, status: &str, code: &str, text: &str) {
         match status {
-            "online" | "disconnecting" => {
-                self.well(at, &subject);
-                self.path_is_up(now);
-            }
+            usable if is_usable(usable) => self.well(at, &subject, Ended::Right),
             // `disabled` is also a path without a device.
             "offline" | "connecting" | "disabled" if !is_wanted(code) => self.bad(at, subject, code, text),
-            "offline" | "connecting" | "disabled" => self.well(at, &subject),
+            "offline" | "connecting" | "disabled" => self.well(at, &subject, Ended::Withdrawn),
             _ => {}
         }
     }
@@ -171,13 +180,10 @@ impl Engine {
     fn bad(&mut self, at: u64, subject: Subject, code: &str, text: &str) {
         let index = self.incident_for(at, &subject);
         let incident = &mut self.state.incidents[index];
-        if incident.over_ms.take().is_some() {
+        if let Some(over) = incident.over_ms.take() {
             incident.longest_ms = 0;
             if incident.told.is_empty() {
-                // Nobody knows of it: for everybody it begins now.
-                incident.begin_ms = at;
-                incident.moves.clear();
-                incident.troubles.iter_mut().for_each(|t| t.since_ms = at);
+                incident.begin_anew(at, over);
             } else {
                 incident.again += 1;
             }
@@ -187,6 +193,7 @@ impl Engine {
         match incident.troubles.iter_mut().find(|t| t.subject == subject) {
             Some(trouble) => {
                 let again = trouble.until_ms.take().is_some();
+                trouble.withdrawn = false;
                 trouble.times += u32::from(again);
                 // The deepest cause of one loss counts; on the way back there are others, which explain nothing.
                 if rank(code) < rank(&trouble.code) || again && rank(code) < rank("") {
@@ -202,6 +209,7 @@ impl Engine {
                 text: text.to_owned(),
                 since_ms: at,
                 until_ms: None,
+                withdrawn: false,
                 times: 1,
             }),
         }
@@ -233,21 +241,20 @@ impl Engine {
             })
             .or_else(|| position(&|i| i.is_note() == note && just_begun(i) && (note || active(i))));
         found.unwrap_or_else(|| {
-            self.begin(at);
+            self.begin(at, subject);
             self.state.incidents.len() - 1
         })
     }
 
-    /// A new incident, with the moves that were heard of just before.
-    pub(crate) fn begin(&mut self, at: u64) {
+    /// A new incident, with the moves that were heard of just before if it is one that can have moved anything.
+    pub(crate) fn begin(&mut self, at: u64, subject: &Subject) {
         let mut incident = Incident::new(self.state.meta.next, at);
         self.state.meta.next += 1;
-        let loose = std::mem::take(&mut self.loose);
-        incident.moves = loose
-            .into_iter()
-            .filter(|(time, _)| time.saturating_add(MOVE_BEFORE_MS) >= at)
-            .map(|(_, moved)| moved)
-            .collect();
+        if !matches!(subject, Subject::Note | Subject::Test) {
+            let loose = std::mem::take(&mut self.loose).into_iter();
+            let recent = loose.filter(|(time, _)| time.saturating_add(MOVE_BEFORE_MS) >= at);
+            incident.moves = recent.map(|(_, moved)| moved).collect();
+        }
         self.make_room();
         self.state.incidents.push(incident);
         self.revision += 1;
@@ -265,12 +272,13 @@ impl Engine {
         }
     }
 
-    /// Something is right (again).
-    fn well(&mut self, at: u64, subject: &Subject) {
+    /// Something is right (again), or no trouble any more.
+    fn well(&mut self, at: u64, subject: &Subject, ended: Ended) {
         for incident in &mut self.state.incidents {
             for trouble in &mut incident.troubles {
                 if trouble.subject == *subject && trouble.until_ms.is_none() {
                     trouble.until_ms = Some(at.max(trouble.since_ms));
+                    trouble.withdrawn = ended == Ended::Withdrawn;
                     self.revision += 1;
                 }
             }
@@ -312,7 +320,7 @@ impl Engine {
         if is_last_resort(&to) {
             self.bad(at, subject, "no_wan", &cut(&to));
         } else {
-            self.well(at, &subject);
+            self.well(at, &subject, Ended::Right);
         }
     }
 
@@ -331,6 +339,7 @@ impl Engine {
                 text,
                 since_ms,
                 until_ms,
+                withdrawn: false,
                 times: 1,
             });
         }
@@ -346,6 +355,33 @@ impl Engine {
                 self.revision += 1;
             }
         }
+    }
+}
+
+/// Whether a path in this state may carry.
+fn is_usable(state: &str) -> bool {
+    matches!(state, "online" | "disconnecting")
+}
+
+/// How a trouble ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ended {
+    /// It is right again.
+    Right,
+    /// Nobody wants it to be right any more.
+    Withdrawn,
+}
+
+/// How a trouble has ended of which a snapshot does not say that it goes on.
+fn ended(snapshot: &Snapshot, subject: &Subject) -> Ended {
+    match subject {
+        Subject::Path { .. } => Ended::Withdrawn,
+        Subject::Policy { policy, family }
+            if !snapshot.with_wan.iter().any(|(p, f)| (p, f) == (policy, family)) =>
+        {
+            Ended::Withdrawn
+        }
+        _ => Ended::Right,
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub paths: Vec<PathNow>,
     /// Policies without a WAN, as name and family.
     pub without_wan: Vec<(String, String)>,
+    /// Policies that have one.
+    pub with_wan: Vec<(String, String)>,
     /// Why the last change of the kernel failed, if it did.
     pub apply_error: Option<String>,
     /// Why the configuration file is not in force, if it is not.
@@ -60,13 +62,19 @@ impl From<&Status> for Snapshot {
         let used = |policy: &str, family: &str| {
             status.rules.iter().any(|rule| rule.target == policy && rule.family == family)
         };
-        let without_wan = carriers
-            .filter(|(policy, family, _)| used(&policy.name, family))
-            .filter(|(_, family, carrier)| carrier.last_resort.is_some() && could(carrier, family))
-            .map(|(policy, family, _)| (policy.name.clone(), family.to_owned()));
+        let (mut without_wan, mut with_wan) = (Vec::new(), Vec::new());
+        for (policy, family, carrier) in carriers.filter(|(policy, family, _)| used(&policy.name, family)) {
+            let name = (policy.name.clone(), family.to_owned());
+            match &carrier.last_resort {
+                Some(_) if could(carrier, family) => without_wan.push(name),
+                Some(_) => {}
+                None => with_wan.push(name),
+            }
+        }
         Snapshot {
             paths: paths.collect(),
-            without_wan: without_wan.collect(),
+            without_wan,
+            with_wan,
             apply_error: status.daemon.apply_error.clone(),
             config_rejected: status.daemon.config_rejected.clone(),
         }

@@ -65,6 +65,9 @@ pub struct Trouble {
     pub since_ms: u64,
     /// Until when; `None`: it is wrong now.
     pub until_ms: Option<u64>,
+    /// It is not right again, it just is no trouble any more: its owner has taken it down, or out of the configuration.
+    #[serde(default)]
+    pub withdrawn: bool,
     /// How often it has begun.
     pub times: u32,
 }
@@ -125,6 +128,15 @@ pub(crate) struct Told {
     pub(crate) over: bool,
 }
 
+/// What is past of an incident that has begun anew.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Earlier {
+    /// When it began first, ms since 1970.
+    pub(crate) begin_ms: u64,
+    /// How long it took until now, without the time in which nothing was wrong, ms.
+    pub(crate) took_ms: u64,
+}
+
 /// Troubles that go together.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Incident {
@@ -134,6 +146,9 @@ pub struct Incident {
     pub id: String,
     /// When it began, ms since 1970.
     pub begin_ms: u64,
+    /// What of it is past that began anew before anybody was told; for digests.
+    #[serde(default)]
+    pub(crate) earlier: Option<Earlier>,
     /// What was wrong, in the order it began.
     pub troubles: Vec<Trouble>,
     /// What moved, in the order of the first move.
@@ -169,6 +184,7 @@ impl Incident {
             number,
             id: format!("{begin_ms:x}-{number}"),
             begin_ms,
+            earlier: None,
             troubles: Vec::new(),
             moves: Vec::new(),
             bad_since_ms: None,
@@ -180,6 +196,16 @@ impl Incident {
             only: None,
             told: BTreeMap::new(),
         }
+    }
+
+    /// It begins anew: nobody knows of it yet.
+    pub(crate) fn begin_anew(&mut self, at: u64, over_ms: u64) {
+        let (begin_ms, before_ms) = self.earlier.map_or((self.begin_ms, 0), |e| (e.begin_ms, e.took_ms));
+        let took_ms = before_ms.saturating_add(over_ms.saturating_sub(self.begin_ms));
+        self.earlier = Some(Earlier { begin_ms, took_ms });
+        self.begin_ms = at;
+        self.moves.clear();
+        self.troubles.iter_mut().for_each(|t| t.since_ms = at);
     }
 
     /// How long it took or has taken until `now_ms`.

@@ -154,6 +154,7 @@ fn incident(part: &Part, now: Now) -> Value {
             put("text", json!(t.text));
             put("since_ms", json!(t.since_ms));
             put("until_ms", json!(t.until_ms));
+            put("withdrawn", json!(t.withdrawn));
             put("times", json!(t.times));
             Value::Object(cause)
         })

@@ -80,6 +80,7 @@ impl State {
         let shift = |ms: &mut u64| *ms = ms.saturating_add_signed(by_ms);
         for incident in &mut self.incidents {
             shift(&mut incident.begin_ms);
+            incident.earlier.iter_mut().for_each(|earlier| shift(&mut earlier.begin_ms));
             for moment in [&mut incident.bad_since_ms, &mut incident.well_since_ms, &mut incident.over_ms]
                 .into_iter()
                 .flatten()

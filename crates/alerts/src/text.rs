@@ -59,7 +59,11 @@ fn title(part: &Part, now: Now) -> String {
     let took = duration_text(incident.duration_ms(now.ms));
     match part.stage {
         Stage::Open if incident.is_unstable() => {
-            format!("{} unstable, lost {} times", names(incident), incident.times().max(incident.again + 1))
+            let times = incident.times().max(incident.again + 1);
+            match names(incident) {
+                Some(names) => format!("{names} unstable, lost {times} times"),
+                None => format!("{} ({times} times)", what(incident, Tense::Now)),
+            }
         }
         Stage::Open => what(incident, Tense::Now),
         Stage::Over => format!("{} after {took}", what(incident, Tense::Again)),
@@ -83,63 +87,81 @@ enum Tense {
     Again,
     /// What was wrong.
     Past,
+    /// What is no trouble any more, without being right.
+    Withdrawn,
 }
 
 /// What is or was wrong, in a few words.
 fn what(incident: &Incident, tense: Tense) -> String {
-    let of = |wanted: fn(&Subject) -> bool| {
-        let all = incident.troubles.iter();
-        all.filter(move |t| wanted(&t.subject) && (tense != Tense::Now || t.until_ms.is_none()))
+    let of = |wanted: &dyn Fn(&Trouble) -> bool| -> Vec<&Trouble> {
+        incident.troubles.iter().filter(|t| wanted(t)).collect()
     };
-    let say = |now: &str, again: &str, past: &str| {
+    let phrases = match tense {
+        Tense::Now => phrases(&of(&|t| t.until_ms.is_none()), tense),
+        Tense::Again => {
+            let right = phrases(&of(&|t| !t.withdrawn), tense);
+            [right, phrases(&of(&|t| t.withdrawn), Tense::Withdrawn)].concat()
+        }
+        Tense::Past | Tense::Withdrawn => phrases(&of(&|_| true), tense),
+    };
+    // An unstable one may be well at the moment.
+    if phrases.is_empty() && tense == Tense::Now { what(incident, Tense::Past) } else { phrases.join("; ") }
+}
+
+/// One phrase for each kind of trouble.
+fn phrases(troubles: &[&Trouble], tense: Tense) -> Vec<String> {
+    let has = |subject: Subject| troubles.iter().any(|t| t.subject == subject);
+    let say = |now: &str, again: &str, past: &str, withdrawn: &str| {
         match tense {
             Tense::Now => now,
             Tense::Again => again,
             Tense::Past => past,
+            Tense::Withdrawn => withdrawn,
         }
         .to_owned()
     };
-    let policies: Vec<&str> =
-        unique(of(|s| matches!(s, Subject::Policy { .. })).filter_map(|t| match &t.subject {
-            Subject::Policy { policy, .. } => Some(policy.as_str()),
-            _ => None,
-        }));
-    let paths = paths(of(|s| matches!(s, Subject::Path { .. })));
-    let mut parts = Vec::new();
+    let mut phrases = Vec::new();
+    let policies = unique(troubles.iter().filter_map(|t| match &t.subject {
+        Subject::Policy { policy, .. } => Some(policy.as_str()),
+        _ => None,
+    }));
     if !policies.is_empty() {
-        let phrase = say("no WAN is left for", "there is a WAN again for", "no WAN was left for");
-        parts.push(format!("{phrase} {}", list(&policies)));
+        let phrase = say(
+            "no WAN is left for",
+            "there is a WAN again for",
+            "no WAN was left for",
+            "no WAN is wanted any more for",
+        );
+        phrases.push(format!("{phrase} {}", list(&policies)));
     }
+    let paths = paths(troubles.iter().copied());
     if !paths.is_empty() {
         let verb = match paths.len() {
-            1 => say("is down", "is up again", "was down"),
-            _ => say("are down", "are up again", "were down"),
+            1 => say("is down", "is up again", "was down", "is not watched any more"),
+            _ => say("are down", "are up again", "were down", "are not watched any more"),
         };
         let names: Vec<String> =
             paths.iter().map(|(name, families)| format!("{name} ({families})")).collect();
-        parts.push(format!("{} {verb}", list(&names)));
+        phrases.push(format!("{} {verb}", list(&names)));
     }
-    if of(|s| *s == Subject::Kernel).next().is_some() {
-        parts.push(say(
-            "the kernel is not as wanted",
-            "the kernel is as wanted again",
-            "the kernel was not as wanted",
-        ));
+    if has(Subject::Kernel) {
+        let verb = say("is not as wanted", "is as wanted again", "was not as wanted", "is as wanted again");
+        phrases.push(format!("the kernel {verb}"));
     }
-    if of(|s| *s == Subject::Config).next().is_some() {
-        let verb = say("is refused", "is in force again", "was refused");
-        parts.push(format!("the configuration {verb}"));
+    if has(Subject::Config) {
+        let verb = say("is refused", "is in force again", "was refused", "is in force again");
+        phrases.push(format!("the configuration {verb}"));
     }
-    // An unstable one may be well at the moment.
-    if parts.is_empty() && tense == Tense::Now { what(incident, Tense::Past) } else { parts.join("; ") }
+    phrases
 }
 
-fn names(incident: &Incident) -> String {
+/// Its interfaces, and a verb for them.
+fn names(incident: &Incident) -> Option<String> {
     let names = unique(incident.troubles.iter().filter_map(|t| t.subject.interface()));
     match names.as_slice() {
-        [] => "something is".to_owned(),
-        [one] => format!("{one} is"),
-        several => format!("{} are", list(several)),
+        [] => None,
+        [one] => Some(format!("{one} is")),
+        several => Some(format!("{} are", list(several))),
     }
 }
 
@@ -265,7 +287,8 @@ fn digest(message: &Outgoing, site: &str, since: u64) -> String {
     let mut out = format!("From {} to {}\n\n", now.show(since), now.show(now.ms));
     let lines = message.parts.iter().map(|part| {
         let i = &part.incident;
-        let begin = now.show(i.begin_ms);
+        let (begin_ms, before_ms) = i.earlier.map_or((i.begin_ms, 0), |e| (e.begin_ms, e.took_ms));
+        let begin = now.show(begin_ms);
         if i.is_note() {
             return format!("{begin}  {}", title(part, now));
         }
@@ -274,7 +297,7 @@ fn digest(message: &Outgoing, site: &str, since: u64) -> String {
         let why = causes(i).next().unwrap_or_default();
         format!(
             "{begin}  {state} {}{times}: {} ({why})",
-            duration_text(i.duration_ms(now.ms)),
+            duration_text(before_ms.saturating_add(i.duration_ms(now.ms))),
             what(i, Tense::Past)
         )
     });

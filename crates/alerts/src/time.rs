@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use mwan_api::calendar;
+
 /// A moment: wall-clock time, and what the local time zone adds to UTC then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Now {
@@ -35,17 +37,19 @@ impl Now {
         if wanted > passed { wanted - passed } else { wanted + DAY_MS - passed }
     }
 
+    /// The moment at which clocks in the zone of `now` show what they would show here after `ms`.
+    pub(crate) fn after_in_zone_of(self, now: Now, ms: u64) -> u64 {
+        let change_s = i64::from(self.utc_offset_s) - i64::from(now.utc_offset_s);
+        self.ms.saturating_add(ms).saturating_add_signed(change_s * 1000)
+    }
+
     /// `2026-11-26 12:01:07 +01:00`, of another moment in the same time zone.
     pub(crate) fn show(self, ms: u64) -> String {
-        let local = Now { ms, ..self }.local_ms();
-        let (year, month, day) = civil(local / DAY_MS);
-        let s = local % DAY_MS / 1000;
-        let mut out =
-            format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} ", s / 3600, s / 60 % 60, s % 60);
+        let mut out = calendar::stamp(Now { ms, ..self }.local_ms() / 1000);
         let minutes = self.utc_offset_s.unsigned_abs() / 60;
         let sign = if self.utc_offset_s < 0 { '-' } else { '+' };
         // Writing into a String cannot fail.
-        let _ = write!(out, "{sign}{:02}:{:02}", minutes / 60, minutes % 60);
+        let _ = write!(out, " {sign}{:02}:{:02}", minutes / 60, minutes % 60);
         out
     }
 
@@ -55,19 +59,6 @@ impl Now {
         let (stamp, zone) = text.split_at(19);
         format!("{}{}", stamp.replace(' ', "T"), zone.trim())
     }
-}
-
-/// Year, month and day of a number of days since 1970 (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms",
-/// `civil_from_days`).
-fn civil(days: u64) -> (u64, u64, u64) {
-    let z = days + 719_468;
-    let (era, day_of_era) = (z / 146_097, z % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
 /// `4 min 12 s`: the two largest units.

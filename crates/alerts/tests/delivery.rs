@@ -58,6 +58,45 @@ fn pauses_grow_and_are_bounded() {
 }
 
 #[test]
+fn a_path_that_is_up_all_the_time_is_no_reason_to_try_again() {
+    let lte = PathNow {
+        interface: "lte".into(),
+        family: "ipv4".into(),
+        status: "online".into(),
+        code: "answering".into(),
+        text: String::new(),
+        age_ms: 1_000_000,
+    };
+    let wan = PathNow {
+        interface: "wan".into(),
+        status: "offline".into(),
+        code: "probes_lost".into(),
+        ..lte.clone()
+    };
+    let everything = Snapshot { paths: vec![lte, wan], ..Snapshot::default() };
+    let lossy = |to: &str, from: &str| mwan_api::Event {
+        from: Some(from.into()),
+        ..path("lte", "ipv4", to, "failing")
+    };
+    let tries = |looks: bool| {
+        let mut w = World::new(vec![channel("mail")]);
+        w.server = Box::new(|_, _| Err(unreachable()));
+        w.down(10, "wan");
+        for minute in 1..120 {
+            w.until(minute * 60);
+            if looks {
+                w.engine.snapshot(w.now(), &everything);
+                w.at(minute * 60 + 10, lossy("disconnecting", "online"));
+                w.at(minute * 60 + 20, lossy("online", "disconnecting"));
+            }
+        }
+        w.tries.len()
+    };
+    assert_eq!(tries(true), tries(false));
+    assert!(tries(false) < 15);
+}
+
+#[test]
 fn a_flapping_path_does_not_make_attempts_flap() {
     let mut w = World::new(vec![channel("mail")]);
     w.server = Box::new(|_, _| Err(unreachable()));
@@ -133,6 +172,15 @@ fn quiet_hours_wait_but_not_for_the_worst() {
         w.titles(),
         ["3600 mail: wan (IPv4) is down", "3600 mail: lte (IPv4) was down for 1 min 40 s"]
     );
+    let mut w =
+        World::new(vec![Channel { quiet: vec![Quiet { from: 12 * 60, to: 13 * 60 }], ..channel("mail") }]);
+    w.down(10, "wan").until(100);
+    let status = &w.engine.status(w.now())[0];
+    assert_eq!(
+        (status.queued, status.next_try_ms),
+        (1, Some(NOON + 3_600_000)),
+        "not before the quiet hours end"
+    );
     let quiet = vec![Quiet { from: 0, to: 24 * 60 - 1 }];
     let mut w = World::new(vec![Channel { quiet, ..channel("mail") }]);
     w.down(10, "wan").at(11, switch("p", "wan", "unreachable")).until(60);
@@ -185,6 +233,18 @@ fn a_digest_tells_of_the_day_what_was_too_short_too() {
     );
     w.until(4 * day + 12 * 3600);
     assert_eq!(w.sent.len(), 5);
+}
+
+/// Nobody was told of the first part: a digest has both.
+#[test]
+fn a_digest_counts_what_came_again_as_a_whole() {
+    let digest = Channel { digest: Some(18 * 60), severity: Threshold::Never, ..channel("mail") };
+    let mut w = World::new(vec![digest]);
+    w.down(10, "wan").up(310, "wan").down(500, "wan").up(503, "wan").down(700, "wan").up(710, "wan");
+    w.restart();
+    w.until(6 * 3600);
+    let text = &w.sent[0].words.text;
+    assert!(text.contains("12:00:10 +00:00  took 5 min 13 s, 3 times: wan (IPv4) was down"), "{text}");
 }
 
 #[test]
@@ -292,4 +352,41 @@ fn a_channel_that_cannot_be_used_keeps_no_other_from_being_used() {
     w.down(10, "wan").until(100);
     assert_eq!(w.titles(), ["40 mail: wan (IPv4) is down"]);
     assert_eq!(w.engine.status(w.now())[0].last_error.as_deref(), Some("no such file"));
+    // Who tests it is told why at once.
+    w.engine.test(w.now(), "broken", 7);
+    assert_eq!(w.engine.status(w.now())[0].test, Some((7, Some("it is not tried: no such file".into()))));
+}
+
+#[test]
+fn a_digest_comes_once_a_day_when_clocks_are_put_forward_or_back() {
+    const HOUR: u64 = 3600;
+    // At one in the morning UTC, 37 hours after we begin.
+    const CHANGE: u64 = 37 * HOUR;
+    for (before, after) in [(2, 1), (1, 2)] {
+        for minute in [18 * 60, 2 * 60 + 30] {
+            let digest = Channel { digest: Some(minute), severity: Threshold::Never, ..channel("mail") };
+            let mut w = World::new(vec![digest]);
+            w.offset_s = before * 3600;
+            w.until(CHANGE);
+            w.offset_s = after * 3600;
+            w.until(CHANGE + 48 * HOUR);
+            let shown: Vec<(u64, u64)> = w
+                .sent
+                .iter()
+                .map(|sent| {
+                    let offset = if sent.at_s < CHANGE { before } else { after };
+                    let local = 12 * HOUR + sent.at_s + u64::try_from(offset).unwrap() * HOUR;
+                    (local / (24 * HOUR), local % (24 * HOUR) / 60)
+                })
+                .collect();
+            let first = shown[0].0;
+            // Half past two is not there in the night in which clocks go from two to three.
+            let skipped = |day| minute < 180 && before < after && day == 2;
+            let wanted: Vec<(u64, u64)> = (first..first + shown.len() as u64)
+                .map(|day| (day, if skipped(day) { 180 } else { minute.into() }))
+                .collect();
+            assert_eq!(shown, wanted, "{before} {after} {minute}: {:?}", w.titles());
+            assert!(shown.len() >= 3);
+        }
+    }
 }

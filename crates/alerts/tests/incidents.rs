@@ -29,6 +29,17 @@ fn one_message_with_cause_and_what_moved_and_one_when_it_is_over() {
     assert!(w.sent[1].words.text.contains("Over:     2026-11-26 12:04:22"));
 }
 
+/// A move that is heard of first waits for its incident, whatever is noted or tested meanwhile.
+#[test]
+fn what_moved_before_the_loss_is_told_with_it() {
+    let mut w = World::new(vec![channel("mail")]);
+    w.at(9, switch("balanced", "wan", "wanb")).at(9, event(EventKind::Command, Weight::Info, "a command"));
+    w.engine.test(w.now(), "mail", 1);
+    w.down(10, "wan").until(60);
+    let text = &w.sent.last().unwrap().words.text;
+    assert!(text.contains("balanced, IPv4: wan -> wanb"), "{text}");
+}
+
 #[test]
 fn a_short_renewal_alerts_nobody() {
     let mut w = World::new(vec![channel("mail")]);
@@ -170,7 +181,23 @@ fn what_the_owner_wants_is_no_incident() {
     // Taken down while it is lost: the incident is over.
     w.down(1000, "lte").at(1100, path("lte", "ipv4", "offline", "taken_down"));
     w.until(3000);
-    assert_eq!(w.sent.len(), 2, "{:?}", w.titles());
+    assert_eq!(
+        w.titles(),
+        ["1030 mail: lte (IPv4) is down", "1130 mail: lte (IPv4) is not watched any more after 1 min 40 s"],
+        "nobody is told that it works"
+    );
+    w.sent.clear();
+    // Another one of the same incident comes back.
+    w.down(4000, "a").down(4001, "b").at(4100, path("a", "ipv4", "offline", "taken_down")).up(4101, "b");
+    w.until(4600);
+    assert_eq!(
+        w.titles()[1..],
+        ["4131 mail: b (IPv4) is up again; a (IPv4) is not watched any more after 1 min 41 s"]
+    );
+    // It is taken up later, and comes back.
+    w.sent.clear();
+    w.down(6000, "a").up(6100, "a").until(9000);
+    assert_eq!(w.titles()[1..], ["6130 mail: a (IPv4) is up again after 1 min 40 s"]);
 }
 
 #[test]
@@ -199,6 +226,9 @@ fn kernel_and_configuration_have_incidents() {
     w.at(101, event(EventKind::Config, Weight::Info, "configuration read"));
     w.until(200);
     assert_eq!(w.sent.len(), 2);
+    // Somebody is writing at it.
+    w.at(210, event(EventKind::Config, Weight::Warning, "not taken over: x:2")).until(300);
+    assert_eq!(w.titles()[2..], ["240 mail: the configuration is refused (2 times)"]);
 }
 
 #[test]
@@ -223,7 +253,7 @@ fn events_that_were_missed_are_made_up_for_by_a_snapshot() {
     // It is gone from the configuration: nothing is wrong with it any more.
     w.engine.snapshot(w.now(), &Snapshot::default());
     w.until(300);
-    assert_eq!(w.sent.len(), 2);
+    assert_eq!(w.titles()[1..], ["230 mail: wan (IPv4) is not watched any more after 2 min 0 s"]);
     w.engine.snapshot(w.now(), &Snapshot { apply_error: Some("ENOMEM".into()), ..Snapshot::default() });
     w.until(400);
     w.engine.snapshot(
@@ -237,6 +267,21 @@ fn events_that_were_missed_are_made_up_for_by_a_snapshot() {
             "330 mail: the kernel is not as wanted",
             "430 mail: the kernel is as wanted again after 1 min 40 s",
             "430 mail: no WAN is left for p"
+        ]
+    );
+    let p = || vec![("p".into(), "ipv6".into())];
+    w.engine.snapshot(w.now(), &Snapshot { with_wan: p(), ..Snapshot::default() });
+    w.until(600);
+    w.engine.snapshot(w.now(), &Snapshot { without_wan: p(), ..Snapshot::default() });
+    w.until(700);
+    w.engine.snapshot(w.now(), &Snapshot::default());
+    w.until(5000);
+    assert_eq!(
+        w.titles()[5..],
+        [
+            "530 mail: there is a WAN again for p after 1 min 40 s",
+            "630 mail: no WAN is left for p (2 times)",
+            "1300 mail: no WAN is wanted any more for p after 5 min 0 s"
         ]
     );
 }
@@ -318,4 +363,7 @@ fn a_policy_without_a_path_of_the_family_has_nothing_to_lose() {
     assert_eq!(Snapshot::from(&status("taken_down")).without_wan, [], "the owner wants it so");
     let unused = Snapshot::from(&with_rules("probes_lost", &[rule("ipv6")]));
     assert_eq!(unused.without_wan, [], "no rule of IPv4 leads to it");
+    let mut carried = status("answering");
+    carried.policies[0].ipv4.last_resort = None;
+    assert_eq!(Snapshot::from(&carried).with_wan, [("p".to_owned(), "ipv4".to_owned())]);
 }

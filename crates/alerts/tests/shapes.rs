@@ -43,7 +43,7 @@ fn the_document() {
                 "id": id, "stage": "open", "severity": "warning", "begin_ms": NOON + 10_000, "end_ms": null, "duration_s": 30,
                 "unstable": false,
                 "causes": [{"interface": "wan", "family": "ipv4", "code": "probes_lost", "text": "because of probes_lost",
-                            "since_ms": NOON + 10_000, "until_ms": null, "times": 1}],
+                            "since_ms": NOON + 10_000, "until_ms": null, "withdrawn": false, "times": 1}],
                 "moved": [{"policy": "p", "family": "ipv4", "from": "wan", "to": "wanb"}],
             }],
         })

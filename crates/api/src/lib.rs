@@ -4,6 +4,8 @@
 //! Documents carry their schema's name and version; fields are added, never renamed or removed within one
 //! version. `docs/schema/` holds the JSON schemas.
 
+pub mod calendar;
+
 use serde::{Deserialize, Serialize};
 
 /// Longest request line the daemon reads, bytes: a configuration to plan is sent whole.
@@ -18,8 +20,10 @@ macro_rules! wire {
     )* };
 }
 
+mod explain;
 mod record;
 
+pub use explain::*;
 pub use record::*;
 
 wire! {
@@ -37,8 +41,8 @@ pub enum Request {
         /// Its content.
         text: String,
     },
-    /// `plan`, `put_config` or `validate` of somebody who is not root: refused if it names a file or a program that root would use
-    /// and that is not in force.
+    /// `plan`, `put_config`, `put_cloud` or `validate` of somebody who is not root: refused if it names a file or a program that root
+    /// would use and that is neither in force nor in the file.
     Guarded {
         /// The request.
         request: Box<Request>,
@@ -118,6 +122,8 @@ pub enum Request {
         /// Largest ones that are told one by one, at most 1000.
         limit: u32,
     },
+    /// Why a packet leaves where it leaves: answered with [`Explanation`] or, if several connections are meant, with [`Flows`].
+    Explain(ExplainQuery),
     /// Who is told of incidents, and how that goes: answered with [`Alerts`].
     Alerts,
     /// Send a test message: answered with its number, by which [`Alerts`] tells what became of it.
@@ -191,8 +197,10 @@ pub enum Response {
     Events(Events),
     /// To `candidates`.
     Candidates(Candidates),
-    /// To `flows`.
+    /// To `flows`, and to `explain` if several connections are meant.
     Flows(Flows),
+    /// To `explain`.
+    Explanation(Box<Explanation>),
     /// To `history`.
     History(Box<History>),
     /// To `report`.
@@ -429,7 +437,7 @@ pub struct PathSample {
     pub status: String,
     /// Whether it may carry traffic.
     pub usable: bool,
-    /// Whether any policy uses it.
+    /// Whether rules lead new connections to it.
     pub carries: bool,
     /// Mean of the last round-trip times of the targets that answer, microseconds.
     pub rtt_us: Option<u64>,
@@ -803,6 +811,9 @@ pub struct Flow {
     pub bytes: Option<u64>,
     /// Of both directions; null if the kernel does not count.
     pub packets: Option<u64>,
+    /// The kernel's number of it.
+    #[serde(default)]
+    pub id: u32,
 }
 
 /// An interface.
@@ -829,7 +840,7 @@ pub struct Path {
     pub status: String,
     /// Whether it may carry traffic.
     pub usable: bool,
-    /// Whether any policy uses it now.
+    /// Whether rules lead new connections to it now; a policy that no rule leads to does not count.
     pub carries: bool,
     /// Its owner wants no new flows on it.
     #[serde(default)]

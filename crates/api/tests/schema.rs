@@ -27,6 +27,7 @@ fn schemas_are_fresh() {
     check(mwan_api::SCHEMA_EVENTS, &schemars::schema_for!(mwan_api::Events));
     check(mwan_api::SCHEMA_CANDIDATES, &schemars::schema_for!(mwan_api::Candidates));
     check(mwan_api::SCHEMA_FLOWS, &schemars::schema_for!(mwan_api::Flows));
+    check(mwan_api::SCHEMA_EXPLANATION, &schemars::schema_for!(mwan_api::Explanation));
     check(mwan_api::SCHEMA_ALERTS, &schemars::schema_for!(mwan_api::Alerts));
     check("mwan.watched.v1", &schemars::schema_for!(mwan_api::Watched));
     check(mwan_api::SCHEMA_HISTORY, &schemars::schema_for!(mwan_api::History));

@@ -331,13 +331,10 @@ fn balance(policy: &DesiredPolicy, shares: &[Share], family: Family) -> Statemen
 }
 
 /// Numbers `0..modulus` shared out by weight: first, last, and where they lead.
-pub(crate) fn spread(
-    shares: &[Share],
-    target: impl Fn(&Share) -> Verdict,
-) -> (u32, Vec<(u32, u32, Verdict)>) {
+pub(crate) fn spread<T: Clone>(shares: &[Share], target: impl Fn(&Share) -> T) -> (u32, Vec<(u32, u32, T)>) {
     let divisor = shares.iter().map(|s| s.weight).fold(0, gcd).max(1);
     let mut start = 0;
-    let spans: Vec<(u32, u32, Verdict)> = shares
+    let spans: Vec<(u32, u32, T)> = shares
         .iter()
         .map(|share| {
             let first = start;

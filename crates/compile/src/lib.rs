@@ -27,9 +27,9 @@ pub use build::{Compiler, compile, member_chain, policy_chain, policy_is_install
 pub use check::{Fault, check, check_change};
 pub use diff::{Ops, cleanup, diff, diff_observed, diff_routing, emptied, flush_strays, refill, removal};
 pub use log::counter as log_counter;
-pub use named::dnsmasq;
+pub use named::{dnsmasq, entered_by_others};
 pub use stages::{STEP, Stages};
-pub use sticky::{kind as sticky_kind, set as sticky_set};
+pub use sticky::{kind as sticky_kind, placed as sticky_placed, set as sticky_set};
 
 /// Desired state in the kernel's terms.
 #[derive(Clone, PartialEq, Debug, Default)]

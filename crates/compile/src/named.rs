@@ -80,6 +80,14 @@ pub(crate) fn sets(named: &NamedSet) -> Vec<(String, Set)> {
     parts(named).into_iter().map(|(name, family, part)| (name, set(family, part))).collect()
 }
 
+/// Name of the part of a set that others fill in `family`; `None`: they fill nothing of it.
+pub fn entered_by_others(named: &NamedSet, family: Family) -> Option<String> {
+    let others = |(_, of, part): &(String, Family, Part)| {
+        *of == family && matches!(part, Part::Learned | Part::Foreign)
+    };
+    parts(named).into_iter().find(others).map(|(name, ..)| name)
+}
+
 /// Whether a set is like the one of its name among `old`, told by the pointer to its list.
 pub(crate) fn unchanged(named: &NamedSet, old: &[NamedSet]) -> bool {
     let like = |o: &NamedSet| {

@@ -14,11 +14,12 @@
 //! A new source is placed by a hash, not by a random number: the first packets of two connections may be on two CPUs at
 //! once, each before the other is entered, and still have to arrive at the same member.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mwan_config::{Family, Rule, StickyKey, Target};
-use mwan_core::{Carrier, Desired, DesiredPolicy};
+use mwan_core::{Carrier, Desired, DesiredPolicy, Packet, Share};
 
 use crate::build::{bounded, digit, family_is, goto, identifier, member_chain, resort_chain, rule, spread};
 use crate::nft::*;
@@ -78,13 +79,13 @@ impl Sticky<'_> {
             }
             Carrier::Members(shares) => shares,
         };
-        let target = |share: &mwan_core::Share| Verdict::Goto(self.remember(share.id));
+        let target = |share: &Share| Verdict::Goto(self.remember(share.id));
         if let [only] = shares.as_slice() {
             let rules = vec![rule(&self.rule.name, vec![Statement::Verdict(target(only))])];
             return Chain { hook: None, rules };
         }
         let key = self.kind.key();
-        let known = |share: &mwan_core::Share| {
+        let known = |share: &Share| {
             let known = Statement::Known { key: key.clone(), set: self.set(share.id) };
             rule(&share.interface, vec![family_is(self.family), known, Statement::Verdict(target(share))])
         };
@@ -153,4 +154,65 @@ pub fn kind(rule: &Rule, family: Family) -> Option<SetKind> {
 /// Name of the set that holds the sources of a sticky rule on interface `id`.
 pub fn set(rule: &str, id: u32, family: Family) -> String {
     bounded(format!("sticky.{}.{id}.{}", identifier(rule), digit(family)))
+}
+
+/// The member at which the kernel places a new source: the same hash of the same bytes as in the program.
+pub fn placed(key: StickyKey, shares: &[Share], packet: &Packet) -> Option<u32> {
+    let (modulus, elements) = spread(shares, |share| share.id);
+    let octets = |ip| match ip {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let mut bytes = octets(packet.source);
+    if key == StickyKey::SourceAndDestination {
+        bytes.extend(octets(packet.destination));
+    }
+    // nft_jhash_eval: reciprocal_scale of the hash.
+    let at = (u64::from(jhash(&bytes, HASH_SEED)) * u64::from(modulus)) >> 32;
+    elements
+        .iter()
+        .find(|(first, last, _)| u64::from(*first) <= at && at <= u64::from(*last))
+        .map(|(.., id)| *id)
+}
+
+/// include/linux/jhash.h, `jhash`: Bob Jenkins' lookup3, which reads words in the machine's order.
+fn jhash(bytes: &[u8], seed: u32) -> u32 {
+    const INITIAL: u32 = 0xdead_beef;
+    let start = INITIAL.wrapping_add(bytes.len() as u32).wrapping_add(seed);
+    let (mut a, mut b, mut c) = (start, start, start);
+    let mut rest = bytes;
+    while let Some((words, behind)) = rest.split_at_checked(12).filter(|(_, behind)| !behind.is_empty()) {
+        let word =
+            |at: usize| words[at..at + 4].iter().rev().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+        let word = |at| if cfg!(target_endian = "big") { u32::swap_bytes(word(at)) } else { word(at) };
+        a = a.wrapping_add(word(0));
+        b = b.wrapping_add(word(4));
+        c = c.wrapping_add(word(8));
+        for (subtrahend, turn) in [(0, 4), (1, 6), (2, 8), (0, 16), (1, 19), (2, 4)] {
+            match subtrahend {
+                0 => (a, c) = (a.wrapping_sub(c) ^ c.rotate_left(turn), c.wrapping_add(b)),
+                1 => (b, a) = (b.wrapping_sub(a) ^ a.rotate_left(turn), a.wrapping_add(c)),
+                _ => (c, b) = (c.wrapping_sub(b) ^ b.rotate_left(turn), b.wrapping_add(a)),
+            }
+        }
+        rest = behind;
+    }
+    if rest.is_empty() {
+        return c;
+    }
+    // The last bytes are put together lowest first on every machine.
+    let tail = |from: usize| {
+        let bytes = rest.iter().skip(from).take(4).enumerate();
+        bytes.fold(0, |sum, (at, byte)| sum | u32::from(*byte) << (8 * at))
+    };
+    a = a.wrapping_add(tail(0));
+    b = b.wrapping_add(tail(4));
+    c = c.wrapping_add(tail(8));
+    c = (c ^ b).wrapping_sub(b.rotate_left(14));
+    a = (a ^ c).wrapping_sub(c.rotate_left(11));
+    b = (b ^ a).wrapping_sub(a.rotate_left(25));
+    c = (c ^ b).wrapping_sub(b.rotate_left(16));
+    a = (a ^ c).wrapping_sub(c.rotate_left(4));
+    b = (b ^ a).wrapping_sub(a.rotate_left(14));
+    (c ^ b).wrapping_sub(b.rotate_left(24))
 }

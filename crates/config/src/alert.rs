@@ -251,6 +251,8 @@ fn read_webhook(fields: &mut Fields<'_>) -> Option<AlertWebhook> {
         fields.refuse(needs("secret_file").hint("the file that holds the token, or the routing key"));
     } else if url.is_none() && (matches!(shape, Ntfy | Matrix) || secret_file.is_none()) {
         fields.refuse(needs("url").hint("for json and slack the whole URL may be in secret_file"));
+    } else if shape == Ntfy && template.is_none() && !url.as_deref().is_some_and(has_topic) {
+        fields.refuse(needs("a topic at the end of its url").hint("as in https://ntfy.sh/my-topic"));
     }
     Some(AlertWebhook { url, shape, template, to, secret_file })
 }
@@ -383,6 +385,14 @@ fn url(text: &str) -> Result<String, Problem> {
     Ok(text.to_owned())
 }
 
+/// Whether a URL ends with a topic as ntfy takes them (server/server.go, `topicRegex`).
+fn has_topic(url: &str) -> bool {
+    let path = url.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
+    let topic = path.map_or("", |(_, path)| path.rsplit('/').next().unwrap_or_default());
+    let good = topic.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+    good && (1..=64).contains(&topic.len())
+}
+
 fn recipient(text: &str) -> Result<String, Problem> {
     let good = text.len() <= RECIPIENT_BYTES_MAX && text.bytes().all(|b| b.is_ascii_graphic());
     match good {
@@ -474,6 +484,15 @@ mod tests {
             "https://a/{x}",
         ] {
             assert!(url(bad).is_err(), "{bad}");
+        }
+        for (text, whether) in [
+            ("https://ntfy.sh/my-topic", true),
+            ("http://10.0.0.1:8080/ntfy/t_1", true),
+            ("https://ntfy.sh", false),
+            ("https://ntfy.sh/", false),
+            ("https://ntfy.sh/t?auth=x", false),
+        ] {
+            assert_eq!(has_topic(text), whether, "{text}");
         }
         let secret = url("https://me:hunter2@example.com/").unwrap_err();
         assert!(!format!("{secret:?}").contains("hunter2"));

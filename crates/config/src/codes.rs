@@ -11,6 +11,15 @@ pub struct CodeDoc {
     pub title: &'static str,
     /// Why it is reported, what mwan does about it and what the owner can do.
     pub explanation: &'static str,
+    /// What to do about it; empty where the explanation says so.
+    pub fix: &'static str,
+}
+
+impl CodeDoc {
+    /// How bad it is.
+    pub fn severity(&self) -> Severity {
+        severity(self.code)
+    }
 }
 
 /// Severity of a code: its letter.
@@ -28,10 +37,11 @@ pub fn codes() -> &'static [CodeDoc] {
 }
 
 macro_rules! codes {
-    ($($constant:ident = $code:literal, $title:literal, $explanation:literal;)*) => {
+    ($($constant:ident = $code:literal, $title:literal, $explanation:literal $(, $fix:literal)?;)*) => {
         $(#[doc = $title] pub(crate) const $constant: &str = $code;)*
-        const CODES: &[CodeDoc] =
-            &[$(CodeDoc { code: $code, title: $title, explanation: $explanation }),*];
+        const CODES: &[CodeDoc] = &[$(CodeDoc {
+            code: $code, title: $title, explanation: $explanation, fix: concat!($($fix)?)
+        }),*];
     };
 }
 
@@ -141,6 +151,25 @@ codes! {
     TARGET = "E0511", "malformed target",
         "A target is an address, or a URL with an address as its host: `ping://`, `arp://`, `tcp://ADDRESS:PORT`, `udp://ADDRESS:PORT`, `ttl://ADDRESS#hops=N`, `dns://ADDRESS/NAME`, `http://ADDRESS/PATH`, `https://ADDRESS/PATH`, with what is expected behind a `#` (configuration.md, Targets). The target is left out; the interface stays with its other targets.";
 
+    INTERFACE_IDLE = "W0512", "interface that carries nothing",
+        "The interface is enabled and tracked, but no rule leads to a policy that has it among its members. It answers what comes in by it, and `mwan use` finds it; new connections never do.",
+        "Make it a member of a policy that a rule uses, or disable it.";
+    TIMEOUT_LONG = "W0513", "timeout longer than the interval",
+        "A round is lost when its timeout is over, and the next one begins then: with a longer timeout, `interval` and `failure_interval` do not say how soon an outage is seen.",
+        "Lower `timeout`; two to four round-trip times are enough.";
+    THRESHOLD_MOOT = "W0514", "threshold that cannot work",
+        "The message says which value is never reached, or works against its purpose.",
+        "Change one of the two values that the message names.";
+    SLOW_DETECTION = "W0515", "outage noticed late",
+        "From the first lost packet to the verdict it can take `interval` and `down` rounds, each as long as `failure_interval` or `timeout`: more than a minute here. Link, address and gateway loss are seen at once all the same.",
+        "Lower `interval`, `failure_interval`, `timeout` or `down`.";
+    TARGET_ELSEWHERE = "W0516", "target that another device has",
+        "The target is in the network of another interface, or of this machine itself. Probes leave by this interface alone, so that it answers never, or says nothing about this WAN.",
+        "Track an address in the Internet.";
+    TARGET_NEAR = "N0517", "targets that do not prove the Internet",
+        "The gateway, neighbours and private addresses answer although the provider has lost the Internet. As many of them as `reliability` asks for keep the interface up.",
+        "Add targets in the Internet and raise `reliability` above the number of near ones.";
+
     // 06: members and policies.
     NO_INTERFACE = "E0601", "member without an interface",
         "A member needs `option interface`. It is left out.";
@@ -164,6 +193,23 @@ codes! {
         "default, unreachable and blackhole have a meaning of their own where a policy is named. The policy is left out.";
     PREFER_OR_BALANCE = "E0611", "prefer or balance",
         "A policy of `mwan.toml` has exactly one of `prefer` and `balance`. The policy is left out.";
+
+    MEMBER_UNUSED = "N0612", "member that no policy uses",
+        "It has no effect.", "Remove it, or name it in a policy.";
+    POLICY_UNUSED = "N0613", "policy that no rule uses",
+        "It has no effect.", "Remove it, or name it in a rule.";
+    ONE_INTERFACE = "W0614", "policy of one interface",
+        "Several members, all of the same interface: there is nothing to balance, and nowhere to go when it is lost.",
+        "Name another interface in one of the members.";
+    WEIGHT_MOOT = "N0615", "weights without effect",
+        "Weights are shares among members of equal metric. Here every metric has one member, so the policy fails over and never balances.",
+        "To balance, give the members the same metric; else ignore this.";
+    POLICY_DISABLED = "W0616", "policy of disabled interfaces",
+        "Rules lead to a policy none of whose interfaces is enabled: their traffic always meets its last resort.",
+        "Enable an interface, or use another policy.";
+    FAMILY_MISSING = "W0617", "policy without a member of a family",
+        "Rules without `family` and without addresses match IPv4 and IPv6. The policy has no member that carries one of them, so that this part of the traffic always meets its last resort, although another WAN has the family.",
+        "Add a member that carries it, or write `family` into the rules.";
 
     // 07: rules.
     NO_POLICY = "W0701", "rule without a policy",
@@ -200,6 +246,23 @@ codes! {
         "How long an address stays in a set is counted in whole seconds. The next larger number of them is used.";
     NOT_LOGGED = "N0719", "rule that is not logged",
         "The rule asks for `logging`, but the global switch of the same name is off. mwan3 and mwan log only if both are on.";
+
+    SHADOWED = "W0720", "rule that never matches",
+        "The first rule that matches decides, and rules before this one match everything it could match: by address, port, protocol, family, set and device. Only what is certain is reported.",
+        "Move it before the rule that is named, or narrow that one.";
+    SURPLUS = "N0721", "rule without effect",
+        "Rules before it match everything it could match and send it the same way.",
+        "Remove it.";
+    MATCHES_NOTHING = "W0722", "rule that matches nothing",
+        "What its lists exclude is everything.", "Correct the lists, or remove the rule.";
+    FROM_WAN = "W0723", "rule for what comes in by a WAN",
+        "Connections from outside are answered by the WAN they came in by; rules are not asked. They are for what comes from the LAN, or from this machine.",
+        "Name an interface of the LAN in `src_iface`, or leave it out.";
+    NO_RULES = "W0724", "no rule",
+        "Without a rule nothing is policy-routed: WANs are watched, and all new connections go by the main routing table.",
+        "Add a rule with a policy, such as `option dest_ip 0.0.0.0/0`.";
+    SET_UNUSED = "N0725", "set that no rule uses",
+        "It is made and filled, and has no effect on routing.", "Remove it, or name it in a rule.";
 
     // 08: IPFire's files.
     HASH_LINE = "E0801", "line not understood",
@@ -290,6 +353,41 @@ codes! {
         "It has no effect on an alert of this type.";
     ALERTS = "E1108", "too many alerts",
         "There can be 10. The surplus is left out.";
+
+    // 12: the machine (`mwan check --system`).
+    MARKS = "W1201", "marks of others in our mask",
+        "Another program uses mark bits that are in `mmx_mask`: each would take the other's marks for its own, and send packets by the wrong WAN. A rule without a mask of its own compares all 32 bits.",
+        "Choose a mask that nobody else uses (for example `option mmx_mask '0x3F00'` or `'0x3F000000'`), or give the other one a mask.";
+    REVERSE_PATH = "W1202", "strict reverse path filter",
+        "With `rp_filter` 1 the kernel drops what comes in by another device than the main routing table would answer by: no WAN but one can work.",
+        "Set `net.ipv4.conf.all.rp_filter` and that of the device to 2 (loose) or 0.";
+    OFFLOAD = "W1203", "flow offload",
+        "A flowtable forwards packets of established connections past all rules: they keep their WAN and mark until the entry ends, are not counted, and learn of a failover only when mwan deletes their connections.",
+        "Switch `flow_offloading` off, or take the WANs out of the flowtable, if failover or figures suffer.";
+    FORWARDING = "W1204", "forwarding is off",
+        "This machine has networks behind it, and the kernel forwards nothing: only its own connections use the WANs.",
+        "Set `net.ipv4.ip_forward` or `net.ipv6.conf.all.forwarding` to 1.";
+    ROUTER_ADVERTISEMENTS = "W1205", "router advertisements ignored",
+        "A device that forwards takes router advertisements only with `accept_ra` 2. There is no IPv6 default route on it, and nothing will bring one.",
+        "Set `accept_ra` of the device to 2, or configure `gateway`.";
+    NO_TRANSLATION = "W1206", "no source translation",
+        "mwan does not translate here (`masquerade`), and no rule of the firewall does for this device: answers to private addresses do not come back, unless the next router has a route to them.",
+        "Set `masquerade` to 1, or let the firewall masquerade on this device.";
+    CONNTRACK_OFF = "W1207", "connections that are not tracked",
+        "A rule exempts packets from connection tracking (`notrack`): what it matches has no WAN to stay with, and each of its packets is decided anew.",
+        "Limit that rule to traffic that does not use the WANs.";
+    CONNTRACK_FULL = "W1208", "table of connections nearly full",
+        "When it is full, new connections are dropped, whichever WAN they would use.",
+        "Raise `net.netfilter.nf_conntrack_max`.";
+    SAME_PORT = "N1209", "WANs on one physical device",
+        "Their devices are made of the same one: a broken cable or port takes both.",
+        "Use another port, if there is one.";
+    NO_DEVICE = "N1210", "device that is not there",
+        "The interface is down as long as the device does not exist. Those of dialled connections come with them.",
+        "Correct `device`, if it is misspelt.";
+    LEGACY = "N1211", "rules that cannot be seen",
+        "There are rules of the old iptables (`iptables-legacy`), which netlink does not show: marks and translation in them have not been looked at.",
+        "Compare `iptables-legacy-save` with `mmx_mask` yourself.";
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::codes::{codes, severity};
+use crate::codes::codes;
 use crate::ipfire::keys::{FileKind, keys};
 use crate::options::{Dialect, OptionDoc, SectionKind, options_of};
 
@@ -21,9 +21,12 @@ pub fn diagnostics_md() -> String {
             "\n## {} — {}\n\n{}: {}\n",
             doc.code,
             doc.title,
-            severity(doc.code).name(),
+            doc.severity().name(),
             doc.explanation
         );
+        if !doc.fix.is_empty() {
+            let _ = write!(out, "\nFix: {}\n", doc.fix);
+        }
     }
     out
 }

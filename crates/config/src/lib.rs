@@ -15,6 +15,7 @@ mod fields;
 mod interface;
 pub mod ipfire;
 pub mod link;
+pub mod lint;
 pub mod migrate;
 mod mode;
 mod model;
@@ -45,6 +46,7 @@ pub use sets::{SET_FILE_BYTES_MAX, SetLoad, nft_identifier};
 pub use tables::{TABLE_FILE_BYTES_MAX, TableNames};
 pub use target::{DnsKind, DnsProbe, HttpProbe, ProbeMethod, ProbeTarget};
 pub use trust::SECRETS;
+pub use values::protocol_number;
 
 /// What a file holds and what is wrong with it.
 #[derive(Clone, PartialEq, Debug)]
@@ -53,6 +55,8 @@ pub struct Loaded {
     pub config: Config,
     /// Everything else, sorted by line.
     pub diagnostics: Vec<Diagnostic>,
+    /// Member sections that no policy uses, which the configuration therefore does not have: name and place.
+    pub unused_members: Vec<(String, Location)>,
 }
 
 impl Loaded {
@@ -115,7 +119,7 @@ pub fn parse_uci(file_name: &str, bytes: &[u8]) -> Loaded {
 /// Reads IPFire's files.
 pub fn parse_ipfire(files: &ipfire::Files) -> Loaded {
     let (config, diagnostics) = ipfire::parse(files);
-    Loaded { config, diagnostics }
+    Loaded { config, diagnostics, unused_members: Vec::new() }
 }
 
 /// Reads `mwan.toml`.
@@ -137,5 +141,6 @@ fn loaded(
     if config.interfaces.is_empty() && config.policies.is_empty() && config.rules.is_empty() {
         report.give_up();
     }
-    Loaded { config, diagnostics: report.finish() }
+    let unused_members = std::mem::take(&mut report.unused_members);
+    Loaded { config, diagnostics: report.finish(), unused_members }
 }

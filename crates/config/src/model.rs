@@ -526,6 +526,32 @@ pub struct Tracking {
     pub quality: Option<Quality>,
 }
 
+/// Most turns that the targets of a healthy path take: each is a wake-up of its own, and two already halve the time
+/// until a fault is met by a probe.
+pub const TRACKING_TURNS_MAX: u32 = 2;
+
+impl Tracking {
+    /// Time between the probes of one target. All of a round leave within its timeout, so that `count` does not delay a
+    /// verdict.
+    pub fn spacing(&self) -> Duration {
+        (self.timeout / self.count.max(1)).min(Duration::from_secs(1))
+    }
+
+    /// How long a whole round may take. Where loss counts, the last probe has the whole timeout, too.
+    pub fn round_length(&self) -> Duration {
+        match self.quality {
+            None => self.timeout,
+            Some(_) => self.timeout + self.spacing() * self.count.saturating_sub(1),
+        }
+    }
+
+    /// The longest time from the first unanswered probe to the verdict "offline": `down` bad rounds.
+    pub fn verdict_after_notice(&self) -> Duration {
+        let round = self.round_length();
+        self.failure_interval.max(round) * self.down.saturating_sub(1) + round
+    }
+}
+
 /// Thresholds of `check_quality`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Quality {

@@ -11,7 +11,7 @@
 //! | alert | the alert, if whom to tell or how is concerned; else the option. |
 //! | anything unknown | itself. |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::alert::{self, read_alert};
@@ -161,10 +161,12 @@ fn build(report: &mut Report, sections: &[Known]) -> Config {
     let mut names = Names::default();
     let members = read_members(report, sections, &interfaces, &mut names);
     let mut policies = Names::default();
+    let mut unused: BTreeSet<String> = members.keys().cloned().collect();
     for known in named(report, sections, SectionKind::Policy) {
         let location = report.location(known.section.line);
         let mut fields = fields(report, known);
         let used = read_use_member(&mut fields, &members, &names);
+        unused.retain(|name| !used.iter().any(|member| member.name == *name));
         match finish_policy(&mut fields, &known.name, used, location) {
             Some(policy) => {
                 policies.keep(&known.name, known.section.line);
@@ -172,6 +174,10 @@ fn build(report: &mut Report, sections: &[Known]) -> Config {
             }
             None => policies.leave_out(&known.name, known.section.line),
         }
+    }
+    for known in of_kind(sections, SectionKind::Member).filter(|known| unused.contains(&known.name)) {
+        let location = report.location(known.section.line);
+        report.unused_members.push((known.name.clone(), location));
     }
     for known in of_kind(sections, SectionKind::Rule) {
         let location = report.location(known.section.line);

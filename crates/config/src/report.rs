@@ -46,11 +46,13 @@ pub(crate) struct Place<'a> {
 pub(crate) struct Report {
     file: Arc<str>,
     diagnostics: Vec<Diagnostic>,
+    /// Members that no policy names: nothing else tells of them.
+    pub(crate) unused_members: Vec<(String, Location)>,
 }
 
 impl Report {
     pub(crate) fn new(file: &str) -> Self {
-        Report { file: Arc::from(file), diagnostics: Vec::new() }
+        Report { file: Arc::from(file), diagnostics: Vec::new(), unused_members: Vec::new() }
     }
 
     pub(crate) fn location(&self, line: u32) -> Location {

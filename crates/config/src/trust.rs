@@ -11,8 +11,9 @@ use crate::model::{Alert, AlertHow, Config};
 pub const SECRETS: &str = "/etc/mwan/secrets";
 
 impl Config {
-    /// Every file that root reads or writes by it and every program that root runs, each as `OPTION VALUE`. Programs of alerts and
-    /// their `ca_file` are none of them: that is done as an unprivileged user.
+    /// Every file that root reads or writes by it and every program that root runs, each as `OPTION VALUE`; a secret with whom it is
+    /// told to, or root's password would go to whatever server somebody else names. Programs of alerts and their `ca_file` are none
+    /// of them: that is done as an unprivileged user.
     pub fn trusted(&self) -> BTreeSet<String> {
         let globals = &self.globals;
         let single = [
@@ -24,7 +25,10 @@ impl Config {
         let mut trusted: BTreeSet<String> =
             single.into_iter().filter_map(|(name, value)| named(name, value.as_ref())).collect();
         if !globals.dnsmasq_command.is_empty() {
-            trusted.insert(format!("dnsmasq_command {}", globals.dnsmasq_command.join(" ")));
+            // Two words are not one with a blank in it.
+            let word = |word: &String| word.replace('\\', "\\\\").replace(' ', "\\ ");
+            let words: Vec<String> = globals.dnsmasq_command.iter().map(word).collect();
+            trusted.insert(format!("dnsmasq_command {}", words.join(" ")));
         }
         trusted.extend(self.sets.iter().filter_map(|set| named("loadfile", set.file.as_ref())));
         if let Some((certificate, key)) = self.web.as_ref().and_then(|web| web.certificate.as_ref()) {
@@ -38,18 +42,24 @@ impl Config {
 
 fn of_alert(alert: &Alert) -> Option<String> {
     match &alert.how {
-        AlertHow::Email(email) => secret("password_file", email.password_file.as_ref()),
-        AlertHow::Webhook(webhook) => secret("secret_file", webhook.secret_file.as_ref()),
+        AlertHow::Email(email) => {
+            let server = email.server.as_deref().unwrap_or("no server");
+            secret("password_file", email.password_file.as_ref(), &format!("{server}:{}", email.port))
+        }
+        AlertHow::Webhook(webhook) => {
+            let url = webhook.url.as_deref().unwrap_or("the service of its shape");
+            secret("secret_file", webhook.secret_file.as_ref(), url)
+        }
         AlertHow::Command { .. } => None,
     }
 }
 
-fn secret(option: &str, file: Option<&String>) -> Option<String> {
+fn secret(option: &str, file: Option<&String>, told_to: &str) -> Option<String> {
     let outside = |file: &&String| {
         let path = Path::new(file.as_str());
         !path.starts_with(SECRETS) || path.components().any(|part| part == Component::ParentDir)
     };
-    named(option, file.filter(outside))
+    file.filter(outside).map(|file| format!("{option} {file} for {told_to}"))
 }
 
 fn named(option: &str, value: Option<&String>) -> Option<String> {
@@ -114,6 +124,37 @@ config alert 'sendmail'
         let unprivileged = ["command", "sendmail", "ca_file"];
         assert_eq!(known, table.into_iter().filter(|name| !unprivileged.contains(name)).collect());
         assert!(trusted.contains("dnsmasq_command /a/command word"));
+    }
+
+    /// In force is `was`; somebody who is not root wants `is`.
+    fn grants(was: &str, is: &str) -> bool {
+        let trusted = |text: &str| crate::parse_uci("f", text.as_bytes()).config.trusted();
+        trusted(is).is_subset(&trusted(was))
+    }
+
+    #[test]
+    fn roots_secrets_go_where_root_sends_them() {
+        for (was, is) in [
+            ("server 'mail.example.com'", "server 'evil.example.com'"),
+            ("username 'u'", "port '2525'\n\toption username 'u'"),
+            ("url 'https://example.com/'", "url 'https://evil.example.com/'"),
+            ("url 'https://example.com/'", "shape 'slack'"),
+        ] {
+            assert!(ALL.contains(was) && !grants(ALL, &ALL.replace(was, is)), "{is}");
+            let free =
+                ALL.replace("/a/password", "/etc/mwan/secrets/p").replace("/a/secret", "/etc/mwan/secrets/s");
+            assert!(grants(&free, &free.replace(was, is)), "{is}");
+        }
+        assert!(grants(ALL, &ALL.replace("ops@example.com", "other@example.com")));
+    }
+
+    #[test]
+    fn another_program_of_the_same_letters_is_another() {
+        let one = ALL.replace(
+            "\tlist dnsmasq_command '/a/command'\n\tlist dnsmasq_command 'word'\n",
+            "\tlist dnsmasq_command '/a/command word'\n",
+        );
+        assert!(one != ALL && !grants(ALL, &one) && !grants(&one, ALL));
     }
 
     #[test]

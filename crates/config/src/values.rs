@@ -267,6 +267,12 @@ fn other_ports(mut ranges: Vec<PortRange>) -> Vec<PortRange> {
     others
 }
 
+/// Number of a protocol that is called by its name.
+pub fn protocol_number(name: &str) -> Option<u8> {
+    let lower = name.to_ascii_lowercase();
+    PROTOCOLS.iter().find(|(known, _)| *known == lower).map(|(_, number)| *number)
+}
+
 /// Names as iptables, nft and `/etc/protocols` spell them.
 const PROTOCOLS: &[(&str, u8)] = &[
     ("icmp", 1),

@@ -58,8 +58,8 @@ impl Desired {
         all.filter(move |home| Family::of(home.range.first) == family && Some(home.id) != unbound)
     }
 
-    /// The WAN by which traffic with this source leaves, whatever the rules say.
-    pub(crate) fn home(&self, source: IpAddr, own: bool) -> Option<u32> {
+    /// The WAN by which traffic with this source leaves, whatever the rules say, and the range that says so.
+    pub(crate) fn home(&self, source: IpAddr, own: bool) -> Option<Home> {
         home_of(self.homes(Family::of(source), own), source)
     }
 }

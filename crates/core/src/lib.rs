@@ -6,6 +6,7 @@ mod candidates;
 mod classify;
 mod desired;
 mod engine;
+mod explain;
 mod hooks;
 mod ids;
 mod marks;
@@ -21,13 +22,14 @@ mod time;
 mod tracker;
 
 pub use candidates::Candidate;
-pub use classify::{Decision, Packet, classify};
+pub use classify::{Criterion, Decision, Entered, Network, Packet, Walk, classify, walk};
 pub use desired::*;
 #[cfg(feature = "record")]
 pub use engine::{Checkpoint, Unfit};
 pub use engine::{
     Core, Effect, Event, Memory, Output, PathStatus, Placement, Platform, RememberedPath, Switch, Transition,
 };
+pub use explain::{Choice, Explainer, Explanation, Facts, Lead, MemberPart, Out, Standing, Translated, Way};
 pub use hooks::{Action, HookCall, Scope, actions};
 pub use ids::Ids;
 pub use marks::{Marks, Remark};

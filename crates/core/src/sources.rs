@@ -52,10 +52,10 @@ pub(crate) fn disjoint(homes: &[Home]) -> Vec<Home> {
     out
 }
 
-/// The WAN an address is at home on.
-pub(crate) fn home_of<'h>(homes: impl IntoIterator<Item = &'h Home>, ip: IpAddr) -> Option<u32> {
+/// Where an address is at home.
+pub(crate) fn home_of<'h>(homes: impl IntoIterator<Item = &'h Home>, ip: IpAddr) -> Option<Home> {
     let within = |r: &AddressRange| Family::of(r.first) == Family::of(ip) && r.first <= ip && ip <= r.last;
-    homes.into_iter().find(|home| within(&home.range)).map(|home| home.id)
+    homes.into_iter().find(|home| within(&home.range)).copied()
 }
 
 fn bits(ip: IpAddr) -> u128 {
@@ -94,7 +94,7 @@ mod tests {
             home("255.255.255.255/32", 3),
         ];
         let flat = disjoint(&homes);
-        let of = |ip: &str| home_of(&flat, ip.parse().unwrap());
+        let of = |ip: &str| home_of(&flat, ip.parse().unwrap()).map(|home| home.id);
         assert_eq!((of("100.64.1.1"), of("100.64.1.2"), of("100.64.1.3")), (Some(1), Some(2), Some(1)));
         assert_eq!((of("198.51.100.6"), of("198.51.100.7"), of("255.255.255.255")), (None, Some(1), Some(3)));
         assert_eq!((of("100.128.0.0"), of("2001:db8::1")), (None, None));
@@ -124,7 +124,7 @@ mod tests {
                     .collect();
                 ids.dedup();
                 let want = if let [only] = ids[..] { Some(only) } else { None };
-                assert_eq!(home_of(&flat, ip), want, "{ip} {nets:?}");
+                assert_eq!(home_of(&flat, ip).map(|home| home.id), want, "{ip} {nets:?}");
             }
         }
     }

@@ -8,14 +8,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mwan_config::{InitialState, ProbeMethod, ProbeTarget, Quality, Tracking};
+use mwan_config::{InitialState, ProbeMethod, ProbeTarget, Quality, TRACKING_TURNS_MAX, Tracking};
 
 use crate::Time;
 use crate::quality::{Figures, PoorTarget, Recent, Verdict, judge};
 
-/// Most turns that the targets of a healthy path take: each is a wake-up of its own, and two already halve the time
-/// until a fault is met by a probe.
-const TURNS_MAX: u32 = 2;
 /// An answer is not missed before this, whatever round trips were lately: a busy router wakes up late.
 const GRACE_MIN: Duration = Duration::from_millis(20);
 /// An answer is missed after so many of the longest of the last round trips. A longer one is no loss: it costs the
@@ -398,7 +395,7 @@ impl Tracker {
             self.targets[*target].sent += u64::from(settings.count);
         }
         self.hurried = self.hurried.saturating_sub(1);
-        let patience = if turns > 1 { self.grace().min(settings.timeout) } else { round_length(settings) };
+        let patience = if turns > 1 { self.grace().min(settings.timeout) } else { settings.round_length() };
         let targets = asked.iter().map(|target| self.targets[*target].probe()).collect();
         self.round = Some(Round {
             number: self.rounds,
@@ -410,7 +407,7 @@ impl Tracker {
             decided: false,
             closed: false,
         });
-        Some(RoundPlan { round: self.rounds, targets, spacing: spacing(settings) })
+        Some(RoundPlan { round: self.rounds, targets, spacing: settings.spacing() })
     }
 
     /// A target that left a good round unanswered until the next one is down, whatever the others say.
@@ -451,14 +448,14 @@ impl Tracker {
         let healthy =
             self.state == State::Online && self.bad_rounds == 0 && !self.suspect && self.hurried == 0;
         // Otherwise the missing answer would be noticed no sooner than the next whole round's.
-        let worth_it = self.grace() * TURNS_MAX < settings.interval;
+        let worth_it = self.grace() * TRACKING_TURNS_MAX < settings.interval;
         // The next turn would cut several probes of a target short, and loss is measured by whole rounds.
         if !healthy || !worth_it || settings.count > 1 || settings.quality.is_some() {
             return 1;
         }
         let up = self.targets.iter().filter(|t| t.state == TargetState::Up).count();
         let possible = u32::try_from(up).unwrap_or(u32::MAX) / settings.reliability.max(1);
-        possible.clamp(1, TURNS_MAX)
+        possible.clamp(1, TRACKING_TURNS_MAX)
     }
 
     /// The targets that a round asks. Those that answer are dealt out first, so that every turn has enough of them.
@@ -669,24 +666,10 @@ impl Tracker {
         self.score = resumed.score;
         // A long interval or timeout that was shortened does not keep the path waiting.
         if let Some(round) = &mut self.round {
-            round.deadline = round.deadline.min(now + round_length(settings));
+            round.deadline = round.deadline.min(now + settings.round_length());
         }
         let longest = settings.interval.max(settings.failure_interval).max(settings.recovery_interval);
         self.next_round = self.next_round.map(|at| at.min(now + longest));
-    }
-}
-
-/// Time between the probes of one target. All of a round leave within its timeout, so that `count` does not delay a
-/// verdict.
-fn spacing(settings: &Tracking) -> Duration {
-    (settings.timeout / settings.count.max(1)).min(Duration::from_secs(1))
-}
-
-/// How long a whole round may take. Where loss counts, the last probe has the whole timeout, too.
-fn round_length(settings: &Tracking) -> Duration {
-    match settings.quality {
-        None => settings.timeout,
-        Some(_) => settings.timeout + spacing(settings) * settings.count.saturating_sub(1),
     }
 }
 
@@ -723,13 +706,11 @@ fn poor_target(quality: &Quality, target: &Target) -> PoorTarget {
 /// The longest time between the first lost packet and the verdict "offline": until a probe is sent that stays
 /// unanswered, and `down` bad rounds from there. It is that of whole rounds unless `tracker` has its targets take turns.
 pub fn worst_case_detection(s: &Tracking, tracker: &Tracker) -> Duration {
-    let round = round_length(s);
-    let step = s.failure_interval.max(round);
     let noticed = match tracker.turns(s) {
-        1 => s.interval.max(round),
+        1 => s.interval.max(s.round_length()),
         turns => s.interval / turns + tracker.grace().min(s.timeout),
     };
-    noticed + step * s.down.saturating_sub(1) + round
+    noticed + s.verdict_after_notice()
 }
 
 #[cfg(test)]

@@ -28,4 +28,4 @@ pub use report::{interface, report};
 pub use ring::{EARLIEST_S, History, NAME_MAX, OpenError, PathSecond, Recorded, Second, Storage};
 pub use series::series;
 pub use text::text;
-pub use time::{Month, utc};
+pub use time::Month;

@@ -70,11 +70,19 @@ pub fn series<S: Storage>(
     let range = Range::of(query, history.newest_s().unwrap_or(0), now_s);
     let times = (range.from_s, range.end_s());
     let mut health = vec![Health::default(); range.points as usize];
+    // Bytes are the device's: they are of all seconds in which anything was known of it.
+    let mut seconds = vec![0; range.points as usize];
     let mut traffic = vec![Traffic::default(); range.points as usize];
     history.slots(Stream::Path(family), range.tier, times, |at, record| {
         let point = &mut health[range.index(at)];
         *point = Health::merge([*point, record].into_iter());
+        seconds[range.index(at)] += record.known_s;
     })?;
+    let mut of_other = vec![0; range.points as usize];
+    history.slots(Stream::Path(1 - family), range.tier, times, |at, record: Health| {
+        of_other[range.index(at)] += record.known_s;
+    })?;
+    seconds.iter_mut().zip(of_other).for_each(|(known, other)| *known = other.max(*known));
     history.slots(Stream::Traffic, range.tier, times, |at, record| {
         let point = &mut traffic[range.index(at)];
         *point = Traffic::merge([*point, record].into_iter());
@@ -87,7 +95,7 @@ pub fn series<S: Storage>(
         family: FAMILIES[family].to_owned(),
         from_s: range.from_s.into(),
         step_s: range.step_s.into(),
-        series: points(&health, &traffic, range.step_s),
+        series: points(&health, &traffic, &seconds, range.step_s),
         outages: outages.map(outage).collect(),
     }))
 }
@@ -106,9 +114,10 @@ fn first_family<S: Storage>(history: &History<S>) -> io::Result<Option<usize>> {
     Ok(None)
 }
 
-fn points(health: &[Health], traffic: &[Traffic], step_s: u32) -> Series {
+/// `known`: seconds of each point to which its traffic belongs.
+fn points(health: &[Health], traffic: &[Traffic], known: &[u32], step_s: u32) -> Series {
     let mut series = Series::default();
-    for (health, traffic) in health.iter().zip(traffic) {
+    for ((health, traffic), counted_s) in health.iter().zip(traffic).zip(known) {
         let known = health.known_s > 0;
         let answered = health.answered_s > 0;
         let ms = |us: u32| answered.then(|| rounded(f64::from(us) / 1e3));
@@ -117,7 +126,7 @@ fn points(health: &[Health], traffic: &[Traffic], step_s: u32) -> Series {
         series.rtt_max_ms.push(ms(health.rtt_max_us));
         series.loss.push(health.loss_percent().map(rounded));
         series.jitter_ms.push(ms(health.jitter_us));
-        let seconds = if known { health.known_s } else { step_s };
+        let seconds = if *counted_s > 0 { *counted_s } else { step_s };
         #[allow(clippy::cast_precision_loss)]
         let rate = |bytes: Option<u64>| bytes.map(|b| (b as f64 * 8.0 / f64::from(seconds)).round());
         series.rx_bps.push(rate(traffic.rx));

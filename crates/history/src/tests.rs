@@ -522,6 +522,30 @@ fn of_many_outages_the_last_are_kept_and_that_is_said() {
 }
 
 /// Two years of hours by their last second each, and the file is as large as ever.
+/// Of one family nothing may be known while bytes are counted: they are the device's.
+#[test]
+fn throughput_is_that_of_the_device_whichever_family_is_asked_for() {
+    let mut history = new();
+    for at in START..START + 20 {
+        let v6 = (at % 10 < 5).then(PathSecond::default);
+        let traffic = Traffic { rx: Some(1000), tx: None };
+        let second = Second { paths: [Some(PathSecond::default()), v6], traffic };
+        history.record(at, &second, || true).unwrap();
+    }
+    history.settle().unwrap();
+    for family in ["ipv4", "ipv6"] {
+        let query = HistoryQuery {
+            interface: "wan".into(),
+            family: Some(family.into()),
+            from_s: Some(START.into()),
+            to_s: Some(u64::from(START) + 20),
+            points: Some(2),
+        };
+        let chart = series(&history, &query, u64::from(START) + 20).unwrap().unwrap();
+        assert_eq!((chart.step_s, &chart.series.rx_bps), (10, &vec![Some(8000.0); 2]), "{family}");
+    }
+}
+
 #[test]
 fn it_never_grows() {
     let mut history = new();

@@ -2,9 +2,8 @@
 
 use std::fmt::Write;
 
+use mwan_api::calendar::stamp;
 use mwan_api::{Outage, Report, ReportInterface, ReportPath};
-
-use crate::time::utc;
 
 /// The report as text.
 pub fn text(report: &Report) -> String {
@@ -45,7 +44,7 @@ fn add_interface(out: &mut String, interface: &ReportInterface, report: &Report)
 
 pub(crate) fn title(report: &Report) -> String {
     let open = if report.made_s <= report.to_s { ", which is not over" } else { "" };
-    format!("WAN report of {}{open} (times are UTC), made {}", plain(&report.month), utc(report.made_s))
+    format!("WAN report of {}{open} (times are UTC), made {}", plain(&report.month), stamp(report.made_s))
 }
 
 /// Names and values of a path, what is not known included.
@@ -92,11 +91,11 @@ pub(crate) fn rows(path: &ReportPath) -> Vec<(&'static str, String)> {
 
 /// Begin, end, length and cause.
 pub(crate) fn outage_cells(outage: &Outage, report: &Report) -> [String; 4] {
-    let start = utc(outage.start_ms / 1000);
+    let start = stamp(outage.start_ms / 1000);
     let end = match outage.end_ms {
         None => "goes on".to_owned(),
-        Some(end) if outage.end_seen => utc(end / 1000),
-        Some(end) => format!("not seen, after {}", utc(end / 1000)),
+        Some(end) if outage.end_seen => stamp(end / 1000),
+        Some(end) => format!("not seen, after {}", stamp(end / 1000)),
     };
     let until = outage.end_ms.unwrap_or(report.to_s * 1000);
     let least = if outage.end_seen { "" } else { "at least " };
@@ -113,7 +112,7 @@ fn outage_line(outage: &Outage, report: &Report) -> String {
 /// Times of which something is missing.
 pub(crate) fn gap_lines(path: &ReportPath) -> impl Iterator<Item = String> {
     path.gaps.iter().map(|gap| {
-        let (from, to) = (utc(gap.from_s), utc(gap.to_s));
+        let (from, to) = (stamp(gap.from_s), stamp(gap.to_s));
         format!("{from} to {to}: not recorded for {}", duration(gap.unknown_s))
     })
 }

@@ -1,30 +1,6 @@
-//! Months and dates, UTC.
+//! Months, UTC.
 
-/// Days from 1970-01-01 to a date of the proleptic Gregorian calendar. Years begin in March here, so that the leap day is the last.
-fn days(year: u32, month: u32, day: u32) -> u32 {
-    let year = if month > 2 { year } else { year - 1 };
-    let march = (month + 9) % 12;
-    let of_year = (153 * march + 2) / 5 + day - 1;
-    365 * year + year / 4 - year / 100 + year / 400 + of_year - 719_468
-}
-
-/// The other way.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let march = (5 * of_year + 2) / 153;
-    let month = if march < 10 { march + 3 } else { march - 9 };
-    (era * 400 + year + u64::from(month <= 2), month, of_year - (153 * march + 2) / 5 + 1)
-}
-
-/// `2026-11-26 09:07:01`.
-pub fn utc(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60)
-}
+use mwan_api::calendar::{civil, days};
 
 /// The last second of 2099, since 1970: 32 bits do for all before it.
 const LAST_S: u64 = 4_102_444_799;
@@ -108,7 +84,5 @@ mod tests {
             }
         }
         assert_eq!(Month::of(u64::MAX).to_string(), "2099-12");
-        assert_eq!(utc(1_795_690_799), "2026-11-26 10:59:59");
-        assert_eq!(utc(951_782_400), "2000-02-29 00:00:00");
     }
 }

@@ -151,6 +151,7 @@ impl Lab {
             }
             Step::Exec(node, argv, exit, input) => self.exec(node, argv, *exit, input),
             Step::Mwan(arguments, exit) => self.mwan(arguments, *exit),
+            Step::Answer(document, name, arguments, exit) => self.answer(document, name, arguments, *exit),
             Step::Serve(name, protocol, node, address) => {
                 self.serve(name, *protocol, node, *address, address.port()).map(|()| String::new())
             }
@@ -249,6 +250,13 @@ impl Lab {
         self.fault = Instant::now();
         let out = self.net.node(node).and_then(|ns| ns.output(&argv, input)).map_err(|e| chain(&e))?;
         judge(&out, exit)
+    }
+
+    fn answer(&mut self, document: &Path, name: &str, arguments: &[String], exit: i32) -> Outcome {
+        let filled = self.fill_in(arguments);
+        let out = self.daemon.command(&filled).map_err(|e| chain(&e))?;
+        judge(&out, exit)?;
+        crate::answers::compare(document, name, arguments, &out)
     }
 
     fn mwan(&mut self, arguments: &[String], exit: i32) -> Outcome {

@@ -10,6 +10,7 @@
 
 pub mod clock;
 pub mod conntrack;
+pub mod lookup;
 pub mod monitor;
 pub mod netlink;
 pub mod netview;
@@ -21,6 +22,7 @@ mod rt;
 #[allow(unsafe_code)]
 mod sys;
 pub mod usecmd;
+pub mod verify;
 
 #[cfg(test)]
 #[path = "../tests/common/mod.rs"]

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use mwan_compile::removal;
 use mwan_compile::routing::{Foreign, IpRule, ObservedRouting, PROTOCOL, Route, RoutingOp, RuleAction};
 use mwan_config::Family;
+use mwan_config::lint::ForeignRule;
 
 use crate::netlink::{KernelError, Message, RequestError, Socket, Writer, text, u32_ne};
 use crate::rt::{self, Hop, ROUTE_HEADER};
@@ -132,6 +133,17 @@ impl RouteSocket {
             observed.routes.push(Route { family, table, device, gateway });
         }
         Ok(observed)
+    }
+
+    /// The rules of others that ask for a mark.
+    pub fn foreign_marks(&mut self) -> Result<Vec<ForeignRule>, RequestError> {
+        let mut found = Vec::new();
+        for family in Family::ALL {
+            let number = rt::family_number(family);
+            let request = || rt::dump_request(rt::GET_RULE, number);
+            found.extend(self.dump(request, number, |rules, m| rules.extend(parse_foreign_mark(m)))?);
+        }
+        Ok(found)
     }
 
     /// A dump that is empty if the kernel lacks the family (`ipv6.disable=1`). Such a kernel refuses to list its rules, but
@@ -339,6 +351,20 @@ fn parse_rule(m: &Message<'_>) -> Option<Seen<IpRule>> {
     };
     let (iif, oif) = (attributes.find(FRA_IIFNAME).map(text), attributes.find(FRA_OIFNAME).map(text));
     Some(Seen::Ours(IpRule { family, priority, fwmark, iif, oif, action }))
+}
+
+fn parse_foreign_mark(m: &Message<'_>) -> Option<ForeignRule> {
+    let attributes = m.attributes(ROUTE_HEADER);
+    let word = |kind| attributes.find(kind).and_then(u32_ne);
+    let mark = word(FRA_FWMARK)?;
+    let ours = attributes.find(FRA_PROTOCOL) == Some(&[PROTOCOL]);
+    let foreign = ForeignRule {
+        family: rt::family_of(m.byte(0))?,
+        priority: word(FRA_PRIORITY).unwrap_or(0),
+        mark,
+        mask: word(FRA_FWMASK).unwrap_or(u32::MAX),
+    };
+    (m.kind == rt::NEW_RULE && !ours && (mark, foreign.mask) != (0, 0)).then_some(foreign)
 }
 
 /// The action of a rule that says no more than an [`IpRule`] can.

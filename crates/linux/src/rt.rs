@@ -330,6 +330,16 @@ pub(crate) fn find_link(
     found.ok_or(RequestError::NoAnswer)
 }
 
+/// Brings a device up.
+pub(crate) fn set_up(socket: &mut Socket, index: u32) -> Result<(), RequestError> {
+    let mut header = [0; LINK_HEADER];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    let up = (libc::IFF_UP as u32).to_ne_bytes();
+    header[8..12].copy_from_slice(&up);
+    header[12..16].copy_from_slice(&up);
+    socket.request(Writer::message(NEW_LINK, 0, &header))
+}
+
 /// Opens an rtnetlink socket in the namespace of the calling thread.
 pub(crate) fn open() -> std::io::Result<Socket> {
     Socket::open(Protocol::Route)

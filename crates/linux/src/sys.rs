@@ -237,6 +237,22 @@ pub(crate) fn bind_link(fd: BorrowedFd<'_>, index: u32, protocol: u16) -> io::Re
     check(unsafe { libc::bind(fd.as_raw_fd(), ptr::from_ref(&address).cast(), length) }).map(drop)
 }
 
+/// Makes an opened `/dev/net/tun` a device of packets without a header of their own; it is gone when that is closed.
+pub(crate) fn make_tun(tun: BorrowedFd<'_>, device: &str) -> io::Result<()> {
+    // SAFETY: the name is NUL-terminated within the zeroed array; the kernel reads the member that is set.
+    unsafe {
+        let mut request: libc::ifreq = mem::zeroed();
+        if device.len() >= request.ifr_name.len() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        for (place, byte) in request.ifr_name.iter_mut().zip(device.bytes()) {
+            *place = byte as libc::c_char;
+        }
+        request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
+        check(libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF as _, &mut request)).map(drop)
+    }
+}
+
 /// `sendto(2)` without waiting.
 ///
 /// # Safety

@@ -17,7 +17,10 @@ mod ipfire;
 mod ipfire;
 mod openwrt;
 mod platform;
+mod regular;
 mod replace;
+#[cfg(feature = "tui")]
+mod top;
 #[cfg(feature = "web")]
 mod web;
 #[cfg(not(feature = "web"))]

@@ -63,7 +63,7 @@ impl World {
         self.config.push_str(&format!("\nconfig alert '{name}'\n"));
         for (option, value) in options.lines().filter_map(|l| l.trim().split_once(' ')) {
             let value = value.replace("{}", &self.at(""));
-            let word = if option == "command" { "list" } else { "option" };
+            let word = if ["command", "to"].contains(&option) { "list" } else { "option" };
             self.config.push_str(&format!("\t{word} {option} '{value}'\n"));
         }
         self
@@ -164,6 +164,7 @@ fn every_way_arrives_and_no_secret_is_seen() {
         .server("smtp", 2525, "mail", &format!("--starttls {{tls}} --login router:{}", SECRETS[0]))
         .server("smtp", 2465, "mail", "--tls {tls}")
         .server("smtp", 2526, "mail", "")
+        .server("smtp", 2527, "others", "--unknown gone@example.com")
         .server("http", 8080, "web", &format!("--signed {}", SECRETS[2]))
         .server("http", 8443, "web", "--tls {tls}")
         .alert(
@@ -173,6 +174,11 @@ fn every_way_arrives_and_no_secret_is_seen() {
         )
         .alert("tls", "type email\nto ops@example.com\nserver 127.0.0.1\nport 2465\nsecurity tls\nca_file {}/cert.pem")
         .alert("plain", "type email\nto ops@example.com\nserver 127.0.0.1\nport 2526\nsecurity none")
+        .alert(
+            "several",
+            "type email\nto gone@example.com\nto ops@example.com\nserver 127.0.0.1\nport 2527\nsecurity none",
+        )
+        .alert("gone", "type email\nto gone@example.com\nserver 127.0.0.1\nport 2527\nsecurity none")
         .alert("mailer", "type email\nto ops@example.com\nsendmail {}/sendmail")
         .alert("untrusted", "type email\nto ops@example.com\nserver 127.0.0.1\nport 2465\nsecurity tls")
         .alert("signed", "type webhook\nurl http://127.0.0.1:8080/hook?x=1\nsecret_file {}/key")
@@ -181,9 +187,10 @@ fn every_way_arrives_and_no_secret_is_seen() {
         .alert("siren", "type command\ncommand /usr/bin/tee\ncommand {}/open/two words; $(id)\ncommand {}/open/heard")
         .alert("broken", "type webhook\nshape slack\nsecret_file {}/none")
         .start();
-    let outputs: Vec<Output> = ["starttls", "tls", "plain", "signed", "topic", "chat", "siren", "mailer"]
-        .map(|name| test(&daemon, name))
-        .into();
+    let outputs: Vec<Output> =
+        ["starttls", "tls", "plain", "signed", "topic", "chat", "siren", "mailer", "several"]
+            .map(|name| test(&daemon, name))
+            .into();
     for output in &outputs {
         assert!(output.status.success(), "{}\n{}", said(output), daemon.log());
     }
@@ -196,6 +203,12 @@ fn every_way_arrives_and_no_secret_is_seen() {
     assert!(mails[0]["subject"].as_str().unwrap().contains("test message"));
     assert_eq!(mails[0]["headers"]["Auto-Submitted"], "auto-generated");
     assert!(mails[0]["headers"]["Message-ID"].as_str().unwrap().ends_with("@example.net>"));
+    // One whose mailbox is gone keeps nobody else in the dark.
+    let others = messages(&daemon, "others");
+    assert_eq!((others.len(), &others[0]["to"]), (1, &serde_json::json!(["ops@example.com"])));
+    assert!(daemon.log().contains("gone@example.com gets no mail: "), "{}", daemon.log());
+    let gone = test(&daemon, "gone");
+    assert!(!gone.status.success() && said(&gone).contains("550"), "{}", said(&gone));
     let requests = messages(&daemon, "web");
     let path = |n: usize| requests[n]["path"].as_str().unwrap();
     assert_eq!((path(0), &requests[0]["signed"]), ("/hook?x=1", &true.into()));
@@ -211,6 +224,9 @@ fn every_way_arrives_and_no_secret_is_seen() {
     let untrusted = test(&daemon, "untrusted");
     assert!(!untrusted.status.success() && said(&untrusted).contains("certificate"), "{}", said(&untrusted));
     assert!(alert(&daemon, "broken")["last_error"].as_str().unwrap().contains("No such file"));
+    let untried = test(&daemon, "broken");
+    assert!(!untried.status.success() && said(&untried).contains("No such file"), "{}", said(&untried));
+    assert!(!daemon.log().contains("broken works again"), "{}", daemon.log());
     let nobody = test(&daemon, "nobody");
     assert!(
         said(&nobody).contains("there is no alert nobody")

@@ -536,11 +536,17 @@ const SEIZE: &str = r#"{ printf 'delete table inet mwan; '; nft list table inet 
 /// What the kernel has is shown, not what is wanted, and what is wrong is named.
 #[test]
 fn status_shows_what_was_achieved_while_a_change_fails() {
-    let mut daemon = Daemon::start(&two_wans(""));
+    // No rule leads to the other policy.
+    let mut daemon = Daemon::start(&two_wans("config policy 'spare'\n list use_member 'wanb_m2_w1'\n"));
     let text = |d: &Daemon| String::from_utf8(d.mwan(&["status"]).stdout).unwrap();
     daemon.inside(&["sh", "-c", SECOND]);
     daemon.inside(&["ip", "link", "set", "wan0", "up"]);
     daemon.wait("it works", |d| d.mwan(&["status"]).status.code() == Some(0));
+    let carries = |d: &Daemon, at: usize| {
+        d.json(&["status", "--json"])["interfaces"][at]["paths"][0]["carries"].clone()
+    };
+    assert!(text(&daemon).contains("spare:\n wanb (100%)\n"), "{}", text(&daemon));
+    assert_eq!((carries(&daemon, 0), carries(&daemon, 1)), (true.into(), false.into()));
     assert!(text(&daemon).contains("only:\n wan (100%)\n"), "{}", text(&daemon));
     let mut thief = daemon.enter(SEIZE).stdin(Stdio::piped()).spawn().unwrap();
     daemon.wait("the table is seized", |d| {
@@ -555,9 +561,6 @@ fn status_shows_what_was_achieved_while_a_change_fails() {
     assert!(shown.contains(" kernel not as wanted: cannot change the nftables ruleset: "), "{shown}");
     assert!(shown.contains(" policy only ipv4 is not in the kernel, and should be wanb\n"), "{shown}");
     assert_eq!(daemon.mwan(&["status"]).status.code(), Some(3));
-    let carries = |d: &Daemon, at: usize| {
-        d.json(&["status", "--json"])["interfaces"][at]["paths"][0]["carries"].clone()
-    };
     assert_eq!((carries(&daemon, 0), carries(&daemon, 1)), (false.into(), false.into()));
     // Its socket closed, its table is gone.
     drop(thief.stdin.take());

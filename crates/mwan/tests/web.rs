@@ -376,6 +376,9 @@ fn debians_prometheus_reads_the_metrics() {
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/../../package/prometheus/mwan-alerts.yml");
     let checked = Command::new(prometheus("promtool")).args(["check", "rules", rules]).output().unwrap();
     assert!(checked.status.success(), "{checked:?}");
+    let cases = concat!(env!("CARGO_MANIFEST_DIR"), "/../web/tests/mwan-alerts.test.yml");
+    let tried = Command::new(prometheus("promtool")).args(["test", "rules", cases]).output().unwrap();
+    assert!(tried.status.success(), "{}", String::from_utf8_lossy(&tried.stdout));
 
     // The real one, which asks for OpenMetrics.
     assert!(
@@ -535,6 +538,32 @@ fn a_configuration_is_put_in_force_over_http() {
     assert_eq!((wrong.status, &wrong.json["error"]["code"]), (422, &json!("invalid")), "{wrong:?}");
     assert!(wrong.json["error"]["diagnostics"].to_string().contains("E0608"), "{wrong:?}");
     assert_eq!(std::fs::read_to_string(web.daemon.path("mwan3")).unwrap(), changed, "nothing was written");
+}
+
+/// The change ends the server that was asked for it.
+#[test]
+fn a_configuration_of_the_server_itself_is_answered() {
+    let mut web = Web::start("");
+    let header = bearer(&web.token("editor", "admin"));
+    let url = "http://127.0.0.1:8480/api/v1/config";
+    let heard = web.daemon.path("heard");
+    let mut listening = enter(&web.daemon.pid().to_string())
+        .args(["curl", "-sN", "-m", "60", "-H", &header, "http://127.0.0.1:8480/api/v1/live"])
+        .stdout(std::fs::File::create(&heard).unwrap())
+        .spawn()
+        .unwrap();
+    let listens = |_: &Daemon| std::fs::read_to_string(&heard).unwrap().contains("event: status");
+    web.daemon.wait("somebody listens", listens);
+    let before = web.pid();
+    let read = web.curl(&["-H", &header, url]).json;
+    let text = format!("{}\toption session_timeout '600'\n", read["text"].as_str().unwrap());
+    let revision = format!("If-Match: {}", read["revision"]);
+    let body = json!({ "text": text }).to_string();
+    let done = web.curl(&["-X", "PUT", "-H", &header, "-H", &revision, "--json", &body, url]);
+    assert_eq!((done.status, &done.json["changed"]), (200, &json!(true)), "{done:?}");
+    web.daemon.wait("another web server runs", |d| ![None, before].contains(&pid(d)));
+    web.wait_for_server();
+    assert!(listening.wait().unwrap().success(), "the event stream was ended, not cut off");
 }
 
 /// Not even an admin of the web server: whoever takes that process over is admin, too.

@@ -33,6 +33,7 @@ pub(crate) enum Endpoint {
     Rules,
     Connected,
     Flows,
+    Explain,
     Candidates,
     Diff,
     Up,
@@ -213,6 +214,19 @@ struct FlowsQuery {
     limit: Option<u32>,
 }
 
+/// Query of `explain`: no real packet is sent for who only asks.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExplainQuery {
+    to: Option<String>,
+    from: Option<String>,
+    #[serde(rename = "in")]
+    input: Option<String>,
+    family: Option<String>,
+    sport: Option<u16>,
+    flow: Option<String>,
+}
+
 /// Most entries of a list that are given at once.
 const LIMIT_MAX: u32 = 1000;
 const EVENTS: u32 = 100;
@@ -277,6 +291,8 @@ impl FlowsCache {
         {
             return Ok(flows.clone());
         }
+        // Two sizes: who asks for ever more of them has the table read no more often.
+        let limit = if limit <= FLOWS { FLOWS } else { LIMIT_MAX };
         match ask(daemon, Request::Flows { limit }).await? {
             mwan_api::Response::Flows(flows) => {
                 *last = Some((Instant::now(), limit, flows.clone()));
@@ -319,6 +335,7 @@ pub(crate) async fn answer(site: Arc<Site>, endpoint: Endpoint, call: Call) -> R
         Endpoint::Candidates => candidates(&site).await,
         Endpoint::Diff => diff(&site).await,
         Endpoint::Flows => flows(&site, &call.uri).await,
+        Endpoint::Explain => explain(&site, &call.uri).await,
         Endpoint::Up => command(&site, call.name, |interface| Request::IfUp { interface }).await,
         Endpoint::Down => command(&site, call.name, |interface| Request::IfDown { interface }).await,
         Endpoint::Drain => command(&site, call.name, |interface| Request::Drain { interface }).await,
@@ -458,6 +475,21 @@ async fn flows(site: &Site, uri: &Uri) -> Result<Response, ApiError> {
     let mut flows = site.flows.get(&*site.daemon, limit).await?;
     flows.top.truncate(limit as usize);
     Ok(json(&flows))
+}
+
+async fn explain(site: &Site, uri: &Uri) -> Result<Response, ApiError> {
+    let ExplainQuery { to, from, input, family, sport, flow } = query(uri)?;
+    let asked = mwan_api::ExplainQuery { from, to, input, family, sport, flow, verify: false };
+    // Each is a thread of the daemon: one at a time.
+    let _turn = site.plans.acquire().await.map_err(|_| unexpected())?;
+    match ask(&*site.daemon, Request::Explain(asked)).await? {
+        mwan_api::Response::Explanation(explanation) => Ok(json(&*explanation)),
+        mwan_api::Response::Flows(flows) => {
+            let message = format!("{} connections have all of that", flows.total);
+            Err(ApiError::new(StatusCode::CONFLICT, "several", message).hint("add words to flow"))
+        }
+        _ => Err(unexpected()),
+    }
 }
 
 /// Something is done with an interface.

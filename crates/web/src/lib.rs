@@ -9,6 +9,7 @@
 //! | `routes` | the table of routes: who may use which, and how much it takes |
 //! | `api` | what each of them does |
 //! | `auth` | users, passwords, sessions, tokens, guesses |
+//! | `files` | the folder of accounts and certificate |
 //! | `live` | the event stream |
 //! | `metrics` | `/metrics` |
 //! | `assets` | the dashboard's files |
@@ -19,6 +20,7 @@ mod assets;
 mod auth;
 mod client;
 mod error;
+mod files;
 mod live;
 mod metrics;
 #[cfg(test)]
@@ -36,13 +38,18 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
 
 pub use auth::Role;
 pub use auth::store::{Accounts, AccountsError, Store, Token, User};
 pub use client::{Daemon, Later, SocketDaemon};
+pub use files::hand_over;
 pub use server::{ListenError, Listener, bind_local};
 pub use tls::{Tls, TlsError, load as load_tls};
+
+/// Answers that are under way at the end have to be out by then; the daemon kills who needs longer (`companion::END_MAX`).
+const END_MAX: Duration = Duration::from_secs(1);
 
 /// Everything that requests share.
 pub(crate) struct Site {
@@ -73,11 +80,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves clients for as long as the process runs; accounts are in `folder`.
+    /// Serves clients until SIGTERM; what has been asked by then is answered. Accounts are in `folder`.
     ///
     /// # Errors
     /// A socket cannot be used.
     pub async fn run(self, folder: &Path) -> io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
         let site = Arc::new(Site {
             daemon: self.daemon,
             auth: auth::Auth::new(folder, self.session_timeout),
@@ -88,11 +96,19 @@ impl Server {
             plans: Semaphore::new(1),
             flows: api::FlowsCache::default(),
         });
-        let router = routes::router(&site);
+        let (ending, told) = watch::channel(false);
+        let server = server::Server { site: site.clone(), router: routes::router(&site), ending: told };
         let sockets = server::Sockets { tcp: self.tcp, local: self.local, tls: self.tls };
         tokio::select! {
-            served = server::serve(site.clone(), router, sockets) => served,
-            () = live::listen(site) => Ok(()),
+            served = server::serve(server, sockets) => return served,
+            () = live::listen(site.clone()) => return Ok(()),
+            _ = terminate.recv() => {}
         }
+        // Nobody is listened to any more: the server after this one may be there already. Maybe it was a request that had us end,
+        // by another configuration.
+        site.hub.close();
+        let _ = ending.send(true);
+        let _ = tokio::time::timeout(END_MAX, ending.closed()).await;
+        Ok(())
     }
 }

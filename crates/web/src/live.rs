@@ -2,6 +2,7 @@
 //! does not keep up is let go; when it comes back it says what it has seen last, and gets what it missed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,7 @@ use mwan_api::{Event, EventQuery, PathSample, Request, Response, Sample, Watched
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, interval, sleep_until};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::Site;
 use crate::auth::Principal;
@@ -83,6 +84,11 @@ impl Hub {
                 false
             }
         });
+    }
+
+    /// The server ends: nobody hears any more.
+    pub(crate) fn close(&self) {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// How many listen.
@@ -162,6 +168,7 @@ struct Listening {
 /// Listens to the daemon for as long as the server runs.
 pub(crate) async fn listen(site: Arc<Site>) {
     let mut listening = Listening::default();
+    let mut told = false;
     loop {
         match site.daemon.watch(listening.last).await {
             Ok(lines) => {
@@ -169,6 +176,12 @@ pub(crate) async fn listen(site: Arc<Site>) {
                 listening.hear(&site, lines).await;
                 info!("the daemon is gone");
                 tell_connected(&site, false);
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !told => {
+                warn!(
+                    "cannot reach the daemon: {error}: the run directory, or one above it, lets only others through"
+                );
+                told = true;
             }
             Err(error) => debug!("no daemon: {error}"),
         }
@@ -254,16 +267,18 @@ pub(crate) async fn stream(
     if let Ok(status) = site.status.get(&*site.daemon).await {
         first.extend(frame("status", None, &*status));
     }
+    let mut last = 0;
     if let Some(after) = after {
         let query = EventQuery { after: Some(after), limit: Some(REPLAY_MAX), ..EventQuery::default() };
         if let Ok(Response::Events(missed)) = site.daemon.ask(Request::Events(query)).await {
+            // An id that was never given must not keep what comes from him.
+            last = after.min(missed.latest);
             first.extend(missed.events.iter().filter_map(|event| frame("event", Some(event.id), event)));
         }
     }
     seat.set_busy(true);
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.reset();
-    let last = after.unwrap_or(0);
     Some(Stream { site, who, first, live, last, heartbeat, seat, ended: false })
 }
 

@@ -29,7 +29,7 @@ fn document() -> Value {
     let mut generator = settings.into_generator();
     // Those that routes name, and by them everything else.
     let named = schemas!(generator: mwan_api::Status, mwan_api::InterfacesDocument, mwan_api::PoliciesDocument,
-        mwan_api::RulesDocument, mwan_api::ConnectedDocument, mwan_api::Candidates, mwan_api::Flows, mwan_api::Plan, mwan_api::History,
+        mwan_api::RulesDocument, mwan_api::ConnectedDocument, mwan_api::Candidates, mwan_api::Flows, mwan_api::Explanation, mwan_api::Plan, mwan_api::History,
         mwan_api::Report, mwan_api::ConfigText, mwan_api::ConfigPut, mwan_api::Alerts, AlertTestStarted, EventsPage, LoginRequest, PlanRequest, PutRequest,
         SessionDocument, SetupRequest, ValidateRequest, Validation);
     let mut schemas: Map<String, Value> = generator.take_definitions(true).into_iter().collect();

@@ -108,6 +108,23 @@ const REPORT_QUERY: &[(&str, &str, &str)] = &[
     ("format", "string", "json, or html: a page to print."),
 ];
 
+const EXPLAIN_QUERY: &[(&str, &str, &str)] = &[
+    ("to", "string", "Where to: ADDRESS, ADDRESS:PORT, with /PROTOCOL. Required without flow."),
+    ("from", "string", "Its source address; without it the packet is the router's own."),
+    (
+        "in",
+        "string",
+        "Interface or device it comes in by; without it the one on whose network the source is.",
+    ),
+    ("family", "string", "ipv4 or ipv6, to be sure."),
+    ("sport", "integer", "Its source port."),
+    (
+        "flow",
+        "string",
+        "A live connection instead, by what it has; refused with their number if several have it.",
+    ),
+];
+
 const CLOUD_QUERY: &[(&str, &str, &str)] = &[
     ("dry_run", "boolean", "Only say what would be."),
     ("partial", "boolean", "Apply what is right although something else in it is wrong."),
@@ -124,6 +141,7 @@ pub(crate) const ROUTES: &[Route] = &[
     get("/api/v1/rules", Endpoint::Rules, "RulesDocument", "The rules and their counters."),
     get("/api/v1/connected", Endpoint::Connected, "ConnectedDocument", "Networks that are never policy-routed."),
     Route { query: &[("limit", "integer", "Flows in `top`, 1 to 1000; 20 without it.")], ..get("/api/v1/flows", Endpoint::Flows, "Flows", "Connections by interface, and the largest of them.") },
+    Route { query: EXPLAIN_QUERY, ..get("/api/v1/explain", Endpoint::Explain, "Explanation", "Why a packet, or a live connection, leaves where it leaves; as `mwan explain --json`.") },
     Route { access: Access::Role(Role::Admin), ..get("/api/v1/diff", Endpoint::Diff, "Plan", "What differs between what should be in the kernel and what is there; as `mwan diff --json`.") },
     Route { access: Access::Role(Role::Admin), ..get("/api/v1/wizard", Endpoint::Candidates, "Candidates", "Devices by which default routes leave: what may be a WAN.") },
     post("/api/v1/interfaces/{name}/up", Role::Operator, Endpoint::Up, "Brings an interface up that was taken down."),
@@ -218,9 +236,9 @@ async fn guarded(site: Arc<Site>, route: &'static Route, request: Request) -> Re
     let body = read_body(route, &parts.headers, body).await?;
     seat.set_busy(true);
     let Parts { uri, headers, method, .. } = parts;
-    if method == Method::POST || method == Method::PUT {
-        let by = who.as_ref().map_or("nobody", |(principal, _)| &principal.name);
-        info!("{method} {} by {}", uri.path().escape_debug(), by.escape_debug());
+    // Who is let in by a password is told of there; of others nothing is, or they fill the log.
+    if let (&(Method::POST | Method::PUT), Some((by, _))) = (&method, &who) {
+        info!("{method} {} by {}", uri.path().escape_debug(), by.name.escape_debug());
     }
     let call = Call { uri, headers, name, body, peer, seat: seat.clone(), who };
     let answer = api::answer(site, route.endpoint, call).await;

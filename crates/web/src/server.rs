@@ -6,8 +6,9 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -20,6 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 use tracing::{debug, warn};
@@ -160,8 +162,8 @@ pub(crate) struct Sockets {
 ///
 /// # Errors
 /// A socket cannot be used with the runtime.
-pub(crate) async fn serve(site: Arc<Site>, router: Router, sockets: Sockets) -> io::Result<()> {
-    let server = Arc::new(Server { site, router });
+pub(crate) async fn serve(server: Server, sockets: Sockets) -> io::Result<()> {
+    let server = Arc::new(server);
     let places = Arc::new(Places::default());
     let mut tasks = tokio::task::JoinSet::new();
     for listener in sockets.tcp {
@@ -180,6 +182,8 @@ pub(crate) async fn serve(site: Arc<Site>, router: Router, sockets: Sockets) -> 
 pub(crate) struct Server {
     pub(crate) site: Arc<Site>,
     pub(crate) router: Router,
+    /// Becomes true when no more requests are to be begun. Who has a connection has this, so that its end can be waited for.
+    pub(crate) ending: watch::Receiver<bool>,
 }
 
 /// Too many files, or a client that has gone already: neither ends us.
@@ -255,12 +259,22 @@ impl Server {
             let seat = seat.clone();
             async move { Ok::<_, Infallible>(self.answer(request.map(Body::new), peer, seat).await) }
         });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(HEAD_MAX)
-            .serve_connection(TokioIo::new(Guarded::new(stream)), service);
-        if let Err(error) = connection.await {
+        let mut connection = pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .max_buf_size(HEAD_MAX)
+                .serve_connection(TokioIo::new(Guarded::new(stream)), service)
+        );
+        let mut ending = self.ending.clone();
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = async { drop(ending.wait_for(|ending| *ending).await) } => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
             debug!("connection: {error}");
         }
     }
@@ -291,18 +305,42 @@ impl Server {
     }
 }
 
+/// Something that anybody can bring about is told of so often at most, or the log is his.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+/// Of what somebody said, so much is in the log, characters.
+const TOLD_MAX: usize = 80;
+
 /// By which names we may be asked. A name that somebody else's DNS lets point to us is none of ours: his page would else be allowed to
 /// talk to us as if it came from us (DNS rebinding). Addresses cannot be made to point elsewhere.
 #[derive(Debug)]
 pub(crate) struct Hosts {
     names: Vec<String>,
+    /// When one that is none of ours was told of.
+    told: Mutex<Option<Instant>>,
 }
 
 impl Hosts {
     /// `localhost`, and these.
     pub(crate) fn new(names: &[String]) -> Self {
         let names = names.iter().map(String::as_str).chain(["localhost"]);
-        Hosts { names: names.map(|name| name.trim_end_matches('.').to_ascii_lowercase()).collect() }
+        let names = names.map(|name| name.trim_end_matches('.').to_ascii_lowercase()).collect();
+        Hosts { names, told: Mutex::default() }
+    }
+
+    fn tell_of(&self, host: &str) {
+        if self.is_to_be_told(Instant::now()) {
+            let shown: String = host.chars().take(TOLD_MAX).collect();
+            warn!("asked for as '{}', which is none of our names", shown.escape_debug());
+        }
+    }
+
+    fn is_to_be_told(&self, now: Instant) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = told.is_none_or(|last| now.duration_since(last) >= TOLD_EVERY);
+        if due {
+            *told = Some(now);
+        }
+        due
     }
 
     fn check(&self, peer: Peer, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
@@ -320,7 +358,7 @@ impl Hosts {
         if self.is_ours(host) {
             return Ok(());
         }
-        warn!("asked for as '{}', which is none of our names", host.escape_debug());
+        self.tell_of(host);
         Err(ApiError::new(
             StatusCode::MISDIRECTED_REQUEST,
             "unknown_host",
@@ -378,6 +416,13 @@ mod tests {
         ] {
             assert!(!hosts.is_ours(other), "{other}");
         }
+    }
+
+    #[test]
+    fn who_asks_by_wrong_names_does_not_fill_the_log() {
+        let (hosts, start) = (Hosts::new(&[]), Instant::now());
+        let told = (0..6000).filter(|n| hosts.is_to_be_told(start + Duration::from_millis(20 * n))).count();
+        assert_eq!(told, 2, "in two minutes");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod stream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::auth::Role;
 use crate::routes::{Access, ROUTES};
@@ -134,20 +135,24 @@ async fn whoever_is_removed_or_gets_another_password_is_out() {
 #[tokio::test]
 async fn guesses_are_limited_and_a_guesser_does_not_lock_others_out() {
     let world = World::new();
-    let mut guesser = Client { address: "192.0.2.66".parse().unwrap(), ..world.client() };
-    let mut statuses = Vec::new();
-    for n in 0..8 {
-        let guess = json!({ "user": "ann", "password": format!("guess {n}") });
-        let answer = guesser.ask("POST", "/api/v1/login", &guess).await;
-        statuses.push(answer.status);
-        if answer.status == 429 {
-            assert!(answer.header("retry-after").unwrap().parse::<u64>().unwrap() > 0);
-        }
-    }
-    assert_eq!(statuses, [401, 401, 401, 401, 401, 429, 429, 429]);
-    // Even with the right one.
     let right = json!({ "user": "ann", "password": PASSWORD });
-    assert_eq!(guesser.ask("POST", "/api/v1/login", &right).await.status, 429);
+    let address = "192.0.2.66".parse().unwrap();
+    // From another machine, and an operator at the Unix socket.
+    for guesser in [None, Some(Role::Operator)] {
+        let mut guesser = Client { address, local: guesser, ..world.client() };
+        let mut statuses = Vec::new();
+        for n in 0..8 {
+            let guess = json!({ "user": "ann", "password": format!("guess {n}") });
+            let answer = guesser.ask("POST", "/api/v1/login", &guess).await;
+            statuses.push(answer.status);
+            if answer.status == 429 {
+                assert!(answer.header("retry-after").unwrap().parse::<u64>().unwrap() > 0);
+            }
+        }
+        assert_eq!(statuses, [401, 401, 401, 401, 401, 429, 429, 429]);
+        // Even with the right one.
+        assert_eq!(guesser.ask("POST", "/api/v1/login", &right).await.status, 429);
+    }
     let mut other = Client { address: "192.0.2.1".parse().unwrap(), ..world.client() };
     assert_eq!(other.ask("POST", "/api/v1/login", &right).await.status, 200);
     for unknown in ["bob", "", "ann\n", &"x".repeat(300)] {
@@ -276,6 +281,41 @@ async fn the_daemon_is_asked_for_its_status_once_for_many() {
         assert_eq!(status.unwrap(), 200);
     }
     assert!(world.daemon.count("status") < 10, "{}", world.daemon.count("status"));
+}
+
+#[tokio::test]
+async fn connections_are_read_seldom_however_many_are_asked_for() {
+    let world = World::new();
+    let mut client = Client { token: Some(world.token(Role::Viewer)), ..world.client() };
+    let start = std::time::Instant::now();
+    for limit in 1..=100 {
+        assert_eq!(client.get(&format!("/api/v1/flows?limit={limit}")).await.status, 200);
+    }
+    let seconds = usize::try_from(start.elapsed().as_secs()).unwrap();
+    assert!(world.daemon.count("flows") <= 2 * (seconds + 1), "{}", world.daemon.count("flows"));
+}
+
+/// A request that has another configuration put in force may be what ends the server.
+#[tokio::test]
+async fn what_has_been_asked_at_the_end_is_answered_and_nothing_is_begun() {
+    let world = World::new();
+    let mut idle = world.client().connect();
+    let mut asking = world.client().connect();
+    let body = br#"{"user":"ann","password":"correct horse"}"#;
+    let head = format!(
+        "POST /api/v1/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    asking.write_all(head.as_bytes()).await.unwrap();
+    asking.write_all(&body[..10]).await.unwrap();
+    // Until its head has been read.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    world.ending.send(true).unwrap();
+    assert_eq!(idle.read(&mut [0; 10]).await.unwrap(), 0, "who asks nothing is let go");
+    asking.write_all(&body[10..]).await.unwrap();
+    let mut answer = String::new();
+    asking.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
 }
 
 #[tokio::test]

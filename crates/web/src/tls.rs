@@ -1,7 +1,7 @@
 //! The certificate: the owner's, or one made on first use and kept.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,11 +11,13 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 
 use crate::auth::secret::{digest, hex};
-use crate::auth::store::give;
+use crate::files;
 
 /// Names of the files that are made.
 const CERTIFICATE: &str = "tls-certificate.pem";
 const KEY: &str = "tls-key.pem";
+/// Both.
+pub(crate) const FILES: [&str; 2] = [CERTIFICATE, KEY];
 /// A chain and a key are a few KiB.
 const PEM_MAX: u64 = 1 << 20;
 
@@ -66,9 +68,15 @@ pub struct Tls {
 pub fn load(owners: Option<(&Path, &Path)>, folder: &Path, names: &[String]) -> Result<Tls, TlsError> {
     let made = (folder.join(CERTIFICATE), folder.join(KEY));
     let (certificate, key) = owners.unwrap_or((&made.0, &made.1));
-    if owners.is_none() && !(certificate.is_file() && key.is_file()) {
+    // A link is none of what was made, and is replaced.
+    let is_made = |path: &Path| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
+    if owners.is_none() && !(is_made(certificate) && is_made(key)) {
         make(certificate, key, folder, names)?;
     }
+    let read = |path: &Path| match owners {
+        Some(_) => within_limit(path, read_owners(path)),
+        None => within_limit(path, files::read(path, PEM_MAX)),
+    };
     let pem = |path: &Path, why: String| TlsError::Pem { path: path.to_owned(), why };
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(certificate)?)
         .collect::<Result<_, _>>()
@@ -90,15 +98,24 @@ pub fn load(owners: Option<(&Path, &Path)>, folder: &Path, names: &[String]) -> 
     Ok(Tls { config: Arc::new(config), fingerprint })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let wrap = |source| TlsError::File { path: path.to_owned(), source };
-    if fs::metadata(path).map_err(wrap)?.len() > PEM_MAX {
-        return Err(TlsError::Pem {
-            path: path.to_owned(),
-            why: format!("it is larger than {PEM_MAX} bytes"),
-        });
+/// A file of the owner's, up to one byte more than the limit; a link is his affair, but nobody waits for a pipe's other end.
+fn read_owners(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
-    fs::read(path).map_err(wrap)
+    let mut bytes = Vec::new();
+    file.take(PEM_MAX + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn within_limit(path: &Path, read: io::Result<Vec<u8>>) -> Result<Vec<u8>, TlsError> {
+    let bytes = read.map_err(|source| TlsError::File { path: path.to_owned(), source })?;
+    if bytes.len() as u64 > PEM_MAX {
+        let why = format!("it is larger than {PEM_MAX} bytes");
+        return Err(TlsError::Pem { path: path.to_owned(), why });
+    }
+    Ok(bytes)
 }
 
 /// Makes a certificate that says nothing but its names. It does not end: a router's clock begins in 1970, and nobody trusts it for
@@ -120,17 +137,7 @@ fn make(certificate: &Path, key: &Path, folder: &Path, names: &[String]) -> Resu
 }
 
 fn write(path: &Path, bytes: &[u8], folder: &Path) -> Result<(), TlsError> {
-    let wrap = |source| TlsError::File { path: path.to_owned(), source };
-    let temporary = path.with_extension("new");
-    let _ = fs::remove_file(&temporary);
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary);
-    let mut file = file.map_err(wrap)?;
-    let owner = fs::metadata(folder).map_err(wrap)?;
-    file.write_all(bytes)
-        .and_then(|()| give(&temporary, &owner))
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&temporary, path))
-        .map_err(wrap)
+    files::replace(path, bytes, folder).map_err(|source| TlsError::File { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

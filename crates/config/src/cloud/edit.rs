@@ -79,6 +79,12 @@ impl<'a> Editor<'a> {
         self.blocks.iter().enumerate().filter(|(_, b)| fits(b)).map(|(i, _)| i).collect()
     }
 
+    /// The type of another kind of section that has this name.
+    pub(super) fn other_kind(&self, kind: &str, name: &str) -> Option<&str> {
+        let other = |b: &&Block| !b.removed && b.name == name && b.kind != kind;
+        self.blocks.iter().find(other).map(|b| b.kind.as_str())
+    }
+
     pub(super) fn has(&self, kinds: &[&str], name: &str) -> bool {
         !self.indices(kinds, name).is_empty()
     }

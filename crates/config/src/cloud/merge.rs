@@ -128,6 +128,13 @@ impl<'a> Merger<'a> {
         let document = self.document;
         let mut present = Vec::new();
         for wan in &document.wans {
+            if let Some(why) = self.taken(&wan.name) {
+                let section = format!("interface {}", show(&wan.name));
+                let problem = Problem::new(codes::CLOUD_NAME, format!("{why}; the interface is left out"));
+                let place = Place { line: 0, section: &section, option: None };
+                self.report.add(place, problem.hint("rename one of them: uci takes both for one section"));
+                continue;
+            }
             let known = self.site.interfaces.as_ref().is_none_or(|names| names.contains(&wan.name))
                 || self.editor.has(&["interface"], &wan.name);
             if known || wan.enable {
@@ -145,6 +152,19 @@ impl<'a> Merger<'a> {
             }
         }
         present
+    }
+
+    /// What an interface cannot be called since something else is: the names of all sections are one set (UCI). What is so already is
+    /// the owner's affair.
+    fn taken(&self, name: &str) -> Option<String> {
+        if self.editor.has(&["interface"], name) {
+            return None;
+        }
+        if let Some(kind) = self.editor.other_kind("interface", name) {
+            return Some(format!("the configuration has a section of kind {} of this name", show(kind)));
+        }
+        let other = self.document.wans.iter().find(|other| is_member_of(name, &other.name))?;
+        Some(format!("a member of {} may be called so", show(&other.name)))
     }
 
     fn mode(&self) -> Mode {

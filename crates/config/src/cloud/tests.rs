@@ -39,6 +39,23 @@ fn applied(json: &str, text: &str) -> (String, Loaded) {
     (text, loaded)
 }
 
+/// The `uci` program refuses a file in which two kinds of sections have one name, and with it LuCI.
+#[test]
+fn no_interface_gets_the_name_of_another_section() {
+    let named = |name: &str| plain().replace("\"wanb\"", &format!("\"{name}\""));
+    let owners = "config policy 'mine'\n\tlist use_member 'm'\nconfig member 'm'\n\toption interface 'wan'\n";
+    for (name, text) in [("mine", owners), ("m", owners), ("wan_m7_w8", "")] {
+        let result = apply(&understood(&named(name)).0, "mwan3", text, &Site::default());
+        let codes: Vec<&str> = result.diagnostics.iter().map(|d| d.code).collect();
+        assert_eq!(codes, ["E0905"], "{name}: {:?}", result.diagnostics);
+        assert!(!result.text.contains(&format!("config interface '{name}'")), "{}", result.text);
+        assert!(result.text.contains("config interface 'wan'"), "the others are there");
+    }
+    // What is so already is left as it is.
+    let both = format!("{owners}config interface 'mine'\n\toption enabled '1'\n");
+    assert!(apply(&understood(&named("mine")).0, "mwan3", &both, &Site::default()).diagnostics.is_empty());
+}
+
 fn lines(text: &str) -> Vec<&str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect()
 }
@@ -605,6 +622,9 @@ mod random {
         /// However a file is laid out: the document is in it afterwards, and all that is not its own is as before.
         #[test]
         fn any_layout_is_kept(text in messy()) {
+            // Of the others: `no_interface_gets_the_name_of_another_section`.
+            let editor = crate::cloud::edit::Editor::new(&text);
+            prop_assume!(["wan", "wanb", "wanc"].iter().all(|name| editor.other_kind("interface", name).is_none()));
             let (document, _) = understood(&plain());
             let once = apply(&document, "f", &text, &Site::default()).text;
             let loaded = parse_uci("f", once.as_bytes());

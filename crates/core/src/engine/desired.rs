@@ -154,7 +154,7 @@ impl Core {
 
     /// The kernel device of a logical interface, also of one that is no WAN.
     #[inline(never)]
-    fn device_of(&self, net: &NetView, name: &str) -> Option<String> {
+    pub(super) fn device_of(&self, net: &NetView, name: &str) -> Option<String> {
         let wan = self.wans.iter().find(|w| w.name == name).map(|w| w.device.clone());
         let managed = || self.view.as_ref()?.interfaces.get(name)?.device.clone();
         wan.or_else(managed).or_else(|| net.links.contains_key(name).then(|| name.to_owned()))

@@ -151,8 +151,9 @@ impl Core {
     ) {
         // Sources are at home on a WAN again that were carried by others.
         let gained = next.homes.iter().flat_map(|homes| homes.iter());
-        let gained: Vec<_> =
-            gained.filter(|home| last.home(home.range.first, false) != Some(home.id)).collect();
+        let gained: Vec<_> = gained
+            .filter(|home| last.home(home.range.first, false).map(|was| was.id) != Some(home.id))
+            .collect();
         for key in self.paths.keys().copied().collect::<Vec<_>>() {
             let back = |home: &&&Home| home.id != key.id && Family::of(home.range.first) == key.family;
             if last.homes.is_some() && gained.iter().any(|home| back(&home)) {

@@ -6,6 +6,8 @@ use mwan_config::{Config, Family};
 
 use super::{Core, Memory, RememberedPath};
 use crate::candidates::{Candidate, candidates};
+use crate::explain::{Explainer, Standing};
+use crate::path::Path;
 use crate::reason::Reason;
 use crate::{Desired, LogicalInterface, NetView, PathKey, State, Time};
 
@@ -48,6 +50,27 @@ impl Core {
     /// The network as last seen.
     pub fn network(&self) -> Option<&Arc<NetView>> {
         self.net.as_ref()
+    }
+
+    /// What explanations are made of; `None` before the network has been seen.
+    pub fn explainer(&self) -> Option<Explainer> {
+        let standing = |path: &Path| Standing {
+            usable: path.usable(),
+            hold: path.hold,
+            drained: path.drained,
+            reason: self.path(path.key).map_or(Reason::NotSeen, |status| status.reason.clone()),
+        };
+        Some(Explainer {
+            config: self.config.clone(),
+            desired: self.desired.clone()?,
+            net: self.net.clone()?,
+            standings: self.paths.iter().map(|(key, path)| (*key, standing(path))).collect(),
+        })
+    }
+
+    /// The kernel device of a logical interface, also of one that is no WAN, or of that name.
+    pub fn device(&self, name: &str) -> Option<String> {
+        self.device_of(self.net.as_deref()?, name)
     }
 
     /// What may be a WAN; nothing before the network has been seen.

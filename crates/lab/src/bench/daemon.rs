@@ -101,6 +101,11 @@ impl Running {
         self.setup.router.output(&argv, "").map_err(|e| e.to_string())
     }
 
+    /// Where its control socket is.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.setup.run.path().join("mwan.sock")
+    }
+
     /// `mwan status --json`.
     pub(crate) fn status(&self) -> Result<Value, String> {
         let out = self.ask(&["status", "--json"])?;

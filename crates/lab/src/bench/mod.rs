@@ -4,6 +4,7 @@
 
 mod config;
 mod daemon;
+mod explain;
 mod failover;
 mod forward;
 mod inject;
@@ -53,6 +54,7 @@ const MEASUREMENTS: &[Measurement] = &[
         about: "first packets through 10 and 1,000 rules",
         run: scale::through_rules,
     },
+    Measurement { name: "explain", about: "a packet through 1,000 rules", run: explain::explain },
     Measurement { name: "set-load", about: "100,000 prefixes", run: scale::load },
     Measurement { name: "set-lookup", about: "sets of 10 and 100,000", run: scale::lookup },
     Measurement {

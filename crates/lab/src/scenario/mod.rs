@@ -112,6 +112,8 @@ pub enum Step {
     Exec(String, Vec<String>, i32, String),
     /// An mwan command in the router, and its expected exit code.
     Mwan(Vec<String>, i32),
+    /// The same, and its output is what a document shows under a name.
+    Answer(PathBuf, String, Vec<String>, i32),
     /// An explicit server.
     Serve(String, u8, String, SocketAddr),
     /// A server of an application.

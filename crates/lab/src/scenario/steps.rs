@@ -234,6 +234,17 @@ pub const STEPS: &[StepDoc] = &[
         }
     ),
     step!(
+        "answer",
+        "answer FILE NAME [exit=CODE] ARGUMENT…",
+        "Runs `mwan ARGUMENT…` like `mwan`; the document FILE shows just this output between `<!-- answer: NAME -->` and `<!-- end -->`, \
+         times and numbers the kernel gives aside. `UPDATE_GOLDEN=1` writes it there.",
+        |w, _| {
+            let (document, name) = (w.file()?, w.next("a name")?.to_owned());
+            let exit = exit_code(w)?;
+            Ok(Step::Answer(document, name, argv(w)?, exit))
+        }
+    ),
+    step!(
         "serve NAME",
         "serve NAME tcp|udp NODE ADDRESS:PORT",
         "An echo server on its own; packets to and from its port count as flow NAME.",

@@ -1,11 +1,16 @@
 //! nf_tables: our table written in one transaction, read back, and its counters.
 
 mod dump;
+mod element;
 mod encode;
+mod foreign;
 mod socket;
 
 pub use dump::{CounterValue, Known, OwnRules};
+pub use element::Found;
+pub(crate) use element::write_key;
 pub use encode::EncodeError;
+pub use foreign::ForeignNetfilter;
 pub use socket::{CommitError, NftSocket, ObserveError};
 
 /// `enum nf_tables_msg_types` with the subsystem in the high byte.
@@ -31,6 +36,8 @@ pub(crate) mod message {
     pub(crate) const NEW_OBJECT: u16 = NFTABLES | 18;
     pub(crate) const GET_OBJECT: u16 = NFTABLES | 19;
     pub(crate) const DELETE_OBJECT: u16 = NFTABLES | 20;
+    pub(crate) const NEW_FLOWTABLE: u16 = NFTABLES | 22;
+    pub(crate) const GET_FLOWTABLE: u16 = NFTABLES | 23;
     /// `NFNL_MSG_BATCH_BEGIN`, `NFNL_MSG_BATCH_END` of linux/netfilter/nfnetlink.h.
     pub(crate) const BATCH_BEGIN: u16 = 16;
     pub(crate) const BATCH_END: u16 = 17;
@@ -101,6 +108,9 @@ pub(crate) mod attr {
     pub(crate) const OBJECT_COUNTER: u32 = 1;
     pub(crate) const COUNTER_BYTES: u16 = 1;
     pub(crate) const COUNTER_PACKETS: u16 = 2;
+    pub(crate) const FLOWTABLE_NAME: u16 = 2;
+    pub(crate) const FLOWTABLE_HOOK: u16 = 3;
+    pub(crate) const FLOWTABLE_HOOK_DEVICES: u16 = 3;
     pub(crate) const GEN_ID: u16 = 1;
     pub(crate) const BATCH_GENID: u16 = 1;
     /// User data is nft's own: type, length, value (libnftnl, include/libnftnl/udata.h).

@@ -177,14 +177,14 @@ fn near_port(rng: &mut Rng, wanted: &[PortRange]) -> u16 {
     }
 }
 
-fn number(n: u64, family: Family, low: u64) -> IpAddr {
+pub(crate) fn number(n: u64, family: Family, low: u64) -> IpAddr {
     match family {
         Family::V4 => Ipv4Addr::from(0x0a00_0000 + n as u32).into(),
         Family::V6 => Ipv6Addr::from((0xfd00 << 112) | (u128::from(n) << 64) | u128::from(low)).into(),
     }
 }
 
-fn address(rng: &mut Rng, family: Family) -> IpAddr {
+pub(crate) fn address(rng: &mut Rng, family: Family) -> IpAddr {
     number(rng.below(NUMBERS), family, *rng.pick(&[0, 1, u64::MAX]))
 }
 
@@ -203,7 +203,7 @@ fn step(ip: IpAddr, by: i8) -> IpAddr {
 }
 
 /// A prefix, now and then a range that is none or a single address.
-fn range(rng: &mut Rng, family: Family) -> AddressRange {
+pub(crate) fn range(rng: &mut Rng, family: Family) -> AddressRange {
     let bits = *rng.pick(&[0, 0, 1, 4, 4, 8, 8, 8, 10, 12, 16, 18]);
     let n = rng.below(NUMBERS) >> bits << bits;
     let last = if rng.chance(10) { n + rng.below(NUMBERS - n) } else { n + (1 << bits) - 1 };

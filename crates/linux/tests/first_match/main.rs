@@ -1,5 +1,6 @@
 //! Merging rules into verdict maps never changes which rule matches first: random rule lists and packets, the plain
-//! interpreter of the pure crate (`mwan_core::classify`) against the kernel's own verdict.
+//! interpreter of the pure crate (`mwan_core::classify`) against the kernel's own verdict. `explained` does the same for
+//! everything else that decides about a packet.
 //!
 //! The program is installed as the daemon would, in a namespace, and real packets go through it: frames from a neighbour
 //! and packets of the router itself. Which rule has matched is told by the counters of the rules. Packets are dropped
@@ -9,6 +10,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod explained;
 mod lists;
 #[allow(dead_code)]
 #[path = "../../../compile/tests/simulation/rng.rs"]
@@ -79,7 +81,7 @@ impl Router {
         sh("echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad");
         peer.sh("echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6");
         let mut ends = BTreeMap::new();
-        for device in [LANS[0], LANS[1], WAN] {
+        for device in [LANS[0], LANS[1], WAN, "wan1"] {
             peer.link(device, &format!("{device}p"));
             sh(&format!("ip link set {device} address {}", ROUTER_MAC.map(|b| format!("{b:02x}")).join(":")));
             let shown = peer.sh(&format!("ip -o link show dev {device}p"));
@@ -173,22 +175,28 @@ impl Router {
 /// Two chains behind the program's, in its table because its counters are what the socket reads.
 fn witness() -> Vec<NftOp> {
     let mut ops = vec![NftOp::AddCounter(WITNESS.into())];
-    let v6 = ["fd00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"];
     for (name, point) in [("witness.in", HookPoint::Prerouting), ("witness.out", HookPoint::Output)] {
         let hook = Some(Hook { kind: HookKind::Filter, point, priority: -100 });
         ops.push(NftOp::AddChain { name: name.into(), hook });
-        for (family, [first, last]) in [(Family::V4, ["10.0.0.0", "10.255.255.255"]), (Family::V6, v6)] {
-            let [first, last] = [first, last].map(|text| text.parse::<IpAddr>().expect("address"));
-            let is = |selector, value| Statement::Match { selector, equal: true, values: vec![value] };
-            let statements = vec![
-                is(Selector::NetworkProtocol, Value::Family(family)),
-                is(Selector::Destination(family), Value::Address(AddressRange { first, last })),
-                Statement::Counter(WITNESS.into()),
-            ];
+        for towards in towards() {
+            let statements = [towards, vec![Statement::Counter(WITNESS.into())]].concat();
             ops.push(NftOp::AddRule { chain: name.into(), rule: Rule { statements, tag: name.into() } });
         }
     }
     ops
+}
+
+/// What only the test's own packets match, once per family.
+fn towards() -> [Vec<Statement>; 2] {
+    let v6 = ["fd00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"];
+    [(Family::V4, ["10.0.0.0", "10.255.255.255"]), (Family::V6, v6)].map(|(family, [first, last])| {
+        let [first, last] = [first, last].map(|text| text.parse::<IpAddr>().expect("address"));
+        let is = |selector, value| Statement::Match { selector, equal: true, values: vec![value] };
+        vec![
+            is(Selector::NetworkProtocol, Value::Family(family)),
+            is(Selector::Destination(family), Value::Address(AddressRange { first, last })),
+        ]
+    })
 }
 
 /// How packets were decided: a test that only ever sees one of these proves little.

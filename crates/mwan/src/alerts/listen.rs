@@ -27,8 +27,8 @@ pub(super) enum Heard {
     Event(Event),
     /// Somebody wants a test message.
     Test { name: String, number: u64 },
-    /// How everything is.
-    Status(Box<Status>),
+    /// How everything is, or was when the last event we had heard was `heard`.
+    Status { status: Box<Status>, heard: u64 },
 }
 
 /// Hears the daemon for ever.
@@ -69,10 +69,10 @@ async fn follow(socket: &Path, heard: &mpsc::Sender<Heard>) -> io::Result<()> {
     Ok(())
 }
 
-/// Asks how everything is.
-pub(super) async fn status(socket: PathBuf, heard: mpsc::Sender<Heard>) {
+/// Asks how everything is; the last event that was heard by now is `last`.
+pub(super) async fn status(socket: PathBuf, last: u64, heard: mpsc::Sender<Heard>) {
     if let Ok(Response::Status(status)) = ask(&socket, &Request::Status).await {
-        let _ = heard.send(Heard::Status(status)).await;
+        let _ = heard.send(Heard::Status { status, heard: last }).await;
     }
 }
 

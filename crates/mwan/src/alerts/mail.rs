@@ -2,13 +2,16 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use lettre::address::Envelope;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
+use lettre::transport::smtp::response::Category;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use mwan_alerts::{Email, Fault, Outgoing, Security, Stage, words};
+use tracing::warn;
 
 use super::send::{chain, refused, subject, unreachable};
 use super::{program, trust};
@@ -30,12 +33,52 @@ pub(super) async fn send(
         return program::run(&argv, mail.formatted(), super::program::MAILER_MAX).await;
     }
     let transport = transport(email, ca)?;
-    transport.send(mail).await.map(drop).map_err(|error| {
-        let text = chain(&error);
-        // What a server says, and what is wrong with a certificate, is so tomorrow, too.
-        let said = error.is_permanent() || error.is_transient() || error.is_client() || error.is_tls();
-        if said { refused(text) } else { unreachable(text) }
-    })
+    let (envelope, bytes) = (mail.envelope().clone(), mail.formatted());
+    match transport.send_raw(&envelope, &bytes).await {
+        Ok(_) => Ok(()),
+        Err(error) if envelope.to().len() > 1 && refuses_somebody(&error) => {
+            one_by_one(&transport, &envelope, &bytes).await
+        }
+        Err(error) => Err(fault(&error)),
+    }
+}
+
+type SmtpError = lettre::transport::smtp::Error;
+
+fn fault(error: &SmtpError) -> Fault {
+    let text = chain(error);
+    // What a server says, and what is wrong with a certificate, is so tomorrow, too.
+    let said = error.is_permanent() || error.is_transient() || error.is_client() || error.is_tls();
+    if said { refused(text) } else { unreachable(text) }
+}
+
+/// Whether the server says no to a recipient, perhaps to one of several: RFC 5321 (4.2.3), 550 to 554. Not to a password (535).
+fn refuses_somebody(error: &SmtpError) -> bool {
+    error.is_permanent() && error.status().is_some_and(|code| code.category == Category::MailSystem)
+}
+
+/// Each recipient by himself: one whose mailbox is gone keeps nobody else in the dark. Refused if nobody takes it.
+async fn one_by_one(
+    transport: &AsyncSmtpTransport<Tokio1Executor>,
+    envelope: &Envelope,
+    bytes: &[u8],
+) -> Result<(), Fault> {
+    let (mut taken, mut last) = (false, None);
+    for address in envelope.to() {
+        let to = vec![address.clone()];
+        let alone = Envelope::new(envelope.from().cloned(), to).map_err(|error| refused(chain(&error)))?;
+        match transport.send_raw(&alone, bytes).await {
+            Ok(_) => taken = true,
+            Err(error) => {
+                warn!("alerts: {address} gets no mail: {}", chain(&error));
+                last = Some(fault(&error));
+            }
+        }
+    }
+    match last {
+        Some(fault) if !taken => Err(fault),
+        _ => Ok(()),
+    }
 }
 
 fn transport(email: &Email, ca: Option<&str>) -> Result<AsyncSmtpTransport<Tokio1Executor>, Fault> {

@@ -21,9 +21,10 @@ mod trust;
 use std::path::Path;
 
 use mwan_config::Config;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::DaemonArgs;
-use crate::daemon::{Access, Wanted};
+use crate::daemon::{Access, LogSettings, Wanted};
 
 pub(crate) use serve::serve;
 
@@ -32,9 +33,16 @@ const NAME: &str = "alerts";
 /// Its folder in the state directory.
 const FOLDER: &str = "alerts";
 
+/// What the daemon tells the companion.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    log: LogSettings,
+    alerts: mwan_alerts::Settings,
+}
+
 /// The companion a configuration asks for.
 pub(crate) fn companion(config: &Config, run_dir: &Path, options: &DaemonArgs) -> Option<Wanted> {
-    let settings = settings::of(config)?;
+    let told = Told { log: LogSettings::of(options), alerts: settings::of(config)? };
     Some(Wanted {
         name: NAME,
         arguments: vec![
@@ -45,7 +53,7 @@ pub(crate) fn companion(config: &Config, run_dir: &Path, options: &DaemonArgs) -
             "--state-dir".into(),
             (&options.state_dir).into(),
         ],
-        settings: serde_json::to_string(&settings).ok()?,
+        settings: serde_json::to_string(&told).ok()?,
         access: Access::Alerts,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, Read};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, lchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,11 +11,12 @@ use mwan_api::{Alert, Severity};
 use mwan_linux::clock;
 use mwan_linux::process::{self, User};
 use tokio::sync::{Notify, mpsc, watch};
+use tracing::warn;
 
 use super::listen::{self, Heard};
-use super::{FOLDER, NAME, send, settings};
-use crate::cli::{Failure, talk};
-use crate::daemon::companion_user;
+use super::{FOLDER, NAME, Told, send, settings};
+use crate::cli::Failure;
+use crate::daemon::{companion_user, start_companion_log};
 use crate::replace::{Durability, Marks, replace};
 
 /// Longest settings: more than the daemon hands over.
@@ -33,6 +34,10 @@ const SLEEP_MAX: Duration = Duration::from_secs(30);
 /// The status is asked for that long after something bad, when what belongs to it has happened, and this often anyway.
 const STATUS_AFTER: Duration = Duration::from_millis(1500);
 const STATUS_EVERY: Duration = Duration::from_secs(600);
+/// An answer during which something happened is asked for again, that often at most.
+const STATUS_AGAIN_MAX: u32 = 5;
+/// What nobody is sent is not kept more often: flash wears, and the daemon tells of its last events again.
+const KEEP_PAUSE: Duration = Duration::from_secs(5);
 /// Who is being sent something when the daemon ends may take this long; the daemon waits for two seconds.
 const END_MAX: Duration = Duration::from_millis(1500);
 
@@ -41,7 +46,8 @@ const END_MAX: Duration = Duration::from_millis(1500);
 /// # Errors
 /// No settings, no folder, or the rights of root cannot be given up.
 pub(crate) fn serve(run_dir: &Path, state_dir: &Path) -> Result<(), Failure> {
-    let mut settings = read_settings()?;
+    let Told { log, alerts: mut settings } = read_settings()?;
+    start_companion_log(&log);
     settings::read_secrets(&mut settings);
     let user = companion_user().map_err(|e| Failure::new("cannot give up the rights of root", &e))?;
     let folder = own_folder(state_dir, user)
@@ -59,7 +65,7 @@ pub(crate) fn serve(run_dir: &Path, state_dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read_settings() -> Result<Settings, Failure> {
+fn read_settings() -> Result<Told, Failure> {
     let mut line = String::new();
     let read = io::stdin().lock().take(SETTINGS_MAX).read_line(&mut line);
     read.map_err(|e| Failure::new("cannot read the settings", &e))?;
@@ -87,7 +93,8 @@ fn own_folder(state_dir: &Path, user: User) -> io::Result<PathBuf> {
         chown(&folder, Some(user.id), Some(user.group))?;
         // What another user left (there was no `mwan` before) can be read on.
         match fs::symlink_metadata(folder.join(FILE)) {
-            Ok(file) if file.is_file() => chown(folder.join(FILE), Some(user.id), Some(user.group))?,
+            // The folder is that user's until now, who may put a link there this very moment.
+            Ok(file) if file.is_file() => lchown(folder.join(FILE), Some(user.id), Some(user.group))?,
             _ => {}
         }
     }
@@ -123,11 +130,15 @@ struct Loop {
     socket: PathBuf,
     /// What of the engine is in the file.
     kept: Option<u64>,
+    /// It is not written before this.
+    keep_from: Instant,
     /// The file could not be written, which was said.
     told: bool,
     clock: Clock,
     /// When the status is asked for.
     status_at: Instant,
+    /// Answers in a row that were overtaken by events.
+    overtaken: u32,
     flying: usize,
     board: watch::Sender<Vec<Alert>>,
 }
@@ -138,11 +149,25 @@ impl Loop {
         let clock = Clock::new();
         let (engine, bad) = Engine::new(settings.clone(), &read(&file), clock.now());
         if bad > 0 {
-            talk(&format!("alerts: {bad} lines of {} cannot be read and are left out", file.display()));
+            warn!("alerts: {bad} lines of {} cannot be read and are left out", file.display());
         }
         let status_at = Instant::now() + STATUS_AFTER;
         let board = watch::Sender::new(Vec::new());
-        Loop { engine, settings, file, socket, kept: None, told: false, clock, status_at, flying: 0, board }
+        let (kept, keep_from, told, overtaken, flying) = (None, Instant::now(), false, 0, 0);
+        Loop {
+            engine,
+            settings,
+            file,
+            socket,
+            kept,
+            keep_from,
+            told,
+            clock,
+            status_at,
+            overtaken,
+            flying,
+            board,
+        }
     }
 
     async fn run(&mut self, end: &Notify) {
@@ -158,7 +183,8 @@ impl Loop {
             self.step(&done);
             if Instant::now() >= self.status_at {
                 self.status_at = Instant::now() + STATUS_EVERY;
-                tokio::spawn(listen::status(self.socket.clone(), hear.clone()));
+                let heard = self.engine.last_event();
+                tokio::spawn(listen::status(self.socket.clone(), heard, hear.clone()));
             }
             tokio::select! {
                 biased;
@@ -179,13 +205,20 @@ impl Loop {
         self.keep();
     }
 
+    /// When what there is has to be written; `None`: it is in the file.
+    fn keep_at(&self) -> Option<Instant> {
+        (self.kept != Some(self.engine.revision())).then_some(self.keep_from)
+    }
+
     /// Keeps what there is, then sends what is due: what was kept is sent again if we die, and nothing else.
     fn step(&mut self, done: &mpsc::Sender<Done>) {
         if let Some(by_ms) = self.clock.set_by() {
             self.engine.clock_set(by_ms);
         }
         let due = self.engine.due(self.clock.now());
-        self.keep();
+        if !due.is_empty() || self.keep_at().is_some_and(|at| at <= Instant::now()) {
+            self.keep();
+        }
         for message in due {
             self.launch(message, done.clone());
         }
@@ -210,6 +243,8 @@ impl Loop {
 
     fn landed(&mut self, channel: &str, result: Result<(), Fault>) {
         self.flying = self.flying.saturating_sub(1);
+        // It must not go again.
+        self.keep_from = Instant::now();
         self.engine.sent(self.clock.now(), channel, result);
     }
 
@@ -218,6 +253,8 @@ impl Loop {
         match heard {
             Heard::Begins { latest, from } => {
                 self.engine.newest_event(latest);
+                // Whoever comes after us has to know where we began.
+                self.keep_from = Instant::now();
                 let _ = from.send(self.engine.last_event());
                 self.look_soon();
             }
@@ -228,7 +265,17 @@ impl Loop {
                 self.engine.event(now, &event);
             }
             Heard::Test { name, number } => self.engine.test(now, &name, number),
-            Heard::Status(status) => self.engine.snapshot(now, &Snapshot::from(&*status)),
+            // What has happened meanwhile is newer than what it says, and nothing would put that right again.
+            Heard::Status { heard, .. }
+                if heard != self.engine.last_event() && self.overtaken < STATUS_AGAIN_MAX =>
+            {
+                self.overtaken += 1;
+                self.look_soon();
+            }
+            Heard::Status { status, .. } => {
+                self.overtaken = 0;
+                self.engine.snapshot(now, &Snapshot::from(&*status));
+            }
         }
     }
 
@@ -241,7 +288,8 @@ impl Loop {
         let now = self.clock.now();
         let due =
             self.engine.wake_at(now).map_or(SLEEP_MAX, |at| Duration::from_millis(at.saturating_sub(now.ms)));
-        due.min(SLEEP_MAX).min(self.status_at.saturating_duration_since(Instant::now()))
+        let at = self.keep_at().map_or(self.status_at, |at| at.min(self.status_at));
+        due.min(SLEEP_MAX).min(at.saturating_duration_since(Instant::now()))
     }
 
     fn keep(&mut self) {
@@ -249,14 +297,15 @@ impl Loop {
         if self.kept == Some(revision) {
             return;
         }
+        self.keep_from = Instant::now() + KEEP_PAUSE;
         let text = self.engine.save();
         match replace(&self.file, Marks::ours(0o600), Durability::Reboot, text.as_bytes()) {
             Ok(()) => (self.kept, self.told) = (Some(revision), false),
             Err(error) if !self.told => {
-                talk(&format!(
+                warn!(
                     "alerts: cannot write {}: {error}; after a restart some may be sent again",
                     self.file.display()
-                ));
+                );
                 self.told = true;
             }
             Err(_) => {}
@@ -272,7 +321,7 @@ fn read(file: &Path) -> String {
         Ok(_) => String::from_utf8_lossy(&text).into_owned(),
         Err(error) => {
             if error.kind() != io::ErrorKind::NotFound {
-                talk(&format!("alerts: cannot read {}: {error}", file.display()));
+                warn!("alerts: cannot read {}: {error}", file.display());
             }
             String::new()
         }
@@ -312,4 +361,107 @@ fn wall_ms() -> u64 {
 
 fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use mwan_api::{Event, Status};
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(id: u64, to: &str) -> Event {
+        serde_json::from_value(json!({
+            "id": id, "time_ms": 0, "kind": "path", "severity": "info", "interface": "wan", "family": "ipv4", "policy": null,
+            "from": null, "to": to, "code": "x", "text": "",
+        }))
+        .unwrap()
+    }
+
+    fn status_with(path: &str) -> Box<Status> {
+        let empty = json!({"ipv4": [], "ipv6": []});
+        let path = json!({
+            "family": "ipv4", "status": path, "usable": false, "carries": false, "reason": {"code": "x", "text": "why"}, "since_s": 7,
+            "uptime_s": 0, "tracking": "active", "score": 0, "lost": 3, "rounds": 1, "age_s": 1, "hold": null, "source": null,
+            "gateway": null, "worst_case_detection_ms": null, "missing": 0, "targets": [], "network": null,
+        });
+        let status = json!({
+            "schema": "mwan.status.v1", "degraded": false, "problems": [], "rules": [], "diagnostics": [], "policies": [],
+            "daemon": {"version": "", "pid": 1, "uptime_s": 0, "config": "", "config_rejected": null, "generation": 1, "last_apply_us": 1,
+                       "applies": 1, "repairs": 0, "apply_error": null, "late_rounds": 0},
+            "interfaces": [{"name": "wan", "device": "eth1", "enabled": true, "id": 1, "mark": "0x100", "paths": [path]}],
+            "connected": empty, "custom": empty,
+        });
+        Box::new(serde_json::from_value(status).unwrap())
+    }
+
+    #[test]
+    fn where_it_began_is_kept_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { site: "router".into(), channels: Vec::new() };
+        let mut alerts = Loop::new(settings, dir.path(), dir.path().join("none.sock"));
+        let (done, _landed) = mpsc::channel(1);
+        alerts.step(&done);
+        let (from, _after) = tokio::sync::oneshot::channel();
+        alerts.heard(Heard::Begins { latest: 4711, from });
+        alerts.step(&done);
+        assert!(fs::read_to_string(dir.path().join(FILE)).unwrap().contains("4711"));
+    }
+
+    #[test]
+    fn a_storm_of_events_does_not_wear_the_flash() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { site: "router".into(), channels: Vec::new() };
+        let mut alerts = Loop::new(settings, dir.path(), dir.path().join("none.sock"));
+        let (done, _landed) = mpsc::channel(1);
+        let (begin, mut kept) = (Instant::now(), std::collections::BTreeSet::new());
+        for id in 1..100 {
+            let note =
+                Event { kind: mwan_api::EventKind::Repair, text: format!("restored {id}"), ..event(id, "") };
+            alerts.heard(Heard::Event(note));
+            alerts.step(&done);
+            kept.insert(fs::read_to_string(dir.path().join(FILE)).unwrap());
+        }
+        assert!(alerts.sleep() <= KEEP_PAUSE);
+        let most = 2 + begin.elapsed().as_secs() / KEEP_PAUSE.as_secs();
+        assert!(kept.len() as u64 <= most, "{} times in {:?}", kept.len(), begin.elapsed());
+        // What was sent is kept at once.
+        alerts.landed("nobody", Ok(()));
+        alerts.step(&done);
+        assert!(fs::read_to_string(dir.path().join(FILE)).unwrap().contains("restored 99"));
+        // A disk that takes nothing is not asked without a pause.
+        alerts.file = dir.path().join("none").join(FILE);
+        alerts.heard(Heard::Event(Event { kind: mwan_api::EventKind::Repair, ..event(100, "") }));
+        alerts.landed("nobody", Ok(()));
+        alerts.step(&done);
+        assert!(alerts.told && alerts.sleep() > Duration::ZERO);
+    }
+
+    #[test]
+    fn an_answer_that_events_have_overtaken_is_asked_for_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { site: "router".into(), channels: Vec::new() };
+        let mut alerts = Loop::new(settings, dir.path(), dir.path().join("none.sock"));
+        let is_down = |alerts: &Loop| {
+            let troubles = alerts.engine.incidents().iter().flat_map(|i| &i.troubles);
+            troubles.into_iter().any(|trouble| trouble.until_ms.is_none())
+        };
+        alerts.heard(Heard::Event(event(1, "offline")));
+        // It was asked now, and on its way the path came back.
+        alerts.heard(Heard::Event(event(2, "online")));
+        alerts.status_at = Instant::now() + STATUS_EVERY;
+        alerts.heard(Heard::Status { status: status_with("offline"), heard: 1 });
+        assert!(!is_down(&alerts));
+        assert!(alerts.status_at <= Instant::now() + STATUS_AFTER);
+        alerts.heard(Heard::Status { status: status_with("offline"), heard: 2 });
+        assert!(is_down(&alerts), "this one nothing has overtaken");
+        alerts.heard(Heard::Event(event(3, "online")));
+        for _ in 0..STATUS_AGAIN_MAX {
+            alerts.heard(Heard::Status { status: status_with("offline"), heard: 2 });
+            assert!(!is_down(&alerts));
+        }
+        alerts.heard(Heard::Status { status: status_with("offline"), heard: 2 });
+        assert!(is_down(&alerts), "where something happens all the time an old one is better than none");
+    }
 }

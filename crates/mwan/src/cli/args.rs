@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use super::check::CheckFormat;
 use crate::platform::PlatformName;
 
 /// Keeps a site online over several Internet links.
@@ -39,14 +40,8 @@ pub(crate) enum Command {
     Connected(Show),
     /// Show the rules and their counters.
     Rules(Show),
-    /// Say what is wrong with a configuration file (`-`: standard input).
-    Check {
-        /// The file; its name tells the format (`.toml`, else UCI).
-        file: PathBuf,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    /// Say what is wrong with configuration files, and what in them cannot do what it seems to.
+    Check(CheckArgs),
     /// Print what a configuration would install, and what that changes in the kernel.
     Plan {
         /// The configuration file.
@@ -61,6 +56,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         bus: BusArgs,
     },
+    /// Say why a packet, or a live connection, leaves where it leaves: every step, and what would carry it otherwise.
+    Explain(ExplainArgs),
     /// Compare what should be in the kernel with what is there; exit code 3 if they differ.
     Diff(Show),
     /// Read the configuration again.
@@ -89,6 +86,9 @@ pub(crate) enum Command {
     Events(EventArgs),
     /// How the WANs were in a month: availability, outages, latency, loss; evidence for a provider. Needs no daemon.
     Report(ReportArgs),
+    /// Watch it in the terminal: interfaces, policies, connections, events; keys to drain and to switch.
+    #[cfg(feature = "tui")]
+    Top,
     /// How an interface was over the last hours, as figures.
     History(HistoryArgs),
     /// Show who is told of incidents and how that goes, or send a test.
@@ -387,6 +387,35 @@ impl From<RoleName> for mwan_web::Role {
     }
 }
 
+/// What is to be checked.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct CheckArgs {
+    /// The files (`-`: standard input); the name tells the format (`.toml`, else UCI).
+    #[arg(required_unless_present = "explain", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// How findings are printed.
+    #[arg(long, default_value = "text")]
+    format: CheckFormat,
+    /// Print JSON.
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+    /// Look at this machine, too: marks of other programs, sysctls, translation. Else done for the file of the running daemon.
+    #[arg(long)]
+    pub(crate) system: bool,
+    /// Look at nothing but the files.
+    #[arg(long, conflicts_with = "system")]
+    pub(crate) no_system: bool,
+    /// Say what a code such as W0720 means, and what to do about it.
+    #[arg(long, value_name = "CODE", conflicts_with = "files")]
+    pub(crate) explain: Option<String>,
+}
+
+impl CheckArgs {
+    pub(crate) fn format(&self) -> CheckFormat {
+        if self.json { CheckFormat::Json } else { self.format }
+    }
+}
+
 /// What `migrate` writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Format {
@@ -400,6 +429,41 @@ pub(crate) enum Format {
 #[derive(ClapArgs, Debug, Clone, Copy)]
 pub(crate) struct Show {
     /// Print JSON (docs/schema).
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which packet is explained.
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct ExplainArgs {
+    /// Where to: 1.1.1.1:443/tcp, [2606:4700::1111]:443/udp, 1.1.1.1 (a ping); a name is looked up.
+    #[arg(long, value_name = "ADDRESS[:PORT][/PROTOCOL]", required_unless_present = "flow")]
+    pub(crate) to: Option<String>,
+    /// Its source address; without it the packet is this machine's own.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) from: Option<String>,
+    /// Interface or device it comes in by; without it the one on whose network the source is.
+    #[arg(long = "in", value_name = "NAME")]
+    pub(crate) input: Option<String>,
+    /// ipv4 or ipv6: which of a name's addresses is meant.
+    #[arg(long, value_name = "FAMILY", value_parser = ["ipv4", "ipv6"])]
+    pub(crate) family: Option<String>,
+    /// Its source port.
+    #[arg(long, value_name = "PORT")]
+    pub(crate) sport: Option<u16>,
+    /// A live connection instead, by what it has: addresses, ADDRESS:PORT, protocol, interface, number; several are listed.
+    #[arg(long, value_name = "WORDS", conflicts_with_all = ["to", "from", "sport", "family"])]
+    pub(crate) flow: Option<String>,
+    /// Send a real packet through this machine's own path, drop it at the last hook, and compare.
+    #[arg(long, conflicts_with = "flow")]
+    pub(crate) verify: bool,
+    /// By this configuration file instead of the daemon's, as if every WAN were online.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["flow", "verify"])]
+    pub(crate) config: Option<PathBuf>,
+    /// Platform to assume with --config.
+    #[arg(long, env = "MWAN_PLATFORM", default_value = "auto")]
+    pub(crate) platform: PlatformName,
+    /// Print JSON (docs/schema/mwan.explanation.v1.json).
     #[arg(long)]
     pub(crate) json: bool,
 }

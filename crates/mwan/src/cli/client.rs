@@ -13,7 +13,7 @@ use super::Failure;
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Sends `request` to the daemon of `run_dir` and returns its answer; its `error` answers are failures.
-pub(super) fn ask(run_dir: &Path, request: &Request) -> Result<Response, Failure> {
+pub(crate) fn ask(run_dir: &Path, request: &Request) -> Result<Response, Failure> {
     match try_ask(run_dir, request)? {
         Some(response) => Ok(response),
         None => Err(Failure::says(format!("no daemon answers at {}", socket(run_dir).display()))

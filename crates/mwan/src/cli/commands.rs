@@ -26,8 +26,9 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Policies(show) => part(&run_dir, show.json, render::policies, render::policies_json)?,
         Command::Connected(show) => part(&run_dir, show.json, render::connected, render::connected_json)?,
         Command::Rules(show) => part(&run_dir, show.json, render::rules, render::rules_json)?,
-        Command::Check { file, json } => check(&file, json)?,
+        Command::Check(args) => super::check::run(&run_dir, &args)?,
         Command::Plan { config, json, platform, bus } => plan(&run_dir, &config, json, platform, &bus)?,
+        Command::Explain(args) => super::explain::run(&run_dir, args)?,
         Command::Diff(show) => {
             let Response::Plan(plan) = client::ask(&run_dir, &Request::Diff)? else {
                 return Err(unexpected());
@@ -40,6 +41,8 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Ifdown { interface } => done(client::ask(&run_dir, &Request::IfDown { interface })?)?,
         Command::Drain { interface } => done(client::ask(&run_dir, &Request::Drain { interface })?)?,
         Command::Undrain { interface } => done(client::ask(&run_dir, &Request::Undrain { interface })?)?,
+        #[cfg(feature = "tui")]
+        Command::Top => crate::top::run(&run_dir)?,
         #[cfg(feature = "alerts")]
         Command::Alerts { command, show } => super::alerts::run(&run_dir, command, show.json)?,
         Command::Events(args) => super::events::run(&run_dir, args)?,
@@ -133,39 +136,6 @@ fn part(
     let status = status(run_dir)?;
     print(&if json { as_json(status)? } else { as_text(&status) })?;
     Ok(Exit::Ok)
-}
-
-fn check(file: &Path, json: bool) -> Result<Exit, Failure> {
-    let (name, bytes) = daemon::read_config(file)?;
-    let loaded = crate::daemon::parse_config(&name, &bytes);
-    if json {
-        print(&render::json(&mwan_api::CheckDocument {
-            schema: mwan_api::SCHEMA_CHECK.to_owned(),
-            diagnostics: daemon::diagnostics(&loaded.diagnostics),
-        })?)?;
-    } else {
-        let lines: String = loaded.diagnostics.iter().map(|d| format!("{d}\n")).collect();
-        print(&lines)?;
-        let count = |severity| loaded.diagnostics.iter().filter(|d| d.severity == severity).count();
-        let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-        let enabled = loaded.config.interfaces.iter().filter(|i| i.enabled).count();
-        talk(&format!(
-            "{name}: {enabled} of {} interfaces enabled, {} policies, {} rules; {errors} errors, {warnings} warnings",
-            loaded.config.interfaces.len(),
-            loaded.config.policies.len(),
-            loaded.config.rules.len(),
-        ));
-    }
-    // The same question that a reload asks, beside a configuration without mistakes.
-    match loaded.refusal(&[]) {
-        Some(why) => {
-            if !loaded.has_errors() {
-                talk(&format!("{name}: a running daemon would not take it over: {why}"));
-            }
-            Ok(Exit::Failed)
-        }
-        None => Ok(Exit::Ok),
-    }
 }
 
 fn plan(

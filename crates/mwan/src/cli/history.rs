@@ -82,7 +82,7 @@ fn table(history: &History) -> String {
             let value = list.get(index).copied().flatten();
             value.map_or("-".to_owned(), |value| format!("{:.places$}", value * scale))
         };
-        let from = mwan_history::utc(history.from_s + index as u64 * history.step_s);
+        let from = mwan_api::calendar::stamp(history.from_s + index as u64 * history.step_s);
         let up = up.map_or("-".to_owned(), |up| format!("{:.2}", up * 100.0));
         let _ = writeln!(
             out,
@@ -96,10 +96,10 @@ fn table(history: &History) -> String {
         );
     }
     for outage in &history.outages {
-        let start = mwan_history::utc(outage.start_ms / 1000);
+        let start = mwan_api::calendar::stamp(outage.start_ms / 1000);
         let end = match outage.end_ms {
             None => "now".to_owned(),
-            Some(end) => mwan_history::utc(end / 1000),
+            Some(end) => mwan_api::calendar::stamp(end / 1000),
         };
         let unseen = if outage.end_ms.is_some() && !outage.end_seen { " or later" } else { "" };
         let _ = writeln!(out, "outage from {start} to {end}{unseen}: {}", plain(&outage.text));

@@ -5,12 +5,15 @@
 #[cfg(feature = "alerts")]
 mod alerts;
 mod args;
+mod check;
 mod client;
 mod cloud;
 mod commands;
 mod compat;
 mod difference;
 mod events;
+mod explain;
+mod facts;
 mod history;
 #[cfg(feature = "ipfire")]
 mod ipfire;
@@ -19,9 +22,10 @@ mod launch;
 mod record;
 #[cfg(feature = "ipfire")]
 mod red;
-#[cfg(all(test, feature = "alerts", feature = "ipfire", feature = "web"))]
+#[cfg(all(test, feature = "alerts", feature = "ipfire", feature = "tui", feature = "web"))]
 mod reference;
 mod render;
+mod sarif;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -31,6 +35,12 @@ use clap::Parser;
 #[cfg(feature = "web")]
 pub(crate) use args::{AccountCommand, WebCommand};
 pub(crate) use args::{BusArgs, DaemonArgs, LogFormat, LogLevel, LogTo};
+#[cfg(feature = "tui")]
+pub(crate) use client::ask;
+#[cfg(feature = "tui")]
+pub(crate) use explain::text as explanation_text;
+#[cfg(feature = "tui")]
+pub(crate) use render::plain;
 
 /// Exit codes; `mwan help` lists them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -190,7 +190,7 @@ fn outage(recording: &Recording, verdict: &Verdict) -> ReplayOutage {
 
 /// RFC 3339 with tenths of a second.
 fn utc(time_ms: u64) -> String {
-    format!("{}.{}Z", mwan_history::utc(time_ms / 1000).replacen(' ', "T", 1), time_ms % 1000 / 100)
+    format!("{}.{}Z", mwan_api::calendar::stamp(time_ms / 1000).replacen(' ', "T", 1), time_ms % 1000 / 100)
 }
 
 fn text(replay: &Replay) -> String {

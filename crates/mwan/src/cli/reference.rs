@@ -1,6 +1,8 @@
 //! Reference, manual pages and shell completions: all of them made of the commands in `args.rs` and the table of options, by tests that
 //! compare what is in the tree (`UPDATE_DOCS=1` writes it anew). `scripts/install` puts them in their places.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -241,7 +241,7 @@ fn changes(plan: &Plan) -> String {
 }
 
 /// A name on a terminal: control characters escaped.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     if text.chars().any(char::is_control) { text.escape_debug().to_string() } else { text.to_owned() }
 }
 

@@ -56,6 +56,10 @@ impl Daemon {
                 self.record.answer(reply);
                 return Next::Go;
             }
+            Request::Explain(query) => {
+                self.explain(query, reply);
+                return Next::Go;
+            }
             Request::Alerts => Ok(Response::Alerts(self.alerts())),
             Request::TestAlert { name } => self.test_alert(name),
             Request::ReportAlerts { alerts } => {
@@ -90,13 +94,11 @@ impl Daemon {
                 return Next::Go;
             }
             Request::PutConfig { text, revision, dry_run } => {
-                self.put(Change::Text(text), Some(revision), dry_run, reply);
+                self.put(Change::Text(text), Some(revision), dry_run, None, reply);
                 return Next::Go;
             }
             Request::PutCloud { document, file, revision, dry_run, partial } => {
-                let name = if file.is_empty() { "document".to_owned() } else { file };
-                let change = Change::Cloud { name, bytes: document.into_bytes(), partial };
-                self.put(change, revision, dry_run, reply);
+                self.put(Change::cloud(document, file, partial), revision, dry_run, None, reply);
                 return Next::Go;
             }
             Request::Plan { file, text } => {
@@ -184,15 +186,10 @@ impl Daemon {
             return;
         };
         let root = root.to_owned();
-        let work = move || {
-            let cannot = |e| error_response(Failure::new("cannot write the settings", &e));
-            let answer = ipfire::set_enabled(&root, enabled).map_or_else(cannot, |()| Response::Done);
-            let _ = reply.send(answer);
-        };
-        // Without a thread the reply is dropped, and the client told so.
-        if let Err(error) = std::thread::Builder::new().name("settings".to_owned()).spawn(work) {
-            warn!("cannot start the thread that writes the settings: {error}");
-        }
+        in_thread("settings", "writes the settings", reply, move |_| {
+            ipfire::set_enabled(&root, enabled).map_err(|e| Failure::new("cannot write the settings", &e))?;
+            Ok(Response::Done)
+        });
     }
 
     fn command(
@@ -243,7 +240,7 @@ impl Daemon {
     /// probes can wait.
     fn plan(&mut self, file: String, text: String, reply: Reply) {
         let (mut core, own) = (self.core.clone(), self.writer.own_rules().cloned());
-        in_thread("plan", "plans", reply, move || {
+        in_thread("plan", "plans", reply, move |_| {
             let mut writer = Writer::open()?;
             own.into_iter().for_each(|own| writer.remember(own));
             let loaded = parse_config(&file, text.as_bytes());
@@ -310,14 +307,19 @@ impl Daemon {
     }
 }
 
-/// Answers by what `work` finds, in a thread: the loop does not wait. `what`: what the thread does, for the log.
+/// Answers by what `work` finds, in a thread: the loop does not wait. `what`: what the thread does, for the log. `work` sees by the
+/// reply whether anybody waits for it.
 pub(super) fn in_thread(
     name: &str,
     what: &str,
     reply: Reply,
-    work: impl FnOnce() -> Result<Response, Failure> + Send + 'static,
+    work: impl FnOnce(&Reply) -> Result<Response, Failure> + Send + 'static,
 ) {
-    let work = move || drop(reply.send(work().unwrap_or_else(error_response)));
+    let work = move || {
+        let response = work(&reply).unwrap_or_else(error_response);
+        // Who has gone wants no answer.
+        let _ = reply.send(response);
+    };
     // Without a thread the reply is dropped, and the client told so.
     if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(work) {
         warn!("cannot start the thread that {what}: {error}");

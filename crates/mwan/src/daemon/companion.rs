@@ -56,8 +56,9 @@ pub(super) struct Companions {
     /// What is run: this program, whatever became of its file.
     program: PathBuf,
     all: BTreeMap<&'static str, Companion>,
-    /// Told to end, and not dead yet; since when.
-    ending: Vec<(Child, Instant)>,
+    /// Told to end, and not dead yet; since when. Their input stays open: it may be by a request to one of them that it is to end,
+    /// and the daemon is there to answer.
+    ending: Vec<(Running, Instant)>,
 }
 
 #[derive(Debug)]
@@ -76,7 +77,7 @@ struct Companion {
 #[derive(Debug)]
 struct Running {
     child: Child,
-    /// Held open: its end is the companion's.
+    /// Held open: its end is the daemon's, and the companion's at once.
     _input: ChildStdin,
     since: Instant,
 }
@@ -120,7 +121,7 @@ impl Companions {
     /// Once a second: who has died is started again, who does not end is killed.
     pub(super) fn look(&mut self) {
         let now = Instant::now();
-        self.ending.retain_mut(|(child, since)| match child.try_wait() {
+        self.ending.retain_mut(|(Running { child, .. }, since)| match child.try_wait() {
             Ok(None) if now.duration_since(*since) > END_MAX => {
                 let _ = child.kill();
                 true
@@ -153,12 +154,13 @@ impl Companions {
     /// All end with the daemon: their input ends.
     pub(super) fn finish(&mut self) {
         self.set(Vec::new());
+        let mut children: Vec<Child> = self.ending.drain(..).map(|(running, _)| running.child).collect();
         let until = Instant::now() + END_MAX;
-        while !self.ending.is_empty() && Instant::now() < until {
+        while !children.is_empty() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(10));
-            self.look();
+            children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
         }
-        for (child, _) in &mut self.ending {
+        for child in &mut children {
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -166,7 +168,7 @@ impl Companions {
 
     fn part(&mut self, running: Running) {
         process::end(running.child.id());
-        self.ending.push((running.child, Instant::now()));
+        self.ending.push((running, Instant::now()));
     }
 }
 

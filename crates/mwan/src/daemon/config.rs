@@ -10,6 +10,7 @@ use mwan_config::ipfire::Files;
 use mwan_config::{Config, Loaded, SET_FILE_BYTES_MAX, TABLE_FILE_BYTES_MAX, TableNames};
 
 use crate::cli::Failure;
+use crate::regular::{self, Links};
 
 /// Largest configuration read, bytes. Ten thousand rules are about 2 MiB.
 const SIZE_MAX: u64 = mwan_config::uci::FILE_BYTES_MAX as u64;
@@ -46,18 +47,12 @@ fn bounded(name: &str, source: impl Read) -> Result<Vec<u8>, Failure> {
 
 /// The same for a daemon that is running: it must not be kept waiting, so only a regular file will do.
 pub(crate) fn reread_config(file: &Path) -> Result<(String, Vec<u8>), Failure> {
-    use std::os::unix::fs::OpenOptionsExt;
     let name = file.to_string_lossy().into_owned();
     if name == "-" {
         return Err(Failure::says("the configuration came from standard input and cannot be read again"));
     }
-    let cannot = |e| cannot_read(&name, &e);
-    // O_NONBLOCK: opening a pipe without a writer would wait for one.
-    let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(file).map_err(cannot)?;
-    if !opened.metadata().map_err(cannot)?.is_file() {
-        return Err(Failure::says(format!("the configuration {name} is not a regular file")));
-    }
     // What was looked at is what is read: the name may mean another file by now.
+    let (opened, _) = regular::open(file, Links::Follow).map_err(|e| cannot_read(&name, &e))?;
     let bytes = bounded(&name, opened)?;
     Ok((name, bytes))
 }
@@ -155,20 +150,8 @@ fn table_name_files(root: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Only a regular file will do: nothing waits for a pipe's other end.
 fn read_file(file: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(file);
-    let opened = opened.map_err(|e| e.to_string())?;
-    if !opened.metadata().map_err(|e| e.to_string())?.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
-    let mut bytes = Vec::new();
-    opened.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(format!("it is larger than {bytes_max} bytes"));
-    }
-    Ok(bytes)
+    regular::read(file, Links::Follow, bytes_max).map(|(bytes, _)| bytes).map_err(|e| e.to_string())
 }
 
 /// Watches the files that the configuration `config`, read from `file`, depends on.

@@ -113,7 +113,10 @@ impl Access {
             #[cfg(feature = "web")]
             (
                 Access::Web,
-                request @ (Request::Plan { .. } | Request::PutConfig { .. } | Request::Validate { .. }),
+                request @ (Request::Plan { .. }
+                | Request::PutConfig { .. }
+                | Request::PutCloud { .. }
+                | Request::Validate { .. }),
             ) => Request::Guarded { request: Box::new(request) },
             (_, request) => request,
         }
@@ -132,6 +135,7 @@ impl Access {
                     | Request::Watch { .. }
                     | Request::Candidates
                     | Request::Flows { .. }
+                    | Request::Explain(_)
                     | Request::IfUp { .. }
                     | Request::IfDown { .. }
                     | Request::Drain { .. }

@@ -30,6 +30,11 @@ const FILE_MAX: u64 = 8 << 20;
 const WATCH_QUEUE: usize = 256;
 /// A copy for the time after a boot: flash wears.
 const COPY_INTERVAL: Duration = Duration::from_secs(3600);
+/// Ids that are left out where events may be lost that somebody has heard of (a browser, the file of alerts): more than happen between
+/// two copies. An id that came again would be taken for one that was heard.
+const IDS_LEFT_OUT: u64 = 1 << 20;
+/// No id of ours is larger: beyond 2^53 JavaScript takes some for others.
+const ID_MAX: u64 = 1 << 52;
 
 /// Of both files.
 const OURS: Marks = Marks { mode: 0o600, owner: None };
@@ -47,8 +52,10 @@ pub(super) struct EventLog {
     copy: PathBuf,
     /// Lines in the file.
     lines: usize,
-    copied: (Instant, u64),
-    /// The file could not be written, which was said.
+    /// When the next copy is due, and the first id that the last one has not.
+    copy_at: Instant,
+    copied: u64,
+    /// The file could not be written, which was said. Half of a line may be in it.
     told: bool,
 }
 
@@ -57,14 +64,22 @@ impl EventLog {
     pub(super) fn open(run_dir: &Path, state_dir: &Path) -> Self {
         let (file, copy) = (run_dir.join(FILE), state_dir.join(FILE));
         let (mut ring, before_boot) = (read(&file), read(&copy));
-        let id_after = |ring: &VecDeque<Event>| ring.back().map_or(1, |last| last.id.saturating_add(1));
-        let copied = (Instant::now(), id_after(&before_boot));
-        if ring.is_empty() {
+        let id_after = |ring: &VecDeque<Event>| ring.back().map_or(1, |last| last.id + 1);
+        let copied = id_after(&before_boot);
+        // After a boot, and where the file was lost or could not be written.
+        let some_lost = ring.is_empty() || id_after(&ring) < copied;
+        if some_lost {
             ring = before_boot;
         }
-        let next = id_after(&ring);
+        let mut next = id_after(&ring);
+        let mut copy_at = Instant::now() + COPY_INTERVAL;
+        if some_lost {
+            next += if ring.is_empty() { 0 } else { IDS_LEFT_OUT };
+            // So that the next boot knows of these ids.
+            copy_at = Instant::now();
+        }
         let live = broadcast::Sender::new(WATCH_QUEUE);
-        let mut log = EventLog { ring, next, live, file, copy, lines: 0, copied, told: false };
+        let mut log = EventLog { ring, next, live, file, copy, lines: 0, copy_at, copied, told: false };
         // Its last line may be half of one.
         log.rewrite();
         log
@@ -81,15 +96,16 @@ impl EventLog {
         event.time_ms = now_ms();
         self.next += 1;
         let Ok(line) = serde_json::to_string(&event) else { return };
-        self.append(&line);
-        self.tell(&Watched::Event(event.clone()));
-        self.ring.push_back(event);
+        self.ring.push_back(event.clone());
         if self.ring.len() > KEPT_MAX {
             self.ring.pop_front();
         }
-        if self.lines > 2 * KEPT_MAX {
+        if self.told || self.lines > 2 * KEPT_MAX {
             self.rewrite();
+        } else {
+            self.append(&line);
         }
+        self.tell(&Watched::Event(event));
     }
 
     /// Tells those who watch.
@@ -130,15 +146,15 @@ impl EventLog {
 
     /// Once a second: whether it is time for a copy.
     pub(super) fn look(&mut self) {
-        if self.copied.0.elapsed() >= COPY_INTERVAL {
+        if Instant::now() >= self.copy_at {
             self.keep();
         }
     }
 
     /// Copies what is there to the state directory, if there is anything new. In a thread: that disk may be slow.
     pub(super) fn keep(&mut self) -> Option<std::thread::JoinHandle<()>> {
-        let before = std::mem::replace(&mut self.copied, (Instant::now(), self.next));
-        if before.1 == self.next {
+        self.copy_at = Instant::now() + COPY_INTERVAL;
+        if std::mem::replace(&mut self.copied, self.next) == self.next {
             return None;
         }
         let (text, copy) = (self.text(), self.copy.clone());
@@ -189,7 +205,7 @@ fn read(path: &Path) -> VecDeque<Event> {
     for event in
         text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Event>(line).ok())
     {
-        if event.id < u64::MAX / 2 && events.back().is_none_or(|last| last.id < event.id) {
+        if event.id < ID_MAX && events.back().is_none_or(|last| last.id < event.id) {
             events.push_back(event);
         }
         if events.len() > KEPT_MAX {
@@ -303,6 +319,54 @@ mod tests {
             ["second", "third"],
             "what was before the boot is in the file, too"
         );
+    }
+
+    fn latest(run: &Path, state: &Path) -> u64 {
+        EventLog::open(run, state).answer(&EventQuery::default()).latest
+    }
+
+    /// Alerts and browsers take an id they know for an event they have heard of.
+    #[test]
+    fn no_id_comes_again_whatever_is_lost() {
+        let (run, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut log = EventLog::open(run.path(), state.path());
+        noted(&mut log, "copied");
+        log.look();
+        while !state.path().join(FILE).exists() {
+            std::thread::yield_now();
+        }
+        let early = fs::read(run.path().join(FILE)).unwrap();
+        (0..50).for_each(|n| noted(&mut log, &n.to_string()));
+        assert_eq!(latest(run.path(), state.path()), 51, "the daemon was killed: nothing is lost");
+        // The power went: what was not copied is gone.
+        fs::remove_file(run.path().join(FILE)).unwrap();
+        let mut log = EventLog::open(run.path(), state.path());
+        noted(&mut log, "after the boot");
+        let after_boot = log.answer(&EventQuery::default());
+        assert!(after_boot.latest > 51, "{}", after_boot.latest);
+        assert_eq!(texts(&after_boot), ["after the boot", "copied"]);
+        log.keep().unwrap().join().unwrap();
+        // The file could not be written for a while, and the daemon was killed.
+        fs::write(run.path().join(FILE), early).unwrap();
+        let log = EventLog::open(run.path(), state.path());
+        let again = log.answer(&EventQuery::default());
+        assert!(again.latest > after_boot.latest);
+        assert_eq!(texts(&again), ["after the boot", "copied"]);
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_written_as_soon_as_it_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(FILE);
+        let mut log = EventLog::open(dir.path(), &dir.path().join("none"));
+        noted(&mut log, "first");
+        fs::remove_file(&file).unwrap();
+        fs::create_dir_all(file.join("in it")).unwrap();
+        noted(&mut log, "second");
+        fs::remove_dir_all(&file).unwrap();
+        noted(&mut log, "third");
+        let log = EventLog::open(dir.path(), &dir.path().join("none"));
+        assert_eq!(texts(&log.answer(&EventQuery::default())), ["third", "second", "first"]);
     }
 
     #[test]

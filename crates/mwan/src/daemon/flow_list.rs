@@ -19,7 +19,7 @@ use crate::cli::Failure;
 /// Connections told one by one, at most.
 const LIMIT_MAX: u32 = 1000;
 /// Whether the kernel counts packets and bytes of connections, of this network namespace.
-const ACCOUNTING: &str = "/proc/sys/net/netfilter/nf_conntrack_acct";
+pub(super) const ACCOUNTING: &str = "/proc/sys/net/netfilter/nf_conntrack_acct";
 
 /// One list at a time is made.
 #[derive(Debug, Default)]
@@ -28,14 +28,14 @@ pub(super) struct FlowList {
 }
 
 /// What ids in marks mean: names in the order in which they are told.
-struct Names {
-    marks: Marks,
-    names: BTreeMap<u32, String>,
+pub(super) struct Names {
+    pub(super) marks: Marks,
+    pub(super) names: BTreeMap<u32, String>,
     order: Vec<u32>,
 }
 
 impl Names {
-    fn new(core: &Core) -> Self {
+    pub(super) fn new(core: &Core) -> Self {
         let marks = Marks::new(core.config().globals.mask);
         let interfaces = core.config().interfaces.iter();
         let interfaces = interfaces.filter_map(|i| Some((core.wan(&i.name)?.0, i.name.clone())));
@@ -61,7 +61,7 @@ impl FlowList {
             return;
         }
         let (names, done) = (Names::new(core), Free(self.busy.clone()));
-        in_thread("flow-list", "lists connections", reply, move || {
+        in_thread("flow-list", "lists connections", reply, move |_| {
             let _done = done;
             let limit = usize::try_from(limit.min(LIMIT_MAX)).unwrap_or(0);
             let listed = list(&names, limit);
@@ -154,7 +154,7 @@ impl Counts {
     }
 }
 
-fn document(names: &Names, flow: Flow, counted: bool) -> mwan_api::Flow {
+pub(super) fn document(names: &Names, flow: Flow, counted: bool) -> mwan_api::Flow {
     let id = names.marks.id_of(flow.mark);
     let traffic = flow.traffic.filter(|_| counted);
     mwan_api::Flow {
@@ -166,5 +166,6 @@ fn document(names: &Names, flow: Flow, counted: bool) -> mwan_api::Flow {
         interface: names.names.get(&id).cloned(),
         bytes: traffic.map(|(_, bytes)| bytes),
         packets: traffic.map(|(packets, _)| packets),
+        id: flow.id,
     }
 }

@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
+use crate::regular::{self, Links};
 use crate::replace::{Durability, MODE_BITS, Marks, replace_if};
 
 /// Links that are followed on the way to a file (the kernel's own limit, path_resolution(7)).
@@ -28,7 +29,7 @@ impl Held {
     /// It is not there, no regular file, longer than `limit` bytes, or behind a link of somebody else.
     pub(super) fn open(path: &Path, limit: u64) -> io::Result<Self> {
         let (folder, name) = find(path)?;
-        let (bytes, meta) = read(&at(&folder, &name), limit)?;
+        let (bytes, meta) = regular::read(&at(&folder, &name), Links::Refuse, limit)?;
         Ok(Held { folder, name, meta, bytes })
     }
 
@@ -37,7 +38,7 @@ impl Held {
     /// # Errors
     /// As for [`Held::open`].
     pub(super) fn again(&self, limit: u64) -> io::Result<Vec<u8>> {
-        read(&at(&self.folder, &self.name), limit).map(|(bytes, _)| bytes)
+        regular::read(&at(&self.folder, &self.name), Links::Refuse, limit).map(|(bytes, _)| bytes)
     }
 
     /// Writes other content, with the mode and owner that are there. `still` is asked at the last moment.
@@ -108,22 +109,6 @@ fn components(path: &Path) -> Vec<OsString> {
 /// Which is no link: that was looked at before, and somebody may be quick.
 fn enter(path: &Path) -> io::Result<File> {
     File::options().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(path)
-}
-
-fn read(path: &Path, limit: u64) -> io::Result<(Vec<u8>, fs::Metadata)> {
-    // O_NONBLOCK: opening a pipe without a writer would wait for one.
-    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
-    let meta = file.metadata()?;
-    if !meta.is_file() {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(io::Error::new(ErrorKind::InvalidInput, format!("it is larger than {limit} bytes")));
-    }
-    Ok((bytes, meta))
 }
 
 #[cfg(test)]

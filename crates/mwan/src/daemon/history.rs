@@ -160,7 +160,7 @@ impl Recorder {
     /// Answers in a thread: years are read from files.
     pub(super) fn answer(&self, query: HistoryQuery, reply: Reply) {
         let (folders, files) = (self.folders.clone(), self.running.as_ref().map(|r| r.files.clone()));
-        in_thread("history-read", "reads the history", reply, move || {
+        in_thread("history-read", "reads the history", reply, move |_| {
             let now_s = now_ms() / 1000;
             let mut files = files.as_deref().map(locked);
             let live = files.as_mut().and_then(|files| files.live.get_mut(&query.interface));
@@ -179,7 +179,7 @@ impl Recorder {
     /// The same with the report of a month.
     pub(super) fn report(&self, month: Option<String>, reply: Reply) {
         let (folders, files) = (self.folders.clone(), self.running.as_ref().map(|r| r.files.clone()));
-        in_thread("history-read", "reads the history", reply, move || {
+        in_thread("history-read", "reads the history", reply, move |_| {
             let now_s = now_ms() / 1000;
             let month = history::month(month.as_deref(), now_s)?;
             let files = files.as_deref();
@@ -306,7 +306,7 @@ impl Files {
                     self.clock_told = false;
                 }
                 Ok(Recorded::Behind | Recorded::Implausible) if !self.clock_told => {
-                    let now = mwan_history::utc(at_s);
+                    let now = mwan_api::calendar::stamp(at_s);
                     warn!(
                         "history: nothing is recorded while the clock says {now}: it is before what is recorded \
                          or cannot be right; if it is, remove history/ in run and state directory"

@@ -50,7 +50,7 @@ fn start_file(options: &DaemonArgs, file: LogFile) {
 }
 
 /// How a companion logs: as the daemon does. Its file is left to the daemon.
-#[cfg(feature = "web")]
+#[cfg(any(feature = "web", feature = "alerts"))]
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct LogSettings {
     level: String,
@@ -58,7 +58,7 @@ pub(crate) struct LogSettings {
     format: String,
 }
 
-#[cfg(feature = "web")]
+#[cfg(any(feature = "web", feature = "alerts"))]
 impl LogSettings {
     pub(crate) fn of(options: &DaemonArgs) -> Self {
         LogSettings {
@@ -69,13 +69,13 @@ impl LogSettings {
     }
 }
 
-#[cfg(feature = "web")]
+#[cfg(any(feature = "web", feature = "alerts"))]
 fn word(value: impl clap::ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 /// Takes over `tracing` for the life of a companion; words it does not know are the defaults.
-#[cfg(feature = "web")]
+#[cfg(any(feature = "web", feature = "alerts"))]
 pub(crate) fn start_companion_log(settings: &LogSettings) {
     use clap::ValueEnum;
     let level = LogLevel::from_str(&settings.level, false).unwrap_or(LogLevel::Info);

@@ -13,7 +13,7 @@
 //! | `events`, `sample` | what has happened and how the paths are, for those who watch |
 //! | `history` | what is recorded of the paths |
 //! | `record` | the last events of the core, for a replay |
-//! | `control`, `answer`, `status`, `plan` | the control socket, and what is said there |
+//! | `control`, `answer`, `status`, `plan`, `explain` | the control socket, and what is said there |
 //! | `state`, `lock`, `notify`, `log`, `logfile`, `syslog` | files that survive, one daemon at a time, systemd, the log |
 
 mod alerts;
@@ -26,6 +26,7 @@ mod control;
 mod dnsmasq;
 mod durations;
 mod events;
+mod explain;
 mod flow_list;
 mod flows;
 mod held;
@@ -101,6 +102,7 @@ pub(crate) use control::Access;
 pub(crate) use control::Asked;
 #[cfg(feature = "web")]
 pub(crate) use control::group;
+pub(crate) use explain::explain_without_daemon;
 #[cfg(feature = "web")]
 pub(crate) use log::{LogSettings, start_companion_log};
 pub(crate) use plan::plan_without_daemon;
@@ -275,13 +277,14 @@ impl Daemon {
                 Some(report) = self.reports.recv() => self.reported(report),
                 Some(done) = self.flows_done.recv() => self.flows_changed(done),
                 () = tokio::time::sleep(pause) => self.woken(),
-                Some((request, reply)) = self.asked.recv() => self.answer(request, reply),
                 read = self.reload.next() => { self.was_read(read); Next::Go }
                 outcome = self.cloud.next() => { self.cloud_done(outcome); Next::Go }
                 _ = watch.tick() => self.look_around(),
                 _ = self.signals.hangup.recv() => { self.reload(None); Next::Go }
                 _ = self.signals.terminate.recv() => Next::End(END_MAX),
                 _ = self.signals.interrupt.recv() => Next::End(END_MAX),
+                // Last: whoever asks without end keeps nothing else from being done.
+                Some((request, reply)) = self.asked.recv() => self.answer(request, reply),
             };
             match next {
                 Next::Go => {}

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,13 +18,14 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::Daemon;
-use super::answer::error_response;
+use super::answer::{error_response, in_thread};
 use super::config::{Watch, parse_config};
 use super::control::Asked;
 use super::held::Held;
 use super::reload::Reply;
 use super::status::diagnostics;
 use crate::cli::Failure;
+use crate::regular::{self, Links};
 
 /// Largest network configuration that is read.
 const NETWORK_MAX: u64 = 1 << 20;
@@ -56,6 +57,9 @@ pub(super) struct Terms<'a> {
     /// The revision it was made from, if that matters.
     pub(super) revision: Option<String>,
     pub(super) dry_run: bool,
+    /// What of root's files and programs is in force already, where it is not root who asks: nothing else of it may be in the new
+    /// content (`Config::trusted`).
+    pub(super) granted: Option<&'a BTreeSet<String>>,
     /// Whether nobody waits for the answer any more: then nothing is written.
     pub(super) abandoned: &'a dyn Fn() -> bool,
 }
@@ -97,48 +101,58 @@ impl Daemon {
             Ok(desk) => desk,
             Err(failure) => return drop(reply.send(error_response(failure))),
         };
-        let work = move || {
-            let response = work(&desk, &reply);
-            let _ = reply.send(response);
-        };
-        // Without a thread the reply is dropped, and the client told so.
-        if let Err(error) = std::thread::Builder::new().name("put".to_owned()).spawn(work) {
-            warn!("cannot start the thread that works on the configuration file: {error}");
-        }
+        in_thread("put", "works on the configuration file", reply, move |reply| Ok(work(&desk, reply)));
     }
 
     /// A request about a text of somebody who is not root.
     pub(super) fn guarded(&self, request: Request, reply: Reply) {
         let granted = self.core.config().trusted();
-        self.at_desk(reply, move |desk, reply| match request {
-            Request::Validate { text, .. } => match desk.forbids(&text, &granted) {
-                Some(why) => Response::Checked { diagnostics: Vec::new(), refusal: Some(why) },
-                None => desk.validate("", &text),
-            },
-            Request::PutConfig { text, revision, dry_run } => match desk.forbids(&text, &granted) {
-                Some(message) => Response::Refused { message, diagnostics: Vec::new() },
-                None => {
-                    let abandoned = || reply.is_closed();
-                    let terms = Terms { revision: Some(revision), dry_run, abandoned: &abandoned };
-                    desk.put(Change::Text(text), &terms)
-                }
-            },
-            Request::Plan { text, .. } => match desk.forbids(&text, &granted) {
-                Some(why) => error_response(Failure::says(why)),
-                None => {
-                    let planned = desk.ask(Request::Plan { file: desk.name.clone(), text });
-                    planned.unwrap_or_else(|| error_response(Failure::says("the daemon is ending")))
-                }
-            },
-            _ => error_response(Failure::says("that request needs no guard")),
-        });
+        let (change, revision, dry_run) = match request {
+            Request::Validate { text, .. } => {
+                return self.at_desk(reply, move |desk, _| match desk.forbids(&text, &granted) {
+                    Some(why) => Response::Checked { diagnostics: Vec::new(), refusal: Some(why) },
+                    None => desk.validate("", &text),
+                });
+            }
+            Request::Plan { text, .. } => {
+                return self.at_desk(reply, move |desk, _| match desk.forbids(&text, &granted) {
+                    Some(why) => error_response(Failure::says(why)),
+                    None => {
+                        let planned = desk.ask(Request::Plan { file: desk.name.clone(), text });
+                        planned.unwrap_or_else(|| error_response(Failure::says("the daemon is ending")))
+                    }
+                });
+            }
+            Request::PutConfig { text, revision, dry_run } => (Change::Text(text), Some(revision), dry_run),
+            Request::PutCloud { document, file, revision, dry_run, partial } => {
+                (Change::cloud(document, file, partial), revision, dry_run)
+            }
+            _ => return drop(reply.send(error_response(Failure::says("that request needs no guard")))),
+        };
+        self.put(change, revision, dry_run, Some(granted), reply);
     }
 
-    /// `put_config` and `put_cloud`.
-    pub(super) fn put(&self, change: Change, revision: Option<String>, dry_run: bool, reply: Reply) {
+    /// `put_config` and `put_cloud`. `granted`: as in [`Terms`].
+    pub(super) fn put(
+        &self,
+        change: Change,
+        revision: Option<String>,
+        dry_run: bool,
+        granted: Option<BTreeSet<String>>,
+        reply: Reply,
+    ) {
         self.at_desk(reply, move |desk, reply| {
-            desk.put(change, &Terms { revision, dry_run, abandoned: &|| reply.is_closed() })
+            let abandoned = || reply.is_closed();
+            desk.put(change, &Terms { revision, dry_run, granted: granted.as_ref(), abandoned: &abandoned })
         });
+    }
+}
+
+impl Change {
+    /// A document somebody calls `file`.
+    pub(super) fn cloud(document: String, file: String, partial: bool) -> Self {
+        let name = if file.is_empty() { "document".to_owned() } else { file };
+        Change::Cloud { name, bytes: document.into_bytes(), partial }
     }
 }
 
@@ -175,13 +189,21 @@ impl Desk {
         }
         let loaded = parse_config(name, text.as_bytes());
         let refusal = loaded.refusal(&self.in_force);
-        Response::Checked { diagnostics: diagnostics(&loaded.diagnostics), refusal }
+        let mut found = loaded.diagnostics.clone();
+        found.append(&mut mwan_config::lint::lint(&loaded));
+        found.sort_by_key(|d| d.location.line);
+        Response::Checked { diagnostics: diagnostics(&found), refusal }
     }
 
-    /// Why somebody who is not root may not have this text: it would have root use files or programs that are not in force.
+    /// Why somebody who is not root may not have this text: it would have root use files or programs that are neither in force nor in
+    /// the file, which is root's.
     fn forbids(&self, text: &str, granted: &BTreeSet<String>) -> Option<String> {
-        let wanted = mwan_config::parse(&self.name, text.as_bytes()).config.trusted();
-        let new = wanted.difference(granted).next()?;
+        let trusted = |bytes: &[u8]| mwan_config::parse(&self.name, bytes).config.trusted();
+        let wanted = trusted(text.as_bytes());
+        let mut new = wanted.difference(granted).peekable();
+        new.peek()?;
+        let there = self.held().map(|held| trusted(&held.bytes)).unwrap_or_default();
+        let new = new.find(|new| !there.contains(*new))?;
         let secrets = mwan_config::SECRETS;
         Some(format!(
             "only root may name files and programs that root uses: {new}; write it into {} on the machine itself (passwords: a file in \
@@ -213,7 +235,7 @@ impl Desk {
         {
             return None;
         }
-        let terms = Terms { revision: None, dry_run: false, abandoned: &|| false };
+        let terms = Terms { revision: None, dry_run: false, granted: None, abandoned: &|| false };
         let put = || {
             let change = Change::Cloud { name: name.clone(), bytes: bytes.clone(), partial: false };
             self.try_put(change, &terms)
@@ -246,13 +268,14 @@ impl Desk {
             return Err(Box::new(Response::Conflict { revision: before }));
         }
         let (text, mut found) = self.new_text(change, &held.bytes)?;
+        if let Some(message) = terms.granted.and_then(|granted| self.forbids(&text, granted)) {
+            return Err(Box::new(Response::Refused { message, diagnostics: Vec::new() }));
+        }
         let loaded = parse_config(&self.name, text.as_bytes());
         let refusal = loaded.refusal(&self.in_force);
         found.extend(loaded.diagnostics);
-        let refused =
-            |message: String| Box::new(Response::Refused { message, diagnostics: diagnostics(&found) });
         if let Some(why) = refusal {
-            return Err(refused(why));
+            return Err(refused(why, &found));
         }
         let mut put = ConfigPut {
             revision: revision(text.as_bytes()),
@@ -271,7 +294,7 @@ impl Desk {
                 Ok(waiting) => put.waiting = waiting,
                 Err(why) => {
                     self.put_back(&held, &text);
-                    return Ok(*refused(why));
+                    return Ok(*refused(why, &found));
                 }
             }
         }
@@ -287,18 +310,20 @@ impl Desk {
         self.uci().map_err(boxed)?;
         let before = self.utf8(before.to_vec()).map_err(boxed)?;
         let (document, mut found) = cloud::read(&name, &bytes);
-        let first = found.iter().find(|d| d.severity == Severity::Error).map(ToString::to_string);
+        let first = error_of(&found);
         let usable = document.filter(Document::is_usable);
         match (usable, first) {
             (Some(document), first) if partial || first.is_none() => {
                 let applied = cloud::apply(&document, &self.name, &before, &self.site());
                 found.extend(applied.diagnostics);
-                Ok((applied.text, found))
+                match error_of(&found).filter(|_| !partial) {
+                    Some(message) => Err(refused(message, &found)),
+                    None => Ok((applied.text, found)),
+                }
             }
-            (_, first) => Err(Box::new(Response::Refused {
-                message: first.unwrap_or_else(|| "it is no usable document".to_owned()),
-                diagnostics: diagnostics(&found),
-            })),
+            (_, first) => {
+                Err(refused(first.unwrap_or_else(|| "it is no usable document".to_owned()), &found))
+            }
         }
     }
 
@@ -389,6 +414,15 @@ fn boxed(failure: Failure) -> Box<Response> {
     Box::new(error_response(failure))
 }
 
+fn refused(message: String, found: &[Diagnostic]) -> Box<Response> {
+    Box::new(Response::Refused { message, diagnostics: diagnostics(found) })
+}
+
+/// The first one.
+fn error_of(found: &[Diagnostic]) -> Option<String> {
+    found.iter().find(|d| d.severity == Severity::Error).map(ToString::to_string)
+}
+
 fn is_toml(name: &str) -> bool {
     name.to_ascii_lowercase().ends_with(".toml")
 }
@@ -399,14 +433,8 @@ fn revision(bytes: &[u8]) -> String {
     format!("{:x}-{:016x}", bytes.len(), fnv1a(bytes))
 }
 
-/// Only a regular file will do: nothing waits for a pipe's other end.
 fn read_document(file: &Path) -> io::Result<Vec<u8>> {
-    use std::io::Read;
-    use std::os::unix::fs::OpenOptionsExt;
-    let opened = std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(file)?;
-    if !opened.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
+    let (opened, _) = regular::open(file, Links::Follow)?;
     let mut bytes = Vec::new();
     // One more than is taken: it is told that it is too long.
     opened.take(cloud::DOCUMENT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
@@ -558,7 +586,7 @@ mod tests {
     }
 
     fn terms(revision: Option<&str>) -> Terms<'static> {
-        Terms { revision: revision.map(str::to_owned), dry_run: false, abandoned: &|| false }
+        Terms { revision: revision.map(str::to_owned), dry_run: false, granted: None, abandoned: &|| false }
     }
 
     fn text(text: &str) -> Change {
@@ -582,6 +610,32 @@ mod tests {
         // The same text again is no change.
         let again = desk.put(text(&one), &terms(Some(&put.revision)));
         assert!(matches!(again, Response::Put(ConfigPut { changed: false, .. })), "{again:?}");
+    }
+
+    #[test]
+    fn who_is_not_root_has_root_use_nothing_that_is_neither_in_force_nor_in_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (desk, file) = desk(dir.path(), || Response::Done);
+        let script = |path: &str| format!("{CONFIG}config globals\n\toption user_script '{path}'\n");
+        let cloud = || Change::cloud(DOCUMENT.to_owned(), String::new(), false);
+        let granted = BTreeSet::from(["user_script /in/force".to_owned()]);
+        let guarded = || Terms { granted: Some(&granted), ..terms(None) };
+        let refused = desk.put(text(&script("/mine")), &guarded());
+        assert!(
+            matches!(&refused, Response::Refused { message, .. } if message.contains("user_script /mine"))
+        );
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), CONFIG);
+        // Root has written another one, which is not in force yet.
+        for (there, wanted, is_put) in
+            [("/roots", "/roots", true), ("/roots", "/in/force", true), ("/roots", "/mine", false)]
+        {
+            std::fs::write(&file, script(there)).unwrap();
+            let answer = desk.put(text(&script(wanted)), &guarded());
+            assert_eq!(matches!(answer, Response::Put(_)), is_put, "{wanted}: {answer:?}");
+        }
+        let answer = desk.put(cloud(), &guarded());
+        assert!(matches!(answer, Response::Put(_)), "{answer:?}");
+        assert!(std::fs::read_to_string(&file).unwrap().contains("/roots"));
     }
 
     #[test]
@@ -655,6 +709,17 @@ mod tests {
             panic!("taken")
         };
         assert!(message.starts_with("d.json:1: error["), "{message}");
+        // Found only where the document meets the file.
+        let taken = DOCUMENT.replace("\"wan\": {", "\"mine\": {");
+        let policy = format!("{CONFIG}config policy 'mine'\n");
+        std::fs::write(&file, &policy).unwrap();
+        let response = desk.put(change(&taken, false), &terms(None));
+        assert!(
+            matches!(&response, Response::Refused { message, .. } if message.contains("E0905")),
+            "{response:?}"
+        );
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), policy);
+        std::fs::write(&file, CONFIG).unwrap();
         let empty = r#"{"enable": true, "mode": "FAIL_OVER", "wanInterfacesConfig": {}}"#;
         for nothing in [empty, "{", "[]"] {
             assert!(

@@ -183,7 +183,7 @@ impl FlightRecorder {
     pub(super) fn answer(&self, reply: Reply) {
         let snapshot = self.ring.as_ref().and_then(Ring::snapshot);
         let now = clock::now();
-        in_thread("record", "writes recordings", reply, move || {
+        in_thread("record", "writes recordings", reply, move |_| {
             let snapshot = snapshot.ok_or_else(|| {
                 Failure::says("nothing is recorded")
                     .hint("record_size of the globals is 0, or too small: 512 is the default")

@@ -23,6 +23,7 @@ struct Seen {
 #[derive(Debug, Default)]
 pub(super) struct Sampler {
     seen: BTreeMap<(PathKey, IpAddr), Seen>,
+    devices: BTreeMap<PathKey, String>,
 }
 
 impl Sampler {
@@ -32,7 +33,7 @@ impl Sampler {
         let counters = fs::read_to_string("/proc/net/dev").unwrap_or_default();
         let counters = device_counters(&counters);
         let mut paths = Vec::new();
-        let mut seen = BTreeMap::new();
+        let (mut seen, mut devices) = (BTreeMap::new(), BTreeMap::new());
         for interface in &core.config().interfaces {
             let Some((id, device)) = core.wan(&interface.name) else { continue };
             for family in interface.families.iter() {
@@ -46,7 +47,8 @@ impl Sampler {
                 let answering = || targets.iter().filter(|target| target.state == TargetState::Up);
                 let jitter =
                     answering().filter_map(|target| seen.get(&(key, target.ip))).filter(|s| s.received > 1);
-                let bytes = counters.get(device);
+                let bytes = counters.get(device).filter(|_| self.counts_on(key, device));
+                devices.insert(key, device.to_owned());
                 paths.push(PathSample {
                     interface: interface.name.clone(),
                     family: family.name().to_owned(),
@@ -63,8 +65,14 @@ impl Sampler {
                 });
             }
         }
-        self.seen = seen;
+        (self.seen, self.devices) = (seen, devices);
         Sample { time_ms: now_ms(), paths }
+    }
+
+    /// Whether the bytes of a path go on where they were. Another device has counted since long before: the difference to
+    /// the one before went nowhere.
+    fn counts_on(&self, key: PathKey, device: &str) -> bool {
+        self.devices.get(&key).is_none_or(|before| before == device)
     }
 }
 
@@ -109,6 +117,16 @@ fn device_counters(text: &str) -> BTreeMap<&str, (u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_bytes_of_another_device_are_no_traffic() {
+        let key = PathKey { id: 1, family: mwan_config::Family::V4 };
+        let mut sampler = Sampler::default();
+        assert!(sampler.counts_on(key, "ppp0"), "there was none before");
+        sampler.devices.insert(key, "ppp0".to_owned());
+        assert!(sampler.counts_on(key, "ppp0"));
+        assert!(!sampler.counts_on(key, "eth1"));
+    }
 
     #[test]
     fn devices_are_counted() {

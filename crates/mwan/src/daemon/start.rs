@@ -226,6 +226,8 @@ impl Daemon {
 
     /// The first events.
     fn begin(&mut self, view: Option<Arc<PlatformView>>, config: Arc<Config>) {
+        // Of one that was killed while it sent a packet.
+        mwan_linux::verify::clean();
         self.history.set(config.globals.history);
         if let Some(view) = view {
             self.feed(Event::Platform(view));

@@ -221,10 +221,13 @@ impl<'a> Achieved<'a> {
         known.into_iter().find(|p| policy_is_installed(p, family, table)).map(|p| p.carrier(family))
     }
 
-    /// Paths that carry any policy.
+    /// Paths that carry a policy to which a rule leads: others get no new connections by what they have.
     pub(super) fn carrying(&self) -> BTreeSet<PathKey> {
         let mut carrying = BTreeSet::new();
-        for (policy, family) in self.all().flat_map(|policy| Family::ALL.map(|family| (policy, family))) {
+        let led = led(self.base.map_or(&[], |desired| &desired.rules));
+        let each = self.all().flat_map(|policy| Family::ALL.map(|family| (policy, family)));
+        for (policy, family) in each.filter(|(policy, family)| led.contains(&(policy.name.as_str(), *family)))
+        {
             if let Some(Carrier::Members(shares)) = self.carrier(policy, family) {
                 carrying.extend(shares.iter().map(|share| PathKey { id: share.id, family }));
             }
@@ -342,6 +345,15 @@ fn sticky_entries(
     entries
 }
 
+/// The policies to which rules in force lead, by family.
+fn led(rules: &[DesiredRule]) -> BTreeSet<(&str, Family)> {
+    let named = rules.iter().filter_map(|rule| match &rule.rule.target {
+        Target::Policy(name) => Some((name.as_str(), &rule.rule.families)),
+        _ => None,
+    });
+    named.flat_map(|(name, families)| families.iter().map(move |family| (name, family))).collect()
+}
+
 /// Rules that wait for their interface, once per family they are for, and each as a problem.
 pub(super) fn waiting(core: &Core) -> (Vec<api::Rule>, Vec<String>) {
     let (mut rules, mut problems) = (Vec::new(), Vec::new());
@@ -402,7 +414,7 @@ fn logged(found: &DesiredRule, family: Family, counters: &Counters) -> Option<ap
     Some(api::Logged { packets, bytes, level })
 }
 
-fn port_text(range: &PortRange) -> String {
+pub(super) fn port_text(range: &PortRange) -> String {
     if range.first == range.last {
         range.first.to_string()
     } else {
@@ -410,7 +422,7 @@ fn port_text(range: &PortRange) -> String {
     }
 }
 
-fn address_text(wanted: Option<&AddressMatch>, family: Family) -> String {
+pub(super) fn address_text(wanted: Option<&AddressMatch>, family: Family) -> String {
     let Some(wanted) = wanted else { return String::new() };
     let own = wanted.ranges.iter().filter(|r| Family::of(r.first) == family);
     let list: Vec<String> = own.map(|r| mwan_compile::text::Range(*r).to_string()).collect();

@@ -192,6 +192,7 @@ impl Writer {
             let observed = self.observe()?;
             let ops = cleanup(&observed);
             if ops.is_empty() {
+                mwan_linux::verify::clean();
                 self.program = None;
                 self.installed = None;
                 self.committed = None;

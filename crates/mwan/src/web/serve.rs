@@ -97,7 +97,7 @@ pub(super) fn make_folder(state_dir: &Path) -> Result<(), Failure> {
             _ => {}
         }
         let user = companion_user()?;
-        std::os::unix::fs::lchown(&folder, Some(user.id), Some(user.group))
+        mwan_web::hand_over(&folder, user.id, user.group)
     };
     make().map_err(|e| Failure::new(format!("cannot make the folder {}", folder.display()), &e))
 }

@@ -53,6 +53,14 @@ export async function call(method, path, body, options = {}) {
     // The login has expired: the login page comes up, and leads back here.
     set({ session: null, expired: true });
   }
+  if (answer.status === 403 && value && value.error && value.error.code === 'csrf' && !options.again) {
+    // Somebody has logged in anew in another tab, and the browser has that session now. Under another name nothing is done unasked.
+    const before = get().session;
+    await loadSession();
+    const now = get().session;
+    if (before && now && before.user === now.user) return call(method, path, body, { ...options, again: true });
+    if (now) throw new ApiError(403, { error: { code: 'csrf', message: `In another tab you have logged in as ${now.user}. Nothing was done.`, hint: 'Do it again if you want to.' } });
+  }
   if (!answer.ok) throw new ApiError(answer.status, value, `The router refused it (HTTP ${answer.status}).`);
   return { status: answer.status, body: value, etag: answer.headers.get('ETag') };
 }

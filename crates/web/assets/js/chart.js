@@ -145,11 +145,14 @@ export function Chart({ spec, data, range, marks, outages }) {
 
   const at = index !== null && index < data[0].length ? index : null;
   return html`<figure class="chart"><figcaption><h3>${spec.title}</h3><p class="readout" aria-live=${document.activeElement === holder.current ? 'polite' : 'off'}>
-    ${at !== null ? html`<span class="when">${clock(data[0][at] * 1000)}</span>` : null}
+    ${at !== null ? html`<span class="when">${when(data[0][at] * 1000, range)}</span>` : null}
     ${spec.series.map((s, i) => html`<span class="key" key=${s.label}><span class=${`swatch ${s.cls}`} aria-hidden="true"></span>${s.label} <b>${spec.unit(at !== null ? data[i + 1][at] : lastKnown(data[i + 1]))}</b></span>`)}</p></figcaption>
     <div ref=${holder} class="plot" tabindex="0" role="img" aria-label=${`${spec.title}. ${summary(spec, data, outages, marks)} Arrow keys move through the values.`} onKeyDown=${keys}></div>
     <p class="stats">${spec.series.map((s, i) => html`<span key=${s.label}>${spec.series.length > 1 ? `${s.label}: ` : ''}median ${spec.unit(quantile(data[i + 1], 0.5))} · 95 % under ${spec.unit(quantile(data[i + 1], 0.95))} · highest ${spec.unit(quantile(data[i + 1], 1))}</span>`)}</p></figure>`;
 }
+
+/** A time of day alone says nothing where there are several days. */
+const when = (t, range) => (range.to - range.from > 86400 ? `${dayKey(t).slice(5)} ${clock(t, false)}` : clock(t));
 
 function lastKnown(column) {
   for (let i = column.length - 1; i >= Math.max(0, column.length - 5); i -= 1) if (column[i] !== null && column[i] !== undefined) return column[i];

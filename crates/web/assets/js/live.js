@@ -102,12 +102,16 @@ async function opened() {
   }
 }
 
-/** Status and what was missed of the events. */
+/** Status and the newest events. */
 async function catchUp() {
   const known = get().events[0];
-  const ask = known ? { after: known.id, limit: 200 } : { limit: 100 };
-  const [, page] = await Promise.all([fetchStatus(1), getJson(`events?${query(ask)}`)]);
-  merge(page.events || []);
+  const [, page] = await Promise.all([fetchStatus(1), getJson(`events?${query({ limit: known ? EVENTS_KEPT : 100 })}`)]);
+  const events = page.events || [];
+  // More was missed than is asked for, or the router lost its power, and with it events whose numbers are those of others now:
+  // what is known does not go with what is told from here on.
+  const goesOn = !known || events.some((e) => e.id === known.id && e.time_ms === known.time_ms);
+  if (!goesOn) set({ events: [], gaps: get().gaps + 1 });
+  merge(events);
   prefill(get().status);
 }
 
@@ -124,7 +128,7 @@ async function prefill(status) {
   for (const iface of wanted) {
     const family = iface.paths[0].family;
     let answer;
-    try { answer = await getJson(`history?${query({ interface: iface.name, family, from: to - PREFILL_S, to, points: PREFILL_S })}`); } catch { return; }
+    try { answer = await getJson(`history?${query({ interface: iface.name, family, from: to - PREFILL_S, to, points: PREFILL_S })}`); } catch { continue; }
     const s = answer.series || {};
     const old = (s.rtt_ms || []).map((rtt, i) => ({ t: (answer.from_s + i * answer.step_s) * 1000, rtt, loss: (s.loss || [])[i] ?? null, jitter: null, up: ((s.up || [])[i] ?? 1) >= 0.5 }));
     const key = `${iface.name}/${family}`;
@@ -198,9 +202,14 @@ function announce(event) {
   set({ spoken: { n: spoken, text: eventWords(event) } });
 }
 
+let sampledAt = 0;
+/** A device that is not there any more has no rate: what it had last is none of now, ms. */
+const RATE_AGE_MAX = 5000;
+
 function onSample(sample) {
   if (!sample) return;
   const t = sample.time_ms || Date.now();
+  sampledAt = t;
   for (const p of sample.paths || []) {
     push(paths, `${p.interface}/${p.family}`, {
       t, rtt: milli(p.rtt_us), loss: p.loss_percent ?? null, jitter: milli(p.jitter_us), up: p.usable,
@@ -223,11 +232,17 @@ function ratesOf(sample) {
 
 export const lastOf = (ring) => (ring && ring.length ? ring[ring.length - 1] : null);
 
+/** The last rates of an interface, if they are of the last samples. */
+export function lastRate(name) {
+  const last = lastOf(rates.get(name));
+  return last && Math.abs(sampledAt - last.t) < RATE_AGE_MAX ? last : null;
+}
+
 /** interface → {rx_bps, tx_bps} of the last five seconds, smoothed. */
 export function currentRates() {
   const out = new Map();
   for (const [name, ring] of rates) {
-    const recent = ring.slice(-5);
+    const recent = lastRate(name) ? ring.slice(-5) : [];
     if (!recent.length) continue;
     out.set(name, {
       rx_bps: recent.reduce((n, r) => n + r.rx, 0) / recent.length,

@@ -22,7 +22,13 @@ export function pathState(iface, path) {
   if (path.reason.code === 'taken_down') return 'stopped';
   if (path.usable && isDrained(iface, path)) return 'drained';
   if (path.hold && path.usable) return 'held';
-  return STATES[path.status] ? path.status : 'unknown';
+  return stateOf(path.status, path.reason.code);
+}
+
+/** `disabled` is also the daemon's word for a path without device, carrier, address or route: its owner wants it, and has lost it. */
+function stateOf(status, code) {
+  if (status !== 'disabled') return STATES[status] ? status : 'unknown';
+  return { taken_down: 'stopped', stopped: 'stopped', not_seen: 'unknown' }[code] || 'offline';
 }
 
 /** One state for an interface: that of its paths if they agree, `partly` if only some can carry. */
@@ -84,13 +90,6 @@ export function mainPolicy(status) {
   return status.policies.find((p) => catchAll && p.name === catchAll.target) || status.policies[0] || null;
 }
 
-/** Whether a rule gives new connections to the path now: policies that no rule leads to give none. Without any rule all policies count. */
-export function carries(status, iface, path) {
-  if (!path.carries) return false;
-  const led = status.rules.filter((r) => !r.waiting_for && status.policies.some((p) => p.name === r.target));
-  return led.length === 0 || led.some((r) => r.family === path.family && carrierOf(status, r.target, r.family).members.some((m) => m.interface === iface.name));
-}
-
 /** Share of new connections per interface by the main policy, percent. */
 export function plannedShares(status) {
   const shares = new Map();
@@ -122,7 +121,7 @@ export function headline(status, statusAt, now) {
   const enabled = status.interfaces.filter((i) => i.enabled);
   if (enabled.length === 0) return { tone: 'calm', title: 'No WAN is configured yet.', text: 'The set-up finds your WANs and writes a configuration.' };
   const states = enabled.map((iface) => ({ iface, state: interfaceState(iface) }));
-  const carrying = enabled.filter((i) => i.paths.some((p) => carries(status, i, p))).map((i) => i.name);
+  const carrying = enabled.filter((i) => i.paths.some((p) => p.carries)).map((i) => i.name);
   const down = states.filter(({ state }) => state === 'offline');
   const named = (names) => (names.length > NAMED_MAX ? `${names.length} WANs` : list(names));
   const meant = (names) => `${named(names)} ${names.length === 1 ? 'carries' : 'carry'} new connections.`;
@@ -143,6 +142,7 @@ export function headline(status, statusAt, now) {
     return { tone: 'warn', title, text: `${carry} ${odd.length === 1 ? `${iface.name}, ${family(path.family)}: ${why(path)}.` : ''}`.trim() };
   }
   const set_aside = states.filter(({ state }) => state === 'drained' || state === 'stopped');
+  if (carrying.length === 0 && status.rules.length === 0) return { tone: 'warn', title: 'WANs are online, but no rule uses them.', text: 'Without a rule every connection follows the main routing table.' };
   if (carrying.length === 0) return { tone: 'warn', title: 'WANs are online, but nothing carries.', text: 'No policy uses a usable WAN. The configuration tells why.' };
   if (set_aside.length > 0) {
     const { iface, state } = set_aside[0];
@@ -176,7 +176,7 @@ export function diagnostic(d) {
 }
 
 export const KINDS = {
-  path: 'Health', switch: 'Switch', apply: 'Kernel', repair: 'Repair', config: 'Configuration', command: 'Command', daemon: 'Daemon', alert: 'Alert',
+  path: 'Health', switch: 'Switch', apply: 'Kernel', repair: 'Repair', config: 'Configuration', command: 'Command', daemon: 'Daemon',
 };
 
 /** Those that carry, as events write it: `fiber+cable`. */
@@ -186,7 +186,7 @@ export const carriers = (text) => text.split('+');
 export function eventWords(e) {
   const kind = e.family ? ` (${family(e.family)})` : '';
   const reason = e.to ? e.text.split(`-> ${e.to}: `)[1] : undefined;
-  if (e.kind === 'path' && e.interface && STATES[e.to] && reason) return `${e.interface}${kind} is ${STATES[e.to].word.toLowerCase()}: ${reason}`;
+  if (e.kind === 'path' && e.interface && STATES[e.to] && reason) return `${e.interface}${kind} is ${STATES[stateOf(e.to, e.code)].word.toLowerCase()}: ${reason}`;
   if (e.kind === 'switch' && e.policy && e.from && e.to && / -> /.test(e.text)) return `policy ${e.policy}${kind} moves from ${list(carriers(e.from))} to ${list(carriers(e.to))}`;
   return e.text.replaceAll(' -> ', ' → ');
 }

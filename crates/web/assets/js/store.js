@@ -10,6 +10,7 @@ let state = {
   lostAt: 0,
   daemon: true, // whether the web server reaches the daemon
   events: [], // newest first, a bounded window
+  gaps: 0, // how often `events` began anew since what came before was not known
   tick: 0, // counts samples: what is drawn from `samples` follows this
   toasts: [],
 };

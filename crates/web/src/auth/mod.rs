@@ -6,7 +6,7 @@ pub(crate) mod secret;
 pub(crate) mod sessions;
 pub(crate) mod store;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -264,8 +264,9 @@ impl Auth {
     }
 
     fn limit(&self, peer: Peer) -> Result<(), ApiError> {
-        let Some(address) = peer.address else { return Ok(()) };
-        let taken = self.limiter.lock().unwrap_or_else(PoisonError::into_inner).take(address, Instant::now());
+        let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = limiter.take(source_of(peer), Instant::now());
+        drop(limiter);
         taken.map_err(|wait| {
             let wait_s = wait.as_secs() + 1;
             ApiError::too_many("too many attempts to log in", wait_s)
@@ -273,9 +274,7 @@ impl Auth {
     }
 
     fn give_back(&self, peer: Peer) {
-        if let Some(address) = peer.address {
-            self.limiter.lock().unwrap_or_else(PoisonError::into_inner).give_back(address);
-        }
+        self.limiter.lock().unwrap_or_else(PoisonError::into_inner).give_back(source_of(peer));
     }
 
     /// Hashes in a thread, one at a time: the requests of others go on meanwhile.
@@ -293,6 +292,11 @@ impl Auth {
         };
         tokio::task::spawn_blocking(work).await.map_err(|_| busy())
     }
+}
+
+/// As whom somebody guesses. Who is at the Unix socket is an operator, and not to find out an administrator's password.
+fn source_of(peer: Peer) -> IpAddr {
+    peer.address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
 }
 
 /// Whether a request may change something: a session's cookie alone does not say that its user wants it.

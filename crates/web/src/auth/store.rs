@@ -1,8 +1,8 @@
 //! The file of users, tokens and the set-up link: `accounts.json`, 0600, read by the web process and changed by it and by
 //! `mwan web`. A change is a whole new file, under a lock: what is used once cannot be used twice.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,9 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::secret::{digest, hex, same};
 use super::{Role, password};
+use crate::files;
 
 const FILE: &str = "accounts.json";
 const LOCK: &str = "accounts.lock";
+/// What we have in our folder.
+pub(crate) const FILES: [&str; 2] = [FILE, LOCK];
 /// A file that is larger is none of ours.
 const FILE_MAX: u64 = 1 << 20;
 /// More than a router's owners are; keeps the file small.
@@ -72,8 +75,17 @@ pub struct Token {
 struct Setup {
     user: String,
     sha256: String,
-    /// Seconds since 1970.
+    /// Seconds since 1970, as the next one.
+    #[serde(default)]
+    begun_s: u64,
     expires_s: u64,
+}
+
+impl Setup {
+    /// A router without a clock of its own begins in 1970: what has expired long ago is not good again.
+    fn is_open(&self, now_s: u64) -> bool {
+        (self.begun_s..self.expires_s).contains(&now_s)
+    }
 }
 
 /// Everybody who may come in.
@@ -185,7 +197,8 @@ impl Accounts {
         check_name(user)?;
         let secret = super::secret::Secret::random();
         let sha256 = hex(&digest(secret.reveal().as_bytes()));
-        self.setup = Some(Setup { user: user.to_owned(), sha256, expires_s: now_s.saturating_add(valid_s) });
+        let expires_s = now_s.saturating_add(valid_s);
+        self.setup = Some(Setup { user: user.to_owned(), sha256, begun_s: now_s, expires_s });
         Ok(secret.reveal().to_owned())
     }
 
@@ -193,14 +206,14 @@ impl Accounts {
     pub(crate) fn take_setup(&mut self, secret: &str, now_s: u64) -> Option<String> {
         let shown = hex(&digest(secret.as_bytes()));
         let found = self.setup.as_ref().filter(|setup| same(&setup.sha256, &shown))?;
-        let user = (now_s < found.expires_s).then(|| found.user.clone());
+        let user = found.is_open(now_s).then(|| found.user.clone());
         self.setup = None;
         user
     }
 
     /// Whether a link waits to be used.
     pub(crate) fn has_setup(&self, now_s: u64) -> bool {
-        self.setup.as_ref().is_some_and(|setup| now_s < setup.expires_s)
+        self.setup.as_ref().is_some_and(|setup| setup.is_open(now_s))
     }
 }
 
@@ -265,10 +278,11 @@ impl Store {
             move |source| AccountsError::File { path, source }
         };
         let lock_path = self.folder.join(LOCK);
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock_path);
-        let lock = lock.map_err(wrap(&lock_path))?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let (lock, _) = files::open(&lock_path, &mut options).map_err(wrap(&lock_path))?;
         let owner = fs::metadata(&self.folder).map_err(wrap(&self.folder))?;
-        give(&lock_path, &owner).map_err(wrap(&lock_path))?;
+        files::give(&lock, owner.uid(), owner.gid()).map_err(wrap(&lock_path))?;
         lock.lock().map_err(wrap(&lock_path))?;
         let mut accounts = match load(&path) {
             Err(AccountsError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -280,7 +294,8 @@ impl Store {
         let done = change(&mut accounts)?;
         // Flash wears: who guesses links writes nothing.
         if accounts != before {
-            write(&path, &accounts, &owner).map_err(wrap(&path))?;
+            let bytes = serde_json::to_vec_pretty(&accounts).map_err(io::Error::other);
+            bytes.and_then(|bytes| files::replace(&path, &bytes, &self.folder)).map_err(wrap(&path))?;
         }
         Ok(done)
     }
@@ -288,9 +303,7 @@ impl Store {
 
 fn load(path: &Path) -> Result<Accounts, AccountsError> {
     let damaged = |why: String| AccountsError::Damaged { path: path.to_owned(), why };
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes))
+    let bytes = files::read(path, FILE_MAX)
         .map_err(|source| AccountsError::File { path: path.to_owned(), source })?;
     if bytes.len() as u64 > FILE_MAX {
         return Err(damaged(format!("it is larger than {FILE_MAX} bytes")));
@@ -300,25 +313,6 @@ fn load(path: &Path) -> Result<Accounts, AccountsError> {
         return Err(damaged(format!("its version is {}, and not {VERSION}", accounts.version)));
     }
     Ok(accounts)
-}
-
-fn write(path: &Path, accounts: &Accounts, owner: &fs::Metadata) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    let _ = fs::remove_file(&temporary);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    file.write_all(&serde_json::to_vec_pretty(accounts)?)?;
-    give(&temporary, owner)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)
-}
-
-/// To whom it belongs; who is not root gives nothing away.
-pub(crate) fn give(path: &Path, owner: &fs::Metadata) -> io::Result<()> {
-    let is = fs::symlink_metadata(path)?;
-    if (is.uid(), is.gid()) == (owner.uid(), owner.gid()) {
-        return Ok(());
-    }
-    std::os::unix::fs::lchown(path, Some(owner.uid()), Some(owner.gid()))
 }
 
 #[cfg(test)]
@@ -366,8 +360,10 @@ mod tests {
         assert_eq!(take(&first, 1001), None, "another one was made since");
         assert_eq!(take(&second, 1059), Some("ann".to_owned()));
         assert_eq!(take(&second, 1059), None, "used up");
-        let late = begin();
-        assert_eq!(take(&late, 1060), None);
+        for (other, why) in [(1060, "too late"), (999, "the clock was set back")] {
+            let link = begin();
+            assert_eq!(take(&link, other), None, "{why}");
+        }
         assert!(!store.accounts().unwrap().has_setup(0), "and gone");
     }
 

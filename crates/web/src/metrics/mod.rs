@@ -32,7 +32,7 @@ families! {
     STATE = "mwan_path_state", StateSet, "", "State of one family of an interface.";
     REASON = "mwan_path_reason", Info, "", "Why it is in its state: the stable word of `mwan status --json`.";
     USABLE = "mwan_path_usable", Gauge, "", "Whether it may carry traffic.";
-    CARRIES = "mwan_path_carries", Gauge, "", "Whether any policy uses it now.";
+    CARRIES = "mwan_path_carries", Gauge, "", "Whether rules lead new flows to it now.";
     DRAINED = "mwan_path_drained", Gauge, "", "Whether its owner wants no new flows on it.";
     HELD = "mwan_path_held", Gauge, "", "Whether it is held back as flapping.";
     SINCE = "mwan_path_since_seconds", Gauge, "seconds", "Time since it became usable, or stopped being so.";

@@ -156,6 +156,10 @@ impl Fake {
                 by_interface: Vec::new(),
                 top: Vec::new(),
             }),
+            Request::Explain(query) => Response::Error {
+                message: format!("asked for {:?} from {:?} by {:?}", query.to, query.from, query.input),
+                hint: Some(format!("verify {}", query.verify)),
+            },
             Request::Plan { .. } | Request::Diff => Response::Plan(mwan_api::Plan {
                 schema: mwan_api::SCHEMA_PLAN.to_owned(),
                 nft: String::new(),
@@ -250,6 +254,7 @@ pub(super) struct World {
     pub(super) store: Store,
     pub(super) site: Arc<Site>,
     server: Arc<server::Server>,
+    pub(super) ending: tokio::sync::watch::Sender<bool>,
     _folder: tempfile::TempDir,
 }
 
@@ -271,8 +276,10 @@ impl World {
             plans: tokio::sync::Semaphore::new(1),
             flows: api::FlowsCache::default(),
         });
-        let server = Arc::new(server::Server { site: site.clone(), router: routes::router(&site) });
-        World { daemon, store, site, server, _folder: folder }
+        let (ending, told) = tokio::sync::watch::channel(false);
+        let router = routes::router(&site);
+        let server = Arc::new(server::Server { site: site.clone(), router, ending: told });
+        World { daemon, store, site, server, ending, _folder: folder }
     }
 
     /// A token of this role.

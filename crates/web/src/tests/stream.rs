@@ -89,6 +89,17 @@ async fn a_client_that_comes_back_gets_what_it_missed_and_nothing_twice() {
     assert_eq!(fresh.ids().iter().filter(|id| **id < 7).count(), 0);
 }
 
+/// By a browser of before the router lost its state, or by whoever makes one up.
+#[tokio::test]
+async fn an_id_that_was_never_given_keeps_nothing_from_a_client() {
+    let world = listening().await;
+    world.daemon.note(1);
+    let mut events = Events::open(&viewer(&world), Some(u64::MAX)).await;
+    world.daemon.note(2);
+    events.until("id: 2").await;
+    assert_eq!(events.ids(), [2]);
+}
+
 #[tokio::test]
 async fn what_the_server_missed_of_the_daemon_it_asks_for() {
     let world = listening().await;

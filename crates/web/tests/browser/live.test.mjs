@@ -22,7 +22,7 @@ describe('a failover', () => {
       await page.getByText('fiber is failing.').waitFor();
       mock.world.fail('fiber');
       await page.getByText('fiber is offline.').waitFor();
-      await page.getByText('cable carries new connections.', { exact: false }).first().waitFor();
+      await page.getByText('cable and lte carry new connections.', { exact: false }).first().waitFor();
       await page.getByText('5 rounds in a row lost', { exact: false }).first().waitFor();
       assert.match(await page.locator('#spoken').textContent(), /^policy balanced \(IPv4\) moves from fiber and cable to cable$/, 'it is told to screen readers');
       const card = page.locator('.wan', { has: page.getByRole('link', { name: 'fiber', exact: true }) });
@@ -82,7 +82,30 @@ describe('a failover', () => {
       await page.locator('.plot canvas').nth(3).waitFor();
       assert.ok(mock.requests.slice(from).some((r) => r.includes('history?interface=fiber&family=ipv6')), `${range}: both families are asked for`);
     }
+    await page.locator('.plot').first().press('End');
+    await page.locator('.readout .when', { hasText: /^\d\d-\d\d \d\d:\d\d$/ }).first().waitFor();
     await shot(page, 'month-charts', { fullPage: true });
+    await done();
+  }));
+
+  test('of the device itself leaves no rate behind', () => withMock(async (mock) => {
+    const { page, done } = await open(browser, mock);
+    const card = page.locator('.wan', { has: page.getByRole('link', { name: 'cable', exact: true }) });
+    await card.getByText('bit/s', { exact: false }).first().waitFor();
+    mock.world.become('cable', 'disabled', 'no_device', 'device eth2 does not exist');
+    await card.getByText('Offline').waitFor();
+    await card.getByText('bit/s', { exact: false }).first().waitFor({ state: 'detached' });
+    await page.waitForFunction(() => document.querySelectorAll('.picture .nodesub').length === 2);
+    await done();
+  }));
+
+  test('is drawn of an interface of which nothing is recorded', () => withMock(async (mock) => {
+    mock.world.forgetful = true;
+    const { page, done } = await open(browser, mock, { path: '#/wan/cable', expect: ['409'] });
+    await page.locator('.plot canvas').nth(3).waitFor();
+    await page.waitForFunction(() => /now \d/.test(document.querySelector('.plot').getAttribute('aria-label')));
+    await page.getByRole('button', { name: '1 day', exact: true }).click();
+    await page.getByRole('alert').getByText("nothing is recorded of interface 'cable'").waitFor();
     await done();
   }));
 
@@ -109,6 +132,30 @@ describe('the connection', () => {
     await page.getByText('fiber is offline.').waitFor();
     await page.getByText('Connection lost').waitFor({ state: 'detached' });
     await page.waitForFunction(() => document.querySelector('.recent').textContent.includes('moves from fiber and cable to cable'));
+    await done();
+  }));
+
+  test('comes back after more than is asked for, or a router that has lost its memory', () => withMock(async (mock) => {
+    const { page, done } = await open(browser, mock, { path: '#/events', expect: ['ERR_', 'net::'] });
+    await page.locator('.event').first().waitFor();
+    const away = async (happens, last) => {
+      mock.cut();
+      await page.getByText('Connection lost').waitFor();
+      happens();
+      mock.mend();
+      await page.getByText('Connection lost').waitFor({ state: 'detached' });
+      await page.locator('.event').first().getByText(last, { exact: true }).waitFor();
+      mock.world.tell({ kind: 'command', severity: 'info', text: `then ${last.length}` });
+      await page.locator('.event').first().getByText(`then ${last.length}`, { exact: true }).waitFor();
+    };
+    const tell = (n) => { for (let i = 1; i <= n; i += 1) mock.world.tell({ kind: 'command', severity: 'info', text: `${n}, number ${i}` }); };
+    await away(() => tell(350), '350, number 350');
+    const numbers = (await page.locator('.event').allTextContents()).join().match(/350, number \d+/g);
+    assert.deepEqual(numbers, numbers.map((_, i) => `350, number ${350 - i}`), 'none is left out');
+    await away(() => { mock.world.events = []; mock.world.nextId = 1; tell(3); }, '3, number 3');
+    assert.equal(await page.locator('.event').count(), 4);
+    await page.evaluate(() => { location.hash = '#/'; });
+    await page.waitForFunction(() => !document.querySelector('.recent') || !document.querySelector('.recent').textContent.includes('350'));
     await done();
   }));
 
@@ -161,6 +208,22 @@ describe('an expired login', () => {
     await page.getByRole('button', { name: 'Drain' }).click();
     await page.getByText('Your login has expired.').waitFor();
     assert.equal(mock.world.find('cable').drained, false);
+    await done();
+  }));
+
+  test('in another tab does not stand in the way, and does nothing under another name', () => withMock(async (mock) => {
+    const { page, context, done } = await open(browser, mock, { path: '#/wan/cable', expect: ['403'] });
+    const anew = (role) => context.addCookies([{ name: 'mwan', value: mock.login(role), url: mock.url }]);
+    await page.getByRole('button', { name: 'Drain' }).waitFor();
+    await anew('admin');
+    await page.getByRole('button', { name: 'Drain' }).click();
+    await page.getByText('cable takes no new connections while another WAN can.').waitFor();
+    await anew('operator');
+    await page.getByRole('button', { name: 'Undrain' }).click();
+    await page.getByRole('alert').getByText('In another tab you have logged in as operator. Nothing was done.').waitFor();
+    assert.equal(mock.world.find('cable').drained, true);
+    await page.getByRole('button', { name: 'Undrain' }).click();
+    await page.getByText('cable takes new connections again.').waitFor();
     await done();
   }));
 

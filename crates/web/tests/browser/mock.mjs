@@ -105,6 +105,7 @@ export class World {
       name: NAMES[i] || `wan${i + 1}`, device: DEVICES[i] || `eth${i + 1}`, families: i === 0 ? ['ipv4', 'ipv6'] : ['ipv4'],
       base: BASE[i] || { rtt: 10 + i * 2, rx: 4e6 + i * 3e5, tx: 1e6 }, state: 'online', since: this.started, reason: ['answering', 'targets answer'], drained: false, down: false, metric: i === 2 ? 2 : 1, weight: i === 0 ? 3 : 1, hits: 1000 + i * 37,
     }));
+    this.led = ['balanced', 'fiber_first']; // policies to which rules lead
     this.events = [];
     this.nextId = 1;
     this.listeners = new Set();
@@ -197,7 +198,8 @@ export class World {
         interface: w.name, family, status: w.down ? 'offline' : w.state, usable: this.usable(w), carries: carried.has(w.name),
         rtt_us: alive ? Math.round((w.base.rtt + (family === 'ipv6' ? 2 : 0) + this.rand() * w.base.rtt * 0.2) * 1000) : null,
         jitter_us: alive ? Math.round(400 + this.rand() * 900) : null, loss_percent: w.down ? null : alive ? (this.rand() < 0.03 ? 10 : 0) : 100,
-        sent: 4000, received: 3990, rx_bytes: 1, tx_bytes: 1, rx_bps: alive ? Math.round(w.base.rx * busy * swing) : 0, tx_bps: alive ? Math.round(w.base.tx * busy * swing) : 0,
+        sent: 4000, received: 3990, ...(w.state === 'disabled' ? { rx_bytes: null, tx_bytes: null, rx_bps: null, tx_bps: null }
+          : { rx_bytes: 1, tx_bytes: 1, rx_bps: alive ? Math.round(w.base.rx * busy * swing) : 0, tx_bps: alive ? Math.round(w.base.tx * busy * swing) : 0 }),
       };
     }));
     for (const w of this.wans) if (carried.has(w.name)) w.hits += 3;
@@ -225,7 +227,7 @@ export class World {
         rule('https', 'balanced', 'ipv4', { protocol: 'tcp', more: 'dport 443', sticky: true, packets: Math.round(hits * 0.7), bytes: hits * 42, sticky_entries: [{ source: '192.168.1.23', destination: null, interface: 'fiber', left_s: 512 }, { source: '192.168.1.40', destination: null, interface: 'cable', left_s: 498 }] }),
         rule('everything', 'balanced', 'ipv4', { packets: Math.round(hits * 0.3), bytes: hits * 25 }),
         rule('everything', 'balanced', 'ipv6', { packets: 420, bytes: 33600 }),
-      ] : [],
+      ].filter((r) => this.led.includes(r.target)) : [],
       diagnostics: this.diagnostics,
     };
   }
@@ -235,7 +237,7 @@ export class World {
     const v6 = family === 'ipv6';
     const target = (ip) => ({ ip, method: 'ping', target: ip, status: ok ? 'up' : 'down', rtt_us: ok ? Math.round(w.base.rtt * 1000) : null, latency_ms: ok ? Math.round(w.base.rtt) : null, loss_percent: ok ? 0 : 100, sent: 86400, received: ok ? 86391 : 86300, error: ok ? null : 'no answer' });
     return {
-      family, status: w.down ? 'offline' : w.state, usable: this.usable(w), carries: this.carriers('balanced').some((m) => m.interface === w.name), drained: w.drained,
+      family, status: w.down ? 'offline' : w.state, usable: this.usable(w), carries: this.led.some((p) => this.carriers(p).some((m) => m.interface === w.name)), drained: w.drained,
       reason: w.down ? { code: 'taken_down', text: 'taken down by ifdown' } : { code: w.reason[0], text: w.reason[1] },
       since_s: Math.floor((now - w.since) / 1000), uptime_s: 90000, tracking: 'active', score: 10, lost: 0, rounds: 86400, judged_round: 86400, good_round: 86400, age_s: 0, hold: null,
       source: v6 ? '2001:db8:1::2' : '203.0.113.2', gateway: v6 ? 'fe80::1' : '203.0.113.1', worst_case_detection_ms: 8000, check_quality: w.name === 'fiber', quality: w.name === 'fiber' ? { failure_latency_ms: 120, recovery_latency_ms: 60, failure_loss_percent: 40, recovery_loss_percent: 10 } : null,
@@ -386,7 +388,7 @@ const ROUTES = {
   'GET session': ['viewer', ({ session }) => json(session)],
   'GET status': ['viewer', ({ world }) => json(world.status())],
   'GET events': ['viewer', ({ world, q }) => json(world.page(q))],
-  'GET history': ['viewer', ({ world, q }) => (world.find(q.get('interface')) ? json(world.series(q)) : fail(404, 'no_interface', 'there is no such interface'))],
+  'GET history': ['viewer', ({ world, q }) => (world.find(q.get('interface')) && !world.forgetful ? json(world.series(q)) : fail(409, 'refused', `nothing is recorded of interface '${q.get('interface')}'`, '`mwan report` lists what is recorded'))],
   'GET flows': ['viewer', ({ world, q }) => json(world.flows(Number(q.get('limit') || 20)))],
   'GET report': ['viewer', ({ world, q }) => json(report(world, q.get('month')))],
   'GET alerts': ['viewer', ({ world }) => json({ schema: 'mwan.alerts.v1', problem: null, alerts: world.channels })],

@@ -10,7 +10,7 @@ const PAGES = [
   ['events', 'events', 'events, and older ones'],
   ['policies', 'policies', 'Would use now'],
   ['flows', 'flows', 'Largest connections'],
-  ['report', 'report', 'Availability, outages'],
+  ['report', 'report', 'the month is that of UTC'],
   ['alerts', 'alerts', 'ops@example.com'],
   ['config', 'config', 'No findings'],
   ['wizard', 'wizard', '3 WANs were found'],

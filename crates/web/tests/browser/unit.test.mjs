@@ -168,11 +168,11 @@ describe('words', () => {
     const said = () => model.headline(world.status(), Date.now(), Date.now());
     assert.deepEqual([said().tone, said().title, said().text], ['ok', 'All 3 WANs work.', 'fiber and cable carry new connections.']);
     // A cloud's document makes a policy for each mode; the rules lead to one of them.
-    const status = world.status();
-    status.rules.forEach((r) => { r.target = 'fiber_first'; });
-    assert.equal(model.headline(status, Date.now(), Date.now()).text, 'fiber carries new connections.');
-    status.rules = [];
-    assert.equal(model.headline(status, Date.now(), Date.now()).text, 'fiber and cable carry new connections.');
+    world.led = ['fiber_first'];
+    assert.equal(said().text, 'fiber carries new connections.');
+    world.led = [];
+    assert.deepEqual([said().tone, said().title], ['warn', 'WANs are online, but no rule uses them.']);
+    world.led = ['balanced'];
     world.find('cable').drained = true;
     assert.deepEqual([said().tone, said().title, said().text], ['calm', 'cable is drained by hand.', 'fiber carries new connections.']);
     world.find('cable').drained = false;
@@ -183,6 +183,28 @@ describe('words', () => {
     assert.match(said().text, /^cable carries new connections\. fiber: 5 rounds in a row lost, since \d\d:\d\d\.$/);
     world.fail('cable'); world.fail('lte');
     assert.equal(said().title, 'All WANs are offline.');
+  });
+
+  test('a cable that is pulled is no switch in the configuration', () => {
+    const world = new World({ events: 0 });
+    const said = () => model.headline(world.status(), Date.now(), Date.now());
+    const state = () => model.interfaceState(world.status().interfaces.find((i) => i.name === 'cable'));
+    world.become('cable', 'disabled', 'no_carrier', 'device eth2 has no carrier');
+    assert.equal(state(), 'offline');
+    assert.deepEqual([said().tone, said().title], ['bad', 'cable is offline.']);
+    assert.match(said().text, /cable: device eth2 has no carrier, since /);
+    assert.equal(model.eventWords(world.events.at(-1)), 'cable (IPv4) is offline: device eth2 has no carrier');
+    world.become('cable', 'disabled', 'not_seen', 'the network has not been read yet');
+    assert.equal(state(), 'unknown');
+    world.become('cable', 'disabled', 'taken_down', 'taken down by its owner');
+    assert.deepEqual([state(), said().title], ['stopped', 'cable is taken down by hand.']);
+    assert.equal(model.eventWords(world.events.at(-1)), 'cable (IPv4) is taken down: taken down by its owner');
+  });
+
+  test('kinds of events are those of the API', () => {
+    const { schemas } = JSON.parse(readFileSync(`${root}docs/openapi.json`, 'utf8')).components;
+    const kinds = [schemas.EventKind].flatMap((s) => s.enum || (s.oneOf || []).flatMap((o) => o.enum || o.const));
+    assert.deepEqual(Object.keys(model.KINDS).sort(), [...kinds].sort());
   });
 
   test('what a rule would use now', () => {

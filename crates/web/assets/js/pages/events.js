@@ -39,6 +39,7 @@ export function Events({ query: given }) {
 function usePages(filter, live) {
   const [state, setState] = useState({ events: [], more: false, busy: true, error: null });
   const [turn, setTurn] = useState(0);
+  const gaps = useStore((s) => s.gaps);
   const generation = useRef(0);
   const ask = (before) => getJson(`events?${query({ ...filter, before, limit: PAGE })}`);
   const take = (mine, promise, keep) => promise.then((page) => {
@@ -50,7 +51,7 @@ function usePages(filter, live) {
     const mine = ++generation.current;
     setState({ events: [], more: false, busy: true, error: null });
     take(mine, ask(undefined), false);
-  }, [filter, turn]);
+  }, [filter, turn, gaps]);
   const events = useMemo(() => {
     if (state.busy && state.events.length === 0) return state.events;
     const newest = state.events.length ? state.events[0].id : 0;

@@ -2,9 +2,9 @@
 import { html } from '../html.js';
 import { may } from '../api.js';
 import { useStore } from '../store.js';
-import { currentRates, lastOf, paths, rates } from '../live.js';
+import { currentRates, lastOf, lastRate, paths } from '../live.js';
 import { bits, clock, dayKey, duration, family, ms, percent, plural } from '../format.js';
-import { NAMED_MAX, STATES, carries, eventTone, eventWords, headline, interfaceState, mainPolicy, measuredShares, pathFigures, pathState, plannedShares, sinceMs, tellingPath, why } from '../model.js';
+import { NAMED_MAX, STATES, eventTone, eventWords, headline, interfaceState, mainPolicy, measuredShares, pathFigures, pathState, plannedShares, sinceMs, tellingPath, why } from '../model.js';
 import { Card, Empty, Icon, ShareBar, State, Title, colorOf, href } from '../ui.js';
 import { Sparkline } from '../spark.js';
 import { Picture } from '../picture.js';
@@ -75,8 +75,8 @@ function WanCard({ iface, status, statusAt, shares, now }) {
   const state = interfaceState(iface);
   const path = tellingPath(iface);
   const share = shares.get(iface.name) || 0;
-  const rate = lastOf(rates.get(iface.name));
-  const carrying = iface.paths.some((p) => carries(status, iface, p));
+  const rate = lastRate(iface.name);
+  const carrying = iface.paths.some((p) => p.carries);
   return html`<article class=${`wan ${STATES[state].tone}`}><div class="wanhead"><h3><span class=${`dot c${colorOf(status, iface.name)}`} aria-hidden="true"></span><a href=${href('wan', iface.name)}>${iface.name}</a><span class="device">${iface.device}</span></h3><${State} state=${state} /></div>
     ${iface.enabled && path ? html`<p class="why">${iface.paths.length > 1 && iface.paths.some((p) => pathState(iface, p) !== pathState(iface, path)) ? `${family(path.family)}: ` : ''}${why(path)}
       <span class="quiet"> · for ${duration((now - sinceMs(path, statusAt)) / 1000)}</span></p>

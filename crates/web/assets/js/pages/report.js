@@ -35,6 +35,7 @@ export function availability(percent) {
 
 function Month({ data, title }) {
   const rows = data.interfaces.flatMap((i) => i.paths.map((p) => ({ ...p, interface: i.interface, rx: i.rx_bytes, tx: i.tx_bytes })));
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const outages = rows.flatMap((r) => r.outages.map((o) => ({ ...o, row: r }))).sort((a, b) => b.start_ms - a.start_ms);
   if (rows.length === 0) return html`<${Card}><${Empty} title="Nothing was recorded in this month">The history begins when mwan runs.<//><//>`;
   return html`${data.problems.length ? html`<div class="note warn"><${Icon} name="warn" /><div>${data.problems.map((p) => html`<p key=${p}>${p}</p>`)}</div></div>` : null}
@@ -55,5 +56,5 @@ function Month({ data, title }) {
     ['WAN', (o) => html`${o.row.interface} <span class="quiet">${family(o.row.family)}</span>`],
     ['Lasted', (o) => (o.end_ms ? `${duration((o.end_ms - o.start_ms) / 1000)}${o.end_seen ? '' : ' or more'}` : 'goes on'), 'num'],
     ['Cause', (o) => o.text],
-  ]} /><//>`;
+  ]} /><p class="quiet under">Times are those of ${zone}; the month is that of UTC.</p><//>`;
 }

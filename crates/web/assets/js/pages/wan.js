@@ -4,7 +4,7 @@ import { getJson, may, post, query } from '../api.js';
 import { useStore } from '../store.js';
 import { paths, rates, refresh } from '../live.js';
 import { bits, bitsRound, count, duration, family, moment, ms, percent } from '../format.js';
-import { STATES, carriers, carries, eventWords, interfaceState, isDrained, pathState, sinceMs, why } from '../model.js';
+import { STATES, carriers, eventWords, interfaceState, isDrained, pathState, sinceMs, why } from '../model.js';
 import { Chart } from '../chart.js';
 import { Action, Busy, Card, Confirm, Failure, Icon, Segments, State, Table, Title, href } from '../ui.js';
 import { Settings } from './settings.js';
@@ -62,7 +62,7 @@ function PathCard({ iface, path, status, statusAt }) {
     <p class="why">${why(path)}</p>
     <dl class="pairs">
       <div><dt>Since</dt><dd>${moment(since, now).replace(/^at |^on /, '')} (${duration((now - since) / 1000)})</dd></div>
-      <div><dt>New connections</dt><dd>${carries(status, iface, path) ? 'carries' : path.usable ? 'standby' : 'none'}</dd></div>
+      <div><dt>New connections</dt><dd>${path.carries ? 'carries' : path.usable ? 'standby' : 'none'}</dd></div>
       <div><dt>Gateway</dt><dd>${path.gateway || 'on link'}</dd></div>
       <div><dt>Source</dt><dd>${path.source || '–'}</dd></div>
       <div><dt>Rounds</dt><dd>${count(path.rounds)}</dd></div>
@@ -89,7 +89,10 @@ const FAMILY_LOOK = { ipv4: { color: '--c0', cls: 'c0' }, ipv6: { color: '--c1',
 
 async function loadSeries(iface, range) {
   const to = Date.now() / 1000;
-  const ask = (family) => getJson(`history?${query({ interface: iface.name, family, from: Math.floor(to - range), to: Math.ceil(to), points: POINTS })}`);
+  // Of a new interface, or without `history`, nothing is recorded: samples are drawn all the same.
+  const live = range <= LIVE_MAX;
+  const refused = (error) => { if (error.status === 409 && live) return null; throw error; };
+  const ask = (family) => getJson(`history?${query({ interface: iface.name, family, from: Math.floor(to - range), to: Math.ceil(to), points: POINTS })}`).catch(refused);
   const answers = await Promise.all(iface.paths.map((p) => ask(p.family)));
   return { to, answers };
 }
