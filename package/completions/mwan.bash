@@ -19,6 +19,9 @@ _mwan() {
             mwan,alerts)
                 cmd="mwan__subcmd__alerts"
                 ;;
+            mwan,apply)
+                cmd="mwan__subcmd__apply"
+                ;;
             mwan,check)
                 cmd="mwan__subcmd__check"
                 ;;
@@ -30,6 +33,9 @@ _mwan() {
                 ;;
             mwan,compat)
                 cmd="mwan__subcmd__compat"
+                ;;
+            mwan,confirm)
+                cmd="mwan__subcmd__confirm"
                 ;;
             mwan,connected)
                 cmd="mwan__subcmd__connected"
@@ -76,20 +82,17 @@ _mwan() {
             mwan,policies)
                 cmd="mwan__subcmd__policies"
                 ;;
-            mwan,record)
-                cmd="mwan__subcmd__record"
-                ;;
             mwan,red)
                 cmd="mwan__subcmd__red"
                 ;;
             mwan,reload)
                 cmd="mwan__subcmd__reload"
                 ;;
-            mwan,replay)
-                cmd="mwan__subcmd__replay"
-                ;;
             mwan,report)
                 cmd="mwan__subcmd__report"
+                ;;
+            mwan,rollback)
+                cmd="mwan__subcmd__rollback"
                 ;;
             mwan,rules)
                 cmd="mwan__subcmd__rules"
@@ -154,6 +157,9 @@ _mwan() {
             mwan__subcmd__help,alerts)
                 cmd="mwan__subcmd__help__subcmd__alerts"
                 ;;
+            mwan__subcmd__help,apply)
+                cmd="mwan__subcmd__help__subcmd__apply"
+                ;;
             mwan__subcmd__help,check)
                 cmd="mwan__subcmd__help__subcmd__check"
                 ;;
@@ -165,6 +171,9 @@ _mwan() {
                 ;;
             mwan__subcmd__help,compat)
                 cmd="mwan__subcmd__help__subcmd__compat"
+                ;;
+            mwan__subcmd__help,confirm)
+                cmd="mwan__subcmd__help__subcmd__confirm"
                 ;;
             mwan__subcmd__help,connected)
                 cmd="mwan__subcmd__help__subcmd__connected"
@@ -211,20 +220,17 @@ _mwan() {
             mwan__subcmd__help,policies)
                 cmd="mwan__subcmd__help__subcmd__policies"
                 ;;
-            mwan__subcmd__help,record)
-                cmd="mwan__subcmd__help__subcmd__record"
-                ;;
             mwan__subcmd__help,red)
                 cmd="mwan__subcmd__help__subcmd__red"
                 ;;
             mwan__subcmd__help,reload)
                 cmd="mwan__subcmd__help__subcmd__reload"
                 ;;
-            mwan__subcmd__help,replay)
-                cmd="mwan__subcmd__help__subcmd__replay"
-                ;;
             mwan__subcmd__help,report)
                 cmd="mwan__subcmd__help__subcmd__report"
+                ;;
+            mwan__subcmd__help,rollback)
+                cmd="mwan__subcmd__help__subcmd__rollback"
                 ;;
             mwan__subcmd__help,rules)
                 cmd="mwan__subcmd__help__subcmd__rules"
@@ -560,7 +566,7 @@ _mwan() {
 
     case "${cmd}" in
         mwan)
-            opts="-h -V --run-dir --help --version daemon status interfaces policies connected rules check plan explain diff reload ifup ifdown drain undrain events report top history alerts record replay use red ipfire test-primary web stop cleanup compat cloud migrate help"
+            opts="-h -V --run-dir --help --version daemon status interfaces policies connected rules check plan apply confirm rollback explain diff reload ifup ifdown drain undrain events report top history alerts use red ipfire test-primary web stop cleanup compat cloud migrate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -680,6 +686,32 @@ _mwan() {
                 return 0
             fi
             case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__apply)
+            opts="-h --confirm --must-reach --dry-run --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --confirm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --must-reach)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --run-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -847,6 +879,24 @@ _mwan() {
             ;;
         mwan__subcmd__compat)
             opts="-h --run-dir --help mwan3 mwan4"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__confirm)
+            opts="-h --run-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1064,7 +1114,7 @@ _mwan() {
             return 0
             ;;
         mwan__subcmd__help)
-            opts="daemon status interfaces policies connected rules check plan explain diff reload ifup ifdown drain undrain events report top history alerts record replay use red ipfire test-primary web stop cleanup compat cloud migrate help"
+            opts="daemon status interfaces policies connected rules check plan apply confirm rollback explain diff reload ifup ifdown drain undrain events report top history alerts use red ipfire test-primary web stop cleanup compat cloud migrate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1108,6 +1158,20 @@ _mwan() {
         mwan__subcmd__help__subcmd__alerts__subcmd__test)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__help__subcmd__apply)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1190,6 +1254,20 @@ _mwan() {
             return 0
             ;;
         mwan__subcmd__help__subcmd__compat)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__help__subcmd__confirm)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1525,20 +1603,6 @@ _mwan() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        mwan__subcmd__help__subcmd__record)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
         mwan__subcmd__help__subcmd__red)
             opts="status list show test switch failover failback enable disable"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1693,7 +1757,7 @@ _mwan() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        mwan__subcmd__help__subcmd__replay)
+        mwan__subcmd__help__subcmd__report)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1707,7 +1771,7 @@ _mwan() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        mwan__subcmd__help__subcmd__report)
+        mwan__subcmd__help__subcmd__rollback)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -2473,24 +2537,6 @@ _mwan() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        mwan__subcmd__record)
-            opts="-h --run-dir --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --run-dir)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
         mwan__subcmd__red)
             opts="-h --root --run-dir --help status list show test switch failover failback enable disable help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -2883,14 +2929,18 @@ _mwan() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        mwan__subcmd__replay)
-            opts="-h --set --all --json --run-dir --help"
+        mwan__subcmd__report)
+            opts="-h --month --json --html --state-dir --run-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --set)
+                --month)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2905,18 +2955,22 @@ _mwan() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        mwan__subcmd__report)
-            opts="-h --month --json --html --state-dir --run-dir --help"
+        mwan__subcmd__rollback)
+            opts="-h --list --diff --json --confirm --must-reach --dry-run --run-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --month)
+                --diff)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --state-dir)
+                --confirm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --must-reach)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

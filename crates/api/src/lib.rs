@@ -20,9 +20,11 @@ macro_rules! wire {
     )* };
 }
 
+mod apply;
 mod explain;
 mod record;
 
+pub use apply::*;
 pub use explain::*;
 pub use record::*;
 
@@ -59,6 +61,22 @@ pub enum Request {
         /// Only say what would be.
         #[serde(default)]
         dry_run: bool,
+        /// Whose it is: the web server says which of its users; of others the daemon asks the socket.
+        #[serde(default)]
+        by: Option<String>,
+    },
+    /// Another configuration with a way back: judged as by `put_config`, and answered with [`Applied`] or `refused`.
+    Apply(ApplyOrder),
+    /// The configuration that waits for it stays: answered with `done`.
+    Confirm,
+    /// The configuration that waits to be confirmed goes at once: answered with `done`.
+    TakeBack,
+    /// The configurations that were in force: answered with [`Revisions`].
+    Revisions,
+    /// One of them: answered with [`RevisionText`].
+    Revision {
+        /// Its number.
+        number: u64,
     },
     /// What is wrong with a text: answered with `checked`.
     Validate {
@@ -86,6 +104,9 @@ pub enum Request {
         /// Apply what is right although something else in it is wrong.
         #[serde(default)]
         partial: bool,
+        /// Whose it is, as in `put_config`.
+        #[serde(default)]
+        by: Option<String>,
     },
     /// Bring an interface up that was taken down.
     IfUp {
@@ -221,6 +242,12 @@ pub enum Response {
         /// What is wrong with it.
         diagnostics: Vec<Diagnostic>,
     },
+    /// To `apply`, if nothing is against it.
+    Applied(Applied),
+    /// To `revisions`.
+    Revisions(Revisions),
+    /// To `revision`.
+    Revision(RevisionText),
     /// To `validate`.
     Checked {
         /// What is wrong with it.
@@ -1190,6 +1217,9 @@ pub struct Plan {
     pub changes: Vec<String>,
     /// What is wrong with the configuration.
     pub diagnostics: Vec<Diagnostic>,
+    /// What it means for present connections; absent: no daemon runs, or they cannot be read now.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub impact: Option<Impact>,
 }
 
 /// How to bind a command to an interface.

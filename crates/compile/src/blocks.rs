@@ -4,6 +4,9 @@
 //! **levels**, prefix lengths, each with a set of its own that holds the first addresses of **blocks** of that length; a
 //! shorter prefix is as many blocks of the next level. A list whose lengths spread too widely stays one set of ranges.
 //!
+//! With many levels most looks would be in vain. So before them one look at a map of larger blocks tells whether anything
+//! of the list is **near**, and which levels that is in: only those are asked ([`crate::near`]).
+//!
 //! The layout is chosen once, where the list is read, and kept while it is good enough: another one means that the set is
 //! made anew.
 
@@ -13,25 +16,26 @@ use std::sync::Arc;
 
 use mwan_config::{AddressRange, BlockLevel, Family, NamedSet, SetLayout};
 
+use crate::near;
 use crate::ranges::{bits, merge, of_bits, prefixes};
 
 /// A list of fewer ranges stays a set of ranges, which then costs no more.
 pub const LARGE_MIN: usize = 1_024;
 /// What is in blocks becomes a set of ranges again below this part of [`LARGE_MIN`].
 const SMALL_PART: usize = 2;
-/// Looks at a set that a packet may cost, some 60 ns each: a first packet costs 4,000.
-pub(crate) const LEVELS_MAX: usize = 7;
+/// Levels there may be. A look costs 60 to 110 ns, a first packet 4,000 to 6,000; near a block few of them are asked for.
+pub(crate) const LEVELS_MAX: usize = 20;
 /// Blocks per range at most. A block takes the kernel a quarter of the time that a range takes.
 const BLOCKS_MAX: u64 = 4;
 /// Blocks per range, in halves, that are not worth a further level: if the levels there may be allow no fewer, then the next.
 const BLOCKS_GOOD_HALVES: [u64; 3] = [3, 4, 2 * BLOCKS_MAX];
 /// Blocks per range for which no list is laid out anew.
 const BLOCKS_KEPT: u64 = 2;
-/// Levels for which it is asked first whether anything of the list is near: most addresses are in no list.
+/// Levels for which it is asked first which of them are near: most addresses are in no list.
 const NEAR_LEVELS_MIN: usize = 3;
-/// Lengths of the blocks that stand for "near".
-const NEAR_LENGTHS: [u8; 11] = [8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48];
-/// Ranges per such block, at least; those that are there already may have half as many.
+/// The shortest blocks that stand for "near".
+const NEAR_LENGTH_MIN: u8 = 4;
+/// Ranges for each of which there may be such a block, whatever else the list takes.
 const NEAR_RANGES: u64 = 8;
 /// Blocks that belong together (one range) and are in the kernel one by one: a range that grows has up to so many written
 /// anew.
@@ -44,8 +48,8 @@ const LENGTHS: usize = 129;
 pub(crate) struct Counts {
     prefixes: [u64; LENGTHS],
     ranges: u64,
-    /// How many blocks of each of [`NEAR_LENGTHS`] have anything of a list in them; of several lists the sum.
-    near: [u64; NEAR_LENGTHS.len()],
+    /// How many prefixes have so many bits in common with the one before; of several lists the sum.
+    shared: [u64; LENGTHS],
     /// More prefixes than blocks are allowed: they were not all counted.
     scattered: bool,
 }
@@ -54,12 +58,17 @@ impl Counts {
     pub(crate) fn of(family: Family, lists: &[&[AddressRange]]) -> Self {
         let own = || lists.iter().flat_map(|list| list.iter()).filter(|r| Family::of(r.first) == family);
         let ranges = own().count() as u64;
-        let mut counts =
-            Counts { prefixes: [0; LENGTHS], ranges, near: near(family, lists), scattered: false };
+        let mut counts = Counts { prefixes: [0; LENGTHS], ranges, shared: [0; LENGTHS], scattered: false };
         let mut left = ranges * BLOCKS_MAX / 4 * 5;
+        let mut before: Option<u128> = None;
         for range in own() {
-            for (_, length) in prefixes(*range) {
+            for (first, length) in prefixes(*range) {
                 counts.prefixes[usize::from(length)] += 1;
+                // Lists follow each other, each ascending.
+                if let Some(last) = before.filter(|last| *last < first) {
+                    counts.shared[usize::from(common(last, first, family))] += 1;
+                }
+                before = Some(first | host_mask(length, family));
                 left = left.saturating_sub(1);
             }
             // A range of IPv6 may be 250 prefixes.
@@ -124,25 +133,34 @@ impl Counts {
         found
     }
 
-    /// The levels a list is laid out in; `None`: it would take too many blocks.
+    /// The levels a list is laid out in: so few that all of them may be asked, else as many as there may be. `None`: it
+    /// would take too many blocks.
     fn plan(&self) -> Option<Vec<u8>> {
         let fewest = self.fewest();
+        let few = || fewest.iter().take(NEAR_LEVELS_MIN - 1).chain(fewest.last());
         BLOCKS_GOOD_HALVES.iter().find_map(|halves| {
             let most = self.ranges.saturating_mul(*halves) / 2;
-            fewest.iter().find(|levels| self.blocks_in(levels).is_some_and(|blocks| blocks <= most)).cloned()
+            few().find(|levels| self.blocks_in(levels).is_some_and(|blocks| blocks <= most)).cloned()
         })
     }
 
-    /// How long the blocks are that stand for "near"; `None`: it is not asked.
-    fn choose_near(&self, levels: usize, old: Option<BlockLevel>) -> Option<(u8, u64)> {
-        if levels < NEAR_LEVELS_MIN {
-            return None;
-        }
-        let all = || NEAR_LENGTHS.into_iter().zip(self.near);
-        let kept = all().find(|(length, blocks)| {
-            old.is_some_and(|old| old.length == *length) && *blocks <= self.ranges / NEAR_RANGES * 2
-        });
-        kept.or_else(|| all().rev().find(|(_, blocks)| *blocks > 0 && *blocks <= self.ranges / NEAR_RANGES))
+    /// Blocks of a length with anything of the list in them; of several lists the sum.
+    fn near(&self, length: u8) -> u64 {
+        let each = |(count, own): (&u64, u8)| expand(*count, usize::from(length.saturating_sub(own)));
+        let all = self.prefixes.iter().zip(0u8..).map(each).fold(0u64, u64::saturating_add);
+        all.saturating_sub(self.shared[usize::from(length)..].iter().sum())
+    }
+
+    /// How long the blocks are that stand for "near", and how many: the longest that are no more than what the blocks of the
+    /// list leave of those that are good. `None`: it is not asked.
+    fn choose_near(&self, family: Family, levels: &[u8], old: Option<BlockLevel>) -> Option<(u8, u64)> {
+        let blocks = self.blocks_in(levels).filter(|_| levels.len() >= NEAR_LEVELS_MIN)?;
+        let good = self.ranges.saturating_mul(BLOCKS_GOOD_HALVES[0]) / 2;
+        let room = good.saturating_sub(blocks) + self.ranges / NEAR_RANGES;
+        let kept = old.map(|old| (old.length, self.near(old.length))).filter(|(_, near)| *near <= room * 2);
+        let lengths = NEAR_LENGTH_MIN..=family.bits() - near::NUMBER_BITS;
+        let new = || lengths.rev().map(|length| (length, self.near(length))).find(|(_, near)| *near <= room);
+        kept.or_else(new)
     }
 
     /// The levels for this list when those of `old` are there; empty: a set of ranges.
@@ -167,25 +185,10 @@ impl Counts {
     }
 }
 
-/// Blocks of each of [`NEAR_LENGTHS`] with anything of the lists in them.
-fn near(family: Family, lists: &[&[AddressRange]]) -> [u64; NEAR_LENGTHS.len()] {
-    let mut blocks = [0u64; NEAR_LENGTHS.len()];
-    for list in lists {
-        // Behind the last block that was counted.
-        let mut next = [0u128; NEAR_LENGTHS.len()];
-        for range in list.iter().filter(|range| Family::of(range.first) == family) {
-            for (at, length) in NEAR_LENGTHS.into_iter().enumerate() {
-                let host = family.bits().saturating_sub(length);
-                let (first, last) = ((bits(range.first) >> host).max(next[at]), bits(range.last) >> host);
-                if first <= last {
-                    blocks[at] =
-                        blocks[at].saturating_add(u64::try_from(last - first + 1).unwrap_or(u64::MAX));
-                    next[at] = last + 1;
-                }
-            }
-        }
-    }
-    blocks
+/// How many bits two addresses have in common.
+fn common(a: u128, b: u128, family: Family) -> u8 {
+    let all = (a ^ b).leading_zeros() as u8;
+    all - (128 - family.bits())
 }
 
 /// `count << bits`, or as much as there can be.
@@ -218,14 +221,15 @@ pub(crate) fn blocks_of(range: AddressRange, levels: &[u8]) -> [u64; LEVELS_MAX]
     blocks
 }
 
-/// The layout of what is counted in `counts` (IPv4, IPv6), which keeps that of `old` while it is good enough. `most`: the
-/// most blocks there will be in these levels.
+/// The layout of these lists, which keeps that of `old` while it is good enough. `most`: the most blocks there will be in
+/// these levels.
 pub(crate) fn layout(
-    counts: [&Counts; 2],
+    lists: &[&[AddressRange]],
     old: &SetLayout,
     large_min: usize,
     most: &dyn Fn(Family, &[u8]) -> [u64; LEVELS_MAX],
 ) -> SetLayout {
+    let [v4, v6] = Family::ALL.map(|family| Counts::of(family, lists));
     let of = |family: Family, counts: &Counts| {
         let levels = counts.choose(old.of(family), large_min);
         let most = most(family, &levels);
@@ -233,17 +237,21 @@ pub(crate) fn layout(
         let levels = levels.iter().zip(most);
         levels
             .map(|(length, blocks)| BlockLevel { length: *length, size: size(blocks, room(*length)) })
-            .collect()
+            .collect::<Vec<_>>()
     };
-    let (v4, v6): (Vec<BlockLevel>, Vec<BlockLevel>) = (of(Family::V4, counts[0]), of(Family::V6, counts[1]));
     let near = |family: Family, counts: &Counts, levels: &[BlockLevel]| {
+        let lengths: Vec<u8> = levels.iter().map(|level| level.length).collect();
         let old = old.near(family);
-        let (length, blocks) = counts.choose_near(levels.len(), old)?;
+        let (length, blocks) = counts.choose_near(family, &lengths, old)?;
         let room = old.filter(|old| old.length == length).map(|old| old.size);
         Some(BlockLevel { length, size: size(blocks, room) })
     };
-    let near = [near(Family::V4, counts[0], &v4), near(Family::V6, counts[1], &v6)];
-    SetLayout { v4, v6, near }
+    let levels = [of(Family::V4, &v4), of(Family::V6, &v6)];
+    let near = [near(Family::V4, &v4, &levels[0]), near(Family::V6, &v6, &levels[1])];
+    let [v4, v6] = levels;
+    let mut layout = SetLayout { v4, v6, near, codes: Default::default() };
+    layout.codes = Family::ALL.map(|family| near::codes(lists, family, &layout, old));
+    layout
 }
 
 /// Blocks per level of a whole list of a family.
@@ -276,9 +284,7 @@ pub(crate) fn anew(set: &NamedSet, old: &SetLayout, large_min: usize) -> SetLayo
         return SetLayout::default();
     }
     let list: &[AddressRange] = &set.entries;
-    let counts = Family::ALL.map(|family| Counts::of(family, &[list]));
-    let [v4, v6] = &counts;
-    layout([v4, v6], old, large_min, &|family, levels| total(list, family, levels))
+    layout(&[list], old, large_min, &|family, levels| total(list, family, levels))
 }
 
 /// The blocks of a list in each level, as ranges that begin and end with one: sorted, disjoint, and never of more than one
@@ -299,37 +305,19 @@ pub(crate) fn runs(
     all.into_iter().map(|runs| runs.list.into_iter().collect()).collect()
 }
 
-/// The blocks of a length with anything of a sorted list in them, as [`runs`].
-pub(crate) fn near_runs(
-    list: impl Iterator<Item = AddressRange>,
-    family: Family,
-    length: u8,
-) -> BTreeSet<AddressRange> {
-    let (host, mut runs, mut next) = (host_mask(length, family), Runs::new(family, length), Some(0));
-    for range in list {
-        let Some(behind) = next else { break };
-        let (first, last) = ((bits(range.first) & !host).max(behind), bits(range.last) | host);
-        if first <= last {
-            runs.push(first, last);
-            next = last.checked_add(1);
-        }
-    }
-    runs.list.into_iter().collect()
-}
-
 /// Runs of blocks of one length, entered in ascending order.
-struct Runs {
+pub(crate) struct Runs {
     family: Family,
     length: u8,
-    list: Vec<AddressRange>,
+    pub(crate) list: Vec<AddressRange>,
 }
 
 impl Runs {
-    fn new(family: Family, length: u8) -> Self {
+    pub(crate) fn new(family: Family, length: u8) -> Self {
         Runs { family, length, list: Vec::new() }
     }
 
-    fn push(&mut self, mut first: u128, last: u128) {
+    pub(crate) fn push(&mut self, mut first: u128, last: u128) {
         let group = host_mask(self.length.saturating_sub(RUN_BITS), self.family);
         loop {
             let end = last.min(first | group);
@@ -353,7 +341,7 @@ impl Runs {
 }
 
 /// The bits behind a prefix length.
-fn host_mask(length: u8, family: Family) -> u128 {
+pub(crate) fn host_mask(length: u8, family: Family) -> u128 {
     let host = u32::from(family.bits().saturating_sub(length));
     u128::MAX.checked_shl(host).map_or(u128::MAX, |mask| !mask)
 }
@@ -387,4 +375,4 @@ pub fn fold(mut addresses: Vec<AddressRange>, family: Family, length: u8) -> Opt
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

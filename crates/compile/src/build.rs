@@ -1,5 +1,6 @@
 //! Desired state → program. The shape of the tables and why it is so: DESIGN §4 and ARCHITECTURE "Data plane".
 
+mod looks;
 mod names;
 mod nat;
 mod routing;
@@ -13,10 +14,11 @@ use mwan_core::{Carrier, Desired, DesiredInterface, DesiredPolicy, DesiredRule, 
 
 use crate::Program;
 use crate::nft::*;
-use crate::shape::{Group, Shape, group};
+use crate::shape::{Group, Shape, Within, group};
 use crate::sources::entry;
 use crate::{log, sources, sticky};
-use names::{classify_chain, get_chain, look_chain, mark_ids, nfproto_vmap, set_marks};
+use looks::Looks;
+use names::{classify_chain, get_chain, mark_ids, nfproto_vmap, set_marks};
 use nat::nat_section;
 use routing::{ip_rules, routes};
 use sets::{SET_NAMES, set_name, sets};
@@ -67,7 +69,9 @@ impl Compiler {
         let members = old.filter(|(old, _)| same_members(old, desired));
         let policies = old.filter(|(old, _)| Arc::ptr_eq(&old.policies, &desired.policies));
         let user_rules = old.filter(|(old, _)| {
-            Arc::ptr_eq(&old.rules, &desired.rules) && Arc::ptr_eq(&old.sets, &desired.sets)
+            Arc::ptr_eq(&old.rules, &desired.rules)
+                && Arc::ptr_eq(&old.sets, &desired.sets)
+                && old.marks == desired.marks
         });
         let nat = old.filter(|(old, _)| same_homes(old, desired) && old.masquerade == desired.masquerade);
         let same_ways = old.filter(|(old, _)| Arc::ptr_eq(&old.interfaces, &desired.interfaces));
@@ -367,7 +371,7 @@ fn rule_section(desired: &Desired, silent: bool) -> Section {
         let shapes: Vec<(usize, Shape)> = rules
             .iter()
             .enumerate()
-            .filter_map(|(i, r)| Some((i, Shape::of(r, family, &desired.sets)?)))
+            .filter_map(|(i, r)| Some((i, Shape::of(r, family, &desired.sets, desired.marks)?)))
             .collect();
         for (index, _) in &shapes {
             let found = &rules[*index].rule;
@@ -388,17 +392,11 @@ fn rule_section(desired: &Desired, silent: bool) -> Section {
             shapes,
             rules,
             family,
-            &mut Some(Looks { chains: &mut section.chains, mask: desired.marks.mask() }),
+            &mut Some(Looks { chains: &mut section.chains, marks: desired.marks }),
         );
         section.chains.insert(rules_chain(family), Arc::new(Chain { hook: None, rules }));
     }
     section
-}
-
-/// Where chains for the sets of a rule go.
-pub(crate) struct Looks<'a> {
-    chains: &'a mut BTreeMap<String, Arc<Chain>>,
-    mask: u32,
 }
 
 /// What finds the first rule that matches; without `looks` no chain of its own is made for a rule.
@@ -429,18 +427,12 @@ fn dispatch(
                 statements.push(Statement::Verdict(verdict));
                 rule(name, statements)
             };
-            let (Some((selector, near, bits)), Some(looks)) = (&shape.near, looks) else {
-                return linear(shape).into_iter().map(|found| one(found, target(*index))).collect();
-            };
-            let sets = Shape { dimensions: Vec::new(), negated: Vec::new(), ..shape.clone() };
-            let found = linear(&sets).into_iter().map(|found| one(found, target(*index))).collect();
-            looks.chains.insert(look_chain(name, family), Arc::new(Chain { hook: None, rules: found }));
-            let near = vec![(*selector, vec![(near.clone(), *bits)])];
-            let asked = linear(&Shape { sets: near, ..shape.clone() });
-            let jump = |asked| one(asked, Verdict::Jump(look_chain(name, family)));
-            // What is nowhere near costs one look. What the rule has decided comes back as what is in none of its parts does:
-            // the chains that mark end by themselves.
-            asked.into_iter().map(jump).chain([decided(name, looks.mask)]).collect()
+            match looks {
+                Some(looks) if shape.sets.iter().any(|set| set.near.is_some()) => {
+                    looks.rules(name, shape, family)
+                }
+                _ => linear(shape).into_iter().map(|found| one(found, target(*index))).collect(),
+            }
         }
         (key, many) => {
             let elements = many
@@ -454,12 +446,6 @@ fn dispatch(
             vec![rule(&format!("{} rules", many.len()), statements)]
         }
     }
-}
-
-/// Nothing was marked when the rules were asked ([`hook_rules`]).
-fn decided(name: &str, mask: u32) -> Rule {
-    let marked = Statement::MarkMatch { mark: MarkKind::Packet, mask, equal: false, value: 0 };
-    rule(name, vec![marked, Statement::Verdict(Verdict::Return)])
 }
 
 /// The map with its selectors in the order in which fewer elements share a value. The kernel compares one after another
@@ -483,7 +469,9 @@ fn most_telling_first(key: &[Selector], elements: Vec<(Vec<Value>, Verdict)>) ->
 fn is_address(statement: &Statement) -> bool {
     let address = |s: &Selector| matches!(s, Selector::Source(_) | Selector::Destination(_));
     match statement {
-        Statement::Match { selector, .. } | Statement::InSet { selector, .. } => address(selector),
+        Statement::Match { selector, .. }
+        | Statement::InSet { selector, .. }
+        | Statement::Near { selector, .. } => address(selector),
         Statement::Vmap { key, .. } => key.iter().any(address),
         _ => false,
     }
@@ -497,7 +485,7 @@ fn linear(shape: &Shape) -> Vec<Vec<Statement>> {
         .chain(negative)
         .map(|(selector, equal, values)| Statement::Match { selector, equal, values: values.clone() })
         .collect();
-    shape.sets.iter().fold(vec![statements], |variants, (selector, parts)| {
+    shape.sets.iter().fold(vec![statements], |variants, Within { selector, parts, .. }| {
         let with = |statements: &Vec<Statement>, (set, bits): &(String, u8)| {
             let (selector, set) = (*selector, set.clone());
             let within = Statement::InSet { selector, bits: *bits, equal: true, set };

@@ -103,7 +103,10 @@ pub fn check(program: &Program, marks: Marks) -> Vec<Fault> {
     for (name, chain) in &chains {
         for statement in chain.rules.iter().flat_map(|r| &r.statements) {
             check_statement(name, statement, &names, marks, &mut faults);
-            if let Statement::SetMark { value, .. } = statement {
+            // None is taken back: there is nothing to lead anywhere.
+            if let Statement::SetMark { value, .. } = statement
+                && *value != 0
+            {
                 set_marks.insert(*value);
             }
         }
@@ -188,6 +191,7 @@ fn check_statement(
         }
         Statement::Counter(object)
         | Statement::InSet { set: object, .. }
+        | Statement::Near { map: object, .. }
         | Statement::Known { set: object, .. }
         | Statement::Remember { set: object, .. }
             if !(names.object)(object) =>

@@ -248,9 +248,10 @@ fn replace_table(table: &Table, have: &Have<'_>) -> Vec<NftOp> {
 /// Whether a rule refers to one of these sets.
 fn uses(rule: &Rule, sets: &BTreeSet<&str>) -> bool {
     rule.statements.iter().any(|statement| match statement {
-        Statement::InSet { set, .. } | Statement::Known { set, .. } | Statement::Remember { set, .. } => {
-            sets.contains(set.as_str())
-        }
+        Statement::InSet { set, .. }
+        | Statement::Near { map: set, .. }
+        | Statement::Known { set, .. }
+        | Statement::Remember { set, .. } => sets.contains(set.as_str()),
         _ => false,
     })
 }

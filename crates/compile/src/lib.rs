@@ -8,6 +8,7 @@ mod check;
 mod diff;
 mod log;
 mod named;
+pub mod near;
 pub mod nft;
 pub mod ranges;
 pub mod routing;

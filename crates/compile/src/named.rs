@@ -7,10 +7,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use mwan_config::{BlockLevel, Family, NamedSet};
+use mwan_core::Marks;
 
-use crate::blocks::{near_runs, runs};
+use crate::blocks::runs;
 use crate::build::{bounded, digit, identifier};
-use crate::nft::{ElementKind, Set, SetKind, TABLE};
+use crate::near;
+use crate::nft::{ElementKind, LENGTHS_SUFFIX, Set, SetKind, TABLE};
 use crate::ranges::merge;
 
 /// Whose elements a part of a set holds.
@@ -20,7 +22,8 @@ pub(crate) enum Part {
     Listed,
     /// Blocks of this level of them.
     Blocks(BlockLevel),
-    /// Larger blocks with anything of them in it: what is in none of these is in none of the others.
+    /// Larger blocks with anything of them in it, and which levels that is in ([`crate::near`]): what is in none of these is
+    /// in none of the others.
     Near(BlockLevel),
     /// The resolver's.
     Learned,
@@ -37,8 +40,7 @@ pub(crate) fn parts(named: &NamedSet) -> Vec<(String, Family, Part)> {
         let lists = levels.iter().copied().map(Part::Blocks).chain(whole).filter(move |_| listed);
         let others = [(learned, Part::Learned), (!listed && !learned, Part::Foreign)];
         let others = others.into_iter().filter_map(|(is, part)| is.then_some(part));
-        // What a resolver enters may be anywhere.
-        let near = named.layout.near(family).filter(|_| listed && !learned).map(Part::Near);
+        let near = named.layout.near(family).filter(|_| listed).map(Part::Near);
         lists.chain(near).chain(others).map(move |part| (name(&named.name, family, part), family, part))
     };
     named.families.iter().flat_map(of).collect()
@@ -49,13 +51,13 @@ fn name(set: &str, family: Family, part: Part) -> String {
     bounded(match part {
         Part::Listed | Part::Foreign => format!("set.{set}.{family}"),
         Part::Blocks(level) => format!("set.{set}.{family}.{}", level.length),
-        Part::Near(_) => format!("set.{set}.{family}.near"),
+        Part::Near(_) => format!("set.{set}.{family}{LENGTHS_SUFFIX}"),
         Part::Learned => format!("learned.{set}.{family}"),
     })
 }
 
 /// The parts of a set.
-pub(crate) fn sets(named: &NamedSet) -> Vec<(String, Set)> {
+pub(crate) fn sets(named: &NamedSet, marks: Marks) -> Vec<(String, Set)> {
     let seconds = named.timeout.map_or(0, |t| u32::try_from(t.as_secs()).unwrap_or(u32::MAX).max(1));
     let own = |family| named.entries.iter().copied().filter(move |range| Family::of(range.first) == family);
     // Of each level, in their order, and then what is near.
@@ -63,7 +65,7 @@ pub(crate) fn sets(named: &NamedSet) -> Vec<(String, Set)> {
         let levels = named.layout.of(family);
         let ranges = if levels.is_empty() { Vec::new() } else { merge(own(family)) };
         let near = named.layout.near(family);
-        let near = near.map(|level| near_runs(ranges.iter().copied(), family, level.length));
+        let near = near.map(|level| near::elements(&ranges, family, &named.layout, level, marks));
         runs(ranges.into_iter(), family, levels).into_iter().chain(near)
     });
     let mut set = |family: Family, part| {
@@ -71,8 +73,11 @@ pub(crate) fn sets(named: &NamedSet) -> Vec<(String, Set)> {
             Part::Learned => (ElementKind::Learned(seconds), None),
             Part::Listed => (ElementKind::Ranges, Some(merge(own(family)).into_iter().collect())),
             Part::Foreign => (ElementKind::Ranges, None),
-            Part::Blocks(level) | Part::Near(level) => {
+            Part::Blocks(level) => {
                 (ElementKind::Blocks(level), blocks[usize::from(family == Family::V6)].next())
+            }
+            Part::Near(level) => {
+                (ElementKind::Near(level, marks.mask()), blocks[usize::from(family == Family::V6)].next())
             }
         };
         Set { kind: SetKind { family, elements, counter: named.counters }, elements: list }

@@ -14,6 +14,9 @@ use mwan_config::{AddressRange, BlockLevel, Family, PortRange};
 /// Our table, family `inet`.
 pub const TABLE: &str = "mwan";
 
+/// Ends the names of maps ([`ElementKind::Near`]), and of no set.
+pub const LENGTHS_SUFFIX: &str = ".lengths";
+
 /// Seed of every `jhash`: the same source is to meet the same member after a rule was written anew.
 pub const HASH_SEED: u32 = 0x6d77_616e;
 
@@ -70,6 +73,9 @@ pub enum ElementKind {
     /// The first addresses of blocks of one length, with room for so many: a hash table of that size. [`Set::elements`] are
     /// runs of blocks ([`crate::blocks::fold`]).
     Blocks(BlockLevel),
+    /// A map (`flags` none) from blocks of one length, with room for so many, to marks with bits of this mask alone.
+    /// [`Set::elements`] are runs of blocks with a number in the first address ([`crate::near`]).
+    Near(BlockLevel, u32),
     /// Single addresses that others enter, for so many seconds if not said otherwise; 0: for ever.
     Learned(u32),
     /// Source addresses that rules add and refresh (`flags dynamic,timeout`).
@@ -93,9 +99,7 @@ impl SetKind {
     pub fn key(self) -> Vec<Selector> {
         match self.elements {
             ElementKind::Pairs => vec![Selector::Source(self.family), Selector::Destination(self.family)],
-            ElementKind::Ranges | ElementKind::Blocks(_) | ElementKind::Learned(_) | ElementKind::Sources => {
-                vec![Selector::Source(self.family)]
-            }
+            _ => vec![Selector::Source(self.family)],
         }
     }
 }
@@ -201,6 +205,16 @@ pub enum Statement {
         equal: bool,
         /// Name of the set.
         set: String,
+    },
+    /// `meta mark 0 meta mark set ip daddr & MASK map @NAME`: a packet without any mark takes the one of the block it is in; for
+    /// others, and where there is none, evaluation of the rule ends here.
+    Near {
+        /// An address selector.
+        selector: Selector,
+        /// So many bits of the address are looked up, the others as 0.
+        bits: u8,
+        /// Name of the map.
+        map: String,
     },
     /// `SELECTOR . SELECTOR @NAME`, of a set that packets fill.
     Known {

@@ -2,10 +2,13 @@
 //! number. First match still wins: a rule joins an earlier group only if it is disjoint from everything in
 //! between.
 
+use std::cmp::Reverse;
+
 use mwan_config::{AddressMatch, AddressRange, Family, NamedSet, PortRange};
-use mwan_core::DesiredRule;
+use mwan_core::{DesiredRule, Marks};
 
 use crate::named::{Part, parts};
+use crate::near;
 use crate::nft::{Selector, Value};
 use crate::ranges::{everything, merge, merge_ports};
 
@@ -22,20 +25,42 @@ pub(crate) struct Shape {
     pub(crate) dimensions: Vec<Dimension>,
     /// Addresses that must *not* match.
     pub(crate) negated: Vec<Dimension>,
-    /// Named sets: selector and its parts, of which one has to match: name, and how many bits of the address are looked up.
-    pub(crate) sets: Vec<(Selector, Vec<(String, u8)>)>,
-    /// What the parts of the only named set have in common, likewise: without it none of them has to be asked.
-    pub(crate) near: Option<(Selector, String, u8)>,
+    /// Named sets, of which each has to match.
+    pub(crate) sets: Vec<Within>,
+}
+
+/// A part of a named set: name, and how many bits of the address are looked up.
+type Lookup = (String, u8);
+
+/// The match of a named set.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Within {
+    /// An address.
+    pub(crate) selector: Selector,
+    /// One of its parts has to match.
+    pub(crate) parts: Vec<Lookup>,
+    /// What tells which of them.
+    pub(crate) near: Option<Near>,
+}
+
+/// The map that says which parts of a set may match.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Near {
+    pub(crate) map: Lookup,
+    /// The parts to be asked, by number from 1 on ([`near`]).
+    pub(crate) numbers: Vec<Vec<Lookup>>,
+    /// Parts that it knows nothing of.
+    pub(crate) others: Vec<Lookup>,
 }
 
 impl Shape {
     /// The match of `rule` in `family`; `None` if it cannot match there.
-    pub(crate) fn of(found: &DesiredRule, family: Family, sets: &[NamedSet]) -> Option<Shape> {
+    pub(crate) fn of(found: &DesiredRule, family: Family, sets: &[NamedSet], marks: Marks) -> Option<Shape> {
         let rule = &found.rule;
         if !rule.families.contains(family) {
             return None;
         }
-        let mut shape = Shape { dimensions: Vec::new(), negated: Vec::new(), sets: Vec::new(), near: None };
+        let mut shape = Shape { dimensions: Vec::new(), negated: Vec::new(), sets: Vec::new() };
         if let Some(device) = &found.source_device {
             shape.dimensions.push((Selector::InputDevice, vec![Value::Device(device.clone())]));
         }
@@ -71,23 +96,7 @@ impl Shape {
         for (selector, name) in wanted {
             let Some(name) = name else { continue };
             let named = sets.iter().find(|set| set.name == *name)?;
-            let own = parts(named).into_iter().filter(|(_, of, _)| *of == family);
-            let (near, mut parts): (Vec<_>, Vec<_>) =
-                own.partition(|(.., part)| matches!(part, Part::Near(_)));
-            // Where most of the list is comes first.
-            parts.sort_by_key(|(_, _, part)| match part {
-                Part::Blocks(level) => std::cmp::Reverse(level.size),
-                Part::Listed | Part::Near(_) | Part::Learned | Part::Foreign => std::cmp::Reverse(0),
-            });
-            let bits = |part| match part {
-                Part::Blocks(level) | Part::Near(level) => level.length,
-                Part::Listed | Part::Learned | Part::Foreign => family.bits(),
-            };
-            let parts = parts.into_iter().map(|(name, _, part)| (name, bits(part)));
-            shape.sets.push((selector, parts.collect()));
-            let only = shape.sets.len() == 1;
-            shape.near =
-                near.into_iter().next().map(|(name, _, part)| (selector, name, bits(part))).filter(|_| only);
+            shape.sets.push(Within::new(named, selector, family, marks));
         }
         Some(shape)
     }
@@ -141,6 +150,43 @@ impl Shape {
             let theirs = other.dimensions.iter().find(|(s, _)| s == selector);
             theirs.is_some_and(|(_, theirs)| disjoint(values, theirs))
         })
+    }
+}
+
+impl Within {
+    fn new(named: &NamedSet, selector: Selector, family: Family, marks: Marks) -> Within {
+        let bits = |part| match part {
+            Part::Blocks(level) | Part::Near(level) => level.length,
+            Part::Listed | Part::Learned | Part::Foreign => family.bits(),
+        };
+        let (mut map, mut others, mut levels) = (None, Vec::new(), Vec::new());
+        for (name, _, part) in parts(named).into_iter().filter(|(_, of, _)| *of == family) {
+            let lookup = (name, bits(part));
+            match part {
+                Part::Near(_) => map = Some(lookup),
+                // They come in order.
+                Part::Blocks(level) => levels.push((level.size, levels.len(), lookup)),
+                Part::Listed | Part::Learned | Part::Foreign => others.push(lookup),
+            }
+        }
+        // Where most of the list is comes first.
+        let mut sorted = Vec::new();
+        while let Some(most) = (0..levels.len()).max_by_key(|at| (levels[*at].0, Reverse(levels[*at].1))) {
+            let (_, level, lookup) = levels.swap_remove(most);
+            sorted.push((level, lookup));
+        }
+        let of_code = |code: u32| -> Vec<Lookup> {
+            let own = sorted.iter().filter(|(level, _)| code >> level & 1 == 1);
+            own.map(|(_, lookup)| lookup.clone()).collect()
+        };
+        let all = of_code(u32::MAX);
+        let codes = near::numbered(named.layout.codes(family), marks);
+        let near = map.map(|map| Near {
+            map,
+            numbers: [u32::MAX].iter().chain(codes).map(|code| of_code(*code)).collect(),
+            others: others.clone(),
+        });
+        Within { selector, parts: [all, others].concat(), near }
     }
 }
 

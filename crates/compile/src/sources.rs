@@ -85,7 +85,7 @@ fn judged_by_local_source(desired: &Desired, family: Family) -> Vec<Rule> {
     };
     let shapes = desired.rules.iter().enumerate().filter_map(|(index, found)| {
         let found = judged(found)?;
-        Some((index, Shape::of(&found, family, &desired.sets)?))
+        Some((index, Shape::of(&found, family, &desired.sets, desired.marks)?))
     });
     first_match(shapes.collect(), &desired.rules, family, &mut None)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mwan_config::{AddressRange, Family, NamedSet, SetLayout};
 
-use crate::blocks::{Counts, LARGE_MIN, LEVELS_MAX, add, anew, layout, total};
+use crate::blocks::{LARGE_MIN, LEVELS_MAX, add, anew, layout, total};
 use crate::ranges::{bits, merge, of_bits, touches};
 
 /// Elements one step adds or removes, about: some 20 ms in the kernel.
@@ -142,9 +142,7 @@ impl Pair {
         let seams: Vec<AddressRange> = cuts.iter().flat_map(|cut| cut.seam.iter().copied()).collect();
         let lists: &[&[AddressRange]] =
             if cuts.is_empty() { &[&self.new.entries] } else { &[&self.new.entries, &self.old, &seams] };
-        let counts = Family::ALL.map(|family| Counts::of(family, lists));
-        let [v4, v6] = &counts;
-        layout([v4, v6], &self.layout, large_min, &|family, levels| self.most(cuts, family, levels))
+        layout(lists, &self.layout, large_min, &|family, levels| self.most(cuts, family, levels))
     }
 
     /// The most blocks per level that are in the set at once: the new ranges up to a cut, its seam, and the old ones behind it.
@@ -210,33 +208,60 @@ mod tests {
 
     /// Which of 10.0.0.0/24 are found in a set as it is in the kernel.
     fn has(sets: &[NamedSet], name: &str) -> [bool; 256] {
-        let (mut found, mut near) = ([false; 256], None);
-        let parts = sets.iter().find(|s| s.name == name).map(named::sets).unwrap_or_default();
-        for (part_name, part) in parts.into_iter().filter(|(_, part)| part.kind.family == Family::V4) {
+        let (mut found, mut near) = ([0u32; 256], None);
+        let Some(set) = sets.iter().find(|s| s.name == name) else { return [false; 256] };
+        let marks = mwan_core::Marks::new(0x3f00);
+        let parts = named::sets(set, marks);
+        for (_, part) in parts.into_iter().filter(|(_, part)| part.kind.family == Family::V4) {
             let elements = part.elements.expect("a list");
-            let length = match part.kind.elements {
-                ElementKind::Blocks(level) => {
-                    let blocks: usize =
-                        elements.iter().map(|run| addresses(*run, level.length).count()).sum();
-                    assert!(blocks <= level.size as usize, "{blocks} blocks in {level:?}");
-                    level.length
-                }
-                _ => 32,
+            let (length, size) = match part.kind.elements {
+                ElementKind::Blocks(level) | ElementKind::Near(level, _) => (level.length, level.size),
+                _ => (32, u32::MAX),
             };
-            let to = if part_name.ends_with(".near") { near.insert([false; 256]) } else { &mut found };
-            for (found, n) in to.iter_mut().zip(0..=255u8) {
-                let net = ipnet::Ipv4Net::new(Ipv4Addr::new(10, 0, 0, n), length).expect("a length");
-                let cut = std::net::IpAddr::from(net.network());
-                *found |= elements.iter().any(|r| r.first <= cut && cut <= r.last);
+            let cut =
+                |n| ipnet::Ipv4Net::new(Ipv4Addr::new(10, 0, 0, n), length).expect("a length").network();
+            if let ElementKind::Near(_, mask) = part.kind.elements {
+                let blocks: std::collections::BTreeMap<std::net::IpAddr, u32> = elements
+                    .iter()
+                    .map(|element| crate::near::blocks_of(*element, length, mask))
+                    .flat_map(|(blocks, mark)| blocks.map(move |first| (first, mark)))
+                    .collect();
+                assert!(blocks.len() <= size as usize, "{blocks:?}");
+                let levels = |number: u32| match number {
+                    0 => 0,
+                    1 => u32::MAX,
+                    number => set.layout.codes(Family::V4)[number as usize - 2],
+                };
+                near = Some(
+                    (0..=255u8)
+                        .map(|n| {
+                            let mark = blocks.get(&cut(n).into()).copied().unwrap_or(0);
+                            levels(marks.id_of(mark))
+                        })
+                        .collect::<Vec<u32>>(),
+                );
+                continue;
+            }
+            let blocks: usize = match part.kind.elements {
+                ElementKind::Blocks(level) => {
+                    elements.iter().map(|run| addresses(*run, level.length).count()).sum()
+                }
+                _ => 0,
+            };
+            assert!(blocks <= size as usize, "{blocks} blocks of /{length}, room for {size}");
+            let level = set.layout.v4.iter().position(|level| level.length == length).unwrap_or(0);
+            for (found, n) in found.iter_mut().zip(0..=255u8) {
+                let cut = std::net::IpAddr::from(cut(n));
+                *found |= u32::from(elements.iter().any(|r| r.first <= cut && cut <= r.last)) << level;
             }
         }
         if let Some(near) = near {
             assert!(
-                found.iter().zip(near).all(|(found, near)| near || !found),
-                "what is in the list is near"
+                found.iter().zip(near).all(|(found, near)| found & !near == 0),
+                "whatever level has an address is asked for it"
             );
         }
-        found
+        found.map(|levels| levels != 0)
     }
 
     fn ranges() -> impl Strategy<Value = Vec<(u8, u8)>> {

@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Write};
 use mwan_config::{AddressRange, BlockLevel, Family, PortRange};
 
 use crate::blocks::{addresses, mask};
+use crate::near;
 use crate::nft::*;
 
 /// The whole table as text `nft -f` accepts.
@@ -37,7 +38,8 @@ pub fn table(table: &Table) -> String {
 }
 
 fn render_set(out: &mut String, name: &str, set: &Set) {
-    let _ = writeln!(out, "\tset {name} {{\n\t\ttype {}", set_type(set.kind));
+    let word = set_word(name);
+    let _ = writeln!(out, "\t{word} {name} {{\n\t\ttype {}", set_type(set.kind));
     for property in set_properties(set.kind) {
         let _ = writeln!(out, "\t\t{property}");
     }
@@ -60,11 +62,11 @@ impl Display for NftOp {
             NftOp::AddTable => write!(f, "add table inet {TABLE}"),
             NftOp::DeleteTable => write!(f, "delete table inet {TABLE}"),
             NftOp::AddSet { name, kind } => {
-                write!(f, "add set inet {TABLE} {name} {{ type {};", set_type(*kind))?;
+                write!(f, "add {} inet {TABLE} {name} {{ type {};", set_word(name), set_type(*kind))?;
                 set_properties(*kind).iter().try_for_each(|property| write!(f, " {property};"))?;
                 f.write_str(" }")
             }
-            NftOp::DeleteSet(name) => write!(f, "delete set inet {TABLE} {name}"),
+            NftOp::DeleteSet(name) => write!(f, "delete {} inet {TABLE} {name}", set_word(name)),
             NftOp::AddElements { set, kind, elements } => {
                 write!(f, "add element inet {TABLE} {set} {{ ")?;
                 write_elements(f, *kind, &mut elements.iter())?;
@@ -75,7 +77,7 @@ impl Display for NftOp {
                 write_elements(f, *kind, &mut elements.iter())?;
                 f.write_str(" }")
             }
-            NftOp::FlushSet(name) => write!(f, "flush set inet {TABLE} {name}"),
+            NftOp::FlushSet(name) => write!(f, "flush {} inet {TABLE} {name}", set_word(name)),
             NftOp::AddCounter(name) => write!(f, "add counter inet {TABLE} {name}"),
             NftOp::DeleteCounter(name) => write!(f, "delete counter inet {TABLE} {name}"),
             NftOp::AddChain { name, hook: None } => write!(f, "add chain inet {TABLE} {name}"),
@@ -135,11 +137,10 @@ impl Display for Statement {
                 many => write!(f, "{selector} {}{{ {} }}", operator(*equal), list(many.iter())),
             },
             Statement::InSet { selector, bits, equal, set } => {
-                write!(f, "{selector} ")?;
-                if let Some(family) = selector.family().filter(|family| *bits < family.bits()) {
-                    write!(f, "& {} ", mask(*bits, family))?;
-                }
-                write!(f, "{}@{set}", operator(*equal))
+                write!(f, "{}{}@{set}", Cut(*selector, *bits), operator(*equal))
+            }
+            Statement::Near { selector, bits, map } => {
+                write!(f, "meta mark 0x00000000 meta mark set {}map @{map}", Cut(*selector, *bits))
             }
             Statement::Known { key, set } => write!(f, "{} @{set}", concat(key)),
             Statement::Remember { key, set, timeout } => {
@@ -241,6 +242,20 @@ impl Display for Range {
     }
 }
 
+/// So many bits of an address.
+struct Cut(Selector, u8);
+
+impl Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Cut(selector, bits) = *self;
+        write!(f, "{selector} ")?;
+        match selector.family().filter(|family| bits < family.bits()) {
+            Some(family) => write!(f, "& {} ", mask(bits, family)),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Writes the elements of a set: of blocks the first addresses.
 fn write_elements(
     out: &mut dyn Write,
@@ -249,15 +264,23 @@ fn write_elements(
 ) -> fmt::Result {
     let mut separator = "";
     for range in ranges {
-        let ElementKind::Blocks(level) = kind.elements else {
-            write!(out, "{separator}{}", Range(*range))?;
-            separator = ", ";
-            continue;
-        };
-        for first in addresses(*range, level.length) {
-            write!(out, "{separator}{first}")?;
-            separator = ", ";
+        match kind.elements {
+            ElementKind::Blocks(level) => {
+                for first in addresses(*range, level.length) {
+                    write!(out, "{separator}{first}")?;
+                    separator = ", ";
+                }
+            }
+            ElementKind::Near(level, mask) => {
+                let (blocks, mark) = near::blocks_of(*range, level.length, mask);
+                for first in blocks {
+                    write!(out, "{separator}{first} : {mark:#010x}")?;
+                    separator = ", ";
+                }
+            }
+            _ => write!(out, "{separator}{}", Range(*range))?,
         }
+        separator = ", ";
     }
     Ok(())
 }
@@ -267,8 +290,20 @@ pub fn blocks_comment(length: u8) -> String {
     format!("first addresses of blocks /{length}")
 }
 
+/// What a map says of itself, likewise.
+pub fn near_comment(length: u8, mask: u32) -> String {
+    format!("lengths in blocks /{length}, as marks of {mask:#010x}")
+}
+
+/// nft has two words for what is one thing to the kernel.
+fn set_word(name: &str) -> &'static str {
+    if name.ends_with(LENGTHS_SUFFIX) { "map" } else { "set" }
+}
+
 fn set_type(kind: SetKind) -> &'static str {
     match (kind.family, kind.elements) {
+        (Family::V4, ElementKind::Near(..)) => "ipv4_addr : mark",
+        (Family::V6, ElementKind::Near(..)) => "ipv6_addr : mark",
         (Family::V4, ElementKind::Pairs) => "ipv4_addr . ipv4_addr",
         (Family::V6, ElementKind::Pairs) => "ipv6_addr . ipv6_addr",
         (Family::V4, _) => "ipv4_addr",
@@ -281,6 +316,9 @@ fn set_properties(kind: SetKind) -> Vec<String> {
         ElementKind::Ranges => vec!["flags interval".to_owned()],
         ElementKind::Blocks(BlockLevel { length, size }) => {
             vec![format!("size {size}"), format!("comment \"{}\"", blocks_comment(length))]
+        }
+        ElementKind::Near(BlockLevel { length, size }, mask) => {
+            vec![format!("size {size}"), format!("comment \"{}\"", near_comment(length, mask))]
         }
         ElementKind::Learned(0) => vec![],
         ElementKind::Learned(seconds) => vec!["flags timeout".to_owned(), format!("timeout {seconds}s")],

@@ -146,12 +146,21 @@ fn created(program: &Program) -> Kernel {
 
 /// The name of the rule whose counter a packet passes.
 fn counted(program: &Program, kernel: &Kernel, packet: &Packet) -> Option<String> {
-    let mut skb = Skb::first(packet);
+    counted_with(program, kernel, packet, 0)
+}
+
+/// The same for a packet with a mark of somebody else's, which stays.
+fn counted_with(program: &Program, kernel: &Kernel, packet: &Packet, foreign: u32) -> Option<String> {
+    let mut skb = Skb { mark: foreign, ..Skb::first(packet) };
     let base = if packet.input.is_some() { "prerouting" } else { "output" };
     let mut chains = vec![];
     walk(kernel.table.as_ref().unwrap(), base, &mut skb, &mut chains);
     let mut hits = chains.into_iter().filter(|chain| chain.starts_with("rule."));
-    let hit = hits.next()?;
+    let hit = hits.next();
+    // All rules here lead to the main table.
+    let marked = if hit.is_some() { 0x3f00 } else { 0 };
+    assert_eq!(skb.mark, foreign | marked, "nothing else stays in the mark");
+    let hit = hit?;
     assert_eq!(hits.next(), None, "one rule decides");
     let chain = program.table.sections.iter().find_map(|s| s.chains.get(hit)).unwrap();
     let counter = chain.rules.last().unwrap().statements.iter().find_map(|s| match s {
@@ -189,18 +198,20 @@ fn in_list(list: &[AddressRange], ip: IpAddr) -> bool {
     list.iter().any(|range| range.first <= ip && ip <= range.last)
 }
 
+/// In 10.0.0.0/16 or fd00::/112.
+fn near_address(v4: bool, at: u16) -> IpAddr {
+    match v4 {
+        true => [10, 0, (at >> 8) as u8, at as u8].into(),
+        false => [0xfd00, 0, 0, 0, 0, 0, 0, at].into(),
+    }
+}
+
 /// Prefixes of many lengths within 10.0.0.0/18 and fd00::/114.
 fn listed() -> impl Strategy<Value = Vec<AddressRange>> {
     let one = (any::<bool>(), 0u16..1 << 14, 0u32..8).prop_map(|(v4, at, bits)| {
         let first = at & !((1 << bits) - 1);
         let last = first | ((1 << bits) - 1);
-        let ip = |at: u16| -> IpAddr {
-            match v4 {
-                true => [10, 0, (at >> 8) as u8, at as u8].into(),
-                false => [0xfd00, 0, 0, 0, 0, 0, 0, at].into(),
-            }
-        };
-        AddressRange { first: ip(first), last: ip(last) }
+        AddressRange { first: near_address(v4, first), last: near_address(v4, last) }
     });
     prop::collection::vec(one, 0..120)
 }
@@ -214,13 +225,15 @@ proptest! {
         list in listed(),
         rules in prop::collection::vec((rule(), 0u8..4), 1..6),
         packets in prop::collection::vec((packet(), any::<u16>(), any::<prop::sample::Index>()), 1..40),
+        learned in prop::option::of(0u16..1 << 14), foreign in select(vec![0u32, 0, 0x40_0001]),
     ) {
+        let domains = learned.map(|_| "example.org".to_owned()).into_iter().collect();
         let set = NamedSet {
             name: "s".into(),
             families: Families::ALL,
             entries: Arc::new(list.clone()),
             file: Some("f".into()),
-            domains: Arc::default(),
+            domains: Arc::new(domains),
             timeout: None,
             counters: false,
             layout: SetLayout::default(),
@@ -236,21 +249,32 @@ proptest! {
         });
         let desired = Desired { sets: Arc::new(sets), ..desired(rules.collect()) };
         let program = compile(&desired);
-        let kernel = created(&program);
+        prop_assert_eq!(mwan_compile::check(&program, desired.marks), vec![]);
+        let mut kernel = created(&program);
+        let known: Vec<AddressRange> =
+            learned.into_iter().flat_map(|at| [near_address(true, at), near_address(false, at)])
+                .map(|first| AddressRange { first, last: first }).collect();
+        for (name, one) in ["learned.s.4", "learned.s.6"].iter().zip(&known) {
+            let set = kernel.table.as_mut().and_then(|table| table.sets.get_mut(*name)).unwrap();
+            set.ranges.insert(*one);
+        }
+        let all = [list.as_slice(), &known].concat();
         for (mut packet, at, index) in packets {
             // Near the list, or in it.
             let of_family = |r: &&AddressRange| r.first.is_ipv4() == packet.destination.is_ipv4();
-            let own: Vec<&AddressRange> = list.iter().filter(of_family).collect();
-            packet.destination = match (packet.destination, own.is_empty()) {
-                (_, false) if at & 1 == 0 => own[index.index(own.len())].last,
-                (IpAddr::V4(_), _) => [10, 0, (at >> 8) as u8, at as u8].into(),
-                (IpAddr::V6(_), _) => [0xfd00, 0, 0, 0, 0, 0, 0, at].into(),
+            let own: Vec<&AddressRange> = all.iter().filter(of_family).collect();
+            packet.destination = match own.is_empty() {
+                false if at & 1 == 0 => own[index.index(own.len())].last,
+                _ => near_address(packet.destination.is_ipv4(), at),
             };
-            let wanted = match mwan_core::classify(&desired, &packet, &|_, ip| in_list(&list, ip)) {
+            if at & 4 == 0 && !own.is_empty() {
+                packet.source = own[index.index(own.len())].first;
+            }
+            let wanted = match mwan_core::classify(&desired, &packet, &|_, ip| in_list(&all, ip)) {
                 Decision::Rule { rule, .. } => Some(rule.to_owned()),
                 _ => None,
             };
-            prop_assert_eq!(counted(&program, &kernel, &packet), wanted, "{:?}\n{}", packet,
+            prop_assert_eq!(counted_with(&program, &kernel, &packet, foreign), wanted, "{:?}\n{}", packet,
                 mwan_compile::text::table(&program.table));
         }
     }

@@ -72,8 +72,13 @@ impl Loaded {
         let file = file.or_else(|| self.config.sets.first().map(|set| set.location.file.clone()));
         let mut report = report::Report::new(file.as_deref().unwrap_or_default());
         sets::load_all(&mut self.config, &mut report, load);
-        self.diagnostics.extend(report.sorted());
-        self.diagnostics.sort_by_key(|d| d.location.line);
+        self.add(report.sorted());
+    }
+
+    /// Adds findings and sorts all by line.
+    pub fn add(&mut self, diagnostics: Vec<Diagnostic>) {
+        self.diagnostics.extend(diagnostics);
+        report::sort(&mut self.diagnostics);
     }
 
     /// Whether something was left out; `mwan check` fails then.

@@ -700,12 +700,19 @@ pub struct SetLayout {
     /// Blocks with anything of the list of a family in them (IPv4, IPv6), which are asked for first where there are many
     /// levels.
     pub near: [Option<BlockLevel>; 2],
+    /// Which levels there are together in one of those blocks, by family: sets of levels, the first level is bit 0.
+    pub codes: [Vec<u32>; 2],
 }
 
 impl SetLayout {
     /// Blocks with anything of the family's list in them.
     pub fn near(&self, family: Family) -> Option<BlockLevel> {
         self.near[usize::from(family == Family::V6)]
+    }
+
+    /// The sets of levels of a family.
+    pub fn codes(&self, family: Family) -> &[u32] {
+        &self.codes[usize::from(family == Family::V6)]
     }
 
     /// The levels of a family, ascending by length.

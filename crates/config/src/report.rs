@@ -95,13 +95,13 @@ impl Report {
 
     /// All of them, sorted by line.
     pub(crate) fn sorted(mut self) -> Vec<Diagnostic> {
-        self.diagnostics.sort_by_key(|d| d.location.line);
+        sort(&mut self.diagnostics);
         self.diagnostics
     }
 
     /// Sorted by line, at most [`DIAGNOSTICS_MAX`] and one that says how many more there are.
     pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
-        self.diagnostics.sort_by_key(|d| d.location.line);
+        sort(&mut self.diagnostics);
         if self.diagnostics.len() > DIAGNOSTICS_MAX {
             let rest = self.diagnostics.split_off(DIAGNOSTICS_MAX);
             let errors = rest.iter().filter(|d| d.severity == Severity::Error).count();
@@ -110,6 +110,11 @@ impl Report {
         }
         self.diagnostics
     }
+}
+
+/// Sorts by line, what is about a whole file first. In one place: every other closure would be a sort of its own in the binary.
+pub(crate) fn sort(diagnostics: &mut [Diagnostic]) {
+    diagnostics.sort_by_key(|d| d.location.line);
 }
 
 /// A value as it may stand in a one-line message: quoted, escaped, cut.

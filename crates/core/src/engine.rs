@@ -5,6 +5,7 @@ mod checkpoint;
 mod desired;
 mod events;
 mod flows;
+mod impact;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,7 @@ use flows::Flows;
 pub use checkpoint::{Checkpoint, Unfit};
 pub use events::{Effect, Event, Memory, Output, RememberedPath, Switch, Transition};
 pub use flows::Placement;
+pub use impact::{Entry, Fate, Impact, Passage};
 pub use view::PathStatus;
 
 /// A refused route is tried again after this long: what made the kernel refuse it (a link that was down for a

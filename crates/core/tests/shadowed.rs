@@ -197,12 +197,12 @@ fn deciding(config: &Config) -> BTreeSet<String> {
                             let bit = usize::from(name == "t") + if ip == source { 0 } else { 2 };
                             listed(name, ip) || lets >> bit & 1 == 1
                         };
-                        if let Decision::Rule { rule, .. } = classify(&desired, &packet, &sets) {
-                            if !deciding.contains(rule) {
-                                deciding.insert(rule.to_owned());
-                                if deciding.len() == config.rules.len() {
-                                    return deciding;
-                                }
+                        if let Decision::Rule { rule, .. } = classify(&desired, &packet, &sets)
+                            && !deciding.contains(rule)
+                        {
+                            deciding.insert(rule.to_owned());
+                            if deciding.len() == config.rules.len() {
+                                return deciding;
                             }
                         }
                     }

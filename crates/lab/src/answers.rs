@@ -18,7 +18,8 @@ use std::process::Output;
 use crate::lab::Outcome;
 
 /// What follows a number that another run has otherwise: times and amounts.
-const UNITS: [&str; 8] = ["s", "ms", "min", "h", "d", "bytes", "packets", "rounds"];
+const UNITS: [&str; 13] =
+    ["s", "ms", "min", "h", "d", "bytes", "packets", "rounds", "connections", "stay", "move", "are", "reset"];
 /// A number of so many digits that stands alone is one the kernel gave: of a connection, of a process.
 const GIVEN_DIGITS_MIN: usize = 5;
 
@@ -65,6 +66,11 @@ fn place(text: &str, name: &str) -> Option<(usize, usize)> {
     Some((from, to))
 }
 
+/// RFC 3339, whole seconds, UTC.
+fn is_stamp(word: &str) -> bool {
+    word.len() == 20 && word.ends_with('Z') && word.as_bytes()[10] == b'T'
+}
+
 /// The same for two runs that differ in nothing that matters.
 fn comparable(text: &str) -> String {
     let line = |line: &str| {
@@ -74,6 +80,9 @@ fn comparable(text: &str) -> String {
         let one = |(at, word): (usize, &&str)| {
             let unit = words.get(at + 1).is_some_and(|next| UNITS.contains(&trimmed(next).as_str()));
             let bare = trimmed(word);
+            if is_stamp(&bare) {
+                return word.replacen(&bare, "T", 1);
+            }
             // A port that a client was given.
             let port = bare.rsplit_once(':').map(|(_, port)| port.to_owned());
             if let Some(port) = port.filter(|port| number(port) && port.len() >= GIVEN_DIGITS_MIN) {
@@ -100,6 +109,11 @@ mod tests {
         assert!(same("flow 3012345678: mark 0x100", "flow 12345: mark 0x100"));
         assert!(same("tcp 192.168.1.2:15220 ->", "tcp 192.168.1.2:48001 ->"));
         assert!(same("a    b", "a b"));
+        assert!(same("3  2026-11-26T14:03:21Z  edited", "3  2027-01-01T00:00:00Z  edited"));
+        assert!(same(
+            "# of 12 connections 8 stay, 0 move, 4 are reset",
+            "# of 9 connections 7 stay, 0 move, 2 are reset"
+        ));
         assert!(!same("mark 0x100", "mark 0x200"));
         assert!(!same("wan 60 %", "wan 40 %"));
         assert!(!same("table 1, via 100.64.1.1", "table 2, via 100.64.1.1"));

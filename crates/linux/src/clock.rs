@@ -7,6 +7,11 @@ pub fn now() -> Time {
     Time(crate::sys::monotonic_ns() / 1000)
 }
 
+/// Since boot, time asleep included (`CLOCK_BOOTTIME`): for what is promised to people.
+pub fn since_boot() -> std::time::Duration {
+    std::time::Duration::from_nanos(crate::sys::boottime_ns())
+}
+
 /// Whether the wall clock is known to be right: NTP or its like has set it and steers it.
 pub fn is_synchronised() -> bool {
     crate::sys::is_clock_synchronised()

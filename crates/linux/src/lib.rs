@@ -17,6 +17,7 @@ pub mod netview;
 pub mod nft;
 pub mod probe;
 pub mod process;
+pub mod reach;
 pub mod routing;
 mod rt;
 #[allow(unsafe_code)]

@@ -181,6 +181,16 @@ impl User {
         })
     }
 
+    /// The name of the user of that number (passwd(5)).
+    pub fn name(id: u32) -> Option<String> {
+        let text = std::fs::read_to_string("/etc/passwd").ok()?;
+        text.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
+        })
+    }
+
     /// Whether it may do everything.
     pub fn is_root(self) -> bool {
         self.id == 0

@@ -326,6 +326,11 @@ pub(crate) fn monotonic_ns() -> u64 {
     clock_ns(libc::CLOCK_MONOTONIC)
 }
 
+/// `CLOCK_BOOTTIME`, nanoseconds.
+pub(crate) fn boottime_ns() -> u64 {
+    clock_ns(libc::CLOCK_BOOTTIME)
+}
+
 /// Whether the kernel's clock is steered by somebody who knows the time (`STA_UNSYNC` of adjtimex(2)).
 pub(crate) fn is_clock_synchronised() -> bool {
     // SAFETY: timex is plain data; without modes nothing is changed.

@@ -38,7 +38,9 @@ fn marks_and_translation_of_others_are_seen() {
         let mut socket = NftSocket::open().expect("socket");
         assert_eq!(socket.foreign().expect("look"), Default::default());
         common::feed("nft -f -", RULES);
-        let found = socket.foreign().expect("look");
+        let mut found = socket.foreign().expect("look");
+        found.marks.sort_by_key(|mark| mark.place.clone());
+        found.translations.sort_by_key(|t| (!t.families[0], t.device.clone()));
         let mark = |place: &str, bits| ForeignMark { place: place.to_owned(), bits };
         assert_eq!(
             found.marks,

@@ -53,6 +53,10 @@ fn blocks(family: Family, length: u8) -> SetKind {
     dynamic(family, ElementKind::Blocks(BlockLevel { length, size: 96 }))
 }
 
+fn near(family: Family, length: u8) -> SetKind {
+    dynamic(family, ElementKind::Near(BlockLevel { length, size: 96 }, 0x3f00))
+}
+
 /// What sticky rules are made of.
 fn sticky() -> Vec<Vec<Statement>> {
     let of = |family: Family| matching(Selector::NetworkProtocol, true, vec![family.into()]);
@@ -121,6 +125,18 @@ fn skeleton() -> Vec<NftOp> {
             set: "blocks6".into(),
             kind: blocks(V6, 47),
             elements: vec![range("2001:db8::", "2001:db8:3:ffff:ffff:ffff:ffff:ffff")],
+        },
+        NftOp::AddSet { name: "near4.lengths".into(), kind: near(V4, 20) },
+        NftOp::AddSet { name: "near6.lengths".into(), kind: near(V6, 46) },
+        NftOp::AddElements {
+            set: "near4.lengths".into(),
+            kind: near(V4, 20),
+            elements: vec![range("10.0.0.3", "10.0.31.255"), range("10.0.32.1", "10.0.47.255")],
+        },
+        NftOp::AddElements {
+            set: "near6.lengths".into(),
+            kind: near(V6, 46),
+            elements: vec![range("2001:db8::3f", "2001:db8:3:ffff:ffff:ffff:ffff:ffff")],
         },
         NftOp::AddCounter("wan_in".into()),
         NftOp::AddChain { name: "set_1".into(), hook: None },
@@ -329,6 +345,9 @@ fn everything() -> Vec<NftOp> {
     rules.push(vec![v4(), within(Source(V4), 32, true, "blocks4"), verdict(goto("set_1"))]);
     rules.push(vec![v6(), within(Destination(V6), 47, false, "blocks6"), verdict(goto("set_1"))]);
     rules.push(vec![S::Invalid, verdict(Verdict::Return)]);
+    let near = |selector, bits, map: &str| S::Near { selector, bits, map: map.into() };
+    rules.push(vec![v4(), near(Source(V4), 20, "near4.lengths")]);
+    rules.push(vec![v6(), near(Destination(V6), 46, "near6.lengths")]);
     let mut ops = vec![
         add_rule("set_1", "set #1", vec![set(MarkKind::Packet), set(MarkKind::Connection)]),
         add_rule("set_2", "clear #2", vec![S::SetMark { mark: MarkKind::Packet, mask: 0x3f00, value: 0 }]),
@@ -415,7 +434,7 @@ fn the_table_is_observed_as_committed() {
         let hook = Hook { kind: HookKind::Nat, point: HookPoint::Postrouting, priority: 100 };
         assert_eq!(table.chains["postrouting"].base, Base::Accepting(hook));
         assert_eq!(table.chains["set_1"].base, Base::No);
-        let tags: Vec<_> = (0..54).map(|n| format!("rule #{n}")).collect();
+        let tags: Vec<_> = (0..56).map(|n| format!("rule #{n}")).collect();
         assert_eq!(table.chains["prerouting"].tags, tags);
         assert_eq!(table.chains["set_1"].tags, ["set #1", ""]);
         assert_eq!(table.counters.iter().collect::<Vec<_>>(), ["wan_in"]);
@@ -429,6 +448,13 @@ fn the_table_is_observed_as_committed() {
         let expected = [range("10.0.0.0", "10.0.2.255"), range("255.255.255.0", "255.255.255.255")];
         assert_eq!(set.elements.iter().copied().collect::<Vec<_>>(), expected);
         assert_eq!(table.sets["blocks6"].kind, Some(blocks(V6, 47)));
+        let set = &table.sets["near4.lengths"];
+        assert_eq!((set.kind, set.others), (Some(near(V4, 20)), false));
+        let expected = [range("10.0.0.3", "10.0.31.255"), range("10.0.32.1", "10.0.47.255")];
+        assert!(set.elements.iter().eq(&expected), "{set:?}");
+        assert_eq!(table.sets["near6.lengths"].kind, Some(near(V6, 46)));
+        let expected = [range("2001:db8::3f", "2001:db8:3:ffff:ffff:ffff:ffff:ffff")];
+        assert!(table.sets["near6.lengths"].elements.iter().eq(&expected));
         socket.delete_table_if_exists().expect("delete");
         socket.delete_table_if_exists().expect("delete again");
         assert_eq!(socket.observe().expect("observe").0, None);
@@ -522,6 +548,44 @@ fn blocks_are_entered_read_and_taken_out_one_by_one() {
         socket.commit(&[flush.clone(), change(true, vec![room])], None).expect("full");
         socket.commit(&[change(true, vec![range("12.0.0.0", "12.0.0.255")])], None).expect_err("too many");
         assert_eq!(there(&mut socket).1, [room]);
+    });
+}
+
+#[test]
+fn a_map_of_blocks_is_changed_in_place_and_strangers_in_it_are_seen() {
+    in_namespace("a_map_of_blocks_is_changed_in_place_and_strangers_in_it_are_seen", || {
+        let mut socket = NftSocket::open().expect("socket");
+        let (name, kind) = ("s.lengths".to_owned(), near(V6, 46));
+        let add = |elements| NftOp::AddElements { set: name.clone(), kind, elements };
+        let delete = |elements| NftOp::DeleteElements { set: name.clone(), kind, elements };
+        // Two blocks, which get other numbers.
+        let (both, first, second) = (
+            range("2001:db8::2", "2001:db8:7:ffff:ffff:ffff:ffff:ffff"),
+            range("2001:db8::1", "2001:db8:3:ffff:ffff:ffff:ffff:ffff"),
+            range("2001:db8:4::3f", "2001:db8:7:ffff:ffff:ffff:ffff:ffff"),
+        );
+        let create = NftOp::AddSet { name: name.clone(), kind };
+        socket.commit(&[NftOp::AddTable, create, add(vec![both])], None).expect("add");
+        let there = |socket: &mut NftSocket| {
+            let set = observed(socket).0.sets.remove("s.lengths").expect("the map");
+            (set.kind, set.elements.into_iter().collect::<Vec<_>>(), set.others)
+        };
+        assert_eq!(there(&mut socket), (Some(kind), vec![both], false));
+        socket.commit(&[delete(vec![both]), add(vec![first, second])], None).expect("change");
+        assert_eq!(there(&mut socket).1, [first, second]);
+        // What somebody else enters is no block, has bits of others, or none at all.
+        for stranger in ["2001:db8:9::1 : 0x100", "2001:db8:8:: : 0x101", "2001:db8:8:: : 0x0"] {
+            sh(&format!("nft add element inet mwan s.lengths '{{ {stranger} }}'"));
+            assert!(there(&mut socket).2, "{stranger}");
+            let flush = NftOp::FlushSet(name.clone());
+            socket.commit(&[flush, add(vec![first, second])], None).expect("mend");
+            assert_eq!(there(&mut socket), (Some(kind), vec![first, second], false));
+        }
+        // A map that says something else of itself is none of ours.
+        sh(
+            "nft 'add map inet mwan x.lengths { type ipv6_addr : mark; size 96; comment \"lengths in blocks /46, as marks of 0x3\"; }'",
+        );
+        assert_eq!(observed(&mut socket).0.sets["x.lengths"].kind, None);
     });
 }
 

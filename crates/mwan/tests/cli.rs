@@ -283,3 +283,63 @@ fn daemon(run_dir: &Path, config: &Path) -> Output {
         .output()
         .unwrap()
 }
+
+/// Two rules of which the second never matches.
+const SHADOWED: &str = "config rule 'all'\n\toption family 'ipv4'\n\toption use_policy 'default'\n\
+    config rule 'late'\n\toption dest_ip '10.0.0.0/8'\n\toption use_policy 'unreachable'\n";
+
+/// Lints are told and cost nothing: the exit code is that of the mistakes.
+#[test]
+fn check_tells_of_what_cannot_work_and_passes() {
+    let output = check(format!("{GOOD}{SHADOWED}").as_bytes(), "mwan3");
+    assert_eq!(code(&output), 0, "{}", out(&output));
+    let line = out(&output).lines().find(|line| line.contains("[W0720]")).unwrap().to_owned();
+    assert!(line.contains("warning[W0720]: rule 'late': never matches: rule"), "{line}");
+    assert!(err(&output).contains("0 errors, "), "{}", err(&output));
+}
+
+#[test]
+fn check_takes_several_files_and_fails_if_one_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        std::fs::write(dir.path().join(name), text).unwrap();
+        dir.path().join(name).to_str().unwrap().to_owned()
+    };
+    let good = file("good", GOOD);
+    let bad = file("bad", &format!("{GOOD}config rule 'r'\n\toption use_policy 'none'\n"));
+    assert_eq!(code(&mwan(&["check", &good, &good])), 0);
+    let output = mwan(&["check", &bad, &good]);
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).lines().count() == 2 && out(&output).contains("bad:"), "{}", err(&output));
+
+    // As SARIF: one document of both.
+    let output = mwan(&["check", "--format", "sarif", &bad, &good]);
+    assert_eq!(code(&output), 1);
+    let document: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!(document["version"], "2.1.0");
+    let results = document["runs"][0]["results"].as_array().unwrap();
+    let error = results.iter().find(|r| r["level"] == "error").unwrap();
+    assert_eq!(error["ruleId"], "E0702");
+    let place = &error["locations"][0]["physicalLocation"];
+    assert_eq!(place["artifactLocation"]["uri"], format!("file://{bad}"));
+    assert!(place["region"]["startLine"].as_u64().unwrap() > 1);
+}
+
+#[test]
+fn a_code_is_explained() {
+    for asked in ["W0720", "w0720"] {
+        let output = mwan(&["check", "--explain", asked]);
+        assert_eq!(code(&output), 0);
+        let text = out(&output);
+        assert!(text.starts_with("W0720 (warning): rule that never matches\n\nThe first rule"), "{text}");
+        assert!(text.contains("\nFix: Move it"), "{text}");
+    }
+    let output = mwan(&["check", "--explain", "E9999"]);
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).starts_with("mwan: there is no code 'E9999'\nhint: "), "{}", err(&output));
+    for wrong in
+        [&["check"][..], &["check", "--explain", "W0720", "f"], &["check", "--system", "--no-system", "f"]]
+    {
+        assert_eq!(code(&mwan(wrong)), 2, "{wrong:?}");
+    }
+}

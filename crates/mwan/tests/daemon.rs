@@ -337,6 +337,38 @@ fn a_mistake_that_is_in_force_keeps_nothing_else_from_changing() {
     assert!(second && why.to_string().contains("No such file"), "{why}");
 }
 
+/// `check` looks at the machine for the file of the daemon that runs there, and for no other unless told to.
+#[test]
+fn check_looks_at_the_machine_it_is_for() {
+    let mut daemon = Daemon::start(CONFIG);
+    daemon.wait("it works", |d| d.mwan(&["status"]).status.code().is_some_and(|code| code != 1));
+    let (file, other) = (daemon.path("mwan3"), daemon.path("other"));
+    std::fs::copy(&file, &other).unwrap();
+    let rule = "add table inet theirs; add chain inet theirs pre { type filter hook prerouting priority -150; }; \
+                add rule inet theirs pre meta mark set 0x1";
+    daemon.inside(&["nft", rule]);
+    daemon.inside(&["ip", "rule", "add", "pref", "77", "fwmark", "0x1", "lookup", "99"]);
+    let run = daemon.path("");
+    let check = |arguments: &[&str], file: &std::path::Path| {
+        let (run, file) = (run.to_str().unwrap(), file.to_str().unwrap());
+        daemon.inside(&[&[MWAN, "--run-dir", run, "check"], arguments, &[file]].concat())
+    };
+    let marks = |text: &str| text.lines().filter(|line| line.contains("[W1201]")).count();
+    let seen = check(&[], &file);
+    assert!(
+        seen.contains("[W1201]: nftables table inet theirs, chain pre: a rule writes the whole mark"),
+        "{seen}"
+    );
+    assert!(
+        seen.contains("[W1201]: ip rules with mask 0xffffffff: ipv4 77 (fwmark 0x1): they do not match"),
+        "{seen}"
+    );
+    assert_eq!(marks(&seen), 2, "our own table and rules are not among them: {seen}");
+    assert_eq!(marks(&check(&["--no-system"], &file)), 0);
+    assert_eq!(marks(&check(&[], &other)), 0);
+    assert_eq!(marks(&check(&["--system"], &other)), 2);
+}
+
 #[test]
 fn a_log_nobody_takes_does_not_end_the_daemon() {
     let mut daemon = Daemon::start_with_log(CONFIG, "/dev/full");

@@ -51,6 +51,7 @@ fn everything_is_in_its_place_and_no_more() {
     files.sort();
     let expected = [
         "usr/lib/systemd/system/mwan.service",
+        "usr/lib/sysusers.d/mwan.conf",
         "usr/sbin/mwan",
         "usr/share/bash-completion/completions/mwan",
         "usr/share/doc/mwan/examples/mwan.toml",
@@ -63,6 +64,18 @@ fn everything_is_in_its_place_and_no_more() {
     for page in ["mwan.1", "mwan-plan.1", "mwan-cloud-apply.1"] {
         assert!(fs::read_to_string(manual.join(page)).unwrap().contains(".SH SYNOPSIS"), "{page}");
     }
+}
+
+/// Other services may be `nobody`, too.
+#[test]
+fn what_speaks_with_the_outside_has_a_user_of_its_own() {
+    let system = installed();
+    let root = format!("--root={}", system.path().display());
+    let output = run(Path::new("systemd-sysusers"), &[&root]);
+    assert!(output.status.success(), "{output:?}");
+    let users = fs::read_to_string(system.path().join("etc/passwd")).unwrap();
+    let user = users.lines().find(|line| line.starts_with("mwan:")).expect("the user");
+    assert!(user.ends_with("nologin"), "{user}");
 }
 
 #[test]

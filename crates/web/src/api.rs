@@ -610,6 +610,11 @@ async fn validate(site: &Site, body: &[u8]) -> Result<Response, ApiError> {
     }
 }
 
+/// Whose request it is, for the configurations that are kept.
+fn by(call: &Call) -> Option<String> {
+    call.who.as_ref().map(|(who, _)| who.name.clone())
+}
+
 async fn put_config(site: &Site, call: &Call) -> Result<Response, ApiError> {
     let PutRequest { text } = parse(&call.body)?;
     let revision = if_match(call).ok_or_else(|| {
@@ -617,7 +622,7 @@ async fn put_config(site: &Site, call: &Call) -> Result<Response, ApiError> {
         ApiError::new(StatusCode::PRECONDITION_REQUIRED, "revision_required", message)
             .hint("send `If-Match` with the ETag of GET /api/v1/config")
     })?;
-    put(site, Request::PutConfig { text, revision, dry_run: false }).await
+    put(site, Request::PutConfig { text, revision, dry_run: false, by: by(call) }).await
 }
 
 async fn cloud(site: &Site) -> Result<Response, ApiError> {
@@ -635,7 +640,8 @@ async fn put_cloud(site: &Site, call: &Call) -> Result<Response, ApiError> {
     let document =
         std::str::from_utf8(&call.body).map_err(|_| ApiError::bad_request("the document is not UTF-8"))?;
     let (document, file) = (document.to_owned(), String::new());
-    put(site, Request::PutCloud { document, file, revision: if_match(call), dry_run, partial }).await
+    let (revision, by) = (if_match(call), by(call));
+    put(site, Request::PutCloud { document, file, revision, dry_run, partial, by }).await
 }
 
 /// Another configuration: in force when this answers, or not at all.

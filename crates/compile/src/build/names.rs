@@ -72,9 +72,11 @@ pub fn rule_chain(rule: &str, family: Family) -> String {
     bounded(format!("rule.{}.{}", identifier(rule), digit(family)))
 }
 
-/// Name of the chain that looks for an address in the parts of a rule's set.
-pub(crate) fn look_chain(rule: &str, family: Family) -> String {
-    bounded(format!("look.{}.{}", identifier(rule), digit(family)))
+/// Name of the chain that looks for an address in the parts of a rule's set that a number stands for; of its second set
+/// likewise, and 0 for what leads there.
+pub(crate) fn look_chain(rule: &str, family: Family, set: usize, number: u32) -> String {
+    let word = if set == 0 { "look" } else { "look2" };
+    bounded(format!("{word}.{}.{}.{number}", identifier(rule), digit(family)))
 }
 
 /// Name of a policy's chain.

@@ -25,11 +25,14 @@ pub(super) fn sets(desired: &Desired, old: Option<(&Desired, &Program)>) -> BTre
     let same_sets = old.filter(|(old, _)| Arc::ptr_eq(&old.sets, &desired.sets));
     for named in desired.sets.iter() {
         let unchanged = same_sets.is_some() || old.is_some_and(|(old, _)| named::unchanged(named, &old.sets));
+        let unchanged = unchanged && old.is_some_and(|(old, _)| old.marks == desired.marks);
         let same = named::parts(named).into_iter().map(|(name, ..)| {
             let set = before(&name).filter(|_| unchanged)?.clone();
             Some((name, set))
         });
-        let new = || named::sets(named).into_iter().map(|(name, set)| (name, Arc::new(set))).collect();
+        let new = || {
+            named::sets(named, desired.marks).into_iter().map(|(name, set)| (name, Arc::new(set))).collect()
+        };
         sets.extend(same.collect::<Option<Vec<_>>>().unwrap_or_else(new));
     }
     for (name, set) in sticky::sets(desired) {

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use mwan_compile::blocks;
 use mwan_compile::nft::*;
 use mwan_compile::routing::{IpRule, ObservedRouting, Route, RoutingOp, RuleAction};
 use mwan_compile::{Observed, Ops};
+use mwan_compile::{blocks, near};
 use mwan_config::{AddressRange, Family};
 
 #[derive(Clone, Default, PartialEq, Debug)]
@@ -30,6 +30,14 @@ pub(crate) struct KSet {
 impl KSet {
     pub(crate) fn new(kind: SetKind) -> Self {
         KSet { kind, ranges: BTreeSet::new(), known: BTreeSet::new() }
+    }
+
+    /// What a map of blocks has for so many bits of an address.
+    fn mark(&self, ip: IpAddr, bits: u8) -> Option<u32> {
+        let cut = ipnet::IpNet::new(ip, bits).expect("a prefix length").network();
+        let ElementKind::Near(level, mask) = self.kind.elements else { panic!("no map") };
+        let found = self.ranges.iter().map(|element| near::blocks_of(*element, level.length, mask));
+        found.into_iter().find_map(|(mut blocks, mark)| blocks.any(|first| first == cut).then_some(mark))
     }
 
     /// Looks up so many bits of an address. A set of blocks is a hash table of the first addresses of them.
@@ -175,6 +183,7 @@ fn references(rule: &Rule) -> Vec<&str> {
     for s in &rule.statements {
         match s {
             Statement::InSet { set: name, .. }
+            | Statement::Near { map: name, .. }
             | Statement::Known { set: name, .. }
             | Statement::Remember { set: name, .. }
             | Statement::Counter(name) => names.push(name),
@@ -267,13 +276,16 @@ fn add_elements(t: &mut KTable, set: &str, elements: &[AddressRange]) -> Result<
         }
         there.insert(*e);
     }
-    if let ElementKind::Blocks(level) = kind.elements {
-        let count: usize = there.iter().map(|run| blocks::addresses(*run, level.length).count()).sum();
-        if count > level.size as usize {
-            return Err("ENFILE".into());
+    let (count, size): (usize, u32) = match kind.elements {
+        ElementKind::Blocks(level) => {
+            (there.iter().map(|run| blocks::addresses(*run, level.length).count()).sum(), level.size)
         }
-    }
-    Ok(())
+        ElementKind::Near(level, mask) => {
+            (there.iter().map(|e| near::blocks_of(*e, level.length, mask).0.count()).sum(), level.size)
+        }
+        _ => (0, 0),
+    };
+    if count > size as usize { Err("ENFILE".into()) } else { Ok(()) }
 }
 
 /// A packet on its way.
@@ -424,6 +436,16 @@ fn evaluate(table: &KTable, statement: &Statement, skb: &mut Skb) -> Go {
             Some(Field::Ip(ip)) => table.sets[set].holds(ip, *bits) == *equal,
             _ => false,
         }),
+        Statement::Near { selector, bits, map } => match field(skb, *selector) {
+            Some(Field::Ip(ip)) if skb.mark == 0 => match table.sets[map].mark(ip, *bits) {
+                Some(mark) => {
+                    skb.mark = mark;
+                    Go::Next
+                }
+                None => Go::Break,
+            },
+            _ => Go::Break,
+        },
         Statement::Vmap { key, elements } => {
             let fields: Option<Vec<Field>> = key.iter().map(|s| field(skb, *s)).collect();
             let Some(fields) = fields else { return Go::Break };

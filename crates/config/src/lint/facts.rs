@@ -12,9 +12,9 @@ pub struct Facts {
     /// Whether mwan translates sources here with `masquerade auto`.
     pub translates: bool,
     /// Numeric sysctls by their name: `net.ipv4.ip_forward`. Dots in a device's name are kept.
-    pub sysctls: BTreeMap<String, i64>,
-    /// Network devices by name.
-    pub devices: BTreeMap<String, Device>,
+    pub sysctls: Vec<(String, i64)>,
+    /// Network devices.
+    pub devices: Vec<Device>,
     /// Devices of interfaces by the interface's name, where a running daemon knows them.
     pub device_of: BTreeMap<String, String>,
     /// ip rules of others that ask for a mark.
@@ -38,6 +38,8 @@ pub struct Facts {
 /// A network device.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Device {
+    /// Its name.
+    pub name: String,
     /// Whether it is up.
     pub up: bool,
     /// The devices it is made of (those of a VLAN, a macvlan, a bond), down to the last ones.
@@ -174,7 +176,12 @@ fn number(text: &str, radix: u32) -> Option<u32> {
 impl Facts {
     /// A sysctl's value.
     pub(super) fn sysctl(&self, name: &str) -> Option<i64> {
-        self.sysctls.get(name).copied()
+        self.sysctls.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
+    }
+
+    /// A device.
+    pub(super) fn device(&self, name: &str) -> Option<&Device> {
+        self.devices.iter().find(|device| device.name == name)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::diagnostic::Diagnostic;
 use crate::model::{Config, Interface, Location, Policy, Rule, Target};
 use crate::mwan3::interface_label;
 use crate::options::{Dialect, SectionKind, options_of};
-use crate::report::{DIAGNOSTICS_MAX, Problem, show};
+use crate::report::{DIAGNOSTICS_MAX, Problem, show, sort};
 
 /// Findings in a configuration by itself, sorted by line.
 pub fn lint(loaded: &Loaded) -> Vec<Diagnostic> {
@@ -109,8 +109,7 @@ impl Lints {
 
     fn sorted(mut self) -> Vec<Diagnostic> {
         self.found.truncate(DIAGNOSTICS_MAX);
-        // A finding about the whole machine comes last.
-        self.found.sort_by_key(|d| if d.location.line == 0 { u32::MAX } else { d.location.line });
+        sort(&mut self.found);
         self.found
     }
 

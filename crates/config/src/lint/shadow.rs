@@ -6,8 +6,6 @@
 //! any case. The difference of two products is up to five products, so that what several rules leave of one is exact. Only
 //! what is certain is said.
 
-use std::collections::BTreeMap;
-
 use super::spans::Spans;
 use crate::model::{AddressMatch, AddressRange, Config, Family, PortRange, Rule};
 
@@ -53,16 +51,19 @@ pub(super) fn never(config: &Config) -> Vec<(usize, Never)> {
             found.push((index, Never::Nothing));
             continue;
         }
-        let mut all: Vec<usize> = takers.into_iter().flatten().collect();
-        all.sort_unstable();
-        all.dedup();
+        let mut all: Vec<usize> = Vec::new();
+        takers.into_iter().flatten().for_each(|taker| {
+            if let Err(at) = all.binary_search(&taker) {
+                all.insert(at, taker);
+            }
+        });
         found.push((index, Never::Taken(all)));
     }
     found
 }
 
 /// What the owner lists in each set, by family.
-type Lists<'a> = BTreeMap<&'a str, [Spans; 2]>;
+type Lists<'a> = Vec<(&'a str, [Spans; 2])>;
 
 fn listed(config: &Config) -> Lists<'_> {
     let used = |name: &str| {
@@ -112,7 +113,8 @@ impl<'a> Shape<'a> {
         let destination = matched(rule.destination.as_ref(), family);
         let listed = |set: &Option<String>, addresses: &Spans| {
             let set = set.as_deref()?;
-            let list = lists.get(set).map(|list| list[usize::from(family == Family::V6)].and(addresses));
+            let list = lists.iter().find(|(name, _)| *name == set);
+            let list = list.map(|(_, list)| list[usize::from(family == Family::V6)].and(addresses));
             Some(list.unwrap_or_default())
         };
         Shape {

@@ -1,6 +1,5 @@
 //! A configuration and the machine it is for.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::facts::{Device, Facts};
@@ -55,14 +54,13 @@ impl<'a> Site<'a> {
     /// Devices that are no WAN, with the addresses of a family that others reach them by.
     fn inside(&self, family: Family) -> impl Iterator<Item = (&'a String, IpAddr)> {
         let wans: Vec<&str> = enabled(self.config).map(|i| self.device_name(i)).collect();
-        let others =
-            self.facts.devices.iter().filter(move |(name, d)| d.up && !wans.contains(&name.as_str()));
-        others.flat_map(move |(name, device)| {
+        let others = self.facts.devices.iter().filter(move |d| d.up && !wans.contains(&d.name.as_str()));
+        others.flat_map(move |device| {
             // An address without a network has nothing behind it: that of a VPN's client.
             let networks = device.addresses.iter().filter(|(_, network)| network.first < network.last);
             let addresses = networks.map(|(ip, _)| *ip);
             let reached = addresses.filter(move |ip| Family::of(*ip) == family && !is_of_one_link(*ip));
-            reached.map(move |ip| (name, ip))
+            reached.map(move |ip| (&device.name, ip))
         })
     }
 
@@ -71,10 +69,14 @@ impl<'a> Site<'a> {
         let mut say = |message: String| {
             self.say(lints, Problem::new(codes::MARKS, message).hint("choose another mmx_mask"));
         };
-        let mut rules: BTreeMap<(u32, bool), Vec<String>> = BTreeMap::new();
+        let mut rules: Vec<((u32, bool), Vec<String>)> = Vec::new();
         for rule in self.facts.rules.iter().filter(|r| r.mask & mask != 0) {
             let shown = format!("{} {} (fwmark {:#x})", rule.family, rule.priority, rule.mark);
-            rules.entry((rule.mask, rule.mark & mask != 0)).or_default().push(shown);
+            let kind = (rule.mask, rule.mark & mask != 0);
+            match rules.iter_mut().find(|(other, _)| *other == kind) {
+                Some((_, shown_before)) => shown_before.push(shown),
+                None => rules.push((kind, vec![shown])),
+            }
         }
         for ((theirs, marked), rules) in rules {
             const SHOWN: usize = 3;
@@ -142,7 +144,7 @@ impl<'a> Site<'a> {
 
     fn device(&self, interface: &'a Interface, lints: &mut Lints) {
         let name = self.device_name(interface);
-        let Some(device) = self.facts.devices.get(name) else {
+        let Some(device) = self.facts.device(name) else {
             // Whoever gives no device leaves it to the platform.
             if interface.device.is_some() {
                 let message = format!("there is no device {} on this machine now", show(name));
@@ -220,11 +222,11 @@ impl<'a> Site<'a> {
         let own = self.device_name(interface);
         let on = |device: &Device, ip| device.addresses.iter().any(|(_, network)| holds(network, ip));
         for ip in interface.tracking.targets.iter().map(|t| t.ip) {
-            if self.facts.devices.get(own).is_none_or(|device| on(device, ip)) {
+            if self.facts.device(own).is_none_or(|device| on(device, ip)) {
                 continue;
             }
-            let other = self.facts.devices.iter().find(|(_, device)| device.up && on(device, ip));
-            if let Some((name, device)) = other {
+            if let Some(device) = self.facts.devices.iter().find(|device| device.up && on(device, ip)) {
+                let name = &device.name;
                 let message = if device.addresses.iter().any(|(own, _)| *own == ip) {
                     format!("{ip} is this machine's own address, on {name}")
                 } else {
@@ -239,7 +241,7 @@ impl<'a> Site<'a> {
         let mut before: Vec<(&Interface, &str, &str)> = Vec::new();
         for interface in enabled(self.config) {
             let name = self.device_name(interface);
-            let lower = self.facts.devices.get(name).map(|d| d.lower.as_slice()).unwrap_or_default();
+            let lower = self.facts.device(name).map(|d| d.lower.as_slice()).unwrap_or_default();
             let ports =
                 if lower.is_empty() { vec![name] } else { lower.iter().map(String::as_str).collect() };
             for port in ports {

@@ -2,6 +2,7 @@
 //! without somewhere better to go, never because of an event of another path (I11).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,7 +120,7 @@ fn named(events: FlushEvents, action: Action) -> bool {
 
 /// Where the flows of a dead path can go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum WayOut {
+pub(super) enum WayOut {
     /// Nowhere.
     None,
     /// It depends on the flow's rule.
@@ -253,6 +254,14 @@ impl Core {
             && failback.is_some_and(|f| f != Failback::Keep)
     }
 
+    /// What a path's flows still have to expect: their deletion as those of a dead path, by the owner's wish, or of those
+    /// that belong elsewhere.
+    pub(super) fn owed(&self, key: PathKey) -> (bool, bool, bool) {
+        let pending = |passes: Option<&Passes>| passes.is_some_and(|p| p.left > 0);
+        let moves = pending(self.flows.moves.get(&key)) && self.moves_flows(key);
+        (pending(self.flows.owed.get(&key)), self.flows.wished.contains(&key), moves)
+    }
+
     /// Whether the kernel has what is wanted.
     fn settled(&self) -> bool {
         self.desired.as_ref().is_some_and(|d| self.applied >= d.generation)
@@ -275,7 +284,7 @@ impl Core {
 
     /// Where the flows of a dead or removed path can go: what carries the policies that rules use and that
     /// have it among their members. Of a removed path it is not known which those were.
-    fn way_out(&self, key: PathKey) -> WayOut {
+    pub(super) fn way_out(&self, key: PathKey) -> WayOut {
         let Some(desired) = &self.desired else { return WayOut::None };
         let removed = !self.paths.contains_key(&key);
         let (mut some, mut all) = (false, !removed);
@@ -327,14 +336,23 @@ impl Placement {
     /// know the device it came in by nor what is in named sets, so a flow for which one of these might
     /// decide otherwise stays.
     pub fn misplaced(&self, path: PathKey, packet: &Packet) -> bool {
-        let addresses = self.net.iter().flat_map(|net| net.links.values()).flat_map(|l| &l.addresses);
-        let mut own_addresses = addresses.map(|a| a.ip);
-        if own_addresses.any(|ip| ip == packet.destination) {
+        if self.own().any(|ip| ip == packet.destination) {
             // It came in from outside.
             return false;
         }
-        possible(&self.desired, packet).is_some_and(|carriers| {
+        self.possible(packet).is_some_and(|carriers| {
             carriers.iter().all(|c| matches!(c, Carrier::Members(to) if to.iter().all(|s| s.id != path.id)))
         })
+    }
+
+    /// The router's own addresses.
+    pub(super) fn own(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let links = self.net.iter().flat_map(|net| net.links.values());
+        links.flat_map(|link| &link.addresses).map(|address| address.ip)
+    }
+
+    /// What may carry a flow if it were new: [`possible`].
+    pub(super) fn possible(&self, packet: &Packet) -> Option<Vec<Carrier>> {
+        possible(&self.desired, packet)
     }
 }

@@ -1,7 +1,8 @@
 //! The program under test, timed by its own sd_notify message.
 
 use std::fs::File;
-use std::os::unix::net::UnixDatagram;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -95,10 +96,36 @@ impl Running {
     }
 
     fn ask(&self, arguments: &[&str]) -> Result<std::process::Output, String> {
+        self.ask_with(arguments, "")
+    }
+
+    fn ask_with(&self, arguments: &[&str], input: &str) -> Result<std::process::Output, String> {
         let (program, run) = (self.setup.mwan.to_string_lossy(), self.setup.run.path());
         let run = run.to_string_lossy();
         let argv = [&[&*program, "--run-dir", &*run], arguments].concat();
-        self.setup.router.output(&argv, "").map_err(|e| e.to_string())
+        self.setup.router.output(&argv, input).map_err(|e| e.to_string())
+    }
+
+    /// `mwan plan --json` of a configuration.
+    pub(crate) fn plan(&self, uci: &str) -> Result<Value, String> {
+        let out = self.ask_with(&["plan", "--json", "--config", "-"], uci)?;
+        if !out.status.success() {
+            return Err(format!("mwan plan: {}", String::from_utf8_lossy(&out.stderr).trim()));
+        }
+        serde_json::from_slice(&out.stdout).map_err(|e| format!("`mwan plan --json` is not JSON: {e}"))
+    }
+
+    /// How long the daemon's loop takes for an answer from memory.
+    pub(crate) fn answer_time(&self) -> Result<Duration, String> {
+        let begin = Instant::now();
+        let exchange = || -> std::io::Result<usize> {
+            let mut stream = UnixStream::connect(self.setup.run.path().join("mwan.sock"))?;
+            stream.set_read_timeout(Some(READY_MAX))?;
+            stream.write_all(b"{\"method\":\"candidates\"}\n")?;
+            stream.read_to_end(&mut Vec::new())
+        };
+        let answered = exchange().map_err(|e| format!("the control socket: {e}"))?;
+        (answered > 0).then(|| begin.elapsed()).ok_or_else(|| "the control socket is silent".into())
     }
 
     /// Where its control socket is.

@@ -9,6 +9,7 @@ mod failover;
 mod forward;
 mod inject;
 mod methods;
+mod plan;
 mod resources;
 mod scale;
 mod start;
@@ -57,6 +58,7 @@ const MEASUREMENTS: &[Measurement] = &[
     Measurement { name: "explain", about: "a packet through 1,000 rules", run: explain::explain },
     Measurement { name: "set-load", about: "100,000 prefixes", run: scale::load },
     Measurement { name: "set-lookup", about: "sets of 10 and 100,000", run: scale::lookup },
+    Measurement { name: "plan", about: "100,000 connections", run: plan::plan },
     Measurement {
         name: "silent-shipped",
         about: "defaults of mwan3, a minute",

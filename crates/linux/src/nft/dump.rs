@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use mwan_compile::blocks;
 use mwan_compile::nft::{
     Base, ElementKind, Hook, HookKind, HookPoint, ObservedChain, ObservedSet, ObservedTable, SetKind, TABLE,
     single,
 };
-use mwan_compile::text::blocks_comment;
+use mwan_compile::text::{blocks_comment, near_comment};
+use mwan_compile::{blocks, near};
 use mwan_config::{AddressRange, BlockLevel, Family};
 
+use super::encode::TYPE_MARK;
 use super::socket::ObserveError;
 use super::{INET, NftSocket, attr, header, message};
 use crate::netlink::{Attributes, DUMP_ATTEMPTS, Message, Writer, text, u32_be, u64_be};
@@ -166,6 +167,12 @@ impl NftSocket {
             },
         )?;
         let others = marks.iter().any(Option::is_none);
+        if let ElementKind::Near(level, mask) = kind.elements {
+            let blocks = marks.into_iter().flatten().map(|mark| (address(mark.key, family), mark.value));
+            let elements = near::read(blocks.collect(), family, level.length, mask);
+            let strange = elements.is_none();
+            return Ok((elements.unwrap_or_default(), others || strange));
+        }
         if let ElementKind::Blocks(level) = kind.elements {
             let first = marks.into_iter().flatten().map(|mark| single(address(mark.key, family)));
             let runs = blocks::fold(first.collect(), family, level.length);
@@ -318,6 +325,12 @@ fn parse_set(m: &Message<'_>) -> Option<(String, Option<SetKind>, u64)> {
                 _ => None,
             }
         }
+        (attr::SET_MAP, Some((family, false))) => {
+            let marks = (number(attr::SET_DATA_TYPE), number(attr::SET_DATA_LEN)) == (TYPE_MARK, 4);
+            let comment = attributes.find(attr::SET_USERDATA).and_then(set_comment);
+            let found = comment.filter(|_| marks).and_then(|comment| near_blocks(&comment, family));
+            found.zip(size).map(|((length, mask), size)| ElementKind::Near(BlockLevel { length, size }, mask))
+        }
         (attr::SET_TIMEOUT, Some((_, false))) => Some(ElementKind::Learned(
             attributes
                 .find(attr::SET_DEFAULT_TIMEOUT)
@@ -380,6 +393,8 @@ struct Mark {
     last: Option<u128>,
     /// With a timeout: not one of ours.
     timed: bool,
+    /// What a map has for it, if that is a mark; else 0.
+    value: u32,
 }
 
 /// `None`: no end of a range, but the element `*` that matches what no other does.
@@ -390,11 +405,13 @@ fn parse_element(element: &[u8], family: Family) -> Option<Mark> {
     if flags & attr::ELEM_CATCHALL != 0 {
         return None;
     }
+    let value = attributes.nested(attr::ELEM_DATA).find(attr::DATA_VALUE);
     Some(Mark {
         key: key(attr::ELEM_KEY)?,
         start: flags & attr::ELEM_INTERVAL_END == 0,
         last: key(attr::ELEM_KEY_END),
         timed: attributes.find(attr::ELEM_TIMEOUT).is_some(),
+        value: value.and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_ne_bytes),
     })
 }
 
@@ -501,6 +518,14 @@ fn block_length(comment: &str, family: Family) -> Option<u8> {
     (0..=family.bits()).find(|length| *comment == blocks_comment(*length))
 }
 
+/// The length of the blocks of a map that says it is one, and the mask of its marks.
+fn near_blocks(comment: &str, family: Family) -> Option<(u8, u32)> {
+    let (_, mask) = comment.rsplit_once("0x")?;
+    let mask = u32::from_str_radix(mask, 16).ok().filter(|mask| mask.count_ones() >= 3)?;
+    let length = (0..=family.bits()).find(|length| *comment == near_comment(*length, mask))?;
+    Some((length, mask))
+}
+
 fn comment(data: &[u8]) -> Option<String> {
     user_data(data, attr::UDATA_COMMENT)
 }
@@ -539,7 +564,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn mark(key: u128, start: bool) -> Mark {
-        Mark { key, start, last: None, timed: false }
+        Mark { key, start, last: None, timed: false, value: 0 }
     }
 
     fn range(first: &str, last: &str) -> AddressRange {

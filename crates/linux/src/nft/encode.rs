@@ -7,10 +7,11 @@ mod elements;
 mod expressions;
 
 use mwan_compile::blocks::addresses;
+use mwan_compile::near;
 use mwan_compile::nft::{
     ElementKind, Hook, HookKind, NftOp, Rule, Selector, SetKind, Statement, TABLE, Value,
 };
-use mwan_compile::text::blocks_comment;
+use mwan_compile::text::{blocks_comment, near_comment};
 use mwan_config::AddressRange;
 
 use super::{INET, SUBSYSTEM, attr, header, message};
@@ -105,7 +106,7 @@ const NOT_EQUAL: u32 = 1;
 const HOST_ENDIAN: u32 = 1;
 const BIG_ENDIAN: u32 = 2;
 /// nft's number of the data type `mark` (nftables, include/datatype.h).
-const TYPE_MARK: u32 = 19;
+pub(super) const TYPE_MARK: u32 = 19;
 /// nft's number of the data type `integer`.
 const TYPE_INTEGER: u32 = 4;
 
@@ -200,6 +201,7 @@ impl Encoder {
         let (flags, seconds) = match kind.elements {
             ElementKind::Ranges => (attr::SET_INTERVAL, 0),
             ElementKind::Blocks(_) | ElementKind::Learned(0) => (0, 0),
+            ElementKind::Near(..) => (attr::SET_MAP, 0),
             ElementKind::Learned(seconds) => (attr::SET_TIMEOUT, seconds),
             ElementKind::Sources | ElementKind::Pairs => (attr::SET_TIMEOUT | attr::SET_EVAL, 0),
         };
@@ -207,7 +209,11 @@ impl Encoder {
         self.writer.put_be32(attr::SET_FLAGS, flags);
         self.writer.put_be32(attr::SET_KEY_TYPE, shape.key_type);
         self.writer.put_be32(attr::SET_KEY_LEN, shape.key_len as u32);
-        if let ElementKind::Blocks(level) = kind.elements {
+        if let ElementKind::Near(..) = kind.elements {
+            self.writer.put_be32(attr::SET_DATA_TYPE, TYPE_MARK);
+            self.writer.put_be32(attr::SET_DATA_LEN, 4);
+        }
+        if let ElementKind::Blocks(level) | ElementKind::Near(level, _) = kind.elements {
             self.writer.nest(attr::SET_DESC, |w| w.put_be32(attr::SET_DESC_SIZE, level.size));
         }
         self.writer.put_be32(attr::SET_ID, id);
@@ -220,9 +226,13 @@ impl Encoder {
                 w.nest(attr::EXPR_DATA, |_| {});
             });
         }
-        let mut data = byteorders(shape.byteorder, false);
-        if let ElementKind::Blocks(level) = kind.elements {
-            let comment = blocks_comment(level.length);
+        let (mapped, comment) = match kind.elements {
+            ElementKind::Blocks(level) => (None, Some(blocks_comment(level.length))),
+            ElementKind::Near(level, mask) => (Some(HOST_ENDIAN), Some(near_comment(level.length, mask))),
+            _ => (None, None),
+        };
+        let mut data = byteorders(shape.byteorder, mapped);
+        if let Some(comment) = comment {
             data.extend([attr::UDATA_SET_COMMENT, comment.len() as u8 + 1]);
             data.extend(comment.bytes().chain([0]));
         }
@@ -357,7 +367,7 @@ impl Encoder {
                 });
             }
         });
-        self.writer.put(attr::SET_USERDATA, &byteorders(shape.byteorder, map));
+        self.writer.put(attr::SET_USERDATA, &byteorders(shape.byteorder, map.then_some(0)));
         self.end();
         let elements = if !interval {
             elements.into_iter().map(RawElement::single).collect()
@@ -371,12 +381,16 @@ impl Encoder {
         id
     }
 
-    /// Elements of a named set: both ends of each range, the first address of each block, or single addresses.
+    /// Elements of a named set: both ends of each range, the first address of each block (with its mark), or single addresses.
     fn addresses(&mut self, message: u16, flags: i32, set: &str, kind: SetKind, list: &[AddressRange]) {
         let keys: Box<dyn Iterator<Item = Border>> = match kind.elements {
             ElementKind::Blocks(level) => {
                 Box::new(list.iter().flat_map(move |run| addresses(*run, level.length)).map(Border::start))
             }
+            ElementKind::Near(level, mask) => Box::new(list.iter().flat_map(move |element| {
+                let (blocks, mark) = near::blocks_of(*element, level.length, mask);
+                blocks.map(move |first| Border::mapped(first, mark))
+            })),
             ElementKind::Ranges => Box::new(borders(list)),
             _ => Box::new(list.iter().map(|address| Border::start(address.first))),
         };

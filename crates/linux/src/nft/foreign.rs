@@ -1,7 +1,5 @@
 //! What tables of others do to marks and sources: read for `mwan check`, never compared or changed.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use mwan_compile::nft::TABLE;
 use mwan_config::lint::{Flowtable, ForeignMark, Translation};
 
@@ -33,17 +31,17 @@ type Chain = (u8, String, String);
 /// What is found while rules are dumped.
 #[derive(Default)]
 struct Found {
-    marks: BTreeMap<Chain, u32>,
-    translations: BTreeSet<(u8, Option<String>)>,
-    untracked: BTreeSet<Chain>,
+    marks: Vec<(Chain, u32)>,
+    translations: Vec<(u8, Option<String>)>,
+    untracked: Vec<Chain>,
 }
 
 impl NftSocket {
     /// Looks at the rules and flowtables of all tables of IPv4, IPv6 and both that are not ours.
     pub fn foreign(&mut self) -> Result<ForeignNetfilter, ObserveError> {
         let all = |kind| move || Writer::message(kind, 0, &header(0, 0));
-        let hooks: BTreeMap<Chain, u32> =
-            self.dump("the chains of others", all(message::GET_CHAIN), BTreeMap::new, |hooks, m| {
+        let hooks: Vec<(Chain, u32)> =
+            self.dump("the chains of others", all(message::GET_CHAIN), Vec::new, |hooks, m| {
                 hooks.extend(base_chain(m));
             })?;
         let found =
@@ -60,10 +58,10 @@ impl NftSocket {
         let translation =
             |(family, device)| Translation { families: [family != IPV6, family != IPV4], device };
         Ok(ForeignNetfilter {
-            marks: marks.take(PLACES_MAX).collect(),
+            marks: marks.collect(),
             translations: found.translations.into_iter().map(translation).collect(),
             flowtables,
-            untracked: found.untracked.iter().take(PLACES_MAX).map(place).collect(),
+            untracked: found.untracked.iter().map(place).collect(),
         })
     }
 }
@@ -104,20 +102,23 @@ fn flowtable(m: &Message<'_>) -> Option<Flowtable> {
     Some(Flowtable { place, devices: devices.map(|(_, name)| text(name)).collect() })
 }
 
-fn note_rule(found: &mut Found, m: &Message<'_>, hooks: &BTreeMap<Chain, u32>) {
+fn note_rule(found: &mut Found, m: &Message<'_>, hooks: &[(Chain, u32)]) {
     let Some(chain) = owner(m, message::NEW_RULE, attr::RULE_CHAIN) else { return };
     let effects = effects(m.attributes(4).nested(attr::RULE_EXPRESSIONS));
     // NF_INET_LOCAL_IN, _FORWARD, _POST_ROUTING: the way of the packet is chosen by then, its mark leads nowhere.
-    let late = hooks.get(&chain).is_some_and(|hook| [1, 2, 4].contains(hook));
+    let late = hooks.iter().any(|(other, hook)| [1, 2, 4].contains(hook) && *other == chain);
     let bits = effects.connection_bits | if late { 0 } else { effects.packet_bits };
-    if effects.translates {
-        found.translations.insert((chain.0, effects.device));
+    let translation = (chain.0, effects.device);
+    if effects.translates && !found.translations.contains(&translation) {
+        found.translations.push(translation);
     }
-    if effects.untracked {
-        found.untracked.insert(chain.clone());
+    if effects.untracked && found.untracked.len() < PLACES_MAX && !found.untracked.contains(&chain) {
+        found.untracked.push(chain.clone());
     }
-    if bits != 0 {
-        *found.marks.entry(chain).or_default() |= bits;
+    match found.marks.iter().position(|(other, _)| *other == chain) {
+        Some(at) => found.marks[at].1 |= bits,
+        None if bits != 0 && found.marks.len() < PLACES_MAX => found.marks.push((chain, bits)),
+        None => {}
     }
 }
 
@@ -150,12 +151,15 @@ const CT_MARK: u32 = 3;
 
 fn effects(expressions: Attributes<'_>) -> Effects {
     let mut effects = Effects::default();
-    let mut registers: BTreeMap<u32, Register> = BTreeMap::new();
+    // The latest value of a register counts.
+    let mut registers: Vec<(u32, Register)> = Vec::new();
     for (_, expression) in expressions {
         let expression = Attributes(expression);
         let data = expression.nested(attr::EXPR_DATA);
         let number = |kind| data.find(kind).and_then(u32_be);
-        let register = |kind| number(kind).and_then(|n| registers.get(&n).copied());
+        let register = |kind| {
+            number(kind).and_then(|n| registers.iter().rev().find(|(r, _)| *r == n).map(|(_, value)| *value))
+        };
         match expression.find(attr::EXPR_NAME).map(text).unwrap_or_default().as_str() {
             // DREG 1, KEY 2, SREG 3.
             "meta" => match (number(2), number(1), register(3)) {
@@ -165,7 +169,7 @@ fn effects(expressions: Attributes<'_>) -> Effects {
                         META_OUTPUT_NAME => Register::OutputDevice,
                         _ => Register::Other,
                     };
-                    registers.insert(into, value);
+                    registers.push((into, value));
                 }
                 (Some(META_MARK), None, Some(Register::PacketMark(bits))) => effects.packet_bits |= bits,
                 (Some(META_MARK), None, _) => effects.packet_bits = u32::MAX,
@@ -175,7 +179,7 @@ fn effects(expressions: Attributes<'_>) -> Effects {
             "ct" => match (number(2), number(1), register(4)) {
                 (Some(key), Some(into), _) => {
                     let mark = key == CT_MARK;
-                    registers.insert(into, if mark { Register::ConnectionMark(0) } else { Register::Other });
+                    registers.push((into, if mark { Register::ConnectionMark(0) } else { Register::Other }));
                 }
                 (Some(CT_MARK), None, Some(Register::ConnectionMark(bits))) => {
                     effects.connection_bits |= bits

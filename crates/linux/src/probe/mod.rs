@@ -5,7 +5,7 @@ mod dns;
 mod http;
 mod link;
 mod methods;
-mod packet;
+pub(crate) mod packet;
 #[cfg(feature = "tls")]
 mod tls;
 

@@ -7,7 +7,7 @@ use mwan_config::Family;
 /// Bytes of an echo header.
 pub(super) const ECHO_HEADER: usize = 8;
 /// Bytes of a full cookie.
-pub(super) const COOKIE: usize = 16;
+pub(crate) const COOKIE: usize = 16;
 
 const V4_REPLY: u8 = 0;
 const V4_UNREACHABLE: u8 = 3;
@@ -22,7 +22,7 @@ const V6_REQUEST: u8 = 128;
 const V6_REPLY: u8 = 129;
 
 /// An echo request. The kernel fills in the ICMPv6 checksum, and ours must do for ICMP.
-pub(super) fn build(
+pub(crate) fn build(
     family: Family,
     id: u16,
     sequence: u16,
@@ -57,7 +57,7 @@ fn checksum(bytes: &[u8]) -> u16 {
 
 /// What a received packet is.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Received<'a> {
+pub(crate) enum Received<'a> {
     /// An echo reply.
     Reply {
         /// Identifier.
@@ -83,7 +83,7 @@ pub(super) enum Received<'a> {
 }
 
 /// Parses what a raw socket delivers: IPv4 with its header, IPv6 without.
-pub(super) fn parse(family: Family, packet: &[u8]) -> Option<Received<'_>> {
+pub(crate) fn parse(family: Family, packet: &[u8]) -> Option<Received<'_>> {
     let icmp = match family {
         Family::V4 => packet.get(header_length(packet)?..)?,
         Family::V6 => packet,

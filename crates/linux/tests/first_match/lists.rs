@@ -302,9 +302,9 @@ fn set(rng: &mut Rng, name: String) -> NamedSet {
     let families =
         *rng.pick(&[Families::ALL, Families { v4: true, v6: false }, Families { v4: false, v6: true }]);
     let kind = rng.below(4);
-    let count = if kind == 0 { 0 } else { rng.range(1, 20) };
+    let count = if kind == 0 { 0 } else { rng.range(1, 40) };
     // Prefixes of a few lengths, or ranges that begin and end anywhere.
-    let lengths = [rng.range(0, 9), rng.range(0, 9), rng.range(0, 9)];
+    let lengths: Vec<u64> = (0..*rng.pick(&[1, 3, 6])).map(|_| rng.range(0, 9)).collect();
     let entries = (0..count).flat_map(|_| match kind {
         2.. => families.iter().map(|family| prefix(rng, family, &lengths)).collect(),
         _ => ranges(rng, families),
@@ -315,7 +315,7 @@ fn set(rng: &mut Rng, name: String) -> NamedSet {
         families,
         entries: Arc::new(entries),
         file: None,
-        domains: Arc::new(if kind < 2 { vec!["example.org".to_owned()] } else { vec![] }),
+        domains: Arc::new(if kind < 3 { vec!["example.org".to_owned()] } else { vec![] }),
         timeout: None,
         counters: rng.chance(30),
         layout: SetLayout::default(),

@@ -232,7 +232,9 @@ impl Tally {
 /// Chains of rules that have a variant which looks for a block of more than one address.
 fn by_block(program: &Program) -> BTreeSet<&str> {
     let chains = program.table.sections.iter().flat_map(|section| &section.chains);
-    let rules = chains.filter(|(name, _)| name.starts_with("rules.")).flat_map(|(_, chain)| &chain.rules);
+    let rules = chains
+        .filter(|(name, _)| name.starts_with("rules.") || name.starts_with("look"))
+        .flat_map(|(_, chain)| &chain.rules);
     let cut = |statement: &Statement| match statement {
         Statement::InSet { selector, bits, .. } => {
             selector.family().is_some_and(|family| *bits < family.bits())

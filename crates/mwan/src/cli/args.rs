@@ -56,6 +56,12 @@ pub(crate) enum Command {
         #[command(flatten)]
         bus: BusArgs,
     },
+    /// Put another configuration in force: judged first, written into the daemon's file, and with a way back.
+    Apply(ApplyArgs),
+    /// Keep the configuration that waits for it (`apply --confirm`).
+    Confirm,
+    /// Put a configuration back that was in force, or show the last twenty. While one waits to be confirmed: take it back now.
+    Rollback(RollbackArgs),
     /// Say why a packet, or a live connection, leaves where it leaves: every step, and what would carry it otherwise.
     Explain(ExplainArgs),
     /// Compare what should be in the kernel with what is there; exit code 3 if they differ.
@@ -431,6 +437,53 @@ pub(crate) struct Show {
     /// Print JSON (docs/schema).
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What is to be in force.
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct ApplyArgs {
+    /// The file, in the format of the daemon's own (`-`: standard input).
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) terms: Terms,
+}
+
+/// Which configuration is to be in force again.
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct RollbackArgs {
+    /// Its number in the list; without it the newest that is another than the present one and was not taken back.
+    pub(crate) number: Option<u64>,
+    /// Show those that are kept, newest first: when, how, who.
+    #[arg(long, conflicts_with_all = ["number", "diff", "confirm", "must_reach", "dry_run"])]
+    pub(crate) list: bool,
+    /// Show what configuration N changed against the one before it.
+    #[arg(long, value_name = "N", conflicts_with_all = ["number", "confirm", "must_reach", "dry_run"])]
+    pub(crate) diff: Option<u64>,
+    /// Print the list as JSON (docs/schema/mwan.revisions.v1.json).
+    #[arg(long, requires = "list")]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) terms: Terms,
+}
+
+/// Under which conditions another configuration stays.
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct Terms {
+    /// The configuration before comes back unless `mwan confirm` is said within so many seconds, whatever becomes of the daemon
+    /// or the machine. At a terminal it is asked for.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=i64::from(mwan_api::CONFIRM_MAX_S)))]
+    pub(crate) confirm: Option<u32>,
+    /// It comes back at once unless the router reaches this within 10 s: an address to be pinged (1.1.1.1), or 1.1.1.1:443/tcp,
+    /// [2001:db8::1]:443/tcp; several times for more, all of which are needed.
+    #[arg(long, value_name = "TARGET", value_parser = target)]
+    pub(crate) must_reach: Vec<String>,
+    /// Only print what would change: in the file, in the kernel, for connections.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+fn target(text: &str) -> Result<String, String> {
+    crate::daemon::ReachTarget::parse(text).map(|_| text.to_owned())
 }
 
 /// Which packet is explained.

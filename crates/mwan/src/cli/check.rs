@@ -40,9 +40,7 @@ pub(super) fn run(run_dir: &Path, args: &CheckArgs) -> Result<Exit, Failure> {
             lints.extend(mwan_config::lint::lint_system(&loaded.config, &facts));
             blind.iter().for_each(|what| talk(&format!("{name}: not looked at: {what}")));
         }
-        loaded.diagnostics.append(&mut lints);
-        // What has no line is about the whole.
-        loaded.diagnostics.sort_by_key(|d| d.location.line.wrapping_sub(1));
+        loaded.add(lints);
         if args.format() == CheckFormat::Text {
             tell(&name, &loaded)?;
         }
@@ -61,7 +59,7 @@ pub(super) fn run(run_dir: &Path, args: &CheckArgs) -> Result<Exit, Failure> {
             schema: mwan_api::SCHEMA_CHECK.to_owned(),
             diagnostics: daemon::diagnostics(&all),
         })?)?,
-        CheckFormat::Sarif => print(&render::json(&sarif::document(&all))?)?,
+        CheckFormat::Sarif => print(&sarif::document(&all))?,
     }
     Ok(exit)
 }
@@ -91,9 +89,17 @@ fn in_force(run_dir: &Path, args: &CheckArgs) -> Option<PathBuf> {
         return None;
     }
     match client::try_ask(run_dir, &Request::Status) {
-        Ok(Some(Response::Status(status))) => Some(status.daemon.config.into()),
+        Ok(Some(Response::Status(status))) if shares_network(status.daemon.pid) => {
+            Some(status.daemon.config.into())
+        }
         _ => None,
     }
+}
+
+/// Whether a process has the network that we see.
+fn shares_network(pid: u32) -> bool {
+    let of = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    of("self").is_some_and(|ours| of(&pid.to_string()) == Some(ours))
 }
 
 fn is_same(a: &Path, b: &Path) -> bool {
@@ -104,7 +110,7 @@ fn is_same(a: &Path, b: &Path) -> bool {
 /// What a code means, and what to do about it.
 fn explanation(code: &str) -> Result<String, Failure> {
     let wanted = code.to_ascii_uppercase();
-    let doc: &CodeDoc = codes().iter().find(|doc| doc.code == wanted).ok_or_else(|| {
+    let doc: CodeDoc = codes().find(|doc| doc.code == wanted).ok_or_else(|| {
         Failure::says(format!("there is no code '{}'", code.escape_debug()))
             .hint("codes are those in brackets, as in warning[W0720]; docs/diagnostics.md has all")
     })?;

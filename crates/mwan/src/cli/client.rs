@@ -11,18 +11,33 @@ use super::Failure;
 
 /// The daemon answers from memory or after one look at the kernel; a reload may compile thousands of rules.
 const TIMEOUT: Duration = Duration::from_secs(20);
+/// As long as the daemon keeps a client.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Sends `request` to the daemon of `run_dir` and returns its answer; its `error` answers are failures.
 pub(crate) fn ask(run_dir: &Path, request: &Request) -> Result<Response, Failure> {
-    match try_ask(run_dir, request)? {
+    answered(run_dir, try_ask(run_dir, request)?)
+}
+
+fn answered(run_dir: &Path, response: Option<Response>) -> Result<Response, Failure> {
+    match response {
         Some(response) => Ok(response),
         None => Err(Failure::says(format!("no daemon answers at {}", socket(run_dir).display()))
             .hint("start it with `mwan daemon --config FILE`, or name its directory with --run-dir")),
     }
 }
 
+/// The same for what takes longer: another mask comes into force, and something has to be reached.
+pub(super) fn ask_patiently(run_dir: &Path, request: &Request) -> Result<Response, Failure> {
+    answered(run_dir, ask_within(run_dir, request, PATIENCE)?)
+}
+
 /// The same, but `None` if no daemon is running there.
 pub(super) fn try_ask(run_dir: &Path, request: &Request) -> Result<Option<Response>, Failure> {
+    ask_within(run_dir, request, TIMEOUT)
+}
+
+fn ask_within(run_dir: &Path, request: &Request, timeout: Duration) -> Result<Option<Response>, Failure> {
     use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
     let path = socket(run_dir);
     let stream = match UnixStream::connect(&path) {
@@ -34,7 +49,7 @@ pub(super) fn try_ask(run_dir: &Path, request: &Request) -> Result<Option<Respon
             return Err(if denied { failure.hint("run it as root") } else { failure });
         }
     };
-    match exchange(stream, request) {
+    match exchange(stream, request, timeout) {
         Ok(Response::Error { message, hint }) => Err(Failure { message, hint }),
         Ok(response) => Ok(Some(response)),
         Err(error) => Err(Failure::new(format!("the daemon at {} does not answer", path.display()), &error)),
@@ -46,9 +61,9 @@ pub(super) fn answers(run_dir: &Path) -> bool {
     try_ask(run_dir, &Request::Status).is_ok_and(|answer| answer.is_some())
 }
 
-fn exchange(mut stream: UnixStream, request: &Request) -> std::io::Result<Response> {
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
+fn exchange(mut stream: UnixStream, request: &Request, timeout: Duration) -> std::io::Result<Response> {
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     stream.write_all(&line)?;

@@ -27,7 +27,7 @@ fn apply(run_dir: &Path, file: &Path, dry_run: bool, partial: bool) -> Result<Ex
     };
     // What is shown is what it was made from.
     let revision = dry_run.then(|| before.revision.clone());
-    let request = Request::PutCloud { document, file: name.clone(), revision, dry_run, partial };
+    let request = Request::PutCloud { document, file: name.clone(), revision, dry_run, partial, by: None };
     let put = match client::ask(run_dir, &request)? {
         Response::Put(put) => put,
         Response::Refused { message, diagnostics } => {

@@ -28,6 +28,9 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Rules(show) => part(&run_dir, show.json, render::rules, render::rules_json)?,
         Command::Check(args) => super::check::run(&run_dir, &args)?,
         Command::Plan { config, json, platform, bus } => plan(&run_dir, &config, json, platform, &bus)?,
+        Command::Apply(args) => super::apply::apply(&run_dir, args)?,
+        Command::Confirm => super::apply::confirm(&run_dir)?,
+        Command::Rollback(args) => super::apply::rollback(&run_dir, &args)?,
         Command::Explain(args) => super::explain::run(&run_dir, args)?,
         Command::Diff(show) => {
             let Response::Plan(plan) = client::ask(&run_dir, &Request::Diff)? else {

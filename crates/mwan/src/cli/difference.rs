@@ -10,7 +10,7 @@ pub(super) fn of_sections(before: &str, after: &str) -> String {
     // The header of the section we are in, while it is not shown.
     let mut header = None;
     for (mark, line) in steps(&old, &new) {
-        let begins = line.starts_with("config ");
+        let begins = line.starts_with("config ") || line.starts_with('[');
         if mark == ' ' {
             if begins {
                 header = Some(line);

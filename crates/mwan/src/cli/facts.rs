@@ -1,6 +1,5 @@
 //! What `mwan check` looks at on the machine: files, sysctls and what netlink tells. Nothing is changed and no program run.
 
-use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::Path;
@@ -73,25 +72,28 @@ fn said(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
+/// The monitor could hear what comes later, too, for which it wants a runtime.
 fn network() -> Result<std::sync::Arc<NetView>, String> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
-    runtime.block_on(async { Monitor::open(Vec::new()).map(|mut m| m.view()).map_err(|e| said(&e)) })
+    let _inside = runtime.enter();
+    Monitor::open(Vec::new()).map(|mut m| m.view()).map_err(|e| said(&e))
 }
 
 fn devices(facts: &mut Facts, net: &NetView, sysfs: &Path) {
     for (name, link) in &net.links {
         let addresses = link.addresses.iter().map(|a| (a.ip, network_of(a.ip, a.prefix_len)));
         let has_default = |family| net.defaults.iter().any(|d| d.device == *name && d.family == family);
-        let mut lower = BTreeSet::new();
+        let mut lower = Vec::new();
         lowest(sysfs, name, DEPTH_MAX, &mut lower);
-        let device = Device {
+        lower.retain(|device| device != name);
+        facts.devices.push(Device {
+            name: name.clone(),
             up: link.up,
-            lower: lower.into_iter().filter(|device| device != name).collect(),
+            lower,
             addresses: addresses.collect(),
             default_route: Family::ALL.map(has_default),
-        };
-        facts.devices.insert(name.clone(), device);
+        });
     }
 }
 
@@ -104,12 +106,12 @@ fn network_of(ip: IpAddr, length: u8) -> AddressRange {
 }
 
 /// The devices at the bottom of a device: itself, or what `lower_…` links of sysfs lead to.
-fn lowest(sysfs: &Path, name: &str, depth: usize, found: &mut BTreeSet<String>) {
+fn lowest(sysfs: &Path, name: &str, depth: usize, found: &mut Vec<String>) {
     let entries = std::fs::read_dir(sysfs.join(name)).into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     let lower: Vec<String> = names.filter_map(|n| n.strip_prefix("lower_").map(str::to_owned)).collect();
-    if lower.is_empty() || depth == 0 {
-        found.insert(name.to_owned());
+    if (lower.is_empty() || depth == 0) && !found.iter().any(|device| device == name) {
+        found.push(name.to_owned());
     }
     for device in lower.iter().filter(|_| depth > 0) {
         lowest(sysfs, device, depth - 1, found);
@@ -131,7 +133,7 @@ fn sysctls(facts: &mut Facts, config: &Config, root: &Path) {
     }
     for name in names {
         if let Some(value) = sysctl(root, &name) {
-            facts.sysctls.insert(name, value);
+            facts.sysctls.push((name, value));
         }
     }
 }
@@ -230,9 +232,10 @@ mod tests {
     fn devices_are_followed_to_the_bottom() {
         let dir = tempfile::tempdir().unwrap();
         let of = |name: &str| {
-            let mut found = BTreeSet::new();
+            let mut found = Vec::new();
             lowest(dir.path(), name, DEPTH_MAX, &mut found);
-            found.into_iter().collect::<Vec<_>>()
+            found.sort();
+            found
         };
         for (upper, lower) in [("bond0.7", "bond0"), ("bond0", "eth0"), ("bond0", "eth1"), ("loop", "loop")] {
             write(dir.path(), &format!("{upper}/lower_{lower}"), "");

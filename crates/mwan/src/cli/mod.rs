@@ -4,6 +4,7 @@
 
 #[cfg(feature = "alerts")]
 mod alerts;
+mod apply;
 mod args;
 mod check;
 mod client;

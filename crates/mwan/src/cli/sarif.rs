@@ -1,71 +1,73 @@
 //! Findings as SARIF 2.1.0 (OASIS, Static Analysis Results Interchange Format), for code hosts and editors.
+//!
+//! Written as text: the document has one shape, and trees of JSON values would be several times as much code.
 
-use std::collections::BTreeMap;
+use std::fmt::Write;
 
-use mwan_config::{Diagnostic, Severity, codes};
-use serde_json::{Value, json};
+use mwan_config::{Diagnostic, codes};
 
-/// One run with all findings.
-pub(super) fn document(diagnostics: &[Diagnostic]) -> Value {
+/// One run with all findings, a rule or a result in each line.
+pub(super) fn document(diagnostics: &[Diagnostic]) -> String {
     // Only rules that found something: the others would be most of the document.
-    let mut index: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut rules = Vec::new();
-    for doc in codes() {
-        if diagnostics.iter().any(|d| d.code == doc.code) {
-            index.insert(doc.code, rules.len());
-            let help = if doc.fix.is_empty() { doc.explanation } else { doc.fix };
-            rules.push(json!({
-                "id": doc.code,
-                "shortDescription": { "text": doc.title },
-                "fullDescription": { "text": doc.explanation },
-                "help": { "text": help },
-                "defaultConfiguration": { "level": doc.severity().name() },
-            }));
-        }
+    let used: Vec<_> = codes().filter(|doc| diagnostics.iter().any(|d| d.code == doc.code)).collect();
+    let mut out = String::from(
+        "{\"$schema\":\"https://json.schemastore.org/sarif-2.1.0.json\",\"version\":\"2.1.0\",\"runs\":[{\"tool\":{\"driver\":\
+         {\"name\":\"mwan\",\"version\":\"",
+    );
+    out.push_str(env!("CARGO_PKG_VERSION"));
+    out.push_str("\",\"rules\":[");
+    for (index, doc) in used.iter().enumerate() {
+        let help = if doc.fix.is_empty() { doc.explanation } else { doc.fix };
+        // Writing into a String cannot fail.
+        let _ = write!(
+            out,
+            "{}\n{{\"id\":\"{}\",\"shortDescription\":{{\"text\":{}}},\"fullDescription\":{{\"text\":{}}},\"help\":{{\"text\":{}}},\
+             \"defaultConfiguration\":{{\"level\":\"{}\"}}}}",
+            comma(index),
+            doc.code,
+            quoted(doc.title),
+            quoted(doc.explanation),
+            quoted(help),
+            doc.severity().name(),
+        );
     }
-    let results: Vec<Value> = diagnostics.iter().map(|d| result(d, index.get(d.code).copied())).collect();
-    json!({
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{
-            "tool": { "driver": { "name": "mwan", "version": env!("CARGO_PKG_VERSION"), "rules": rules } },
-            "results": results,
-        }],
-    })
+    out.push_str("]}},\"results\":[");
+    for (index, d) in diagnostics.iter().enumerate() {
+        // Regions begin at line 1; without one the whole file is meant.
+        let region = match d.location.line {
+            0 => String::new(),
+            line => format!(",\"region\":{{\"startLine\":{line}}}"),
+        };
+        let rule = used.iter().position(|doc| doc.code == d.code).unwrap_or_default();
+        let _ = write!(
+            out,
+            "{}\n{{\"ruleId\":\"{}\",\"ruleIndex\":{rule},\"level\":\"{}\",\"message\":{{\"text\":{}}},\"locations\":[{{\"physicalLocation\":\
+             {{\"artifactLocation\":{{\"uri\":\"{}\"}}{region}}}}}]}}",
+            comma(index),
+            d.code,
+            d.severity.name(),
+            quoted(&message(d)),
+            uri(&d.location.file),
+        );
+    }
+    out + "]}]}\n"
 }
 
-fn result(d: &Diagnostic, rule: Option<usize>) -> Value {
-    let mut text = d.section.clone();
-    if let Some(option) = &d.option {
-        text.push_str(&format!(", option '{option}'"));
-    }
-    if !text.is_empty() {
-        text.push_str(": ");
-    }
-    text.push_str(&d.message);
-    if let Some(hint) = &d.hint {
-        text.push_str(&format!("; hint: {hint}"));
-    }
-    let mut place = json!({ "artifactLocation": { "uri": uri(&d.location.file) } });
-    // Regions begin at line 1; without one the whole file is meant.
-    if d.location.line > 0 {
-        place["region"] = json!({ "startLine": d.location.line });
-    }
-    let level = match d.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-        Severity::Note => "note",
-    };
-    let mut result = json!({
-        "ruleId": d.code,
-        "level": level,
-        "message": { "text": text },
-        "locations": [{ "physicalLocation": place }],
-    });
-    if let Some(rule) = rule {
-        result["ruleIndex"] = json!(rule);
-    }
-    result
+fn comma(index: usize) -> &'static str {
+    if index == 0 { "" } else { "," }
+}
+
+/// A JSON string.
+fn quoted(text: &str) -> String {
+    // A string can always be one.
+    serde_json::to_string(text).unwrap_or_default()
+}
+
+/// What `mwan check` prints behind the code.
+fn message(d: &Diagnostic) -> String {
+    let line = d.to_string();
+    let text = line.split_once(&format!("[{}]: ", d.code)).map(|(_, text)| text.to_owned());
+    text.unwrap_or(line)
 }
 
 /// A path as a URI reference (RFC 3986): relative as it was given, so that it is one of the repository.
@@ -84,6 +86,9 @@ fn uri(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::Value;
+
     use super::*;
 
     /// What the schema of SARIF 2.1.0 requires of the parts that are used here.
@@ -92,7 +97,7 @@ mod tests {
         let text = b"config rule 'a'\n\toption proto 'tpc'\n\toption use_policy 'default'\nconfig rule 'b'\n";
         let loaded = mwan_config::parse("dir with blank/mwan3", text);
         assert!(loaded.diagnostics.len() >= 2, "{:?}", loaded.diagnostics);
-        let document = document(&loaded.diagnostics);
+        let document: Value = serde_json::from_str(&document(&loaded.diagnostics)).unwrap();
         assert_eq!(document["version"], "2.1.0");
         let run = &document["runs"][0];
         assert_eq!(run["tool"]["driver"]["name"], "mwan");
@@ -121,7 +126,7 @@ mod tests {
     fn what_has_no_line_has_no_region() {
         let mut found = mwan_config::parse("/etc/config/mwan3", b"config nonsense 'x'\n").diagnostics;
         found.iter_mut().for_each(|d| d.location.line = 0);
-        let document = document(&found);
+        let document: Value = serde_json::from_str(&document(&found)).unwrap();
         let place = &document["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
         assert_eq!(place["artifactLocation"]["uri"], "file:///etc/config/mwan3");
         assert!(place.get("region").is_none());

@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::config::parse_config;
 use super::hooks::STOP_MAX;
+use super::impact;
 use super::plan::plan;
 use super::put::Change;
 use super::reload::Reply;
@@ -26,6 +27,7 @@ use crate::openwrt::Openwrt;
 impl Daemon {
     /// Answers at once, except what takes a while: that is done elsewhere.
     pub(super) fn answer(&mut self, request: Request, reply: Reply) -> Next {
+        self.tell_news();
         let response = match request {
             Request::Status => Ok(Response::Status(Box::new(self.status()))),
             Request::Diff => self.difference(),
@@ -93,12 +95,20 @@ impl Daemon {
                 self.at_desk(reply, |desk, _| desk.cloud());
                 return Next::Go;
             }
-            Request::PutConfig { text, revision, dry_run } => {
-                self.put(Change::Text(text), Some(revision), dry_run, None, reply);
+            Request::PutConfig { text, revision, dry_run, by } => {
+                self.put(Change::Text(text), Some(revision), dry_run, None, by, reply);
                 return Next::Go;
             }
-            Request::PutCloud { document, file, revision, dry_run, partial } => {
-                self.put(Change::cloud(document, file, partial), revision, dry_run, None, reply);
+            Request::Apply(_)
+            | Request::Confirm
+            | Request::TakeBack
+            | Request::Revisions
+            | Request::Revision { .. } => {
+                self.with_a_way_back(request, reply);
+                return Next::Go;
+            }
+            Request::PutCloud { document, file, revision, dry_run, partial, by } => {
+                self.put(Change::cloud(document, file, partial), revision, dry_run, None, by, reply);
                 return Next::Go;
             }
             Request::Plan { file, text } => {
@@ -240,12 +250,16 @@ impl Daemon {
     /// probes can wait.
     fn plan(&mut self, file: String, text: String, reply: Reply) {
         let (mut core, own) = (self.core.clone(), self.writer.own_rules().cloned());
+        // One list of connections at a time.
+        let turn = self.flow_list.turn();
         in_thread("plan", "plans", reply, move |_| {
             let mut writer = Writer::open()?;
             own.into_iter().for_each(|own| writer.remember(own));
             let loaded = parse_config(&file, text.as_bytes());
-            core.handle(clock::now(), Event::Configure(Arc::new(loaded.config)));
-            plan(&core, &mut writer, &loaded.diagnostics).map(Response::Plan)
+            let impact = core.impact(Arc::new(loaded.config), clock::now());
+            let mut plan = plan(&core, &mut writer, &loaded.diagnostics)?;
+            plan.impact = turn.and_then(|_turn| impact::count(&impact));
+            Ok(Response::Plan(plan))
         });
     }
 
@@ -294,6 +308,7 @@ impl Daemon {
         status.problems.extend(waiting);
         status.problems.extend(self.dnsmasq.problem());
         status.problems.extend(self.cloud.problem());
+        status.problems.extend(self.confirm.problem());
         status.problems.extend(self.companions.problems());
         status.problems.extend(crate::alerts::problem(self.core.config()));
         status.problems.extend(self.alert_problems());

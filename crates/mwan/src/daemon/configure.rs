@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mwan_api::{EventKind, Response, Severity};
+use mwan_api::{EventKind, Response, Severity, Way};
 use mwan_config::Config;
 use mwan_core::{Event, Marks, Remark};
 use mwan_linux::clock;
@@ -77,6 +77,7 @@ impl Daemon {
             self.options.config.clone(),
             self.core.config().sets.clone(),
             self.diagnostics.clone(),
+            self.confirm.accepted(),
         );
     }
 
@@ -111,6 +112,7 @@ impl Daemon {
         }
         let Some(read) = self.reload.staged.take() else { return };
         self.record.announce(&read.name, &read.source, &read.config);
+        self.revisions.add(&read.name, &read.source, &read.config.sets, Way::Edit);
         self.store.keep_config(&read.name, read.source);
         log_diagnostics(&read.diagnostics);
         self.diagnostics = read.diagnostics;

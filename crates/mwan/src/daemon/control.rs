@@ -29,6 +29,9 @@ const CROWDED_TIMEOUT: Duration = Duration::from_millis(50);
 /// A client that has not taken its answer by then is let go.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Characters of a name that is remembered.
+const NAME_MAX: usize = 64;
+
 /// Clients that watch at once: each keeps a place from others for as long as it likes.
 const WATCHERS_MAX: usize = 16;
 
@@ -120,6 +123,26 @@ impl Access {
             ) => Request::Guarded { request: Box::new(request) },
             (_, request) => request,
         }
+    }
+
+    /// With the name of who asks, where that is remembered: the socket knows the user. The web server answers for its own.
+    fn signed(self, mut request: Request, user: Option<u32>) -> Request {
+        let by = match &mut request {
+            Request::PutConfig { by, .. } | Request::PutCloud { by, .. } => by,
+            Request::Apply(order) => &mut order.by,
+            _ => return request,
+        };
+        let named = by.take().map(|name| name.escape_debug().take(NAME_MAX).collect::<String>());
+        *by = match self {
+            #[cfg(feature = "web")]
+            Access::Web => Some(named.map_or_else(|| "the web".to_owned(), |name| format!("{name} (web)"))),
+            _ => {
+                let name = |id| User::name(id).unwrap_or_else(|| format!("user {id}"));
+                let user = user.map_or_else(|| "somebody".to_owned(), name);
+                Some(named.map_or_else(|| user.clone(), |name| format!("{user} ({name})")))
+            }
+        };
+        request
     }
 
     fn allows(self, request: &Request) -> bool {
@@ -255,6 +278,7 @@ async fn answer(
 ) -> io::Result<Option<Watch>> {
     // Before the daemon is asked: nothing is missed between its answer and what follows.
     let live = hub.live.subscribe();
+    let client_user = client.peer_cred().ok().map(|peer| peer.uid());
     let (read, mut write) = client.split();
     let mut line = Vec::new();
     let mut read = BufReader::new(read).take(access.request_max() as u64);
@@ -270,7 +294,7 @@ async fn answer(
             hint: Some("ask as root".to_owned()),
         },
         Ok(request) => {
-            let request = access.guarded(request);
+            let request = access.guarded(access.signed(request, client_user));
             let watches = matches!(request, Request::Watch { .. });
             let (reply, replied) = oneshot::channel();
             let response = match hub.asked.send((request, reply)).await {
@@ -327,4 +351,47 @@ async fn say(write: &mut WriteHalf<'_>, line: &str) -> io::Result<()> {
 
 fn ending() -> Response {
     Response::Error { message: "the daemon is ending".to_owned(), hint: None }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn by(access: Access, named: Option<&str>, user: Option<u32>) -> String {
+        let request = Request::PutConfig {
+            text: String::new(),
+            revision: String::new(),
+            dry_run: false,
+            by: named.map(str::to_owned),
+        };
+        match access.signed(request, user) {
+            Request::PutConfig { by, .. } => by.unwrap(),
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    /// Nobody but the web server can say that he is somebody else.
+    #[test]
+    fn who_asks_is_whom_the_socket_knows() {
+        assert_eq!(by(Access::Owner, None, Some(0)), "root");
+        assert_eq!(by(Access::Owner, Some("alice"), Some(0)), "root (alice)");
+        assert_eq!(by(Access::Owner, Some("a\n\u{1b}"), Some(4_000_000)), "user 4000000 (a\\n\\u{1b})");
+        assert_eq!(by(Access::Owner, None, None), "somebody");
+        assert_eq!(by(Access::Owner, Some(&"x".repeat(500)), Some(0)).len(), "root ()".len() + NAME_MAX);
+        #[cfg(feature = "web")]
+        {
+            assert_eq!(by(Access::Web, Some("alice"), Some(33)), "alice (web)");
+            assert_eq!(by(Access::Web, None, Some(33)), "the web");
+        }
+    }
+
+    #[cfg(feature = "web")]
+    #[test]
+    fn the_web_server_neither_applies_nor_confirms() {
+        let none = Request::Revision { number: 1 };
+        for request in [Request::Confirm, Request::TakeBack, Request::Revisions, none] {
+            assert!(!Access::Web.allows(&request) && Access::Owner.allows(&request), "{request:?}");
+        }
+    }
 }

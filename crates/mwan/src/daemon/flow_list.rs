@@ -52,15 +52,20 @@ impl Names {
 }
 
 impl FlowList {
+    /// The right to read the kernel's table until it is dropped; `None`: somebody has it.
+    pub(super) fn turn(&self) -> Option<Free> {
+        (!self.busy.swap(true, Ordering::AcqRel)).then(|| Free(self.busy.clone()))
+    }
+
     /// Answers in a while.
     pub(super) fn answer(&self, core: &Core, limit: u32, reply: Reply) {
-        if self.busy.swap(true, Ordering::AcqRel) {
+        let Some(done) = self.turn() else {
             let _ = reply.send(error_response(
                 Failure::says("a list of connections is being made already").hint("ask again in a second"),
             ));
             return;
-        }
-        let (names, done) = (Names::new(core), Free(self.busy.clone()));
+        };
+        let names = Names::new(core);
         in_thread("flow-list", "lists connections", reply, move |_| {
             let _done = done;
             let limit = usize::try_from(limit.min(LIMIT_MAX)).unwrap_or(0);
@@ -72,7 +77,7 @@ impl FlowList {
 }
 
 /// Lets the next list be made, whatever became of this one.
-struct Free(Arc<AtomicBool>);
+pub(super) struct Free(Arc<AtomicBool>);
 
 impl Drop for Free {
     fn drop(&mut self) {
@@ -80,9 +85,14 @@ impl Drop for Free {
     }
 }
 
+/// Whether the kernel counts packets and bytes of connections, of this network namespace.
+pub(super) fn is_counted() -> bool {
+    std::fs::read_to_string(ACCOUNTING).is_ok_and(|text| text.trim() == "1")
+}
+
 /// The table is not of one moment: connections come and go while it is read.
 fn list(names: &Names, limit: usize) -> Result<mwan_api::Flows, ConntrackError> {
-    let counted = std::fs::read_to_string(ACCOUNTING).is_ok_and(|text| text.trim() == "1");
+    let counted = is_counted();
     let mut conntrack = Conntrack::open()?;
     let mut counts = Counts::new(counted, limit);
     for family in Family::ALL {

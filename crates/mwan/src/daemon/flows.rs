@@ -363,7 +363,7 @@ pub(super) fn clean(mask: u32) {
 }
 
 /// What a flow began with, as far as conntrack remembers.
-fn first_packet(flow: &Flow) -> Packet {
+pub(super) fn first_packet(flow: &Flow) -> Packet {
     Packet {
         source: flow.source,
         destination: flow.destination,

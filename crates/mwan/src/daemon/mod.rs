@@ -6,6 +6,8 @@
 //! | `start` | everything that is opened, and what a daemon before us left |
 //! | `configure`, `config`, `watched` | another configuration: its files, how they are read, how changes of them are noticed |
 //! | `put`, `held` | the configuration file for clients, and a cloud's document that is watched |
+//! | `order`, `confirm`, `reach` | another configuration with a way back: confirmed, or the one before comes back |
+//! | `revisions` | the configurations that were in force |
 //! | `apply`, `writer` | desired states into the kernel, and what the core wishes beside them |
 //! | `flows`, `flow_list` | connection entries: their marks, which of them end, and a list of them |
 //! | `hooks`, `dnsmasq` | others who are told |
@@ -13,7 +15,7 @@
 //! | `events`, `sample` | what has happened and how the paths are, for those who watch |
 //! | `history` | what is recorded of the paths |
 //! | `record` | the last events of the core, for a replay |
-//! | `control`, `answer`, `status`, `plan`, `explain` | the control socket, and what is said there |
+//! | `control`, `answer`, `status`, `plan`, `explain`, `impact` | the control socket, and what is said there |
 //! | `state`, `lock`, `notify`, `log`, `logfile`, `syslog` | files that survive, one daemon at a time, systemd, the log |
 
 mod alerts;
@@ -22,6 +24,7 @@ mod apply;
 mod companion;
 mod config;
 mod configure;
+mod confirm;
 mod control;
 mod dnsmasq;
 mod durations;
@@ -32,19 +35,23 @@ mod flows;
 mod held;
 mod history;
 mod hooks;
+mod impact;
 mod lock;
 mod log;
 #[cfg(feature = "ipfire")]
 mod logfile;
 mod notify;
+mod order;
 mod plan;
 mod put;
+mod reach;
 #[cfg(feature = "record")]
 mod record;
 #[cfg(not(feature = "record"))]
 #[path = "record/absent.rs"]
 mod record;
 mod reload;
+mod revisions;
 mod sample;
 mod start;
 mod state;
@@ -72,6 +79,7 @@ use crate::cli::{DaemonArgs, Failure};
 use crate::ipfire::Ipfire;
 use crate::openwrt::Openwrt;
 use alerts::AlertBoard;
+use confirm::Confirm;
 use dnsmasq::Dnsmasq;
 use durations::Switches;
 use events::EventLog;
@@ -83,6 +91,7 @@ use lock::Locks;
 use put::CloudFile;
 use record::FlightRecorder;
 use reload::Reload;
+use revisions::Revisions;
 use sample::Sampler;
 use start::Signals;
 use state::Store;
@@ -106,6 +115,7 @@ pub(crate) use explain::explain_without_daemon;
 #[cfg(feature = "web")]
 pub(crate) use log::{LogSettings, start_companion_log};
 pub(crate) use plan::plan_without_daemon;
+pub(crate) use reach::Target as ReachTarget;
 pub(crate) use status::diagnostics;
 
 /// Name of the control socket in the run directory.
@@ -242,6 +252,10 @@ struct Daemon {
     reload: Reload,
     /// Held by the thread that writes the configuration file.
     writing: Arc<Mutex<()>>,
+    /// A configuration that has to be confirmed.
+    confirm: Confirm,
+    /// Those that were in force.
+    revisions: Revisions,
     cloud: CloudFile,
     /// A view of the network that waits for its time.
     network_at: Option<Time>,
@@ -319,6 +333,7 @@ impl Daemon {
                 }
             }
         }
+        self.look_at_confirm();
         self.tell_dnsmasq();
         self.dnsmasq.look();
         self.listen_again();
@@ -428,6 +443,7 @@ impl Daemon {
             let _ = kept.join();
         }
         recorded.iter().for_each(history::wait);
+        self.revisions.finish();
         info!("ended; the data plane stays as it is");
         Ok(())
     }

@@ -55,5 +55,6 @@ pub(super) fn plan(core: &Core, writer: &mut Writer, found: &[Diagnostic]) -> Re
         routes: program.routes.iter().map(ToString::to_string).collect(),
         changes,
         diagnostics: diagnostics(found),
+        impact: None,
     })
 }

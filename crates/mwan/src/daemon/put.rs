@@ -9,9 +9,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mwan_api::{CloudDocument, ConfigPut, ConfigText, Request, Response};
+use mwan_api::{CloudDocument, ConfigPut, ConfigText, Request, Response, Way};
 use mwan_config::cloud::{self, Document, Site};
-use mwan_config::ipfire::fnv1a;
 use mwan_config::uci::FILE_BYTES_MAX;
 use mwan_config::{Diagnostic, Severity};
 use tokio::sync::{mpsc, oneshot};
@@ -20,9 +19,11 @@ use tracing::warn;
 use super::Daemon;
 use super::answer::{error_response, in_thread};
 use super::config::{Watch, parse_config};
+use super::confirm::Confirm;
 use super::control::Asked;
 use super::held::Held;
 use super::reload::Reply;
+use super::revisions::{Author, Revisions, revision};
 use super::status::diagnostics;
 use crate::cli::Failure;
 use crate::regular::{self, Links};
@@ -33,13 +34,16 @@ const NETWORK_MAX: u64 = 1 << 20;
 /// What a thread needs to work on the configuration file.
 #[derive(Clone)]
 pub(super) struct Desk {
-    file: PathBuf,
-    name: String,
+    pub(super) file: PathBuf,
+    pub(super) name: String,
     /// What is wrong with the configuration in force.
     in_force: Vec<Diagnostic>,
     ask: mpsc::Sender<Asked>,
     /// Held by the one who writes.
-    writing: Arc<Mutex<()>>,
+    pub(super) writing: Arc<Mutex<()>>,
+    /// What may have to be put back.
+    pub(super) confirm: Confirm,
+    pub(super) revisions: Revisions,
     /// Where there is netifd: its configuration.
     network: Option<PathBuf>,
 }
@@ -62,6 +66,14 @@ pub(super) struct Terms<'a> {
     pub(super) granted: Option<&'a BTreeSet<String>>,
     /// Whether nobody waits for the answer any more: then nothing is written.
     pub(super) abandoned: &'a dyn Fn() -> bool,
+    pub(super) author: Author,
+    /// Asked when it has been judged and is about to be written.
+    pub(super) ready: &'a dyn Fn(&Held, &str) -> Result<(), Failure>,
+}
+
+/// Nothing more is to be done before a text is written.
+pub(super) fn at_once(_: &Held, _: &str) -> Result<(), Failure> {
+    Ok(())
 }
 
 impl Daemon {
@@ -87,6 +99,8 @@ impl Daemon {
             in_force: self.diagnostics.clone(),
             ask: self.ask.clone(),
             writing: self.writing.clone(),
+            confirm: self.confirm.clone(),
+            revisions: self.revisions.clone(),
             network: options.platform.has_netifd().then(|| options.bus.network_config.clone()),
         })
     }
@@ -107,7 +121,7 @@ impl Daemon {
     /// A request about a text of somebody who is not root.
     pub(super) fn guarded(&self, request: Request, reply: Reply) {
         let granted = self.core.config().trusted();
-        let (change, revision, dry_run) = match request {
+        let (change, revision, dry_run, by) = match request {
             Request::Validate { text, .. } => {
                 return self.at_desk(reply, move |desk, _| match desk.forbids(&text, &granted) {
                     Some(why) => Response::Checked { diagnostics: Vec::new(), refusal: Some(why) },
@@ -123,13 +137,15 @@ impl Daemon {
                     }
                 });
             }
-            Request::PutConfig { text, revision, dry_run } => (Change::Text(text), Some(revision), dry_run),
-            Request::PutCloud { document, file, revision, dry_run, partial } => {
-                (Change::cloud(document, file, partial), revision, dry_run)
+            Request::PutConfig { text, revision, dry_run, by } => {
+                (Change::Text(text), Some(revision), dry_run, by)
+            }
+            Request::PutCloud { document, file, revision, dry_run, partial, by } => {
+                (Change::cloud(document, file, partial), revision, dry_run, by)
             }
             _ => return drop(reply.send(error_response(Failure::says("that request needs no guard")))),
         };
-        self.put(change, revision, dry_run, Some(granted), reply);
+        self.put(change, revision, dry_run, Some(granted), by, reply);
     }
 
     /// `put_config` and `put_cloud`. `granted`: as in [`Terms`].
@@ -139,11 +155,17 @@ impl Daemon {
         revision: Option<String>,
         dry_run: bool,
         granted: Option<BTreeSet<String>>,
+        by: Option<String>,
         reply: Reply,
     ) {
+        let way = if matches!(change, Change::Cloud { .. }) { Way::Cloud } else { Way::Put };
+        let author = Author::new(way, by);
         self.at_desk(reply, move |desk, reply| {
-            let abandoned = || reply.is_closed();
-            desk.put(change, &Terms { revision, dry_run, granted: granted.as_ref(), abandoned: &abandoned })
+            let (granted, abandoned) = (granted.as_ref(), || reply.is_closed());
+            desk.put(
+                change,
+                &Terms { revision, dry_run, granted, abandoned: &abandoned, author, ready: &at_once },
+            )
         });
     }
 }
@@ -187,12 +209,10 @@ impl Desk {
         if crate::ipfire::root_of(Path::new(name)).is_some() {
             return error_response(Failure::says("IPFire's configuration is many files, not a text"));
         }
-        let loaded = parse_config(name, text.as_bytes());
+        let mut loaded = parse_config(name, text.as_bytes());
         let refusal = loaded.refusal(&self.in_force);
-        let mut found = loaded.diagnostics.clone();
-        found.append(&mut mwan_config::lint::lint(&loaded));
-        found.sort_by_key(|d| d.location.line);
-        Response::Checked { diagnostics: diagnostics(&found), refusal }
+        loaded.add(mwan_config::lint::lint(&loaded));
+        Response::Checked { diagnostics: diagnostics(&loaded.diagnostics), refusal }
     }
 
     /// Why somebody who is not root may not have this text: it would have root use files or programs that are neither in force nor in
@@ -235,7 +255,16 @@ impl Desk {
         {
             return None;
         }
-        let terms = Terms { revision: None, dry_run: false, granted: None, abandoned: &|| false };
+        let author = Author::new(Way::Cloud, None);
+        let abandoned = || false;
+        let terms = Terms {
+            revision: None,
+            dry_run: false,
+            granted: None,
+            abandoned: &abandoned,
+            author,
+            ready: &at_once,
+        };
         let put = || {
             let change = Change::Cloud { name: name.clone(), bytes: bytes.clone(), partial: false };
             self.try_put(change, &terms)
@@ -261,11 +290,14 @@ impl Desk {
     }
 
     /// `Err`: nothing was written.
-    fn try_put(&self, change: Change, terms: &Terms<'_>) -> Result<Response, Box<Response>> {
+    pub(super) fn try_put(&self, change: Change, terms: &Terms<'_>) -> Result<Response, Box<Response>> {
         let held = self.held().map_err(boxed)?;
         let before = revision(&held.bytes);
         if terms.revision.as_ref().is_some_and(|wanted| *wanted != before) {
             return Err(Box::new(Response::Conflict { revision: before }));
+        }
+        if let Some(message) = self.confirm.refusal().filter(|_| !terms.dry_run) {
+            return Err(Box::new(Response::Refused { message, diagnostics: Vec::new() }));
         }
         let (text, mut found) = self.new_text(change, &held.bytes)?;
         if let Some(message) = terms.granted.and_then(|granted| self.forbids(&text, granted)) {
@@ -289,10 +321,13 @@ impl Desk {
             return Ok(Response::Put(put));
         }
         if put.changed {
-            self.write(&held, &text, terms)?;
+            (terms.ready)(&held, &text).map_err(boxed)?;
+            self.revisions.expect(text.as_bytes(), Some(terms.author.clone()));
+            self.write(&held, &text, terms).inspect_err(|_| self.revisions.expect(&[], None))?;
             match self.reload() {
                 Ok(waiting) => put.waiting = waiting,
                 Err(why) => {
+                    self.revisions.expect(&[], None);
                     self.put_back(&held, &text);
                     return Ok(*refused(why, &found));
                 }
@@ -347,7 +382,7 @@ impl Desk {
     }
 
     /// Has the loop read the file. `Ok`: it is in force; but maybe the kernel has not yet what it wants.
-    fn reload(&self) -> Result<Option<String>, String> {
+    pub(super) fn reload(&self) -> Result<Option<String>, String> {
         match self.ask(Request::Reload) {
             Some(Response::Error { message, .. }) => Err(message),
             Some(_) => Ok(match self.ask(Request::Status) {
@@ -376,12 +411,12 @@ impl Desk {
         }
     }
 
-    fn held(&self) -> Result<Held, Failure> {
+    pub(super) fn held(&self) -> Result<Held, Failure> {
         let cannot = |e| Failure::new(format!("cannot open the configuration {}", self.name), &e);
         Held::open(&self.file, FILE_BYTES_MAX as u64).map_err(cannot)
     }
 
-    fn utf8(&self, bytes: Vec<u8>) -> Result<String, Failure> {
+    pub(super) fn utf8(&self, bytes: Vec<u8>) -> Result<String, Failure> {
         String::from_utf8(bytes).map_err(|e| {
             let error = e.utf8_error();
             Failure::new(format!("the configuration {} is not UTF-8 text", self.name), &error)
@@ -410,7 +445,7 @@ impl Desk {
     }
 }
 
-fn boxed(failure: Failure) -> Box<Response> {
+pub(super) fn boxed(failure: Failure) -> Box<Response> {
     Box::new(error_response(failure))
 }
 
@@ -423,14 +458,8 @@ fn error_of(found: &[Diagnostic]) -> Option<String> {
     found.iter().find(|d| d.severity == Severity::Error).map(ToString::to_string)
 }
 
-fn is_toml(name: &str) -> bool {
+pub(super) fn is_toml(name: &str) -> bool {
     name.to_ascii_lowercase().ends_with(".toml")
-}
-
-/// Tells a content from any other: its length and a sum. It is for people who would not overwrite each other's work, and
-/// withstands nobody.
-fn revision(bytes: &[u8]) -> String {
-    format!("{:x}-{:016x}", bytes.len(), fnv1a(bytes))
 }
 
 fn read_document(file: &Path) -> io::Result<Vec<u8>> {
@@ -580,13 +609,16 @@ mod tests {
             in_force: Vec::new(),
             ask,
             writing: Arc::default(),
+            confirm: Confirm::new(dir, dir),
+            revisions: Revisions::start(dir),
             network: None,
         };
         (desk, file)
     }
 
     fn terms(revision: Option<&str>) -> Terms<'static> {
-        Terms { revision: revision.map(str::to_owned), dry_run: false, granted: None, abandoned: &|| false }
+        let (revision, author) = (revision.map(str::to_owned), Author::new(Way::Put, None));
+        Terms { revision, dry_run: false, granted: None, abandoned: &|| false, author, ready: &at_once }
     }
 
     fn text(text: &str) -> Change {

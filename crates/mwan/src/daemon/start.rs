@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use mwan_api::{EventKind, Severity};
+use mwan_api::{EventKind, Severity, Way};
 use mwan_config::{Config, Loaded};
 use mwan_core::{Core, Event, PlatformView};
 use mwan_linux::clock;
@@ -17,7 +17,8 @@ use tracing::{error, info, warn};
 use super::alerts::AlertBoard;
 use super::apply::VERIFY_INTERVAL;
 use super::companion::Companions;
-use super::config::{Parsed, parse_watched, read_config, watches_of};
+use super::config::{Parsed, Source, parse_watched, read_config, watches_of};
+use super::confirm::Confirm;
 use super::control::Hub;
 use super::dnsmasq::Dnsmasq;
 use super::durations::Switches;
@@ -31,6 +32,7 @@ use super::log::log_diagnostics;
 use super::put::CloudFile;
 use super::record::{FlightRecorder, Text};
 use super::reload::Reload;
+use super::revisions::{Author, Revisions};
 use super::sample::Sampler;
 use super::state::Store;
 use super::watched::WatchedFiles;
@@ -79,12 +81,14 @@ struct Found {
     locks: Locks,
     writer: Writer,
     store: Store,
+    confirm: Confirm,
+    revisions: Revisions,
 }
 
 impl Found {
     /// Takes the locks, and reads the configuration and what the daemon before us knew of the kernel.
     fn take(run_dir: &Path, options: &DaemonArgs) -> Result<Self, Failure> {
-        let read = read_config(&options.config);
+        let mut read = read_config(&options.config);
         for dir in [run_dir, options.state_dir.as_path()] {
             fs::create_dir_all(dir)
                 .map_err(|e| Failure::new(format!("cannot make the directory {}", dir.display()), &e))?;
@@ -95,12 +99,24 @@ impl Found {
         if let Some(own) = store.load_rules() {
             writer.remember(own);
         }
-        let First { name, loaded, text, rejected: config_rejected } = match read {
+        let confirm = Confirm::new(&options.state_dir, run_dir);
+        let revisions = Revisions::start(&options.state_dir);
+        if let Some(back) = confirm.resume() {
+            let author = Author { undoes: Some(back.header.base), ..Author::new(Way::TakenBack, None) };
+            revisions.expect(&back.text, Some(author));
+            // It was in force: a mistake in it is none that the other one had not.
+            store.keep_config(&back.header.file, Source::File(back.text));
+            read = read_config(&options.config);
+        }
+        let First { name, loaded, source, text, rejected: config_rejected } = match read {
             Ok((name, bytes)) => first_config(name, bytes, &mut store, &mut writer),
             Err(failure) => without_a_file(failure, &options.config, &store, &mut writer)?,
         };
+        if let Some(text) = source {
+            revisions.add(&name, &Source::File(text), &loaded.config.sets, Way::Start);
+        }
         log_diagnostics(&loaded.diagnostics);
-        Ok(Found { name, loaded, text, config_rejected, locks, writer, store })
+        Ok(Found { name, loaded, text, config_rejected, locks, writer, store, confirm, revisions })
     }
 
     fn monitor(&mut self) -> Result<Monitor, Failure> {
@@ -155,7 +171,8 @@ impl Daemon {
             .map_err(|e| Failure::new("cannot start what dials links", &e))?;
         let view = view.or_else(|| ipfire.as_mut().map(Ipfire::first));
         let now = clock::now();
-        let Found { name, loaded, text, config_rejected, locks, writer, mut store } = found;
+        let Found { name, loaded, text, config_rejected, locks, writer, mut store, confirm, revisions } =
+            found;
         let config = Arc::new(loaded.config);
         let core = first_core(options, &config, &mut store);
         let record = FlightRecorder::start(text, &core, now, &options.state_dir);
@@ -195,6 +212,8 @@ impl Daemon {
             remark: None,
             reload: Reload::new(),
             writing: Arc::default(),
+            confirm,
+            revisions,
             cloud: CloudFile::new(),
             verify_at: now + VERIFY_INTERVAL,
             verified: now,
@@ -217,6 +236,7 @@ impl Daemon {
         }
         let text = format!("the daemon has started, version {}", env!("CARGO_PKG_VERSION"));
         daemon.events.note(plain(EventKind::Daemon, Severity::Info, text));
+        daemon.tell_news();
         daemon.begin(view, config);
         daemon.follow_cloud();
         notify::notify("READY=1");
@@ -259,6 +279,8 @@ struct First {
     loaded: Loaded,
     /// What it says, for a recording.
     text: Text,
+    /// What the file says, if it is what is loaded and one file is all.
+    source: Option<Vec<u8>>,
     /// Why the file is not what is loaded.
     rejected: Option<String>,
 }
@@ -277,8 +299,12 @@ fn first_config(name: String, bytes: Vec<u8>, store: &mut Store, writer: &mut Wr
         }
     }
     let text = Text::of(&name, &source, &loaded.config);
+    let one_file = match &source {
+        Source::File(bytes) => Some(bytes.clone()),
+        Source::Tree(_) => None,
+    };
     store.keep_config(&name, source);
-    First { name, loaded, text, rejected: None }
+    First { name, loaded, text, source: one_file, rejected: None }
 }
 
 /// The same where there is no file to be read: it may just be written, or its disk is not there yet.
@@ -306,5 +332,5 @@ fn stays(name: String, why: String, kept: &str, before: Parsed) -> First {
     error!("{why}; the configuration before stays in force, from {kept}");
     let Parsed { loaded, source, .. } = before;
     let text = Text::of(kept, &source, &loaded.config);
-    First { name, loaded, text, rejected: Some(why) }
+    First { name, loaded, text, source: None, rejected: Some(why) }
 }

@@ -286,7 +286,7 @@ fn unscored(path: &RememberedPath) -> RememberedPath {
 }
 
 /// The kernel's name for this boot; empty where there is no /proc.
-fn boot_id() -> String {
+pub(super) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, BufRead, Read};
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use super::{API_SOCKET, FOLDER, LISTENING, Listen, Listening, NAME, Settings};
 use crate::cli::Failure;
 use crate::daemon::{companion_user, group, start_companion_log};
+use crate::replace::{Durability, Marks, replace};
 
 /// Settings of a companion are smaller (`companion::SETTINGS_MAX`).
 const SETTINGS_MAX: u64 = 1 << 20;
@@ -168,12 +169,7 @@ fn tell(
     urls.dedup();
     let listening = Listening { urls, fingerprint: tls.map(|tls| tls.fingerprint.clone()) };
     let path = settings.run_dir.join(LISTENING);
-    let write = || {
-        let temporary = path.with_extension("new");
-        let mut options = fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        io::Write::write_all(&mut file, &serde_json::to_vec(&listening)?)?;
-        fs::rename(&temporary, &path)
-    };
-    write().map_err(|e| Failure::new(format!("cannot write {}", path.display()), &e))
+    let bytes = serde_json::to_vec(&listening).map_err(io::Error::other);
+    let written = bytes.and_then(|bytes| replace(&path, Marks::ours(0o600), Durability::Process, &bytes));
+    written.map_err(|e| Failure::new(format!("cannot write {}", path.display()), &e))
 }

@@ -167,6 +167,7 @@ impl Fake {
                 routes: Vec::new(),
                 changes: Vec::new(),
                 diagnostics: Vec::new(),
+                impact: None,
             }),
             Request::History(query) => Response::History(Box::new(mwan_api::History {
                 schema: mwan_api::SCHEMA_HISTORY.to_owned(),

@@ -98,6 +98,8 @@ impl<'a> RawElement<'a> {
 pub(super) struct Border {
     key: IpAddr,
     end: bool,
+    /// What a map has for it.
+    mark: Option<u32>,
 }
 
 /// [`RawElement::start_and_end`] for addresses: a hundred thousand of them are made one at a time.
@@ -109,8 +111,8 @@ pub(super) fn borders(ranges: &[AddressRange]) -> impl Iterator<Item = Border> {
     };
     let ranges = (0..sorted.len()).map(move |at| sorted[at]);
     ranges.flat_map(|range| {
-        let start = Border { key: range.first, end: false };
-        let end = next(range.last).map(|key| Border { key, end: true });
+        let start = Border::start(range.first);
+        let end = next(range.last).map(|key| Border { key, end: true, mark: None });
         std::iter::once(start).chain(end)
     })
 }
@@ -125,7 +127,11 @@ fn next(ip: IpAddr) -> Option<IpAddr> {
 
 impl Border {
     pub(super) fn start(key: IpAddr) -> Self {
-        Border { key, end: false }
+        Border { key, end: false, mark: None }
+    }
+
+    pub(super) fn mapped(key: IpAddr, mark: u32) -> Self {
+        Border { key, end: false, mark: Some(mark) }
     }
 
     pub(super) fn write(&self, writer: &mut Writer) {
@@ -145,6 +151,9 @@ impl Border {
                 w.put_be32(attr::ELEM_FLAGS, attr::ELEM_INTERVAL_END);
             }
             w.nest(attr::ELEM_KEY, |w| w.put(attr::DATA_VALUE, key));
+            if let Some(mark) = self.mark {
+                w.nest(attr::ELEM_DATA, |w| w.put(attr::DATA_VALUE, &mark.to_ne_bytes()));
+            }
         });
     }
 }
@@ -172,14 +181,15 @@ pub(super) fn address_bytes(ip: IpAddr) -> Vec<u8> {
     }
 }
 
-/// nft's user data of a set: how to print keys and data.
-pub(super) fn byteorders(key: u32, map: bool) -> Vec<u8> {
-    let mut data = vec![attr::UDATA_KEY_BYTEORDER, 4];
-    data.extend_from_slice(&key.to_ne_bytes());
-    if map {
-        data.extend_from_slice(&[attr::UDATA_DATA_BYTEORDER, 4, 0, 0, 0, 0]);
+/// nft's user data of a set: how to print keys, and in a map data.
+pub(super) fn byteorders(key: u32, data: Option<u32>) -> Vec<u8> {
+    let mut bytes = vec![attr::UDATA_KEY_BYTEORDER, 4];
+    bytes.extend_from_slice(&key.to_ne_bytes());
+    if let Some(data) = data {
+        bytes.extend_from_slice(&[attr::UDATA_DATA_BYTEORDER, 4]);
+        bytes.extend_from_slice(&data.to_ne_bytes());
     }
-    data
+    bytes
 }
 
 /// The number nft gives a selector's data type.

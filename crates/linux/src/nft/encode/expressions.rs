@@ -51,12 +51,15 @@ impl Expressions<'_> {
                 self.match_values(*selector, *equal, values, set)?
             }
             Statement::InSet { selector, bits, equal, set } => {
-                self.load(*selector, FIRST_REGISTER);
-                if let Some(family) = selector.family().filter(|family| *bits < family.bits()) {
-                    let mask = address_bytes(mask(*bits, family));
-                    self.bitwise(&mask, &vec![0; mask.len()]);
-                }
-                self.lookup(set, None, false, *equal);
+                self.load_cut(*selector, *bits);
+                self.lookup(set, None, None, *equal);
+            }
+            Statement::Near { selector, bits, map } => {
+                self.load_mark(MarkKind::Packet);
+                self.compare(true, &[0; 4]);
+                self.load_cut(*selector, *bits);
+                self.lookup(map, None, Some(FIRST_REGISTER), true);
+                self.store_mark(MarkKind::Packet);
             }
             Statement::Vmap { key, .. } => {
                 self.load_key(key);
@@ -68,7 +71,7 @@ impl Expressions<'_> {
             }
             Statement::Known { key, set } => {
                 self.load_key(key);
-                self.lookup(set, None, false, true);
+                self.lookup(set, None, None, true);
             }
             Statement::Remember { key, set, timeout } => {
                 self.load_key(key);
@@ -132,7 +135,7 @@ impl Expressions<'_> {
     ) -> Result<(), EncodeError> {
         self.load(selector, FIRST_REGISTER);
         if set.is_some() {
-            self.lookup("__set%d", set, false, equal);
+            self.lookup("__set%d", set, None, equal);
             return Ok(());
         }
         let value = values.first().ok_or(EncodeError::Empty)?;
@@ -183,6 +186,15 @@ impl Expressions<'_> {
             w.put_be32(PAYLOAD_OFFSET, offset);
             w.put_be32(PAYLOAD_LEN, width(selector) as u32);
         });
+    }
+
+    /// So many bits of an address, the others as 0.
+    fn load_cut(&mut self, selector: Selector, bits: u8) {
+        self.load(selector, FIRST_REGISTER);
+        if let Some(family) = selector.family().filter(|family| bits < family.bits()) {
+            let mask = address_bytes(mask(bits, family));
+            self.bitwise(&mask, &vec![0; mask.len()]);
+        }
     }
 
     fn load_meta(&mut self, key: u32, register: u32) {
@@ -237,14 +249,15 @@ impl Expressions<'_> {
     }
 
     fn lookup_map(&mut self, set: Option<u32>) {
-        self.lookup("__map%d", set, true, true);
+        self.lookup("__map%d", set, Some(VERDICT_REGISTER), true);
     }
 
-    fn lookup(&mut self, name: &str, id: Option<u32>, map: bool, equal: bool) {
+    /// `to`: the register for what a map has.
+    fn lookup(&mut self, name: &str, id: Option<u32>, to: Option<u32>, equal: bool) {
         self.expression("lookup", |w| {
             w.put_be32(LOOKUP_SREG, FIRST_REGISTER);
-            if map {
-                w.put_be32(LOOKUP_DREG, VERDICT_REGISTER);
+            if let Some(register) = to {
+                w.put_be32(LOOKUP_DREG, register);
             }
             w.put_str(attr::LOOKUP_SET, name);
             if let Some(id) = id {
