@@ -82,11 +82,17 @@ _mwan() {
             mwan,policies)
                 cmd="mwan__subcmd__policies"
                 ;;
+            mwan,record)
+                cmd="mwan__subcmd__record"
+                ;;
             mwan,red)
                 cmd="mwan__subcmd__red"
                 ;;
             mwan,reload)
                 cmd="mwan__subcmd__reload"
+                ;;
+            mwan,replay)
+                cmd="mwan__subcmd__replay"
                 ;;
             mwan,report)
                 cmd="mwan__subcmd__report"
@@ -220,11 +226,17 @@ _mwan() {
             mwan__subcmd__help,policies)
                 cmd="mwan__subcmd__help__subcmd__policies"
                 ;;
+            mwan__subcmd__help,record)
+                cmd="mwan__subcmd__help__subcmd__record"
+                ;;
             mwan__subcmd__help,red)
                 cmd="mwan__subcmd__help__subcmd__red"
                 ;;
             mwan__subcmd__help,reload)
                 cmd="mwan__subcmd__help__subcmd__reload"
+                ;;
+            mwan__subcmd__help,replay)
+                cmd="mwan__subcmd__help__subcmd__replay"
                 ;;
             mwan__subcmd__help,report)
                 cmd="mwan__subcmd__help__subcmd__report"
@@ -566,7 +578,7 @@ _mwan() {
 
     case "${cmd}" in
         mwan)
-            opts="-h -V --run-dir --help --version daemon status interfaces policies connected rules check plan apply confirm rollback explain diff reload ifup ifdown drain undrain events report top history alerts use red ipfire test-primary web stop cleanup compat cloud migrate help"
+            opts="-h -V --run-dir --help --version daemon status interfaces policies connected rules check plan apply confirm rollback explain diff reload ifup ifdown drain undrain events report top history alerts record replay use red ipfire test-primary web stop cleanup compat cloud migrate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1114,7 +1126,7 @@ _mwan() {
             return 0
             ;;
         mwan__subcmd__help)
-            opts="daemon status interfaces policies connected rules check plan apply confirm rollback explain diff reload ifup ifdown drain undrain events report top history alerts use red ipfire test-primary web stop cleanup compat cloud migrate help"
+            opts="daemon status interfaces policies connected rules check plan apply confirm rollback explain diff reload ifup ifdown drain undrain events report top history alerts record replay use red ipfire test-primary web stop cleanup compat cloud migrate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1603,6 +1615,20 @@ _mwan() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        mwan__subcmd__help__subcmd__record)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         mwan__subcmd__help__subcmd__red)
             opts="status list show test switch failover failback enable disable"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1744,6 +1770,20 @@ _mwan() {
             return 0
             ;;
         mwan__subcmd__help__subcmd__reload)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__help__subcmd__replay)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -2537,6 +2577,24 @@ _mwan() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        mwan__subcmd__record)
+            opts="-h --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         mwan__subcmd__red)
             opts="-h --root --run-dir --help status list show test switch failover failback enable disable help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -2918,6 +2976,28 @@ _mwan() {
                 return 0
             fi
             case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__replay)
+            opts="-h --set --all --json --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --run-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -22,9 +22,11 @@ macro_rules! wire {
 
 mod apply;
 mod explain;
+mod record;
 
 pub use apply::*;
 pub use explain::*;
+pub use record::*;
 
 wire! {
 /// What a client asks.
@@ -168,6 +170,8 @@ pub enum Request {
         #[serde(default)]
         month: Option<String>,
     },
+    /// The last events of the decision core: answered with [`RecordingFile`].
+    Record,
     /// IPFire: what carries RED, whatever the engine would choose.
     Red {
         /// What is wanted.
@@ -260,6 +264,8 @@ pub enum Response {
         /// Its number.
         number: u64,
     },
+    /// To `record`.
+    Recording(RecordingFile),
     /// To `use`.
     Use(Binding),
     /// Done.
@@ -271,6 +277,14 @@ pub enum Response {
         /// What to do about it.
         hint: Option<String>,
     },
+}
+
+/// A recording of the decision core (docs/record.md).
+pub struct RecordingFile {
+    /// Events in it.
+    pub events: u64,
+    /// The file, compressed by gzip, as hexadecimal digits.
+    pub gzip_hex: String,
 }
 
 /// Which events are wanted; without anything, the newest.

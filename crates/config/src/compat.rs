@@ -67,6 +67,8 @@ const ROWS: &[Row] = {
         row(Globals, "user_script", Ours, "another place than /etc/mwan3.user", "the_command_line_comes_before_the_configuration_and_that_before_the_defaults"),
         row(Globals, "hooks_dir", Ours, "programs that read JSON", "hooks"),
         row(Globals, "history", Ours, "what `mwan report` is made of", "history"),
+        row(Globals, "record_size", Ours, "what `mwan replay` decides by again", "record"),
+        row(Globals, "record_incidents", Ours, "a recording of how the last WAN was lost", "record"),
         row(Globals, "hook_timeout", Ours, "no script holds anything up", "a_script_that_hangs_is_killed_with_all_it_started"),
         row(Interface, "device", Ours, "mwan3 knows names of netifd only", "balance-3-2-1"),
         row(Interface, "gateway", Ours, "where no route of the main table tells it", "switched_off_nothing_is_in_the_kernel"),

@@ -387,6 +387,15 @@ pub(crate) fn check_devices(interfaces: &[Interface], dialect: Dialect, report: 
     }
 }
 
+/// KiB of a recording as bytes. Less has hardly room for where it begins.
+fn record_bytes(text: &str) -> Result<u32, Problem> {
+    const KIB: (u32, u32) = (64, 16 << 10);
+    match values::number(text, 0, KIB.1)? {
+        0 => Ok(0),
+        _ => Ok(values::number(text, KIB.0, KIB.1)? << 10),
+    }
+}
+
 /// Reads the globals section.
 pub(crate) fn read_globals(fields: &mut Fields<'_>) -> Globals {
     let default = Globals::default();
@@ -419,6 +428,8 @@ pub(crate) fn read_globals(fields: &mut Fields<'_>) -> Globals {
         },
         dnsmasq_file: fields.one("dnsmasq_file").map(|item| item.text),
         history: fields.bool("history", default.history),
+        record_bytes: fields.get("record_size", record_bytes).unwrap_or(default.record_bytes),
+        record_incidents: fields.bool("record_incidents", default.record_incidents),
         dnsmasq_command: fields.items("dnsmasq_command").into_iter().map(|item| item.text).collect(),
         notification_emails: read_emails(fields),
         cloud_document: fields.get("cloud_document", values::absolute_path),

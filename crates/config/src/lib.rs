@@ -5,6 +5,7 @@
 
 mod acceptance;
 mod alert;
+mod assign;
 pub mod cloud;
 mod codes;
 mod compat;
@@ -35,6 +36,7 @@ mod values;
 mod web;
 
 pub use alert::{TEMPLATE_PLACEHOLDERS, next_placeholder};
+pub use assign::{Assignment, Unassignable, parse_assigned};
 pub use codes::{CodeDoc, codes};
 pub use diagnostic::{Diagnostic, Severity};
 pub use interface::loglevel_name;
@@ -92,11 +94,26 @@ pub fn parse(file_name: &str, bytes: &[u8]) -> Loaded {
 
 /// The same on a machine where routing tables have these names; they are asked for only where the file uses names.
 pub fn parse_with(file_name: &str, bytes: &[u8], tables: &dyn Fn() -> TableNames) -> Loaded {
-    if file_name.to_ascii_lowercase().ends_with(".toml") {
-        loaded(native::parse(file_name, bytes), Dialect::Native, tables)
-    } else {
-        loaded(mwan3::parse(file_name, bytes), Dialect::Uci, tables)
-    }
+    parse_edited(file_name, bytes, tables, &mut assign::unchanged)
+}
+
+fn dialect_of(file_name: &str) -> Dialect {
+    if file_name.to_ascii_lowercase().ends_with(".toml") { Dialect::Native } else { Dialect::Uci }
+}
+
+/// The same, after something was done with the sections.
+fn parse_edited(
+    file_name: &str,
+    bytes: &[u8],
+    tables: &dyn Fn() -> TableNames,
+    edit: assign::Edit<'_>,
+) -> Loaded {
+    let dialect = dialect_of(file_name);
+    let read = match dialect {
+        Dialect::Native => native::parse_edited(file_name, bytes, edit),
+        Dialect::Uci => mwan3::parse_edited(file_name, bytes, edit),
+    };
+    loaded(read, dialect, tables)
 }
 
 /// Reads `/etc/config/mwan3`, `mwan4` or `mwan`.

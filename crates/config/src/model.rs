@@ -14,6 +14,7 @@ use crate::target::{ProbeMethod, ProbeTarget};
 
 /// IPv4 or IPv6. The two never share health.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Family {
     /// IPv4.
     V4,
@@ -191,6 +192,10 @@ pub struct Globals {
     pub dnsmasq_command: Vec<String>,
     /// Whether it is recorded how the WANs are.
     pub history: bool,
+    /// Memory for the last events of the core, bytes; 0: none is kept.
+    pub record_bytes: u32,
+    /// Whether they are written by themselves when a policy has lost its last member.
+    pub record_incidents: bool,
     /// Mail addresses that are told of incidents.
     pub notification_emails: Vec<String>,
     /// A cloud's document that is applied whenever it changes; absolute.
@@ -368,6 +373,8 @@ impl Default for Globals {
             dnsmasq_file: None,
             dnsmasq_command: Vec::new(),
             history: true,
+            record_bytes: 512 << 10,
+            record_incidents: true,
             notification_emails: Vec::new(),
             cloud_document: None,
         }

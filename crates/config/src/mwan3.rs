@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::alert::{self, read_alert};
+use crate::assign::{Edit, nothing, unchanged};
 use crate::codes;
 use crate::fields::Fields;
 use crate::interface::{read_globals, read_interface};
@@ -31,10 +32,24 @@ use crate::web::read_web;
 
 /// Reads a UCI file.
 pub(crate) fn parse(file_name: &str, bytes: &[u8]) -> (Config, Report) {
+    parse_edited(file_name, bytes, &mut unchanged)
+}
+
+/// The same, after `edit` has had every section.
+pub(crate) fn parse_edited(file_name: &str, bytes: &[u8], edit: Edit<'_>) -> (Config, Report) {
     let (sections, diagnostics) = uci::parse(file_name, bytes);
     let mut report = Report::new(file_name);
     report.extend(diagnostics);
-    let sections = known_sections(&mut report, sections);
+    let mut sections = known_sections(&mut report, sections);
+    if !sections.iter().any(|known| known.kind == SectionKind::Globals) {
+        let mut section = nothing("globals");
+        edit(SectionKind::Globals, "globals", &mut section);
+        if section != nothing("globals") {
+            let name = "globals".to_owned();
+            sections.push(Known { kind: SectionKind::Globals, name, anonymous: false, section });
+        }
+    }
+    sections.iter_mut().for_each(|known| edit(known.kind, &known.name, &mut known.section));
     (build(&mut report, &sections), report)
 }
 

@@ -12,6 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::alert::{self, read_alert};
+use crate::assign::{Edit, nothing, unchanged};
 use crate::codes;
 use crate::fields::Fields;
 use crate::interface::{read_globals, read_interface};
@@ -35,6 +36,11 @@ type Value<'t, 'i> = &'t Spanned<DeValue<'i>>;
 
 /// Reads a `mwan.toml`.
 pub(crate) fn parse(file_name: &str, bytes: &[u8]) -> (Config, Report) {
+    parse_edited(file_name, bytes, &mut unchanged)
+}
+
+/// The same, after `edit` has had every section.
+pub(crate) fn parse_edited(file_name: &str, bytes: &[u8], edit: Edit<'_>) -> (Config, Report) {
     let mut report = Report::new(file_name);
     if bytes.len() > TOML_BYTES_MAX {
         let message = format!("{} bytes; the limit is {TOML_BYTES_MAX}", bytes.len());
@@ -59,6 +65,7 @@ pub(crate) fn parse(file_name: &str, bytes: &[u8]) -> (Config, Report) {
         }
     }
     sections.check_numbers(&mut report);
+    sections.edit(edit);
     // Nothing is wrong inside of any table, nor is one of a name there twice, which was told.
     if let Some(error) = whole.filter(|_| !report.has(codes::TOML)) {
         let line = Source::new(text, 1).line(error.span().unwrap_or(0..0).start);
@@ -228,6 +235,24 @@ impl Sections {
                     );
                 }
             }
+        }
+    }
+
+    fn edit(&mut self, edit: Edit<'_>) {
+        use SectionKind::{Alert, Globals, Interface, Ipset, Policy, Rule, Web};
+        let mut globals = self.globals.take().unwrap_or_else(|| nothing("global"));
+        edit(Globals, "global", &mut globals);
+        self.globals = Some(globals).filter(|globals| *globals != nothing("global"));
+        let policies = self.policies.iter_mut().map(|policy| &mut policy.section);
+        let all = (self.web.iter_mut().map(|s| (Web, s)))
+            .chain(self.wans.iter_mut().map(|s| (Interface, s)))
+            .chain(policies.map(|s| (Policy, s)))
+            .chain(self.rules.iter_mut().map(|s| (Rule, s)))
+            .chain(self.sets.iter_mut().map(|s| (Ipset, s)))
+            .chain(self.alerts.iter_mut().map(|s| (Alert, s)));
+        for (kind, section) in all {
+            let name = section.name.clone().unwrap_or_else(|| section.kind.clone());
+            edit(kind, &name, section);
         }
     }
 

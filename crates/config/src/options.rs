@@ -182,6 +182,8 @@ const OPTIONS: &[OptionDoc] = {
         row(Globals, &["hooks_dir"], "hooks_dir", "absolute path", "/etc/mwan/hooks.d", "Directory of programs run on transitions with a JSON document on standard input."),
         row(Globals, &["hook_timeout"], "hook_timeout", "number, 1 to 3600", "30", "Seconds after which a script is killed with everything it started."),
         row(Globals, &["history"], "history", "boolean", "1", "Record availability, latency, loss, jitter and bytes of every WAN, and its outages: at most 2 MiB per interface, in memory, and once an hour and at the end on disk (docs/history.md)."),
+        row(Globals, &["record_size"], "record_size", "KiB, 0 or 64 to 16384", "512", "How much memory the last events of the decision core may take: `mwan record` writes them to a file, `mwan replay` decides by them again (docs/record.md). 0: nothing is recorded."),
+        row(Globals, &["record_incidents"], "record_incidents", "boolean", "1", "Write a recording by itself when a policy has lost its last WAN: the last 5, in the state directory, at most one in ten minutes."),
         row(Globals, &["iif_rules"], "iif_rules", "boolean", "0", "Install mwan3's `iif` rules, too. They are superfluous and cost every packet."),
 
         ours(row(Interface, &["enabled"], "enabled", "boolean", "0", "Whether the interface takes part."), "true"),

@@ -27,6 +27,7 @@ const NSLOOKUP_NAME: &str = "www.google.com";
 
 /// A target of probes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct ProbeTarget {
     /// Its address.
     pub ip: IpAddr,
@@ -36,6 +37,7 @@ pub struct ProbeTarget {
 
 /// How a target is asked, and what counts as an answer.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum ProbeMethod {
     /// ICMP echo.
     Ping,
@@ -68,6 +70,7 @@ pub enum ProbeMethod {
 
 /// A DNS question. The answer must be without error and hold a record.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct DnsProbe {
     /// UDP port of the server.
     pub port: u16,
@@ -79,6 +82,7 @@ pub struct DnsProbe {
 
 /// Types of records that can be asked for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 #[allow(missing_docs)]
 pub enum DnsKind {
     A,
@@ -114,6 +118,7 @@ const KINDS: &[(&str, DnsKind)] = &[
 
 /// An HTTP request and what is expected.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct HttpProbe {
     /// TCP port.
     pub port: u16,

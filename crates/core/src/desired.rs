@@ -138,6 +138,7 @@ pub struct DesiredPath {
 
 /// Where a path's default route points.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct NextHop {
     /// `None` on point-to-point links: the device alone.
     pub gateway: Option<IpAddr>,

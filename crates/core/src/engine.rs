@@ -1,5 +1,7 @@
 //! The core: events in, desired state and effects out.
 
+#[cfg(feature = "record")]
+mod checkpoint;
 mod desired;
 mod events;
 mod flows;
@@ -10,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mwan_config::{Config, Family, Policy, Target, interfaces_max};
+use mwan_config::{Config, Family, Interface, Policy, Target, interfaces_max};
 
 use crate::hooks::{HookCall, Told};
 use crate::ids::Ids;
@@ -20,6 +22,8 @@ use crate::{Desired, Marks, NetView, Outcome, PathKey, PlatformView, ProbeReport
 
 use flows::Flows;
 
+#[cfg(feature = "record")]
+pub use checkpoint::{Checkpoint, Unfit};
 pub use events::{Effect, Event, Memory, Output, RememberedPath, Switch, Transition};
 pub use flows::Placement;
 pub use impact::{Entry, Fate, Impact, Passage};
@@ -41,6 +45,7 @@ struct Wan {
 
 /// What the platform adds to the configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Platform {
     /// What `masquerade auto` means here: false where a firewall translates already.
     pub translate: bool,
@@ -90,6 +95,7 @@ struct PolicyMembers {
 
 /// Inputs of the desired state that changed. An event that changes nothing costs nothing more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 struct Dirty {
     /// Network, configuration or commands: look at every device again.
     devices: bool,
@@ -199,19 +205,7 @@ impl Core {
         self.taken_down.retain(|name| self.config.interface(name).is_some());
         self.drained.retain(|name| self.config.interface(name).is_some());
         let devices: BTreeMap<String, String> = self.wans.drain(..).map(|w| (w.name, w.device)).collect();
-        self.wans = self
-            .config
-            .interfaces
-            .iter()
-            .enumerate()
-            .filter(|(_, i)| i.enabled && self.config.globals.enabled)
-            .filter_map(|(index, i)| {
-                let id = self.ids.get(&i.name)?;
-                let device = i.device.clone().unwrap_or_else(|| i.name.clone());
-                Some(Wan { name: i.name.clone(), id, index, device })
-            })
-            .collect();
-        self.wans.sort_by_key(|w| w.id);
+        self.wans = enabled_wans(&self.config, &self.ids);
         self.untold = true;
         self.place_wans(&devices);
         self.used = used_policies(&self.config);
@@ -439,6 +433,19 @@ impl Core {
         let retries = self.refused.values().map(|(_, retry)| *retry);
         trackers.chain(holds).chain(retries).chain(self.flows_due_at()).min()
     }
+}
+
+/// The interfaces that take part, in the order of their ids, on the devices that the configuration names.
+fn enabled_wans(config: &Config, ids: &Ids) -> Vec<Wan> {
+    let enabled = config.interfaces.iter().enumerate().filter(|(_, i)| i.enabled && config.globals.enabled);
+    let wan = |(index, i): (usize, &Interface)| {
+        let id = ids.get(&i.name)?;
+        let device = i.device.clone().unwrap_or_else(|| i.name.clone());
+        Some(Wan { name: i.name.clone(), id, index, device })
+    };
+    let mut wans: Vec<Wan> = enabled.filter_map(wan).collect();
+    wans.sort_by_key(|w| w.id);
+    wans
 }
 
 /// Per policy, which interfaces its members are.

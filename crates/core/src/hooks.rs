@@ -121,6 +121,7 @@ fn best(states: impl Iterator<Item = State>) -> Option<State> {
 
 /// What scripts have been told.
 #[derive(Clone, PartialEq, Debug, Default)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Told(BTreeMap<String, BTreeMap<Family, State>>);
 
 impl Told {

@@ -7,11 +7,19 @@ use mwan_config::Interface;
 /// Ids by interface name, those of interfaces that left the configuration included: flows may still carry
 /// their marks, so a retired id is given to somebody else only when no other is left.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Ids {
     by_name: BTreeMap<String, u32>,
 }
 
 impl Ids {
+    /// Whether these are ids that were given, none of them above `max`: nothing that was read from a file is believed.
+    #[cfg(feature = "record")]
+    pub(crate) fn is_sound(&self, max: u32) -> bool {
+        let ids: std::collections::BTreeSet<u32> = self.by_name.values().copied().collect();
+        ids.len() == self.by_name.len() && ids.iter().all(|id| (1..=max).contains(id))
+    }
+
     /// Ids remembered from an earlier run. Contradictory ones (the same id twice, zero) are dropped.
     pub fn remembered(ids: impl IntoIterator<Item = (String, u32)>) -> Self {
         let mut by_name: BTreeMap<String, u32> = BTreeMap::new();

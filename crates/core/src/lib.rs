@@ -24,6 +24,8 @@ mod tracker;
 pub use candidates::Candidate;
 pub use classify::{Criterion, Decision, Entered, Network, Packet, Walk, classify, walk};
 pub use desired::*;
+#[cfg(feature = "record")]
+pub use engine::{Checkpoint, Unfit};
 pub use engine::{
     Core, Effect, Entry, Event, Fate, Impact, Memory, Output, Passage, PathStatus, Placement, Platform,
     RememberedPath, Switch, Transition,

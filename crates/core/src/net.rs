@@ -12,6 +12,7 @@ use mwan_config::Family;
 
 /// Links, addresses and routes as far as decisions depend on them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct NetView {
     /// Links by kernel name.
     pub links: BTreeMap<String, Link>,
@@ -27,6 +28,7 @@ pub struct NetView {
 
 /// A network device.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Link {
     /// Kernel index.
     pub index: u32,
@@ -42,6 +44,7 @@ pub struct Link {
 
 /// An address of a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Address {
     /// The address.
     pub ip: IpAddr,
@@ -57,6 +60,7 @@ pub struct Address {
 
 /// A default route that somebody else (DHCP client, RA, administrator) installed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct DefaultRoute {
     /// Its family.
     pub family: Family,

@@ -25,6 +25,7 @@ const RENUMBERED: u32 = 1;
 
 /// What a device offers a family, if it can carry anything at all.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Ready {
     pub(crate) device: String,
     pub(crate) next_hop: NextHop,
@@ -33,6 +34,7 @@ pub(crate) struct Ready {
 
 /// One path.
 #[derive(Clone, PartialEq, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Path {
     pub(crate) key: PathKey,
     pub(crate) tracker: Tracker,
@@ -55,6 +57,12 @@ pub(crate) struct Path {
 }
 
 impl Path {
+    /// Whether a path can have come to this; it may have been read from a file.
+    #[cfg(feature = "record")]
+    pub(crate) fn is_sound(&self) -> bool {
+        self.tracker.is_sound() && self.losses.len() <= LOSSES_KEPT
+    }
+
     /// A path of which nothing is known yet. Its rounds are numbered from `rounds` on, so that reports to a
     /// path of the same key that was removed before are not taken for its own.
     pub(crate) fn new(key: PathKey, rounds: u64, now: Time) -> Self {

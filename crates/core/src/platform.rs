@@ -13,6 +13,7 @@ use crate::{Link, NetView};
 
 /// All interfaces of the network manager.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct PlatformView {
     /// By name.
     pub interfaces: BTreeMap<String, LogicalInterface>,
@@ -20,6 +21,7 @@ pub struct PlatformView {
 
 /// An interface of the network manager.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct LogicalInterface {
     /// It works, as far as the manager is concerned.
     pub up: bool,

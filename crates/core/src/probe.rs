@@ -7,6 +7,7 @@ use mwan_config::{Family, ProbeTarget};
 
 /// A path: one family of one interface, by the interface's stable id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct PathKey {
     /// Id of the interface.
     pub id: u32,
@@ -43,6 +44,7 @@ pub struct ProbeRequest {
 
 /// What became of a probe. Silence is not reported: the core has the clock.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum ProbeReport {
     /// An authentic reply.
     Reply {

@@ -7,11 +7,18 @@ use mwan_config::{ProbeTarget, Quality, Tracking};
 
 /// Probes remembered of a target if the configuration names no window: enough for a percentage in status.
 const RECENT_DEFAULT: u32 = 20;
+/// Longest round trip that is believed of a file: more than the longest timeout.
+#[cfg(feature = "record")]
+pub(crate) const RTT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Most probes that a file may remember of a target: more than the longest window.
+#[cfg(feature = "record")]
+const PROBES_MAX: usize = 4096;
 /// The first verdict needs this share of the window: one lost probe of two is no half.
 const FIRST_VERDICT_SHARE: usize = 2;
 
 /// Loss and latency of some probes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Figures {
     /// Percent of the probes that were not answered, rounded down.
     pub loss_percent: u8,
@@ -58,6 +65,7 @@ pub(crate) fn judge(quality: &Quality, figures: Figures) -> Verdict {
 
 /// The last probes of a target.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Recent {
     /// Round-trip times, oldest first; `None` is a lost probe.
     probes: VecDeque<Option<Duration>>,
@@ -66,6 +74,12 @@ pub(crate) struct Recent {
 }
 
 impl Recent {
+    /// Whether these can have been the last probes; they may have been read from a file.
+    #[cfg(feature = "record")]
+    pub(crate) fn is_sound(&self) -> bool {
+        self.probes.len() <= PROBES_MAX && self.probes.iter().flatten().all(|rtt| *rtt <= RTT_MAX)
+    }
+
     /// Takes note of one more probe, and judges anew where a window is configured.
     pub(crate) fn push(&mut self, settings: &Tracking, probe: Option<Duration>) {
         let window = settings.quality.map(|q| q.window).filter(|w| *w > 0);
@@ -102,6 +116,7 @@ impl Recent {
 
 /// A target that answers, but not well enough.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct PoorTarget {
     /// Which.
     pub target: ProbeTarget,

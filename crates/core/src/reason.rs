@@ -8,6 +8,7 @@ use crate::quality::PoorTarget;
 
 /// The deciding fact behind a path's state, with its numbers.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Reason {
     /// The network has not been read yet.
     NotSeen,
@@ -174,6 +175,7 @@ impl fmt::Display for Reason {
 
 /// Why a usable path does not carry although it could (I6).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Hold {
     /// It must be up without a break until then.
     pub until: Time,

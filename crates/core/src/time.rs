@@ -5,6 +5,7 @@ use std::time::Duration;
 
 /// A point on the monotonic clock, in microseconds since an arbitrary start (the daemon: since boot).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Time(pub u64);
 
 impl Time {

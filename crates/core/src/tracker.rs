@@ -24,8 +24,13 @@ const HURRIED: u32 = 3;
 /// They begin no sooner after each other.
 const HURRIED_GAP: Duration = Duration::from_secs(1);
 
+/// Highest `up` and `down`.
+#[cfg(feature = "record")]
+const SCORE_MAX: u32 = 1000;
+
 /// What a path is called in status and hooks; mwan3's words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum State {
     /// Carries traffic.
     Online,
@@ -59,6 +64,7 @@ impl State {
 
 /// What the last round said of a target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum TargetState {
     /// No round is complete yet.
     Unknown,
@@ -70,6 +76,7 @@ pub enum TargetState {
 
 /// A target and its last result.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Target {
     /// Its address.
     pub ip: IpAddr,
@@ -118,6 +125,7 @@ impl Target {
 
 /// What a round knows of one target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 struct Answers {
     replies: u32,
     /// Probes known to have failed.
@@ -141,6 +149,7 @@ enum Standing {
 
 /// A round on the wire.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 struct Round {
     number: u64,
     started: Time,
@@ -167,6 +176,7 @@ pub enum Outcome {
 
 /// Score and state of one path.
 #[derive(Clone, PartialEq, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Tracker {
     state: State,
     score: u32,
@@ -200,6 +210,35 @@ pub struct RoundPlan {
 }
 
 impl Tracker {
+    /// Whether a tracker can have come to this: everything refers to what is there, and can be counted on. It may have been
+    /// read from a file.
+    #[cfg(feature = "record")]
+    pub(crate) fn is_sound(&self) -> bool {
+        const SMALL: u32 = 1 << 30;
+        const LARGE: u64 = 1 << 48;
+        let counts = [self.score, self.lost, self.bad_rounds, self.patience, self.hurried];
+        let round = self.round.as_ref().is_none_or(|round| {
+            let answers = |a: &Answers| {
+                let most = crate::quality::RTT_MAX * a.replies.saturating_add(1).min(SMALL);
+                a.replies < SMALL && a.failures < SMALL && a.took <= most
+            };
+            round.number <= LARGE
+                && round.asked.len() == round.results.len()
+                && round.asked.iter().all(|at| *at < self.targets.len())
+                && round.results.iter().all(answers)
+        });
+        round
+            && self.rounds <= LARGE
+            && self.score <= 2 * SCORE_MAX
+            && counts.iter().all(|count| *count < SMALL)
+            && self.targets.iter().all(|t| {
+                t.sent < LARGE
+                    && t.received < LARGE
+                    && t.rtt.is_none_or(|rtt| rtt <= crate::quality::RTT_MAX)
+                    && t.recent.is_sound()
+            })
+    }
+
     /// A tracker at its start: the device can carry traffic from `now` on.
     pub fn start(settings: &Tracking, initial: InitialState, targets: Vec<ProbeTarget>, now: Time) -> Self {
         let (state, score) = match initial {

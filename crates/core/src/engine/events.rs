@@ -131,6 +131,7 @@ pub struct Memory {
 
 /// A path as the process before this one left it.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct RememberedPath {
     /// Name of the interface.
     pub interface: String,

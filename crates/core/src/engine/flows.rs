@@ -24,6 +24,7 @@ const STRAYS: Duration = Duration::from_millis(500);
 
 /// Deletion of flows still to be asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 struct Passes {
     at: Time,
     left: u8,
@@ -47,11 +48,14 @@ impl Passes {
 
 /// Flows that are to be moved.
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Flows {
     /// Dead and removed paths and when to delete their flows' entries. Without passes left: done, until the
     /// path has been up.
+    #[cfg_attr(feature = "record", serde(with = "super::checkpoint::pairs"))]
     owed: BTreeMap<PathKey, Passes>,
     /// Healthy paths that a policy left for a better one, and when to move what is misplaced on them.
+    #[cfg_attr(feature = "record", serde(with = "super::checkpoint::pairs"))]
     moves: BTreeMap<PathKey, Passes>,
     /// Paths that came up and whose owner wants their entries deleted then. Once only: a second pass would take what
     /// was opened since.
@@ -62,6 +66,7 @@ pub(super) struct Flows {
 
 /// Sets to be emptied once more after a switch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 enum Strays {
     /// The switch is not in the kernel yet.
     Switching,
@@ -70,6 +75,12 @@ enum Strays {
 }
 
 impl Flows {
+    /// Whether passes are as many as there can be.
+    #[cfg(feature = "record")]
+    pub(super) fn is_sound(&self) -> bool {
+        self.owed.values().chain(self.moves.values()).all(|passes| passes.left <= 2)
+    }
+
     /// The path is gone or dead: its flows have to leave it.
     pub(super) fn owe(&mut self, key: PathKey, now: Time) {
         self.owed.entry(key).or_insert(Passes::two(now));

@@ -106,6 +106,27 @@ pub(crate) enum Command {
         #[command(flatten)]
         show: Show,
     },
+    /// Write the last events of the decision core to a file: what `replay` needs, without secrets.
+    #[cfg(feature = "record")]
+    Record {
+        /// The file, compressed JSON lines that only its owner may read (`-`: standard output).
+        file: PathBuf,
+    },
+    /// Take the decisions of a recording again, on any machine; with --set under other options.
+    #[cfg(feature = "record")]
+    Replay(ReplayArgs),
+    #[cfg(not(feature = "record"))]
+    #[command(hide = true, disable_help_flag = true)]
+    Record {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
+    },
+    #[cfg(not(feature = "record"))]
+    #[command(hide = true, disable_help_flag = true)]
+    Replay {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
+    },
     /// Run a command whose connections leave by one interface, whatever the rules say.
     Use {
         /// Name of the interface.
@@ -555,6 +576,24 @@ pub(crate) struct HistoryArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) files: StateDir,
+}
+
+/// What is to be replayed.
+#[cfg(feature = "record")]
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct ReplayArgs {
+    /// The recording (`-`: standard input).
+    pub(crate) file: PathBuf,
+    /// What an option was to be instead, as in wan.down=3: which outages would have been seen sooner, and which failovers would
+    /// have been false. May be given several times.
+    #[arg(long, value_name = "SECTION.OPTION=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Steps that nobody is told of, too.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Print JSON (docs/schema/mwan.replay.v1.json).
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Where files are while no daemon runs.

@@ -51,6 +51,16 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Events(args) => super::events::run(&run_dir, args)?,
         Command::Report(args) => super::history::report(&run_dir, args)?,
         Command::History(args) => super::history::series(&run_dir, args)?,
+        #[cfg(feature = "record")]
+        Command::Record { file } => super::record::record(&run_dir, &file)?,
+        #[cfg(feature = "record")]
+        Command::Replay(args) => super::record::run(&args)?,
+        #[cfg(not(feature = "record"))]
+        Command::Record { .. } | Command::Replay { .. } => {
+            return Err(
+                Failure::says("this mwan was built without record").hint("build it with --features record")
+            );
+        }
         Command::Use { interface, command } => return use_interface(&run_dir, interface, &command),
         Command::Compat { program, words } => return super::compat::run(program, &run_dir, &words),
         Command::Migrate { file, to } => migrate(&file, to)?,

@@ -19,6 +19,8 @@ mod history;
 #[cfg(feature = "ipfire")]
 mod ipfire;
 mod launch;
+#[cfg(feature = "record")]
+mod record;
 #[cfg(feature = "ipfire")]
 mod red;
 #[cfg(all(test, feature = "alerts", feature = "ipfire", feature = "tui", feature = "web"))]

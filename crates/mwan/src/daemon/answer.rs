@@ -25,6 +25,20 @@ use crate::ipfire::Ipfire;
 use crate::openwrt::Openwrt;
 
 impl Daemon {
+    /// What threads of their own find.
+    fn look_up(&mut self, request: Request, reply: Reply) -> Next {
+        match request {
+            Request::History(query) => self.history.answer(query, reply),
+            Request::Report { month } => self.history.report(month, reply),
+            Request::Flows { limit } => self.flow_list.answer(&self.core, limit, reply),
+            Request::Record => self.record.answer(reply),
+            Request::Explain(query) => self.explain(query, reply),
+            // None other comes here; who asked would be told that nobody answers.
+            _ => {}
+        }
+        Next::Go
+    }
+
     /// Answers at once, except what takes a while: that is done elsewhere.
     pub(super) fn answer(&mut self, request: Request, reply: Reply) -> Next {
         self.tell_news();
@@ -36,28 +50,17 @@ impl Daemon {
             Request::Drain { interface } => self.command(interface, "drain", Event::Drain),
             Request::Undrain { interface } => self.command(interface, "undrain", Event::Undrain),
             Request::Events(query) => Ok(Response::Events(self.events.answer(&query))),
-            Request::History(query) => {
-                self.history.answer(query, reply);
-                return Next::Go;
-            }
-            Request::Report { month } => {
-                self.history.report(month, reply);
-                return Next::Go;
-            }
+            request @ (Request::History(_)
+            | Request::Report { .. }
+            | Request::Flows { .. }
+            | Request::Record
+            | Request::Explain(_)) => return self.look_up(request, reply),
             Request::Watch { after } => {
                 let query =
                     EventQuery { after, limit: Some(after.map_or(0, |_| u32::MAX)), ..EventQuery::default() };
                 Ok(Response::Events(self.events.answer(&query)))
             }
             Request::Candidates => Ok(Response::Candidates(status::candidates(&self.core))),
-            Request::Flows { limit } => {
-                self.flow_list.answer(&self.core, limit, reply);
-                return Next::Go;
-            }
-            Request::Explain(query) => {
-                self.explain(query, reply);
-                return Next::Go;
-            }
             Request::Alerts => Ok(Response::Alerts(self.alerts())),
             Request::TestAlert { name } => self.test_alert(name),
             Request::ReportAlerts { alerts } => {

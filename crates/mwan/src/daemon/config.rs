@@ -123,7 +123,7 @@ const TABLE_NAME_DIRS: [&str; 3] = ["etc/iproute2", "usr/share/iproute2", "usr/l
 const TABLE_FILES_MAX: usize = 64;
 
 /// The names of routing tables under `root`. A file that cannot be read has none.
-fn table_names(root: &Path) -> TableNames {
+pub(super) fn table_names(root: &Path) -> TableNames {
     let mut names = TableNames::default();
     for file in table_name_files(root) {
         if let Ok(bytes) = read_file(&file, TABLE_FILE_BYTES_MAX) {

@@ -111,6 +111,7 @@ impl Daemon {
             return self.feed(Event::Configure(Arc::new(config)));
         }
         let Some(read) = self.reload.staged.take() else { return };
+        self.record.announce(&read.name, &read.source, &read.config);
         self.revisions.add(&read.name, &read.source, &read.config.sets, Way::Edit);
         self.store.keep_config(&read.name, read.source);
         log_diagnostics(&read.diagnostics);

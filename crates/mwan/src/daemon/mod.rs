@@ -14,6 +14,7 @@
 //! | `companion`, `alerts` | processes that speak with the outside, and what the one that sends alerts has said |
 //! | `events`, `sample` | what has happened and how the paths are, for those who watch |
 //! | `history` | what is recorded of the paths |
+//! | `record` | the last events of the core, for a replay |
 //! | `control`, `answer`, `status`, `plan`, `explain`, `impact` | the control socket, and what is said there |
 //! | `state`, `lock`, `notify`, `log`, `logfile`, `syslog` | files that survive, one daemon at a time, systemd, the log |
 
@@ -44,6 +45,11 @@ mod order;
 mod plan;
 mod put;
 mod reach;
+#[cfg(feature = "record")]
+mod record;
+#[cfg(not(feature = "record"))]
+#[path = "record/absent.rs"]
+mod record;
 mod reload;
 mod revisions;
 mod sample;
@@ -83,6 +89,7 @@ use history::Recorder;
 use hooks::{END_MAX, Hooks, Places};
 use lock::Locks;
 use put::CloudFile;
+use record::FlightRecorder;
 use reload::Reload;
 use revisions::Revisions;
 use sample::Sampler;
@@ -200,6 +207,7 @@ pub(crate) fn has_ended() -> bool {
 
 struct Daemon {
     core: Core,
+    record: FlightRecorder,
     writer: Writer,
     flows: Flows,
     flows_done: mpsc::UnboundedReceiver<Done>,
@@ -333,6 +341,7 @@ impl Daemon {
         self.store.try_again(self.writer.own_rules());
         self.events.look();
         self.companions.look();
+        self.record.look();
         self.sample();
         Next::Go
     }
@@ -540,7 +549,10 @@ impl Daemon {
                 _ => None,
             };
             events.extend(links.map(Event::Platform));
-            let output = self.core.handle(clock::now(), event);
+            let now = clock::now();
+            self.record.event(now, &event);
+            let output = self.core.handle(now, event);
+            self.record.decided(&output, &self.core);
             self.wake_at = output.wake_at;
             if let Some(desired) = output.desired {
                 save = true;

@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 use super::alerts::AlertBoard;
 use super::apply::VERIFY_INTERVAL;
 use super::companion::Companions;
-use super::config::{Parsed, Source, parse_config, parse_watched, read_config, watches_of};
+use super::config::{Parsed, Source, parse_watched, read_config, watches_of};
 use super::confirm::Confirm;
 use super::control::Hub;
 use super::dnsmasq::Dnsmasq;
@@ -30,6 +30,7 @@ use super::hooks::{Hooks, Places};
 use super::lock::Locks;
 use super::log::log_diagnostics;
 use super::put::CloudFile;
+use super::record::{FlightRecorder, Text};
 use super::reload::Reload;
 use super::revisions::{Author, Revisions};
 use super::sample::Sampler;
@@ -73,6 +74,8 @@ struct Found {
     /// Name of the configuration.
     name: String,
     loaded: Loaded,
+    /// What is loaded, for a recording.
+    text: Text,
     /// Why the file is not what is loaded.
     config_rejected: Option<String>,
     locks: Locks,
@@ -105,7 +108,7 @@ impl Found {
             store.keep_config(&back.header.file, Source::File(back.text));
             read = read_config(&options.config);
         }
-        let First { name, loaded, source, rejected: config_rejected } = match read {
+        let First { name, loaded, source, text, rejected: config_rejected } = match read {
             Ok((name, bytes)) => first_config(name, bytes, &mut store, &mut writer),
             Err(failure) => without_a_file(failure, &options.config, &store, &mut writer)?,
         };
@@ -113,7 +116,7 @@ impl Found {
             revisions.add(&name, &Source::File(text), &loaded.config.sets, Way::Start);
         }
         log_diagnostics(&loaded.diagnostics);
-        Ok(Found { name, loaded, config_rejected, locks, writer, store, confirm, revisions })
+        Ok(Found { name, loaded, text, config_rejected, locks, writer, store, confirm, revisions })
     }
 
     fn monitor(&mut self) -> Result<Monitor, Failure> {
@@ -168,11 +171,14 @@ impl Daemon {
             .map_err(|e| Failure::new("cannot start what dials links", &e))?;
         let view = view.or_else(|| ipfire.as_mut().map(Ipfire::first));
         let now = clock::now();
-        let Found { name, loaded, config_rejected, locks, writer, mut store, confirm, revisions } = found;
+        let Found { name, loaded, text, config_rejected, locks, writer, mut store, confirm, revisions } =
+            found;
         let config = Arc::new(loaded.config);
         let core = first_core(options, &config, &mut store);
+        let record = FlightRecorder::start(text, &core, now, &options.state_dir);
         let mut daemon = Daemon {
             core,
+            record,
             writer,
             flows,
             flows_done,
@@ -271,6 +277,8 @@ fn first_core(options: &DaemonArgs, config: &Arc<Config>, store: &mut Store) -> 
 struct First {
     name: String,
     loaded: Loaded,
+    /// What it says, for a recording.
+    text: Text,
     /// What the file says, if it is what is loaded and one file is all.
     source: Option<Vec<u8>>,
     /// Why the file is not what is loaded.
@@ -285,17 +293,18 @@ fn first_config(name: String, bytes: Vec<u8>, store: &mut Store, writer: &mut Wr
     if loaded.refusal(&[]).is_some()
         && let Some((kept, text)) = kept_config(&name, store, writer)
     {
-        let before = parse_config(&kept, &text);
-        if let Some(why) = loaded.refusal(&before.diagnostics) {
+        let before = parse_watched(&kept, text);
+        if let Some(why) = loaded.refusal(&before.loaded.diagnostics) {
             return stays(name, why, &kept, before);
         }
     }
-    let text = match &source {
+    let text = Text::of(&name, &source, &loaded.config);
+    let one_file = match &source {
         Source::File(bytes) => Some(bytes.clone()),
         Source::Tree(_) => None,
     };
     store.keep_config(&name, source);
-    First { name, loaded, source: text, rejected: None }
+    First { name, loaded, text, source: one_file, rejected: None }
 }
 
 /// The same where there is no file to be read: it may just be written, or its disk is not there yet.
@@ -307,7 +316,7 @@ fn without_a_file(
 ) -> Result<First, Failure> {
     let name = file.to_string_lossy().into_owned();
     match kept_config(&name, store, writer) {
-        Some((kept, text)) => Ok(stays(name, failure.to_string(), &kept, parse_config(&kept, &text))),
+        Some((kept, text)) => Ok(stays(name, failure.to_string(), &kept, parse_watched(&kept, text))),
         None => Err(failure),
     }
 }
@@ -319,7 +328,9 @@ fn kept_config(name: &str, store: &Store, writer: &mut Writer) -> Option<(String
     store.kept_config().filter(|_| wanted)
 }
 
-fn stays(name: String, why: String, kept: &str, loaded: Loaded) -> First {
+fn stays(name: String, why: String, kept: &str, before: Parsed) -> First {
     error!("{why}; the configuration before stays in force, from {kept}");
-    First { name, loaded, source: None, rejected: Some(why) }
+    let Parsed { loaded, source, .. } = before;
+    let text = Text::of(kept, &source, &loaded.config);
+    First { name, loaded, text, source: None, rejected: Some(why) }
 }

@@ -1,0 +1,248 @@
+//! The configuration as text, and the configuration that it means.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use mwan_config::ipfire::Files;
+use mwan_config::{AddressRange, Assignment, Config, NamedSet, SetLayout, TableNames, Unassignable};
+use serde::{Deserialize, Serialize};
+
+/// Fewer bits have no room for an interface.
+const MASK_BITS_MIN: u32 = 3;
+
+/// A configuration that was in force.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RecordedConfig {
+    /// Name of its file, which tells the format.
+    pub name: String,
+    /// What it says.
+    pub source: Source,
+    /// The routing tables that it names, as that machine numbers them.
+    pub tables: BTreeMap<String, u32>,
+}
+
+/// What a configuration says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Source {
+    /// One file.
+    File(String),
+    /// IPFire's tree ([`Files`]).
+    Tree {
+        /// The folder the names begin in.
+        root: String,
+        /// Content by name.
+        contents: BTreeMap<String, String>,
+        /// Files that cannot be read, and why.
+        unreadable: BTreeMap<String, String>,
+        /// Devices of modems that speak QMI.
+        qmi_devices: BTreeSet<String>,
+    },
+}
+
+/// What of a configuration in force its text does not say.
+///
+/// No decision depends on the addresses of a set; whether they are others than before is enough, and so a recording has only
+/// their digest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct InForce {
+    /// The mask: another one than the file's is in force until connection entries know the new one.
+    pub mask: u32,
+    /// Digest of the addresses of all sets.
+    pub sets: u64,
+}
+
+impl InForce {
+    /// Of a configuration.
+    pub fn of(config: &Config) -> Self {
+        let mut digest = Fnv::new();
+        for set in config.sets.iter() {
+            digest.add(set.name.as_bytes());
+            for range in set.entries.iter() {
+                for ip in [range.first, range.last] {
+                    match ip {
+                        IpAddr::V4(ip) => digest.add(&ip.octets()),
+                        IpAddr::V6(ip) => digest.add(&ip.octets()),
+                    }
+                }
+            }
+        }
+        InForce { mask: config.globals.mask, sets: digest.0 }
+    }
+
+    /// Makes what was read from text what was in force.
+    pub fn put(self, config: &mut Config) -> Result<(), &'static str> {
+        if self.mask.count_ones() < MASK_BITS_MIN {
+            return Err("its mask has no room for an interface");
+        }
+        config.globals.mask = self.mask;
+        let stand_in = IpAddr::V6(Ipv6Addr::from(u128::from(self.sets)));
+        let stand_in = Arc::new(vec![AddressRange { first: stand_in, last: stand_in }]);
+        let of = |set: &NamedSet| NamedSet {
+            entries: stand_in.clone(),
+            layout: SetLayout::default(),
+            ..set.clone()
+        };
+        config.sets = Arc::new(config.sets.iter().map(of).collect());
+        Ok(())
+    }
+}
+
+impl RecordedConfig {
+    /// The configuration it is, with other values for some options.
+    ///
+    /// # Errors
+    /// Something cannot be set.
+    pub fn config(&self, in_force: InForce, assignments: &[Assignment]) -> Result<Config, Unassignable> {
+        let mut config = match &self.source {
+            Source::File(text) => {
+                let tables = || self.table_names();
+                mwan_config::parse_assigned(&self.name, text.as_bytes(), &tables, assignments)?.config
+            }
+            Source::Tree { .. } if !assignments.is_empty() => {
+                return Err(Unassignable {
+                    message: "options of a recording from IPFire cannot be set".to_owned(),
+                    hint: "its configuration is many files with words of their own".to_owned(),
+                });
+            }
+            Source::Tree { root, contents, unreadable, qmi_devices } => {
+                let bytes = |(name, text): (&String, &String)| (name.clone(), text.clone().into_bytes());
+                let files = Files {
+                    root: root.clone(),
+                    contents: contents.iter().map(bytes).collect(),
+                    unreadable: unreadable.clone(),
+                    qmi_devices: qmi_devices.clone(),
+                };
+                mwan_config::parse_ipfire(&files).config
+            }
+        };
+        let damaged =
+            |why: &str| Unassignable { message: why.to_owned(), hint: "the recording is damaged".to_owned() };
+        in_force.put(&mut config).map_err(damaged)?;
+        Ok(config)
+    }
+
+    /// About how much memory it takes, bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let tables: usize = self.tables.keys().map(|name| name.len() + 64).sum();
+        let text = match &self.source {
+            Source::File(text) => text.len(),
+            Source::Tree { contents, .. } => contents.iter().map(|(k, v)| k.len() + v.len() + 64).sum(),
+        };
+        text + tables + self.name.len()
+    }
+
+    fn table_names(&self) -> TableNames {
+        let mut names = TableNames::default();
+        for (name, number) in &self.tables {
+            names.add_file(format!("{number} {name}\n").as_bytes());
+        }
+        names
+    }
+}
+
+/// FNV-1a, 64 bits (RFC 9923): tells lists apart, protects from nobody.
+struct Fnv(u64);
+
+impl Fnv {
+    fn new() -> Self {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        // What follows is another item.
+        self.0 = (self.0 ^ 0xff).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+}
+
+/// Sections of which no decision depends, and in which secrets may be: addresses with tokens, user names, what is sent to whom.
+const PRIVATE: [&str; 3] = ["alert", "web", "cloud"];
+/// Keys of IPFire's files whose values are secret (`mwan_config::ipfire`), and who is calling.
+const PRIVATE_KEYS: [&str; 3] = ["PASSWORD", "PIN", "USERNAME"];
+
+/// A text of a configuration without what a recording needs not: lines of private sections and comments are empty ones, so that
+/// lines keep their numbers.
+pub fn without_secrets(file_name: &str, text: &str) -> String {
+    let native = file_name.to_ascii_lowercase().ends_with(".toml");
+    let mut private = false;
+    let mut kept = String::with_capacity(text.len());
+    for line in text.lines() {
+        let words = line.trim_start();
+        if let Some(section) = if native { native_header(words) } else { uci_header(words) } {
+            private = PRIVATE.contains(&section);
+        }
+        let note = words.starts_with('#') || is_comment(words, native);
+        if !private && !note {
+            kept.push_str(line);
+        }
+        kept.push('\n');
+    }
+    kept
+}
+
+/// `config KIND`, its kind.
+fn uci_header(words: &str) -> Option<&str> {
+    let rest = words.strip_prefix("config").filter(|rest| rest.starts_with([' ', '\t']))?;
+    rest.split_ascii_whitespace().next().map(|kind| kind.trim_matches(['\'', '"']))
+}
+
+/// `[KIND]` or `[KIND.NAME]` of a kind that there is: what a text of several lines has in brackets is none.
+fn native_header(words: &str) -> Option<&str> {
+    let inside = words.strip_prefix('[')?.trim_start_matches('[').trim_start();
+    let kinds = mwan_config::SectionKind::ALL.into_iter().filter_map(mwan_config::SectionKind::native);
+    kinds
+        .into_iter()
+        .find(|kind| inside.strip_prefix(kind).is_some_and(|rest| rest.trim_start().starts_with(['.', ']'])))
+}
+
+/// The option `comment`, which is for people.
+fn is_comment(words: &str, native: bool) -> bool {
+    let mut words = words.split(|c: char| c.is_ascii_whitespace() || c == '=').filter(|w| !w.is_empty());
+    let first = words.next();
+    let name =
+        if native { first } else { first.filter(|w| ["option", "list"].contains(w)).and(words.next()) };
+    name.is_some_and(|name| name.trim_matches(['\'', '"']) == "comment")
+}
+
+/// The same of one of IPFire's files: secret values become as many zeros, which are values of the same kind.
+pub fn without_secret_values(text: &str) -> String {
+    let line = |line: &str| match line.split_once('=') {
+        Some((key, value)) if PRIVATE_KEYS.contains(&key.trim()) => {
+            let hidden: String =
+                value.chars().map(|c| if ['\'', '"'].contains(&c) { c } else { '0' }).collect();
+            format!("{key}={hidden}\n")
+        }
+        _ if line.trim_start().starts_with('#') => "\n".to_owned(),
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_sections_and_comments_are_left_out_and_lines_keep_their_numbers() {
+        let uci = "# secret1\nconfig interface 'wan'\n\toption down '3'\n\tlist comment 'secret2'\n\
+            config alert 'a'\n\toption url 'https://h/secret3'\n\toption username \"secret4\"\nconfig 'web'\n\toption x 'secret5'\n\
+            config policy 'p'\n\tlist use_member 'm'\n";
+        let kept = without_secrets("/etc/config/mwan", uci);
+        assert!(
+            !kept.contains("secret") && kept.contains("down '3'") && kept.contains("use_member"),
+            "{kept}"
+        );
+        assert_eq!(kept.lines().count(), uci.lines().count());
+        let toml = "[wan.a]\ndown = 3\ncomment = \"secret1\"\n[alert.x]\ntemplate = '''\n[1, \"secret2\"]\nsecret3'''\n\
+            [[rule]]\npolicy = \"p\"\n[web]\nkey = \"/secret4\"\n";
+        let kept = without_secrets("mwan.toml", toml);
+        assert!(!kept.contains("secret") && kept.contains("down = 3") && kept.contains("policy"), "{kept}");
+        let tree = without_secret_values(
+            "TYPE=PPPOE\nUSERNAME='me@isp'\nPASSWORD=\"s3cret\"\nPIN=1234\n# x\nAPN=net\n",
+        );
+        assert_eq!(tree, "TYPE=PPPOE\nUSERNAME='000000'\nPASSWORD=\"000000\"\nPIN=0000\n\nAPN=net\n");
+    }
+}
