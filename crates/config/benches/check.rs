@@ -35,8 +35,8 @@ fn main() {
     };
     // Each overlaps every one before in part: a source for all destinations, a destination for all sources.
     let crossed = |n: u32, t: &mut String| {
-        let what = if n % 2 == 0 { "src_ip" } else { "dest_ip" };
-        write!(t, "\toption {what} '10.{}.{}.0/24'\n", n / 250, n % 250).unwrap();
+        let what = if n.is_multiple_of(2) { "src_ip" } else { "dest_ip" };
+        writeln!(t, "\toption {what} '10.{}.{}.0/24'", n / 250, n % 250).unwrap();
     };
     // What is left of a rule falls into more and more pieces: the budget ends that.
     let spiteful = |n: u32, t: &mut String| {
@@ -54,7 +54,8 @@ fn main() {
             own(n, t)
         }
     };
-    let cases: [(&str, u32, &dyn Fn(u32, &mut String)); 6] = [
+    type Rule<'a> = &'a dyn Fn(u32, &mut String);
+    let cases: [(&str, u32, Rule<'_>); 6] = [
         ("each its own destination and port", 1000, &own),
         ("all behind one that matches everything", 1000, &behind),
         ("sources and destinations crossed", 1000, &crossed),

@@ -57,7 +57,8 @@ impl Looks<'_> {
         let mask = self.marks.mask();
         let mut rules = vec![
             ask.rule(&[rest, &[near]].concat()),
-            rule(ask.name, vec![Statement::MarkVmap { mark: MarkKind::Packet, mask, elements }]),
+            // Whoever has no number has none of our bits, so the mark as a whole is compared: that costs less.
+            rule(ask.name, vec![Statement::MarkVmap { mark: MarkKind::Packet, mask: u32::MAX, elements }]),
             self.decided(ask),
         ];
         // What others have marked has no room for a number.
