@@ -12,7 +12,7 @@ use mwan_config::{AddressMatch, AddressRange, Family, LastResort, PortRange, Tar
 use crate::{Carrier, Desired, DesiredInterface, DesiredRule, Home, Share};
 
 /// The first packet of a flow.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Packet {
     /// Source address.
     pub source: IpAddr,

@@ -121,6 +121,7 @@ fn for_every_pair_of_configurations_the_plan_is_what_happens() {
                     _ => false,
                 });
                 let (from, to, fate) = impact.of(&entry);
+                assert_eq!(impact.of(&impact.like(entry.clone())), (from.clone(), to.clone(), fate));
                 let stranded = before.path(key).is_none();
                 assert_eq!(from, Passage::By(vec![id]));
                 assert_eq!(

@@ -50,7 +50,7 @@ enum Course {
 }
 
 /// A connection entry, as far as it matters.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Entry {
     /// What it began with, as far as conntrack remembers.
     pub first: Packet,
@@ -72,6 +72,8 @@ pub struct Impact {
     placement: Option<Placement>,
     /// The router's own addresses.
     own: BTreeSet<IpAddr>,
+    /// Whether any rule asks for the port a connection comes from.
+    source_ports: bool,
 }
 
 /// Protocols whose connections are bound to both addresses (RFC 9293, 9260, 4340).
@@ -108,7 +110,8 @@ impl Core {
         let marks = Marks::new(before.config.globals.mask);
         let placement = self.placement();
         let own = placement.iter().flat_map(Placement::own).collect();
-        Impact { marks, courses, numbers, names, placement, own }
+        let source_ports = self.config.rules.iter().any(|rule| !rule.source_ports.is_empty());
+        Impact { marks, courses, numbers, names, placement, own, source_ports }
     }
 
     /// What is owed to the flows of a path: just now by `effects`, or as soon as the kernel has what is wanted.
@@ -128,6 +131,13 @@ impl Impact {
     /// Name of an interface by the number in a [`Passage`].
     pub fn name(&self, id: u32) -> Option<&str> {
         self.names.get(&id).map(String::as_str)
+    }
+
+    /// The entry without what makes no difference: what [`Impact::of`] says of it, it says of all that are like it.
+    pub fn like(&self, mut entry: Entry) -> Entry {
+        entry.first.source_port = entry.first.source_port.filter(|_| self.source_ports);
+        entry.mark &= self.marks.mask();
+        entry
     }
 
     /// Where a connection is, where it goes, and what that does to it.

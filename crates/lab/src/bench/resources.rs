@@ -153,7 +153,7 @@ impl Usage {
 
 /// Time on a processor of all threads, in nanoseconds by the scheduler: utime and stime of `stat` are
 /// samples of a 4 ms tick, useless for a program that wakes up for microseconds.
-fn cpu_time(root: &str) -> Option<Duration> {
+pub(super) fn cpu_time(root: &str) -> Option<Duration> {
     let tasks = std::fs::read_dir(format!("{root}/task")).ok()?;
     let times = tasks.flatten().filter_map(|task| {
         let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;

@@ -2,7 +2,7 @@
 //! bounded, however long it is. For a thread.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use mwan_api::{ImpactFlow, ImpactSource, ImpactWay};
@@ -23,12 +23,17 @@ const TOP_KEPT: usize = 1024;
 /// Hosts whose connections are counted; where there are more, those that come later are not told one by one.
 const SOURCES_MAX: usize = 4096;
 
+/// Answers that are remembered, some 200 bytes each.
+const KNOWN_MAX: usize = 4096;
+
 #[derive(Default)]
 struct Counts {
     counted: bool,
     ways: BTreeMap<(Passage, Passage, Fate), (u64, u64)>,
     top: Vec<(u64, Flow, (Passage, Passage, Fate))>,
     sources: BTreeMap<IpAddr, u64>,
+    /// Answers to what is asked again and again.
+    known: HashMap<Entry, (Passage, Passage, Fate)>,
 }
 
 /// Goes through the kernel's table. `None`: it cannot be read.
@@ -55,7 +60,7 @@ impl Counts {
     fn add(&mut self, impact: &Impact, flow: Flow) {
         let entry =
             Entry { first: first_packet(&flow), reply_destination: flow.reply_destination, mark: flow.mark };
-        let way = impact.of(&entry);
+        let way = self.way(impact, entry);
         let bytes = flow.traffic.map_or(0, |(_, bytes)| bytes);
         let of_way = self.ways.entry(way.clone()).or_default();
         of_way.0 += 1;
@@ -73,6 +78,20 @@ impl Counts {
         if self.top.len() >= TOP_KEPT {
             self.cut();
         }
+    }
+
+    /// Many connections are like another: a rule that asks for the port they come from is rare.
+    fn way(&mut self, impact: &Impact, entry: Entry) -> (Passage, Passage, Fate) {
+        let entry = impact.like(entry);
+        if let Some(known) = self.known.get(&entry) {
+            return known.clone();
+        }
+        if self.known.len() >= KNOWN_MAX {
+            self.known.clear();
+        }
+        let way = impact.of(&entry);
+        self.known.insert(entry, way.clone());
+        way
     }
 
     fn cut(&mut self) {
