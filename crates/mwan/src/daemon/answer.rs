@@ -56,6 +56,10 @@ impl Daemon {
             | Request::Record
             | Request::Explain(_)) => return self.look_up(request, reply),
             Request::Watch { after } => {
+                // Who watches hears what is told from here on.
+                if let Some(test) = self.alerts.asked() {
+                    self.events.tell(&test);
+                }
                 let query =
                     EventQuery { after, limit: Some(after.map_or(0, |_| u32::MAX)), ..EventQuery::default() };
                 Ok(Response::Events(self.events.answer(&query)))
