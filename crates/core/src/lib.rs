@@ -27,8 +27,8 @@ pub use desired::*;
 #[cfg(feature = "record")]
 pub use engine::{Checkpoint, Unfit};
 pub use engine::{
-    Core, Effect, Entry, Event, Fate, Impact, Memory, Output, Passage, PathStatus, Placement, Platform,
-    RememberedPath, Switch, Transition,
+    Core, DrillEnd, DrillOrder, DrillPreview, DrillRefusal, DrillStep, Effect, Entry, Event, Fate, Impact,
+    Memory, Output, Passage, PathStatus, Placement, Platform, RememberedPath, Switch, Transition,
 };
 pub use explain::{Choice, Explainer, Explanation, Facts, Lead, MemberPart, Out, Standing, Translated, Way};
 pub use hooks::{Action, HookCall, Scope, actions};

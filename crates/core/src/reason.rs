@@ -54,6 +54,15 @@ pub enum Reason {
         /// When the first of them began.
         since: Time,
     },
+    /// `mwan drill`: rounds count as lost although targets may answer.
+    Drill {
+        /// Rounds in a row that counted as lost.
+        bad_rounds: u32,
+        /// Lost rounds that take it offline.
+        down: u32,
+        /// When they count again.
+        until: Time,
+    },
     /// The device is back; the first answer proves the path.
     Returning,
     /// Rounds succeed again, but not yet enough of them.
@@ -105,6 +114,7 @@ impl Reason {
             Reason::Degrading { .. } => "degrading",
             Reason::PoorQuality { .. } => "poor_quality",
             Reason::ProbesLost { .. } => "probes_lost",
+            Reason::Drill { .. } => "drill",
             Reason::Returning => "returning",
             Reason::Recovering { .. } => "recovering",
             Reason::NoInterface(_) => "no_interface",
@@ -144,6 +154,13 @@ impl fmt::Display for Reason {
             Reason::ProbesLost { bad_rounds, .. } => {
                 let plural = if *bad_rounds == 1 { "round" } else { "rounds in a row" };
                 write!(f, "{bad_rounds} {plural} lost")
+            }
+            Reason::Drill { bad_rounds, down, .. } if bad_rounds < down => {
+                write!(f, "drill: {bad_rounds} of {down} rounds counted as lost")
+            }
+            Reason::Drill { bad_rounds, .. } => {
+                let plural = if *bad_rounds == 1 { "round" } else { "rounds in a row" };
+                write!(f, "drill: {bad_rounds} {plural} counted as lost")
             }
             Reason::Returning => write!(f, "device is back, waiting for the first answer"),
             Reason::Recovering { good_rounds, up } => write!(f, "recovering, {good_rounds} of {up}"),

@@ -470,6 +470,22 @@ impl Tracker {
         asked
     }
 
+    /// Takes part in the round that `leader`, which has the same targets, has just begun.
+    pub(crate) fn follow(&mut self, leader: &Tracker, settings: &Tracking) {
+        self.note_silent_targets(settings);
+        self.next_round = None;
+        self.rounds = leader.rounds;
+        self.round.clone_from(&leader.round);
+        for (own, leading) in self.targets.iter_mut().zip(&leader.targets) {
+            own.sent = leading.sent;
+        }
+    }
+
+    /// Takes over what another tracker of the same targets knows of them.
+    pub(crate) fn set_targets_as_in(&mut self, other: Tracker) {
+        self.targets = other.targets;
+    }
+
     /// How long an answer may take before it is missed.
     fn grace(&self) -> Duration {
         let up = self.targets.iter().filter(|t| t.state == TargetState::Up);

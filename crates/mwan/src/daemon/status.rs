@@ -92,7 +92,7 @@ fn path(
         check_quality: interface.tracking.quality.is_some(),
         quality: interface.tracking.quality.as_ref().map(quality),
         missing: achieved.observed.map_or(0, |o| missing(core, &o.routing, o, key)),
-        targets: t.targets().iter().map(target).collect(),
+        targets: status.targets.iter().map(target).collect(),
         network: core.logical(&interface.name, key.family).map(network),
     }
 }
