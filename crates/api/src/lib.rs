@@ -21,10 +21,12 @@ macro_rules! wire {
 }
 
 mod apply;
+mod drill;
 mod explain;
 mod record;
 
 pub use apply::*;
+pub use drill::*;
 pub use explain::*;
 pub use record::*;
 
@@ -127,6 +129,17 @@ pub enum Request {
     Undrain {
         /// Its name.
         interface: String,
+    },
+    /// A WAN is made to look dead to the engine for a while: answered with the beginning of a [`Drill`], or, if it is only to be
+    /// said what would be, with a [`DrillPlan`].
+    Drill(DrillOrder),
+    /// The drill ends, and its WAN carries again at once: answered with `done`.
+    StopDrill,
+    /// Drills, the present one among them: answered with [`Drills`].
+    Drills {
+        /// Number of one that was ordered by who asks: it ends when he does not ask any more.
+        #[serde(default)]
+        attended: Option<u64>,
     },
     /// What has happened: answered with [`Events`].
     Events(EventQuery),
@@ -244,6 +257,12 @@ pub enum Response {
     },
     /// To `apply`, if nothing is against it.
     Applied(Applied),
+    /// To `drill`: it begins.
+    Drill(Box<Drill>),
+    /// To `drill` that is only to be tried.
+    DrillPlan(DrillPlan),
+    /// To `drills`.
+    Drills(Drills),
     /// To `revisions`.
     Revisions(Revisions),
     /// To `revision`.
@@ -371,6 +390,8 @@ pub enum EventKind {
     Command,
     /// The daemon started or ends.
     Daemon,
+    /// A drill begins or is over, or could not be held.
+    Drill,
 }
 
 /// How much an event matters; in ascending order.
@@ -540,6 +561,9 @@ pub struct Status {
     pub custom: Networks,
     /// Rules in order of evaluation.
     pub rules: Vec<Rule>,
+    /// The interface that a drill makes look dead.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub drill: Option<String>,
     /// IPFire's RED; only there.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub red: Option<Red>,

@@ -11,6 +11,7 @@ mod codes;
 mod compat;
 mod diagnostic;
 pub mod docs;
+mod drill;
 mod fields;
 mod interface;
 pub mod ipfire;

@@ -231,9 +231,11 @@ impl Path {
     /// The reason that goes with the tracker's rounds; a device that cannot carry has another one.
     fn reason_of_rounds(&self, interface: &Interface) -> Option<Reason> {
         let t = &self.tracker;
+        if let Some(reason) = self.drill_reason(interface) {
+            return Some(reason);
+        }
         Some(match t.state() {
             State::Online => Reason::Answering,
-            State::Disconnecting | State::Offline if self.is_dark() => self.drill_reason(interface)?,
             State::Disconnecting => {
                 let (bad_rounds, down) = (t.bad_rounds(), interface.tracking.down);
                 match t.poor().cloned() {

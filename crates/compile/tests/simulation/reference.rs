@@ -110,7 +110,7 @@ impl Reference {
     }
 
     /// Does something to what a path would be without a drill, if there is one.
-    fn to_the_real_one(&mut self, key: &Key, what: impl FnOnce(&mut Self)) {
+    fn on_the_real_one(&mut self, key: &Key, what: impl FnOnce(&mut Self)) {
         let path = self.paths.get_mut(key).expect("a path");
         let Some(real) = path.real.take() else { return };
         let pretended = std::mem::replace(path, *real);
@@ -209,7 +209,7 @@ impl Reference {
         }
         let keys: Vec<Key> = self.paths.keys().cloned().collect();
         for key in keys {
-            self.to_the_real_one(&key, |r| r.timeout(&key, now));
+            self.on_the_real_one(&key, |r| r.timeout(&key, now));
             let p = self.paths.get_mut(&key).expect("listed");
             if p.held_until.is_some_and(|at| at <= now) {
                 p.held_until = None;
@@ -287,7 +287,7 @@ impl Reference {
             });
             p.last_round = now;
             let round = p.round.clone();
-            self.to_the_real_one(&key, |r| {
+            self.on_the_real_one(&key, |r| {
                 let real = r.paths.get_mut(&key).expect("a path");
                 (real.round, real.last_round) = (round, now);
             });
@@ -304,7 +304,7 @@ impl Reference {
         else {
             return;
         };
-        self.to_the_real_one(&key, |r| r.heard(report, &key, now));
+        self.on_the_real_one(&key, |r| r.heard(report, &key, now));
         self.heard(report, &key, now);
     }
 

@@ -780,11 +780,7 @@ impl Sim {
             };
             assert_eq!(state, wanted.state, "state of {key:?}: {}", path.reason);
             let drilled = wanted.real.is_some();
-            assert!(
-                drilled || !matches!(path.reason, Reason::Drill { .. }),
-                "I9: {key:?} is in no drill: {}",
-                path.reason
-            );
+            assert!(drilled || path.reason.code() != "drill", "I9: {key:?} is in no drill: {}", path.reason);
             if !path.tracker.targets().is_empty() {
                 assert_eq!(path.tracker.score(), wanted.score, "score of {key:?}");
             }
@@ -1106,7 +1102,9 @@ fn check_reason(path: &PathStatus<'_>, seen: bool, key: &Key) {
             let drill = matches!(path.reason, R::Drill { .. });
             drill || matches!(path.reason, R::ProbesLost { .. } | R::NotYetProven | R::Resumed)
         }
-        State::Connecting => matches!(path.reason, R::Recovering { .. } | R::Returning | R::Resumed),
+        State::Connecting => {
+            matches!(path.reason, R::Recovering { .. } | R::Returning | R::Resumed | R::DrillReturn { .. })
+        }
         State::Disabled if !seen => matches!(path.reason, R::NotSeen),
         State::Disabled => matches!(
             path.reason,

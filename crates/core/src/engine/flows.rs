@@ -137,7 +137,10 @@ impl Core {
             if path.usable() {
                 self.flows.owed.remove(key);
             } else if !path.keeps_flows()
-                && !matches!(path.reason, Reason::NotYetProven | Reason::Recovering { .. })
+                && !matches!(
+                    path.reason,
+                    Reason::NotYetProven | Reason::Recovering { .. } | Reason::DrillReturn { .. }
+                )
             {
                 self.flows.owe(*key, now);
             }

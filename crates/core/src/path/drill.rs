@@ -77,16 +77,17 @@ impl Path {
         self.drill.as_ref().map_or(&self.tracker, |drill| &drill.tracker).targets()
     }
 
-    /// Whether its answers do not count.
-    pub(super) fn is_dark(&self) -> bool {
-        self.drill.as_ref().is_some_and(|drill| drill.dark)
-    }
-
-    /// The reason, while a drill is why the tracker's rounds are bad.
+    /// The reason, while a drill is why the tracker says so. Also on the way back: without the drill it would not be there.
     pub(super) fn drill_reason(&self, interface: &Interface) -> Option<Reason> {
-        let drill = self.drill.as_ref().filter(|drill| drill.dark)?;
-        let (bad_rounds, down) = (self.tracker.bad_rounds(), interface.tracking.down);
-        Some(Reason::Drill { bad_rounds, down, until: drill.until })
+        let drill = self.drill.as_ref()?;
+        let (up, down) = (interface.tracking.up, interface.tracking.down);
+        match self.tracker.state() {
+            State::Disconnecting | State::Offline => {
+                Some(Reason::Drill { bad_rounds: self.tracker.bad_rounds(), down, until: drill.until })
+            }
+            State::Connecting => Some(Reason::DrillReturn { good_rounds: self.tracker.score(), up }),
+            State::Online | State::Disabled => None,
+        }
     }
 
     pub(crate) fn reply(

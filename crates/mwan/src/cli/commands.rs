@@ -43,6 +43,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Ifup { interface } => done(client::ask(&run_dir, &Request::IfUp { interface })?)?,
         Command::Ifdown { interface } => done(client::ask(&run_dir, &Request::IfDown { interface })?)?,
         Command::Drain { interface } => done(client::ask(&run_dir, &Request::Drain { interface })?)?,
+        Command::Drill(args) => super::drill::run(&run_dir, args)?,
         Command::Undrain { interface } => done(client::ask(&run_dir, &Request::Undrain { interface })?)?,
         #[cfg(feature = "tui")]
         Command::Top => crate::top::run(&run_dir)?,

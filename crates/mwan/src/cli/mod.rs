@@ -12,6 +12,7 @@ mod cloud;
 mod commands;
 mod compat;
 mod difference;
+mod drill;
 mod events;
 mod explain;
 mod facts;

@@ -84,8 +84,9 @@ fn interface_line(interface: &Interface, path: &Path, family: bool) -> String {
             if path.drained { " (drained)" } else { "" }
         );
     }
+    let drill = if path.reason.code == "drill" { " (drill)" } else { "" };
     let missing = if path.missing > 0 { format!(" ({})", path.missing) } else { String::new() };
-    format!(" interface {name}{family} is offline{missing} and tracking is {}", path.tracking)
+    format!(" interface {name}{family} is offline{missing} and tracking is {}{drill}", path.tracking)
 }
 
 /// `HHh:MMm:SSs`; hours grow as they need.

@@ -49,6 +49,9 @@ impl Daemon {
             Request::IfDown { interface } => self.command(interface, "ifdown", Event::IfDown),
             Request::Drain { interface } => self.command(interface, "drain", Event::Drain),
             Request::Undrain { interface } => self.command(interface, "undrain", Event::Undrain),
+            Request::Drill(order) => self.order_drill(order),
+            Request::StopDrill => self.stop_drill(),
+            Request::Drills { attended } => Ok(self.drills(attended)),
             Request::Events(query) => Ok(Response::Events(self.events.answer(&query))),
             request @ (Request::History(_)
             | Request::Report { .. }
@@ -217,7 +220,7 @@ impl Daemon {
         Ok(Response::Done)
     }
 
-    fn no_interface(&self, name: &str) -> Failure {
+    pub(super) fn no_interface(&self, name: &str) -> Failure {
         let known: Vec<&str> =
             self.core.config().interfaces.iter().filter(|i| i.enabled).map(|i| i.name.as_str()).collect();
         Failure::says(format!("there is no enabled interface '{}'", name.escape_debug()))
@@ -287,6 +290,7 @@ impl Daemon {
             schema: mwan_api::SCHEMA_STATUS.to_owned(),
             red: self.ipfire.as_ref().map(Ipfire::red),
             daemon,
+            drill: self.drills.under_way(),
             degraded: false,
             problems: Vec::new(),
             interfaces: status::interfaces(&self.core, &achieved, now),

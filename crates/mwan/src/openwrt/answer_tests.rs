@@ -89,6 +89,7 @@ fn example() -> api::Status {
         ipv6: vec!["fe80::/64".into(), "fe80::1/128".into()],
     };
     api::Status {
+        drill: None,
         red: None,
         schema: String::new(),
         daemon: serde_json::from_value(serde_json::json!({

@@ -100,6 +100,7 @@ fn networks(text: &str, family: &str) -> Vec<String> {
 
 fn status_of(interfaces: Vec<Interface>, policies: Vec<Policy>, text: &str, rules: Vec<Rule>) -> Status {
     Status {
+        drill: None,
         red: None,
         schema: String::new(),
         daemon: mwan_api::Daemon {
