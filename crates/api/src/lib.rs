@@ -24,11 +24,13 @@ mod apply;
 mod drill;
 mod explain;
 mod record;
+mod why;
 
 pub use apply::*;
 pub use drill::*;
 pub use explain::*;
 pub use record::*;
+pub use why::*;
 
 wire! {
 /// What a client asks.
@@ -158,6 +160,11 @@ pub enum Request {
     },
     /// Why a packet leaves where it leaves: answered with [`Explanation`] or, if several connections are meant, with [`Flows`].
     Explain(ExplainQuery),
+    /// Why an interface, a policy or a rule is as it is: answered with [`Why`].
+    Why {
+        /// Its name.
+        name: String,
+    },
     /// Who is told of incidents, and how that goes: answered with [`Alerts`].
     Alerts,
     /// Send a test message: answered with its number, by which [`Alerts`] tells what became of it.
@@ -235,6 +242,8 @@ pub enum Response {
     Flows(Flows),
     /// To `explain`.
     Explanation(Box<Explanation>),
+    /// To `why`.
+    Why(Box<Why>),
     /// To `history`.
     History(Box<History>),
     /// To `report`.
@@ -940,6 +949,9 @@ pub struct Path {
     /// The network manager's interface behind it, where there is a manager (OpenWrt's netifd) and the configuration does
     /// not name the device.
     pub network: Option<NetworkInterface>,
+    /// Where its fault lies, if a target does not answer or its device lacks something.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub fault: Option<Fault>,
 }
 
 /// Thresholds of `check_quality`.

@@ -44,6 +44,7 @@ pub use interface::loglevel_name;
 pub use model::*;
 pub use options::{Dialect, OptionDoc, SectionKind, options};
 pub use sets::{SET_FILE_BYTES_MAX, SetLoad, nft_identifier};
+pub use suggest::nearest;
 pub use tables::{TABLE_FILE_BYTES_MAX, TableNames};
 pub use target::{DnsKind, DnsProbe, HttpProbe, ProbeMethod, ProbeTarget};
 pub use trust::SECRETS;

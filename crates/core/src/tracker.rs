@@ -19,6 +19,9 @@ const GRACE_MIN: Duration = Duration::from_millis(20);
 /// probes of one whole round.
 const GRACE_ROUND_TRIPS: u32 = 3;
 
+/// A target that left so many probes in a row unanswered is silent.
+const SILENT_PROBES: usize = 3;
+
 /// Rounds that somebody who wants to know is given, unless one before is answered: one lost packet is no verdict.
 const HURRIED: u32 = 3;
 /// They begin no sooner after each other.
@@ -115,6 +118,11 @@ impl Target {
     /// What was configured.
     pub fn probe(&self) -> ProbeTarget {
         ProbeTarget { ip: self.ip, method: self.method.clone() }
+    }
+
+    /// Whether it does not answer now. Turns ([`Tracker::turns`]) are too short to say so of one whose turn is good without it.
+    pub fn is_silent(&self) -> bool {
+        self.state == TargetState::Down || self.recent.ends_with_losses(SILENT_PROBES)
     }
 
     /// Loss and latency: of its last probes, or of its last round if `check_quality` judges single rounds.

@@ -91,6 +91,10 @@ impl Core {
         self.wans.iter().find(|w| w.name == name).map(|w| (w.id, w.device.as_str()))
     }
 
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.paths.values()
+    }
+
     /// Everything there is to say about a path.
     pub fn path(&self, key: PathKey) -> Option<PathStatus<'_>> {
         let path = self.paths.get(&key)?;

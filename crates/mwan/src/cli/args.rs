@@ -64,6 +64,14 @@ pub(crate) enum Command {
     Rollback(RollbackArgs),
     /// Say why a packet, or a live connection, leaves where it leaves: every step, and what would carry it otherwise.
     Explain(ExplainArgs),
+    /// Say why an interface, a policy or a rule is as it is: what decides, since when, where a fault lies, and its last changes.
+    Why {
+        /// Its name.
+        name: String,
+        /// Print JSON (docs/schema/mwan.why.v1.json).
+        #[arg(long)]
+        json: bool,
+    },
     /// Compare what should be in the kernel with what is there; exit code 3 if they differ.
     Diff(Show),
     /// Read the configuration again.

@@ -32,6 +32,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Confirm => super::apply::confirm(&run_dir)?,
         Command::Rollback(args) => super::apply::rollback(&run_dir, &args)?,
         Command::Explain(args) => super::explain::run(&run_dir, args)?,
+        Command::Why { name, json } => super::why::run(&run_dir, name, json)?,
         Command::Diff(show) => {
             let Response::Plan(plan) = client::ask(&run_dir, &Request::Diff)? else {
                 return Err(unexpected());

@@ -28,6 +28,7 @@ mod red;
 mod reference;
 mod render;
 mod sarif;
+mod why;
 
 use std::io::Write;
 use std::process::ExitCode;

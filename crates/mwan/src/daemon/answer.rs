@@ -17,7 +17,7 @@ use super::put::Change;
 use super::reload::Reply;
 use super::status::{self, Achieved, diagnostics};
 use super::writer::{Writer, describe};
-use super::{Daemon, Next, events};
+use super::{Daemon, Next, events, why};
 use crate::cli::Failure;
 #[cfg(feature = "ipfire")]
 use crate::ipfire;
@@ -49,6 +49,7 @@ impl Daemon {
             Request::IfDown { interface } => self.command(interface, "ifdown", Event::IfDown),
             Request::Drain { interface } => self.command(interface, "drain", Event::Drain),
             Request::Undrain { interface } => self.command(interface, "undrain", Event::Undrain),
+            Request::Why { name } => self.why(name),
             Request::Drill(order) => self.order_drill(order),
             Request::StopDrill => self.stop_drill(),
             Request::Drills { attended } => Ok(self.drills(attended)),
@@ -265,7 +266,7 @@ impl Daemon {
         });
     }
 
-    fn status(&mut self) -> mwan_api::Status {
+    pub(super) fn status(&mut self) -> mwan_api::Status {
         let now = clock::now();
         let counters = self.writer.counters();
         let observed = self.writer.observe().ok();
@@ -300,6 +301,7 @@ impl Daemon {
             rules: Vec::new(),
             diagnostics: diagnostics(&self.diagnostics),
         };
+        why::find_faults(&self.core, &mut status.interfaces);
         let committed = self.writer.committed().cloned();
         let achieved = Achieved::new(&self.core, committed.as_ref(), observed.as_ref());
         status.rules = achieved.rules(&counters, |rule, id, family| self.writer.sticky(rule, id, family));

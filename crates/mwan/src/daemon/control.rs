@@ -160,6 +160,7 @@ impl Access {
                     | Request::Candidates
                     | Request::Flows { .. }
                     | Request::Explain(_)
+                    | Request::Why { .. }
                     | Request::IfUp { .. }
                     | Request::IfDown { .. }
                     | Request::Drain { .. }

@@ -16,7 +16,7 @@
 //! | `events`, `sample` | what has happened and how the paths are, for those who watch |
 //! | `history` | what is recorded of the paths |
 //! | `record` | the last events of the core, for a replay |
-//! | `control`, `answer`, `status`, `plan`, `explain`, `impact` | the control socket, and what is said there |
+//! | `control`, `answer`, `status`, `plan`, `explain`, `why`, `impact` | the control socket, and what is said there |
 //! | `state`, `lock`, `notify`, `log`, `logfile`, `syslog` | files that survive, one daemon at a time, systemd, the log |
 
 mod alerts;
@@ -60,6 +60,7 @@ mod state;
 mod status;
 mod syslog;
 mod watched;
+mod why;
 mod writer;
 
 use std::collections::VecDeque;

@@ -28,6 +28,7 @@ fn target(ip: &str, status: &str) -> api::Target {
 fn path(family: &str) -> api::Path {
     let targets = ["1.0.0.1", "1.1.1.1"].map(|ip| target(ip, "up")).into();
     api::Path {
+        fault: None,
         family: family.into(),
         status: "online".into(),
         usable: true,

@@ -16,6 +16,7 @@ const CLOUD: &str = include_str!("golden/cloud-status.txt");
 
 fn path(family: &str, usable: bool, tracking: &str, since_s: u64, uptime_s: u64) -> Path {
     Path {
+        fault: None,
         family: family.into(),
         status: if usable { "online" } else { "offline" }.into(),
         usable,

@@ -8,7 +8,7 @@ const MINUTE_S: i64 = 60;
 const DAY_S: i64 = 86_400;
 /// A time that was passed by more than this is past: the machine slept, or its clock was set.
 const LATE_MINUTES_MAX: i64 = 5;
-/// The same interface is not drilled twice within this: the hour that comes twice when summer ends has each time of day twice.
+/// The same time of day of an interface does not count twice within this: the hour that comes twice when summer ends has each time of day twice.
 const APART_S: i64 = 2 * 3600;
 /// One that waits for another drill for longer is left out.
 const WAITS_S_MAX: i64 = 3600;
@@ -18,8 +18,8 @@ const WAITS_S_MAX: i64 = 3600;
 pub(super) struct Calendar {
     /// Number of the last local minute that was looked at.
     minute: Option<i64>,
-    /// When an interface was due last, by UTC.
-    last: BTreeMap<String, i64>,
+    /// When a time of day of an interface was due last, by UTC.
+    last: BTreeMap<(String, u16), i64>,
     /// Until when each may begin.
     waiting: VecDeque<(String, i64)>,
     now_s: i64,
@@ -38,17 +38,17 @@ impl Calendar {
             let time = DayTime { minute: u16::try_from(of_day).unwrap_or(0) };
             let enabled = config.interfaces.iter().filter(|i| i.enabled && config.globals.enabled);
             for interface in enabled.filter(|i| i.drill.is_some_and(|drill| drill.is_at(day, time))) {
-                self.is_due(&interface.name, unix_s);
+                self.is_due((interface.name.clone(), time.minute), unix_s);
             }
         }
         self.last.retain(|_, at| (*at..*at + APART_S).contains(&unix_s));
         self.waiting.retain(|(_, until)| unix_s <= *until);
     }
 
-    fn is_due(&mut self, name: &str, unix_s: i64) {
-        if self.last.get(name).is_none_or(|last| !(*last..*last + APART_S).contains(&unix_s)) {
-            self.last.insert(name.to_owned(), unix_s);
-            self.waiting.push_back((name.to_owned(), unix_s + WAITS_S_MAX));
+    fn is_due(&mut self, which: (String, u16), unix_s: i64) {
+        if self.last.get(&which).is_none_or(|last| !(*last..*last + APART_S).contains(&unix_s)) {
+            self.waiting.push_back((which.0.clone(), unix_s + WAITS_S_MAX));
+            self.last.insert(which, unix_s);
         }
     }
 
