@@ -69,6 +69,26 @@ mod tests {
     use super::*;
     use crate::model::DayTime;
 
+    /// A schedule of drills that are all refused is said when it is read, not every Sunday.
+    #[test]
+    fn a_drill_that_shows_nothing_is_told() {
+        let told = |options: &str| {
+            let text = format!("[wan.a]\ndrill = \"sun 03:30\"\n{options}\n[policy.p]\nprefer = [\"a\"]\n");
+            let loaded = crate::parse("t.toml", text.as_bytes());
+            assert!(loaded.config.interfaces[0].drill.is_some());
+            let found = loaded.diagnostics.iter().find(|d| d.code == codes::DRILL_NEVER);
+            found.map(ToString::to_string).unwrap_or_default()
+        };
+        assert_eq!(told("targets = [\"192.0.2.1\"]"), "");
+        let slow = told("targets = [\"192.0.2.1\"]\ninterval = 20\ndown = 3");
+        assert!(
+            slow.contains("a drill of 60 s is refused: its failure may take 61.0 s to be seen"),
+            "{slow}"
+        );
+        assert!(told("").contains("nothing is probed"));
+        assert_eq!(told("targets = [\"192.0.2.1\"]\ninterval = 20\ndown = 3\ndrill_for = 62"), "");
+    }
+
     #[test]
     fn days_and_a_time_are_a_schedule_and_nothing_else_is() {
         let length = Duration::from_secs(60);

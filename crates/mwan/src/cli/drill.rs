@@ -187,21 +187,20 @@ fn path(path: &DrillPath) -> String {
 }
 
 fn test(test: &DrillTest) -> String {
-    let tries = |when: &str, tries: mwan_api::DrillTries| match (tries.good, tries.bad) {
-        (0, 0) => String::new(),
-        (good, 0) => format!(", {when} {good} of {good}"),
-        (good, bad) => format!(", {when} {good} of {}", good + bad),
-    };
-    let first = test.away.first_ms.map(|ms| format!(", first answer {} after the switch", seconds(ms)));
-    format!(
-        "{:9} {}{}{}{}{}\n",
-        "test",
-        plain(&test.what),
-        tries("before it", test.unseen),
-        tries("meanwhile", test.away),
-        first.unwrap_or_default(),
-        tries("afterwards", test.back)
-    )
+    let mut text = format!("{:9} {}", "test", plain(&test.what));
+    for (when, tries) in [("before it", test.unseen), ("meanwhile", test.away), ("afterwards", test.back)] {
+        if tries.good + tries.bad > 0 {
+            let _ = write!(text, ", {when} {} answers", tries.good);
+        }
+        if tries.bad > 0 {
+            let _ = write!(text, " and {} missed", tries.bad);
+        }
+    }
+    if let Some(ms) = test.away.first_ms {
+        let _ = write!(text, ", the first {} after the switch", seconds(ms));
+    }
+    text.push('\n');
+    text
 }
 
 fn list(drills: &Drills) -> String {

@@ -257,10 +257,7 @@ fn target_line(target: &api::Target) -> String {
     if let Some(ms) = target.latency_ms {
         line.push_str(&format!(", {ms} ms"));
     }
-    line.push_str(&format!(
-        ", {} % lost lately, {} of {} answered",
-        target.loss_percent, target.received, target.sent
-    ));
+    line.push_str(&format!(", {} % lost lately", target.loss_percent));
     if let Some(error) = &target.error {
         line.push_str(&format!(" ({error})"));
     }
