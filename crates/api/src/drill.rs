@@ -1,6 +1,7 @@
 //! Drills: a WAN is made to look dead to the engine, and what comes of it is measured.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::Reason;
 
@@ -56,6 +57,8 @@ pub struct DrillPlan {
     pub switches: Vec<DrillSwitch>,
     /// What else there is to know.
     pub notes: Vec<String>,
+    /// All of it for people.
+    pub text: String,
 }
 
 /// Drills; schema `mwan.drills.v1`.
@@ -65,9 +68,12 @@ pub struct Drills {
     /// The one that is under way.
     pub running: Option<Drill>,
     /// Those that are over, newest first; at most 50 are kept.
-    pub drills: Vec<Drill>,
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<Drill>"))]
+    pub drills: Vec<Json>,
     /// Those the configuration asks for.
     pub scheduled: Vec<ScheduledDrill>,
+    /// All of it for people.
+    pub text: String,
 }
 
 /// A drill the configuration asks for.
@@ -133,6 +139,10 @@ pub struct Drill {
     pub carriers: Vec<DrillCarrier>,
     /// What was tested all the time.
     pub tests: Vec<DrillTest>,
+    /// What has happened so far, a line each.
+    pub steps: Vec<String>,
+    /// All of it for people, when it is over.
+    pub text: String,
 }
 
 /// A path in a drill.
@@ -199,4 +209,15 @@ pub struct DrillTries {
     /// From the beginning of this time until the first success, milliseconds.
     pub first_ms: Option<u64>,
 }
+}
+
+/// A document that is handed on as it was written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Json(pub Box<RawValue>);
+
+impl PartialEq for Json {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
+    }
 }

@@ -243,6 +243,7 @@ pub enum Response {
     /// To `explain`.
     Explanation(Box<Explanation>),
     /// To `why`.
+    #[cfg_attr(not(feature = "schema"), serde(skip_deserializing))]
     Why(Box<Why>),
     /// To `history`.
     History(Box<History>),
@@ -266,11 +267,14 @@ pub enum Response {
     },
     /// To `apply`, if nothing is against it.
     Applied(Applied),
-    /// To `drill`: it begins.
+    /// To `drill`: it begins. The command line takes this and the next ones as text: nothing here reads them.
+    #[cfg_attr(not(feature = "schema"), serde(skip_deserializing))]
     Drill(Box<Drill>),
     /// To `drill` that is only to be tried.
+    #[cfg_attr(not(feature = "schema"), serde(skip_deserializing))]
     DrillPlan(DrillPlan),
     /// To `drills`.
+    #[cfg_attr(not(feature = "schema"), serde(skip_deserializing))]
     Drills(Drills),
     /// To `revisions`.
     Revisions(Revisions),
@@ -949,9 +953,10 @@ pub struct Path {
     /// The network manager's interface behind it, where there is a manager (OpenWrt's netifd) and the configuration does
     /// not name the device.
     pub network: Option<NetworkInterface>,
-    /// Where its fault lies, if a target does not answer or its device lacks something.
+    /// Where its fault lies, if a target does not answer or its device lacks something: `link`, `gateway`, `beyond`, `target`, `dns` or
+    /// `unknown`, and the evidence.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub fault: Option<Fault>,
+    pub fault: Option<Reason>,
 }
 
 /// Thresholds of `check_quality`.

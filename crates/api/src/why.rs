@@ -23,6 +23,8 @@ pub struct Why {
     /// The rule of that name.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rule: Option<WhyRule>,
+    /// All of it for people.
+    pub text: String,
 }
 
 /// Why an interface is as it is.
@@ -65,16 +67,8 @@ pub struct WhyPath {
     pub worst_case_detection_ms: Option<u64>,
     /// Its targets in a line each: address, state, latency, loss.
     pub targets: Vec<String>,
-    /// Where its fault lies, if it has one.
-    pub fault: Option<Fault>,
-}
-
-/// Where a fault lies.
-pub struct Fault {
-    /// `link`, `gateway`, `beyond`, `target`, `dns` or `unknown`.
-    pub code: String,
-    /// With the evidence, for people.
-    pub text: String,
+    /// Where its fault lies, if it has one: `link`, `gateway`, `beyond`, `target`, `dns` or `unknown`, and the evidence.
+    pub fault: Option<Reason>,
 }
 
 /// Why a policy is carried as it is.

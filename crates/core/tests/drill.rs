@@ -259,7 +259,8 @@ fn a_failure_on_the_way_back_is_a_failure() {
 
 #[test]
 fn it_ends_by_hand_by_another_configuration_and_by_another_address() {
-    let ends: [(fn(&mut Rig), DrillEnd); 4] = [
+    type How = fn(&mut Rig);
+    let ends: [(How, DrillEnd); 4] = [
         (|rig| rig.feed(Event::EndDrill), DrillEnd::Stopped),
         (|rig| rig.feed(Event::Configure(two("\nconfig set 's'\n list ip 1.1.1.1"))), DrillEnd::Configured),
         (

@@ -40,9 +40,9 @@ pub(crate) use args::{AccountCommand, WebCommand};
 pub(crate) use args::{BusArgs, DaemonArgs, LogFormat, LogLevel, LogTo};
 #[cfg(feature = "tui")]
 pub(crate) use client::ask;
+pub(crate) use events::utc;
 #[cfg(feature = "tui")]
 pub(crate) use explain::text as explanation_text;
-#[cfg(feature = "tui")]
 pub(crate) use render::plain;
 
 /// Exit codes; `mwan help` lists them.

@@ -16,6 +16,54 @@ pub(super) fn json<T: Serialize>(document: &T) -> Result<String, Failure> {
     Ok(text + "\n")
 }
 
+/// JSON in one line as [`json`] would print it.
+pub(super) fn indented(line: &str) -> String {
+    let (mut text, mut depth, mut quoted, mut escaped) =
+        (String::with_capacity(line.len() * 2), 0, false, false);
+    let mut bytes = line.chars().peekable();
+    while let Some(c) = bytes.next() {
+        if quoted {
+            text.push(c);
+            quoted = escaped || c != '"';
+            escaped = c == '\\' && !escaped;
+            continue;
+        }
+        let break_line = |text: &mut String, depth: usize| {
+            text.push('\n');
+            text.extend(std::iter::repeat_n("  ", depth));
+        };
+        match c {
+            '{' | '[' => {
+                text.push(c);
+                match bytes.next_if(|next| matches!(next, '}' | ']')) {
+                    Some(end) => text.push(end),
+                    None => {
+                        depth += 1;
+                        break_line(&mut text, depth);
+                    }
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                break_line(&mut text, depth);
+                text.push(c);
+            }
+            ',' => {
+                text.push(c);
+                break_line(&mut text, depth);
+            }
+            ':' => text.push_str(": "),
+            '"' => {
+                quoted = true;
+                text.push(c);
+            }
+            c => text.push(c),
+        }
+    }
+    text.push('\n');
+    text
+}
+
 /// `mwan interfaces --json`.
 pub(super) fn interfaces_json(status: Status) -> Result<String, Failure> {
     let schema = mwan_api::SCHEMA_INTERFACES.to_owned();
@@ -289,6 +337,18 @@ pub(crate) fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_json_is_indented_as_a_document() {
+        for line in [
+            r#"{"a":1,"b":[1,2,{"c":null}],"d":[],"e":{},"f":"x: {\"y\", [z]} \\","g":"ä\n"}"#,
+            r#"[]"#,
+            r#"{"only":"\\\\"}"#,
+        ] {
+            let value: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            assert_eq!(indented(line), json(&value).expect("JSON"), "{line}");
+        }
+    }
 
     #[test]
     fn durations_and_amounts_look_as_in_mwan3() {

@@ -8,6 +8,7 @@ mod measure;
 mod report;
 mod schedule;
 mod shelf;
+mod text;
 
 use std::path::Path;
 use std::time::Duration;
@@ -151,7 +152,12 @@ impl Running {
         let Some(at) = self.keys.iter().position(|key| *key == path) else { return false };
         let path = &mut self.report.paths[at];
         match (was, is, self.report.phase) {
-            (true, false, DrillPhase::Dark) => path.detected_ms = Some(millis(now.since(self.begun))),
+            (true, false, DrillPhase::Dark) => {
+                let ms = millis(now.since(self.begun));
+                path.detected_ms = Some(ms);
+                let step = format!("{} seen as lost after {}", path.family, text::seconds(ms));
+                self.report.steps.push(step);
+            }
             (false, true, DrillPhase::Return) => path.back_ms = Some(millis(now.since(self.lifted))),
             _ => return false,
         }
@@ -162,7 +168,9 @@ impl Running {
         if !switch.used {
             return;
         }
-        self.report.switches.push(switch_document(switch));
+        let document = switch_document(switch);
+        self.report.steps.push(format!("policy {}", text::switch(&document)));
+        self.report.switches.push(document);
     }
 
     /// What follows from a verdict is in the kernel; it took so long.
@@ -198,12 +206,15 @@ impl Daemon {
         let wanted = self.wanted_drill(&order)?;
         if order.dry_run {
             let Wanted { preview, notes, .. } = wanted;
-            return Ok(Response::DrillPlan(DrillPlan {
+            let mut plan = DrillPlan {
                 interface: order.interface,
                 paths: preview.paths.iter().map(path_document).collect(),
                 switches: preview.switches.iter().filter(|s| s.used).map(switch_document).collect(),
                 notes,
-            }));
+                text: String::new(),
+            };
+            plan.text = text::what_would_be(&plan);
+            return Ok(Response::DrillPlan(plan));
         }
         let by = order.by.unwrap_or_else(|| "somebody".to_owned());
         let report = self.start_drill(wanted, by, order.attended);
@@ -281,6 +292,8 @@ impl Daemon {
             switch_back_us: None,
             carriers: Vec::new(),
             tests: Vec::new(),
+            steps: Vec::new(),
+            text: String::new(),
         };
         let (carriers, documents) = self.carriers(&preview.switches, &order.interface);
         let marks = Marks::new(self.core.config().globals.mask);
@@ -373,7 +386,8 @@ impl Daemon {
                 running.report.phase = DrillPhase::Dark;
                 running.report.begin_ms = now_ms();
                 running.testers.enter(Stage::Unseen);
-                let Drill { interface, by, length_s, .. } = &running.report;
+                let Drill { interface, by, length_s, steps, .. } = &mut running.report;
+                steps.push(format!("{interface} looks dead to mwan for {length_s} s; Ctrl-C ends it"));
                 let text = format!("drill of {interface} for {length_s} s, ordered by {by}");
                 let interface = interface.clone();
                 self.note_drill(interface, Severity::Info, "begun", text);
@@ -381,6 +395,7 @@ impl Daemon {
             DrillStep::Lifted => {
                 running.lifted = now;
                 running.report.phase = DrillPhase::Return;
+                running.report.steps.push("time is over, it is on its way back".to_owned());
             }
             DrillStep::Ended(DrillEnd::Complete) => {
                 running.report.phase = DrillPhase::After;
@@ -419,17 +434,23 @@ impl Daemon {
         {
             *asked = clock::now();
         }
-        let running = self.drills.running.as_ref();
         let scheduled = self.core.config().interfaces.iter().filter(|i| i.enabled).filter_map(|i| {
             let drill = i.drill.as_ref()?;
             let length_s = u32::try_from(drill.length.as_secs()).unwrap_or(u32::MAX);
             Some(ScheduledDrill { interface: i.name.clone(), when: drill.to_string(), length_s })
         });
+        let scheduled: Vec<ScheduledDrill> = scheduled.collect();
+        let running = self
+            .drills
+            .running
+            .as_ref()
+            .map(|running| Drill { tests: running.testers.results(), ..running.report.clone() });
         Response::Drills(Document {
             schema: SCHEMA_DRILLS.to_owned(),
-            running: running.map(|r| Drill { tests: r.testers.results(), ..r.report.clone() }),
-            drills: self.drills.shelf.newest_first(),
-            scheduled: scheduled.collect(),
+            text: text::list(running.as_ref(), self.drills.shelf.heads(), &scheduled),
+            running,
+            drills: self.drills.shelf.documents(attended),
+            scheduled,
         })
     }
 
@@ -491,7 +512,7 @@ impl Daemon {
         let severity = if report::is_bad(&report) { Severity::Warning } else { Severity::Info };
         let word = if report.passed == Some(true) { "passed" } else { "failed" };
         self.note_drill(report.interface.clone(), severity, word, report.summary.clone());
-        self.drills.shelf.add(report);
+        self.drills.shelf.add(&report);
     }
 
     fn note_drill(&mut self, interface: String, severity: Severity, code: &str, text: String) {

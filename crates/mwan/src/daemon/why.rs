@@ -1,5 +1,7 @@
 //! `mwan why NAME`: the present state of whatever has that name, with what decides it, and its last changes.
 
+mod text;
+
 use mwan_api as api;
 use mwan_api::{Event, EventKind, Response, Severity};
 use mwan_config::{Config, Family, Policy, Rule, Target, nearest};
@@ -27,7 +29,9 @@ impl Daemon {
             return Err(nothing(&config, &name));
         }
         let schema = api::SCHEMA_WHY.to_owned();
-        Ok(Response::Why(Box::new(api::Why { schema, name, interface, policy, rule })))
+        let mut why = api::Why { schema, name, interface, policy, rule, text: String::new() };
+        why.text = text::text(&why);
+        Ok(Response::Why(Box::new(why)))
     }
 
     fn changes(&self, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
@@ -187,9 +191,8 @@ pub(super) fn find_faults(core: &Core, interfaces: &mut [api::Interface]) {
                 }
                 _ => Neighbour::Unknown,
             };
-            path.fault = core
-                .fault(key, neighbour)
-                .map(|found| api::Fault { code: found.fault.code().to_owned(), text: found.to_string() });
+            let fault = core.fault(key, neighbour);
+            path.fault = fault.map(|found| said(found.fault.code(), found.to_string()));
         }
     }
 }

@@ -360,7 +360,7 @@ mod tests {
         let (tell, mut heard) = tokio::sync::mpsc::unbounded_channel();
         let testers = Testers::start(1, vec![test], &[], Marks::new(0x3F00), &tell);
         while !matches!(heard.blocking_recv().unwrap(), Heard::Ready { .. }) {}
-        assert!(testers.missing(&[text.clone()]).unwrap().starts_with(&format!("{text} (")));
+        assert!(testers.missing(std::slice::from_ref(&text)).unwrap().starts_with(&format!("{text} (")));
         assert_eq!(testers.missing(&[]), None);
     }
 }

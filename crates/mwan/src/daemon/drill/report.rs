@@ -2,6 +2,8 @@
 
 use mwan_api::{Drill, DrillPath, DrillTest};
 
+use super::text::{self, seconds};
+
 /// A timer of a busy machine may be late by so much; it is no broken promise.
 const DETECTION_SLACK_MS: u64 = 250;
 /// Longest time from the verdict until the kernel has what follows from it.
@@ -55,6 +57,7 @@ pub(super) fn judge(report: &mut Drill) {
     report.passed = Some(problems.is_empty());
     report.problems = problems;
     report.summary = line(report);
+    report.text = text::report(report);
 }
 
 fn is_complete(report: &Drill) -> bool {
@@ -118,10 +121,6 @@ fn line(report: &Drill) -> String {
     format!("drill of {name} passed: {}", parts.join(", "))
 }
 
-fn seconds(ms: u64) -> String {
-    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -160,6 +159,8 @@ mod tests {
             switch_us: Some(1500),
             switch_back_us: Some(1500),
             carriers: vec![DrillCarrier { interface: "wanb".into(), failback: "keep".into(), moved: None }],
+            steps: vec![],
+            text: String::new(),
             tests: vec![test(DrillTries { good: 9, bad: 1, first_ms: Some(700) })],
         }
     }
@@ -184,7 +185,8 @@ mod tests {
         };
         let no_answer = DrillTries { good: 0, bad: 4, first_ms: None };
         let late = DrillTries { good: 1, bad: 4, first_ms: Some(5001) };
-        let cases: [(&str, Box<dyn FnOnce(&mut Drill)>); 12] = [
+        type Change = Box<dyn FnOnce(&mut Drill)>;
+        let cases: [(&str, Change); 12] = [
             ("seen after 3.4 s, promised are 3.0 s", Box::new(|d| d.paths[0].detected_ms = Some(3400))),
             ("not seen in 60 s", Box::new(|d| d.paths[0].detected_ms = None)),
             ("switch away took 1.2 s", Box::new(|d| d.switch_us = Some(1_200_000))),

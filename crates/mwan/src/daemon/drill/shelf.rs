@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
-use mwan_api::Drill;
+use mwan_api::{Drill, Json};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tracing::warn;
 
 use crate::regular::{self, Links};
@@ -18,11 +20,40 @@ const FILE_MAX: u64 = 4 << 20;
 /// No number of ours is larger: beyond 2^53 JavaScript takes some for others.
 const NUMBER_MAX: u64 = 1 << 52;
 
+/// What a list tells of one.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Head {
+    pub(super) number: u64,
+    pub(super) begin_ms: u64,
+    pub(super) length_s: u32,
+    pub(super) by: String,
+    pub(super) summary: String,
+}
+
+/// One that is over: the whole is handed on as it was written.
+struct Kept {
+    head: Head,
+    document: Box<RawValue>,
+}
+
+impl Kept {
+    fn read(line: &[u8]) -> Option<Self> {
+        let document: Box<RawValue> = serde_json::from_slice(line).ok()?;
+        Some(Kept { head: serde_json::from_str(document.get()).ok()?, document })
+    }
+
+    fn of(drill: &Drill) -> Option<Self> {
+        let Drill { number, begin_ms, length_s, by, summary, .. } = drill.clone();
+        let document = serde_json::to_string(drill).and_then(RawValue::from_string).ok()?;
+        Some(Kept { head: Head { number, begin_ms, length_s, by, summary }, document })
+    }
+}
+
 /// What is kept.
 pub(super) struct Shelf {
     file: PathBuf,
     /// Oldest first.
-    kept: VecDeque<Drill>,
+    kept: VecDeque<Kept>,
     next: u64,
     writing: Option<JoinHandle<()>>,
 }
@@ -33,16 +64,17 @@ impl Shelf {
         let file = state_dir.join(FILE);
         let bytes = regular::read(&file, Links::Refuse, FILE_MAX).map(|(bytes, _)| bytes).unwrap_or_default();
         let lines = bytes.split(|byte| *byte == b'\n');
-        let mut kept: VecDeque<Drill> = VecDeque::new();
-        for drill in lines.filter_map(|line| serde_json::from_slice::<Drill>(line).ok()) {
-            if drill.number < NUMBER_MAX && kept.back().is_none_or(|last| last.number < drill.number) {
+        let mut kept: VecDeque<Kept> = VecDeque::new();
+        for drill in lines.filter_map(Kept::read) {
+            let number = drill.head.number;
+            if number < NUMBER_MAX && kept.back().is_none_or(|last| last.head.number < number) {
                 kept.push_back(drill);
             }
             if kept.len() > KEPT_MAX {
                 kept.pop_front();
             }
         }
-        let next = kept.back().map_or(1, |last| last.number + 1);
+        let next = kept.back().map_or(1, |last| last.head.number + 1);
         Shelf { file, kept, next, writing: None }
     }
 
@@ -52,18 +84,24 @@ impl Shelf {
         self.next - 1
     }
 
-    pub(super) fn newest_first(&self) -> Vec<Drill> {
-        self.kept.iter().rev().cloned().collect()
+    /// The newest first.
+    pub(super) fn heads(&self) -> impl Iterator<Item = &Head> {
+        self.kept.iter().rev().map(|kept| &kept.head)
+    }
+
+    /// The newest first; only one, if its number is given.
+    pub(super) fn documents(&self, number: Option<u64>) -> Vec<Json> {
+        let wanted = self.kept.iter().rev().filter(|kept| number.is_none_or(|n| n == kept.head.number));
+        wanted.map(|kept| Json(kept.document.clone())).collect()
     }
 
     /// Keeps one. In a thread: the disk may be slow.
-    pub(super) fn add(&mut self, drill: Drill) {
-        self.kept.push_back(drill);
+    pub(super) fn add(&mut self, drill: &Drill) {
+        self.kept.extend(Kept::of(drill));
         if self.kept.len() > KEPT_MAX {
             self.kept.pop_front();
         }
-        let lines = self.kept.iter().filter_map(|drill| serde_json::to_string(drill).ok());
-        let text: String = lines.flat_map(|line| [line, "\n".to_owned()]).collect();
+        let text: String = self.kept.iter().flat_map(|kept| [kept.document.get(), "\n"]).collect();
         // In their order.
         self.finish();
         let file = self.file.clone();
@@ -111,11 +149,13 @@ mod tests {
             switch_back_us: None,
             carriers: vec![],
             tests: vec![],
+            steps: vec![],
+            text: String::new(),
         }
     }
 
     fn numbers(shelf: &Shelf) -> Vec<u64> {
-        shelf.newest_first().iter().map(|drill| drill.number).collect()
+        shelf.heads().map(|head| head.number).collect()
     }
 
     #[test]
@@ -124,7 +164,7 @@ mod tests {
         let mut shelf = Shelf::open(dir.path());
         for _ in 0..60 {
             let drill = drill(&mut shelf);
-            shelf.add(drill);
+            shelf.add(&drill);
         }
         shelf.finish();
         let mut shelf = Shelf::open(dir.path());
@@ -138,7 +178,7 @@ mod tests {
         let mut shelf = Shelf::open(dir.path());
         for _ in 0..3 {
             let drill = drill(&mut shelf);
-            shelf.add(drill);
+            shelf.add(&drill);
         }
         shelf.finish();
         let path = dir.path().join(FILE);
@@ -151,7 +191,7 @@ mod tests {
         // A disk that cannot be written costs nothing but the file.
         let mut shelf = Shelf::open(Path::new("/proc/none"));
         let drill = drill(&mut shelf);
-        shelf.add(drill);
+        shelf.add(&drill);
         shelf.finish();
         assert_eq!(numbers(&shelf), [1]);
     }
