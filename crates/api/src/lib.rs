@@ -23,10 +23,12 @@ macro_rules! wire {
 mod apply;
 mod explain;
 mod record;
+mod show;
 
 pub use apply::*;
 pub use explain::*;
 pub use record::*;
+pub use show::*;
 
 wire! {
 /// What a client asks.
@@ -48,6 +50,13 @@ pub enum Request {
     Guarded {
         /// The request.
         request: Box<Request>,
+    },
+    /// Another request whose answer is to be shown at a terminal: answered with [`Shown`].
+    Show {
+        /// The request.
+        request: Box<Request>,
+        /// How its answer is to be shown.
+        view: View,
     },
     /// The configuration file as it is: answered with [`ConfigText`].
     Config,
@@ -268,6 +277,8 @@ pub enum Response {
     Recording(RecordingFile),
     /// To `use`.
     Use(Binding),
+    /// To `show`.
+    Shown(Shown),
     /// Done.
     Done,
     /// Not done.

@@ -82,6 +82,8 @@ impl Daemon {
                 self.reload(Some(reply));
                 return Next::Go;
             }
+            // Who asked the control socket has had it shown there.
+            Request::Show { request, .. } => return self.answer(*request, reply),
             Request::Guarded { request } => {
                 self.guarded(*request, reply);
                 return Next::Go;
