@@ -57,8 +57,6 @@ pub struct DrillPlan {
     pub switches: Vec<DrillSwitch>,
     /// What else there is to know.
     pub notes: Vec<String>,
-    /// All of it for people.
-    pub text: String,
 }
 
 /// Drills; schema `mwan.drills.v1`.
@@ -72,8 +70,6 @@ pub struct Drills {
     pub drills: Vec<Json>,
     /// Those the configuration asks for.
     pub scheduled: Vec<ScheduledDrill>,
-    /// All of it for people.
-    pub text: String,
 }
 
 /// A drill the configuration asks for.

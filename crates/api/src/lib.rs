@@ -24,12 +24,14 @@ mod apply;
 mod drill;
 mod explain;
 mod record;
+mod show;
 mod why;
 
 pub use apply::*;
 pub use drill::*;
 pub use explain::*;
 pub use record::*;
+pub use show::*;
 pub use why::*;
 
 wire! {
@@ -52,6 +54,13 @@ pub enum Request {
     Guarded {
         /// The request.
         request: Box<Request>,
+    },
+    /// Another request whose answer is to be shown at a terminal: answered with [`Shown`].
+    Show {
+        /// The request.
+        request: Box<Request>,
+        /// How its answer is to be shown.
+        view: View,
     },
     /// The configuration file as it is: answered with [`ConfigText`].
     Config,
@@ -300,6 +309,8 @@ pub enum Response {
     Recording(RecordingFile),
     /// To `use`.
     Use(Binding),
+    /// To `show`.
+    Shown(Shown),
     /// Done.
     Done,
     /// Not done.

@@ -23,8 +23,6 @@ pub struct Why {
     /// The rule of that name.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rule: Option<WhyRule>,
-    /// All of it for people.
-    pub text: String,
 }
 
 /// Why an interface is as it is.

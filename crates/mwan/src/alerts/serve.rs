@@ -139,6 +139,8 @@ struct Loop {
     status_at: Instant,
     /// Answers in a row that were overtaken by events.
     overtaken: u32,
+    /// Number of the last test; they grow.
+    tested: u64,
     flying: usize,
     board: watch::Sender<Vec<Alert>>,
 }
@@ -165,6 +167,7 @@ impl Loop {
             clock,
             status_at,
             overtaken,
+            tested: 0,
             flying,
             board,
         }
@@ -264,7 +267,12 @@ impl Loop {
                 }
                 self.engine.event(now, &event);
             }
-            Heard::Test { name, number } => self.engine.test(now, &name, number),
+            // A daemon tells of one again that it has heard nothing of.
+            Heard::Test { number, .. } if number <= self.tested => {}
+            Heard::Test { name, number } => {
+                self.tested = number;
+                self.engine.test(now, &name, number);
+            }
             // What has happened meanwhile is newer than what it says, and nothing would put that right again.
             Heard::Status { heard, .. }
                 if heard != self.engine.last_event() && self.overtaken < STATUS_AGAIN_MAX =>

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use mwan_api::{DrillOrder, Request};
+use mwan_api::{DrillOrder, Look, Request};
 
 use super::args::DrillArgs;
-use super::client::Said;
+use super::client::{Answer, Drills};
+use super::commands::{done, unexpected, view};
 use super::{Exit, Failure, client, print, talk};
 
 /// How often the daemon is asked how it goes; it takes who does not ask for five seconds for gone.
@@ -16,17 +17,15 @@ const SILENCE_MAX: u32 = 6;
 
 /// Holds a drill, ends one, or shows those that were.
 pub(super) fn run(run_dir: &Path, args: DrillArgs) -> Result<Exit, Failure> {
-    let show = |said: Said| print(&if args.json { said.json() } else { said.text });
     let Some(interface) = args.interface else {
-        if args.stop {
-            super::commands::done(client::ask(run_dir, &Request::StopDrill)?)?;
-            talk("ended: the WAN carries again");
-        } else {
-            show(client::ask_in_words(run_dir, &Request::Drills { attended: None })?)?;
+        if !args.stop {
+            return client::show(run_dir, Request::Drills { attended: None }, view(Look::Whole, args.json));
         }
+        done(client::ask(run_dir, &Request::StopDrill)?)?;
+        talk("ended: the WAN carries again");
         return Ok(Exit::Ok);
     };
-    let order = DrillOrder {
+    let order = Request::Drill(DrillOrder {
         interface,
         length_s: args.length_s,
         keep_flows: args.keep_flows,
@@ -35,29 +34,33 @@ pub(super) fn run(run_dir: &Path, args: DrillArgs) -> Result<Exit, Failure> {
         reach: args.reach,
         attended: !args.detach,
         by: ["SUDO_USER", "DOAS_USER"].iter().find_map(|name| std::env::var(name).ok()),
-    };
-    let said = client::ask_in_words(run_dir, &Request::Drill(order))?;
+    });
     if args.dry_run {
-        show(said)?;
-        return Ok(Exit::Ok);
+        return client::show(run_dir, order, view(Look::Whole, args.json));
     }
+    let Answer::Drill(begun) = client::ask(run_dir, &order)? else { return Err(unexpected()) };
     if args.detach {
-        talk(&format!("drill {} begins", said.number));
+        talk(&format!("drill {} begins", begun.number));
         return Ok(Exit::Ok);
     }
-    let said = wait(run_dir, said.number)?;
-    let passed = said.drills.first().is_some_and(|drill| drill.passed == Some(true));
-    let text = said.drills.first().map(|drill| drill.text.clone()).unwrap_or_default();
-    print(&if args.json { said.json() } else { text })?;
-    Ok(if passed { Exit::Ok } else { Exit::Degraded })
+    let drills = wait(run_dir, begun.number)?;
+    let Some(drill) = drills.drills.first() else { return Err(unexpected()) };
+    if args.json {
+        let request = Request::Drills { attended: Some(begun.number) };
+        client::show(run_dir, request, view(Look::Whole, true))?;
+    } else {
+        print(&drill.text)?;
+    }
+    Ok(if drill.passed == Some(true) { Exit::Ok } else { Exit::Degraded })
 }
 
 /// Says each step, until it is over. Asking is what keeps the drill up: Ctrl-C ends both.
-fn wait(run_dir: &Path, number: u64) -> Result<Said, Failure> {
+fn wait(run_dir: &Path, number: u64) -> Result<Drills, Failure> {
     let (mut told, mut silent) = (0, 0);
     loop {
-        let said = match client::ask_in_words(run_dir, &Request::Drills { attended: Some(number) }) {
-            Ok(said) => said,
+        let drills = match client::ask(run_dir, &Request::Drills { attended: Some(number) }) {
+            Ok(Answer::Drills(drills)) => drills,
+            Ok(_) => return Err(unexpected()),
             Err(failure) if silent >= SILENCE_MAX => return Err(failure),
             Err(_) => {
                 silent += 1;
@@ -66,14 +69,15 @@ fn wait(run_dir: &Path, number: u64) -> Result<Said, Failure> {
             }
         };
         silent = 0;
-        let Some(drill) = said.running.as_deref().or(said.drills.first()) else {
+        let running = drills.running.as_ref().filter(|drill| drill.number == number);
+        let Some(drill) = running.or(drills.drills.first()) else {
             return Err(Failure::says("the drill did not survive the daemon: what it pretended is over")
                 .hint("`mwan status` shows how the WANs are"));
         };
-        drill.steps.iter().skip(told).for_each(|step| talk(&super::plain(step)));
+        drill.steps.iter().skip(told).for_each(|step| talk(&crate::show::plain(step)));
         told = told.max(drill.steps.len());
-        if said.running.is_none() {
-            return Ok(said);
+        if running.is_none() {
+            return Ok(drills);
         }
         std::thread::sleep(PAUSE);
     }

@@ -26,9 +26,7 @@ mod record;
 mod red;
 #[cfg(all(test, feature = "alerts", feature = "ipfire", feature = "tui", feature = "web"))]
 mod reference;
-mod render;
 mod sarif;
-mod why;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -39,11 +37,8 @@ use clap::Parser;
 pub(crate) use args::{AccountCommand, WebCommand};
 pub(crate) use args::{BusArgs, DaemonArgs, LogFormat, LogLevel, LogTo};
 #[cfg(feature = "tui")]
-pub(crate) use client::ask;
+pub(crate) use client::ask_at_length;
 pub(crate) use events::utc;
-#[cfg(feature = "tui")]
-pub(crate) use explain::text as explanation_text;
-pub(crate) use render::plain;
 
 /// Exit codes; `mwan help` lists them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +49,13 @@ pub(crate) enum Exit {
     Failed = 1,
     /// Done, but something is not as it should be.
     Degraded = 3,
+}
+
+impl Exit {
+    /// By its number; one of another version is no success.
+    fn of(code: u8) -> Exit {
+        [Exit::Ok, Exit::Degraded].into_iter().find(|exit| *exit as u8 == code).unwrap_or(Exit::Failed)
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -89,6 +91,11 @@ impl Failure {
     /// A failure in words.
     pub(crate) fn says(message: impl Into<String>) -> Self {
         Failure { message: message.into(), hint: None }
+    }
+
+    /// A failure that somebody else has put in words.
+    pub(crate) fn with(message: String, hint: Option<String>) -> Self {
+        Failure { message, hint }
     }
 
     /// What to do about it.

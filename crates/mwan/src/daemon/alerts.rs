@@ -16,6 +16,8 @@ const REPORTED_MAX: usize = 64;
 pub(super) struct AlertBoard {
     reported: Vec<Alert>,
     last_test: u64,
+    /// The last test, until it is reported of: name of the alert, number.
+    asked: Option<(String, u64)>,
 }
 
 impl AlertBoard {
@@ -31,6 +33,14 @@ impl AlertBoard {
             }
         }
         self.reported = alerts;
+        let tested =
+            |name: &str| self.reported.iter().find(|r| r.name == name)?.test.as_ref().map(|t| t.number);
+        self.asked.take_if(|(name, number)| tested(name).is_some_and(|tested| tested >= *number));
+    }
+
+    /// The test nothing was heard of, for a companion that begins to listen: it may have been asked for before.
+    pub(super) fn asked(&self) -> Option<Watched> {
+        self.asked.clone().map(|(name, number)| Watched::TestAlert { name, number })
     }
 
     /// Those that do not work, in words.
@@ -90,6 +100,7 @@ impl Daemon {
             return Err(Failure::says(format!("nobody sends alerts: {problem}")));
         }
         let number = self.alerts.next_test();
+        self.alerts.asked = Some((name.clone(), number));
         self.events.tell(&Watched::TestAlert { name, number });
         Ok(Response::TestAlert { number })
     }
@@ -119,5 +130,27 @@ fn unknown(name: &str, how: &AlertHow) -> Alert {
         last_error: None,
         dropped: 0,
         test: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_is_told_again_until_it_is_reported_of() {
+        let mut board = AlertBoard::default();
+        assert_eq!(board.asked(), None);
+        board.asked = Some(("mail".to_owned(), 7));
+        let told = Some(Watched::TestAlert { name: "mail".to_owned(), number: 7 });
+        let how = AlertHow::Command { argv: Vec::new(), timeout: std::time::Duration::ZERO };
+        let report = |name: &str, number| Alert {
+            test: Some(mwan_api::AlertTest { number, error: None }),
+            ..unknown(name, &how)
+        };
+        board.report(vec![report("mail", 6), report("other", 9)]);
+        assert_eq!(board.asked(), told, "those are others");
+        board.report(vec![report("mail", 7)]);
+        assert_eq!(board.asked(), None);
     }
 }

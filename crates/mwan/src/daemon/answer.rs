@@ -60,6 +60,10 @@ impl Daemon {
             | Request::Record
             | Request::Explain(_)) => return self.look_up(request, reply),
             Request::Watch { after } => {
+                // Who watches hears what is told from here on.
+                if let Some(test) = self.alerts.asked() {
+                    self.events.tell(&test);
+                }
                 let query =
                     EventQuery { after, limit: Some(after.map_or(0, |_| u32::MAX)), ..EventQuery::default() };
                 Ok(Response::Events(self.events.answer(&query)))
@@ -82,6 +86,8 @@ impl Daemon {
                 self.reload(Some(reply));
                 return Next::Go;
             }
+            // Who asked the control socket has had it shown there.
+            Request::Show { request, .. } => return self.answer(*request, reply),
             Request::Guarded { request } => {
                 self.guarded(*request, reply);
                 return Next::Go;

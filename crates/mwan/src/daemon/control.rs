@@ -18,7 +18,9 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tracing::debug;
 
+use super::answer::error_response;
 use super::events::Line;
+use crate::show::show;
 
 /// Clients served at once; more wait in the kernel's queue, or for those that say nothing to be let go.
 const CLIENTS_MAX: usize = 64;
@@ -296,6 +298,10 @@ async fn answer(
             hint: Some("ask as root".to_owned()),
         },
         Ok(request) => {
+            let (request, view) = match request {
+                Request::Show { request, view } => (*request, Some(view)),
+                request => (request, None),
+            };
             let request = access.guarded(access.signed(request, client_user));
             let watches = matches!(request, Request::Watch { .. });
             let (reply, replied) = oneshot::channel();
@@ -303,9 +309,10 @@ async fn answer(
                 Ok(()) => replied.await.unwrap_or_else(|_| ending()),
                 Err(_) => ending(),
             };
-            match response {
-                Response::Events(before) if watches => return Ok(Some(Watch { live, before })),
-                response => response,
+            match (response, view) {
+                (response, Some(view)) => show(response, view).map_or_else(error_response, Response::Shown),
+                (Response::Events(before), None) if watches => return Ok(Some(Watch { live, before })),
+                (response, None) => response,
             }
         }
         Err(error) => Response::Error {

@@ -8,7 +8,6 @@ mod measure;
 mod report;
 mod schedule;
 mod shelf;
-mod text;
 
 use std::path::Path;
 use std::time::Duration;
@@ -31,6 +30,7 @@ use super::reach::Target;
 use super::status::carrier_text;
 use super::{Daemon, Next};
 use crate::cli::Failure;
+use crate::show::drill as text;
 use measure::{Heard, Stage, Test, Testers};
 use schedule::Calendar;
 use shelf::Shelf;
@@ -206,15 +206,12 @@ impl Daemon {
         let wanted = self.wanted_drill(&order)?;
         if order.dry_run {
             let Wanted { preview, notes, .. } = wanted;
-            let mut plan = DrillPlan {
+            return Ok(Response::DrillPlan(DrillPlan {
                 interface: order.interface,
                 paths: preview.paths.iter().map(path_document).collect(),
                 switches: preview.switches.iter().filter(|s| s.used).map(switch_document).collect(),
                 notes,
-                text: String::new(),
-            };
-            plan.text = text::what_would_be(&plan);
-            return Ok(Response::DrillPlan(plan));
+            }));
         }
         let by = order.by.unwrap_or_else(|| "somebody".to_owned());
         let report = self.start_drill(wanted, by, order.attended);
@@ -439,7 +436,6 @@ impl Daemon {
             let length_s = u32::try_from(drill.length.as_secs()).unwrap_or(u32::MAX);
             Some(ScheduledDrill { interface: i.name.clone(), when: drill.to_string(), length_s })
         });
-        let scheduled: Vec<ScheduledDrill> = scheduled.collect();
         let running = self
             .drills
             .running
@@ -447,10 +443,9 @@ impl Daemon {
             .map(|running| Drill { tests: running.testers.results(), ..running.report.clone() });
         Response::Drills(Document {
             schema: SCHEMA_DRILLS.to_owned(),
-            text: text::list(running.as_ref(), self.drills.shelf.heads(), &scheduled),
             running,
             drills: self.drills.shelf.documents(attended),
-            scheduled,
+            scheduled: scheduled.collect(),
         })
     }
 

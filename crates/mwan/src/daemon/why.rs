@@ -1,7 +1,5 @@
 //! `mwan why NAME`: the present state of whatever has that name, with what decides it, and its last changes.
 
-mod text;
-
 use mwan_api as api;
 use mwan_api::{Event, EventKind, Response, Severity};
 use mwan_config::{Config, Family, Policy, Rule, Target, nearest};
@@ -29,9 +27,7 @@ impl Daemon {
             return Err(nothing(&config, &name));
         }
         let schema = api::SCHEMA_WHY.to_owned();
-        let mut why = api::Why { schema, name, interface, policy, rule, text: String::new() };
-        why.text = text::text(&why);
-        Ok(Response::Why(Box::new(why)))
+        Ok(Response::Why(Box::new(api::Why { schema, name, interface, policy, rule })))
     }
 
     fn changes(&self, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {

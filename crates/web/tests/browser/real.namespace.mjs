@@ -89,7 +89,7 @@ describe('the real router', { concurrency: false }, () => {
       ['eth1', 'fiber', ['ipv4'], ['203.0.113.9'], true], ['eth2', 'cable', ['ipv4'], ['203.0.113.17'], true]]);
     const status = await page.evaluate(async () => (await fetch('api/v1/status')).json());
     assert.deepEqual(status.interfaces.map((i) => i.paths[0].quality), [
-      { failure_latency_ms: 600, recovery_latency_ms: 300, failure_loss_percent: 40, recovery_loss_percent: 10 }, null]);
+      { failure_latency_ms: 150, recovery_latency_ms: 100, failure_loss_percent: 40, recovery_loss_percent: 10 }, null]);
     await page.evaluate(() => { location.hash = '#/flows'; });
     await page.getByText('By WAN').waitFor();
     await done();

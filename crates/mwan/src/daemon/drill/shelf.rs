@@ -20,32 +20,28 @@ const FILE_MAX: u64 = 4 << 20;
 /// No number of ours is larger: beyond 2^53 JavaScript takes some for others.
 const NUMBER_MAX: u64 = 1 << 52;
 
-/// What a list tells of one.
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct Head {
-    pub(super) number: u64,
-    pub(super) begin_ms: u64,
-    pub(super) length_s: u32,
-    pub(super) by: String,
-    pub(super) summary: String,
+/// What is read of one here.
+#[derive(Deserialize)]
+struct Head {
+    number: u64,
 }
 
 /// One that is over: the whole is handed on as it was written.
 struct Kept {
-    head: Head,
+    number: u64,
     document: Box<RawValue>,
 }
 
 impl Kept {
     fn read(line: &[u8]) -> Option<Self> {
         let document: Box<RawValue> = serde_json::from_slice(line).ok()?;
-        Some(Kept { head: serde_json::from_str(document.get()).ok()?, document })
+        let Head { number } = serde_json::from_str(document.get()).ok()?;
+        Some(Kept { number, document })
     }
 
     fn of(drill: &Drill) -> Option<Self> {
-        let Drill { number, begin_ms, length_s, by, summary, .. } = drill.clone();
         let document = serde_json::to_string(drill).and_then(RawValue::from_string).ok()?;
-        Some(Kept { head: Head { number, begin_ms, length_s, by, summary }, document })
+        Some(Kept { number: drill.number, document })
     }
 }
 
@@ -66,15 +62,15 @@ impl Shelf {
         let lines = bytes.split(|byte| *byte == b'\n');
         let mut kept: VecDeque<Kept> = VecDeque::new();
         for drill in lines.filter_map(Kept::read) {
-            let number = drill.head.number;
-            if number < NUMBER_MAX && kept.back().is_none_or(|last| last.head.number < number) {
+            let number = drill.number;
+            if number < NUMBER_MAX && kept.back().is_none_or(|last| last.number < number) {
                 kept.push_back(drill);
             }
             if kept.len() > KEPT_MAX {
                 kept.pop_front();
             }
         }
-        let next = kept.back().map_or(1, |last| last.head.number + 1);
+        let next = kept.back().map_or(1, |last| last.number + 1);
         Shelf { file, kept, next, writing: None }
     }
 
@@ -84,14 +80,9 @@ impl Shelf {
         self.next - 1
     }
 
-    /// The newest first.
-    pub(super) fn heads(&self) -> impl Iterator<Item = &Head> {
-        self.kept.iter().rev().map(|kept| &kept.head)
-    }
-
     /// The newest first; only one, if its number is given.
     pub(super) fn documents(&self, number: Option<u64>) -> Vec<Json> {
-        let wanted = self.kept.iter().rev().filter(|kept| number.is_none_or(|n| n == kept.head.number));
+        let wanted = self.kept.iter().rev().filter(|kept| number.is_none_or(|n| n == kept.number));
         wanted.map(|kept| Json(kept.document.clone())).collect()
     }
 
@@ -155,7 +146,7 @@ mod tests {
     }
 
     fn numbers(shelf: &Shelf) -> Vec<u64> {
-        shelf.heads().map(|head| head.number).collect()
+        shelf.kept.iter().rev().map(|kept| kept.number).collect()
     }
 
     #[test]

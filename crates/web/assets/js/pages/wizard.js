@@ -133,7 +133,7 @@ function toml(chosen, mode) {
 }
 
 /** Seen within 8 s (5 rounds of a second, answers may take 2), trusted again after 10 s of proof. */
-const TRACKING = [['reliability', 1], ['count', 1], ['timeout', 2], ['interval', 1], ['down', 5], ['up', 10]];
+const TRACKING = [['reliability', 1], ['count', 1], ['timeout', 1], ['interval', 1], ['down', 5], ['up', 10]];
 
 function uci(chosen, mode) {
   const policy = POLICY[mode];

@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
-use mwan_api::{Drill, DrillPath, DrillPlan, DrillSwitch, DrillTest, ScheduledDrill};
+use mwan_api::{Drill, DrillPath, DrillPlan, DrillSwitch, DrillTest, Drills, ScheduledDrill};
+use serde::Deserialize;
 
-use super::shelf::Head;
-use crate::cli::{plain, utc};
+use super::plain;
+use crate::cli::utc;
 
 /// What a drill would do.
 pub(super) fn what_would_be(plan: &DrillPlan) -> String {
@@ -24,13 +25,13 @@ pub(super) fn what_would_be(plan: &DrillPlan) -> String {
     text
 }
 
-pub(super) fn switch(switch: &DrillSwitch) -> String {
+pub(crate) fn switch(switch: &DrillSwitch) -> String {
     let DrillSwitch { policy, family, from, to } = switch;
     format!("{} {family}: {} -> {}", plain(policy), plain(from), plain(to))
 }
 
 /// One that is over.
-pub(super) fn report(drill: &Drill) -> String {
+pub(crate) fn report(drill: &Drill) -> String {
     let verdict = if drill.passed == Some(true) { "passed" } else { "FAILED" };
     let mut text = format!(
         "drill {} of {}: {verdict}\n{:9} {}, {} s, by {}\n",
@@ -95,28 +96,38 @@ fn test(test: &DrillTest) -> String {
     text
 }
 
+/// What a list tells of one that is over.
+#[derive(Deserialize)]
+struct Head {
+    number: u64,
+    begin_ms: u64,
+    length_s: u32,
+    by: String,
+    summary: String,
+}
+
 /// All of them: the one that is under way, those that are over, newest first, and those that are asked for.
-pub(super) fn list<'a>(
-    running: Option<&Drill>,
-    over: impl Iterator<Item = &'a Head>,
-    scheduled: &[ScheduledDrill],
-) -> String {
+pub(super) fn list(drills: &Drills) -> String {
     let mut text = String::new();
-    if let Some(drill) = running {
+    if let Some(drill) = &drills.running {
         let (number, begun) = (drill.number, utc(drill.begin_ms));
         let _ = writeln!(text, "{number:>6}  {begun}  {}: under way", plain(&drill.interface));
     }
-    for Head { number, begin_ms, length_s, by, summary } in over {
-        let (begun, by) = (utc(*begin_ms), plain(by));
-        let _ = writeln!(text, "{number:>6}  {begun}  {length_s} s, by {by}: {}", plain(summary));
+    for document in &drills.drills {
+        let Ok(Head { number, begin_ms, length_s, by, summary }) = serde_json::from_str(document.0.get())
+        else {
+            continue;
+        };
+        let (begun, by) = (utc(begin_ms), plain(&by));
+        let _ = writeln!(text, "{number:>6}  {begun}  {length_s} s, by {by}: {}", plain(&summary));
     }
-    for ScheduledDrill { interface, when, length_s } in scheduled {
+    for ScheduledDrill { interface, when, length_s } in &drills.scheduled {
         let _ = writeln!(text, "  next  {when} for {length_s} s: {}", plain(interface));
     }
     if text.is_empty() { "# none\n".to_owned() } else { text }
 }
 
-pub(super) fn seconds(ms: u64) -> String {
+pub(crate) fn seconds(ms: u64) -> String {
     format!("{}.{} s", ms / 1000, ms % 1000 / 100)
 }
 

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use mwan_api::{Event, Why, WhyInterface, WhyPath, WhyPolicy, WhyRule};
 
-use crate::cli::{plain, utc};
+use super::plain;
+use crate::cli::utc;
 
 /// Everything that has the name.
 pub(super) fn text(why: &Why) -> String {
