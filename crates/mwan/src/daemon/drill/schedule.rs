@@ -118,6 +118,27 @@ mod tests {
         assert_eq!((first.len(), again.len()), (1, 0));
     }
 
+    /// Spring: 02:00 is 03:00. What was at 02:30 is not made up for; the minutes right before are as if they had been missed.
+    #[test]
+    fn the_hour_that_does_not_come_has_none() {
+        let config = two("sun 02:30", "sun 02:58");
+        let mut calendar = Calendar::default();
+        let before = run(&mut calendar, &config, SUNDAY_3 - 120, 2, -3600);
+        let after = run(&mut calendar, &config, SUNDAY_3, 60, 0);
+        assert_eq!((before, after), (vec![], vec![(0, "b".to_owned())]));
+    }
+
+    /// A process that begins in that very minute does not know whether there was one: there is none twice.
+    #[test]
+    fn a_restart_has_it_once_or_not_at_all() {
+        let config = two("sun 03:30", "mon 00:00");
+        assert_eq!(run(&mut Calendar::default(), &config, SUNDAY_3 + 1700, 2, 0).len(), 1);
+        assert_eq!(run(&mut Calendar::default(), &config, SUNDAY_3 + 1805, 60, 0), []);
+        let mut calendar = Calendar::default();
+        assert_eq!(run(&mut calendar, &config, SUNDAY_3, 31, 0).len(), 1);
+        assert_eq!(run(&mut calendar, &config, SUNDAY_3, 31, 0), [], "the clock was set back");
+    }
+
     #[test]
     fn a_minute_that_was_missed_is_made_up_for_and_an_hour_is_not() {
         let config = two("sun 03:30", "sun 03:31");
