@@ -154,7 +154,9 @@ fn a_drill_is_replayed_and_is_no_outage() {
     let file = record_with(Duration::from_millis(20), 1000, &[(500, Event::Drill(order))]);
     let replayed = replay(&Recording::read(file.as_slice()).unwrap()).unwrap();
     let pretended = |d: &&Decided| match &d.decision {
-        mwan_record::Decision::Path { to, reason, .. } => reason.code() == "drill" && !to.usable(),
+        mwan_record::Decision::Path { from, to, reason, .. } => {
+            reason.code() == "drill" && from.usable() && !to.usable()
+        }
         _ => false,
     };
     let at: Vec<u64> = replayed.decisions.iter().filter(pretended).map(|d| d.at.0 / 1_000_000).collect();
