@@ -9,7 +9,7 @@ const DAY_S: i64 = 86_400;
 /// A time that was passed by more than this is past: the machine slept, or its clock was set.
 const LATE_MINUTES_MAX: i64 = 5;
 /// The same time of day of an interface does not count twice within this: the hour that comes twice when summer ends has each time of day twice.
-const APART_S: i64 = 2 * 3600;
+const APART_S: u64 = 2 * 3600;
 /// One that waits for another drill for longer is left out.
 const WAITS_S_MAX: i64 = 3600;
 
@@ -41,12 +41,12 @@ impl Calendar {
                 self.is_due((interface.name.clone(), time.minute), unix_s);
             }
         }
-        self.last.retain(|_, at| (*at..*at + APART_S).contains(&unix_s));
+        self.last.retain(|_, at| is_near(*at, unix_s));
         self.waiting.retain(|(_, until)| unix_s <= *until);
     }
 
     fn is_due(&mut self, which: (String, u16), unix_s: i64) {
-        if self.last.get(&which).is_none_or(|last| !(*last..*last + APART_S).contains(&unix_s)) {
+        if self.last.get(&which).is_none_or(|last| !is_near(*last, unix_s)) {
             self.waiting.push_back((which.0.clone(), unix_s + WAITS_S_MAX));
             self.last.insert(which, unix_s);
         }
@@ -56,6 +56,11 @@ impl Calendar {
     pub(super) fn due(&mut self) -> Option<String> {
         self.waiting.pop_front().map(|(name, _)| name)
     }
+}
+
+/// Also if the clock was set back in between.
+fn is_near(a: i64, b: i64) -> bool {
+    a.abs_diff(b) < APART_S
 }
 
 #[cfg(test)]
