@@ -30,7 +30,8 @@ pub(super) fn rollback(run_dir: &Path, args: &RollbackArgs) -> Result<Exit, Fail
     if let Some(number) = args.diff {
         return diff(run_dir, number);
     }
-    let plain_word = args.number.is_none() && !args.terms.dry_run;
+    let Terms { confirm, must_reach, dry_run } = &args.terms;
+    let plain_word = args.number.is_none() && confirm.is_none() && must_reach.is_empty() && !dry_run;
     if plain_word && revisions(run_dir)?.waiting.is_some() {
         client::ask(run_dir, &Request::TakeBack)?;
         talk("taken back: the configuration before is in force again");
@@ -163,12 +164,22 @@ fn ask(run_dir: &Path, seconds: u32, impact: Option<&Impact>, exit: Exit) -> Res
                 return Err(Failure::says("taken back: the configuration before is in force again"));
             }
             Ok(_) => talk("yes or no?"),
-            Err(_) => {
-                return Err(Failure::says("not confirmed: the configuration before comes back")
-                    .hint("`mwan rollback --list` shows both; apply it again when it is right"));
-            }
+            Err(_) => return elsewhere(run_dir, exit),
         }
     }
+}
+
+/// Nobody has answered here; maybe somebody has elsewhere.
+fn elsewhere(run_dir: &Path, exit: Exit) -> Result<Exit, Failure> {
+    let now = revisions(run_dir)?;
+    if now.waiting.is_none()
+        && now.revisions.first().is_some_and(|newest| !matches!(newest.way, Way::TakenBack))
+    {
+        talk("confirmed by somebody else: the configuration stays");
+        return Ok(exit);
+    }
+    Err(Failure::says("not confirmed: the configuration before comes back")
+        .hint("`mwan rollback --list` shows both; apply it again when it is right"))
 }
 
 /// What would change: in the file, in the kernel, for connections.

@@ -309,9 +309,11 @@ impl Desk {
         if let Some(why) = refusal {
             return Err(refused(why, &found));
         }
+        let (after, written) = (revision(text.as_bytes()), text.as_bytes() != held.bytes);
+        let in_force = self.revisions.in_force().is_none_or(|in_force| in_force == after);
         let mut put = ConfigPut {
-            revision: revision(text.as_bytes()),
-            changed: text.as_bytes() != held.bytes,
+            revision: after,
+            changed: written || !in_force,
             diagnostics: diagnostics(&found),
             text: None,
             waiting: None,
@@ -323,13 +325,16 @@ impl Desk {
         if put.changed {
             (terms.ready)(&held, &text).map_err(boxed)?;
             self.revisions.expect(text.as_bytes(), Some(terms.author.clone()));
-            self.write(&held, &text, terms).inspect_err(|_| self.revisions.expect(&[], None))?;
+            if written {
+                self.write(&held, &text, terms).inspect_err(|_| self.revisions.expect(&[], None))?;
+            }
             match self.reload() {
                 Ok(waiting) => put.waiting = waiting,
                 Err(why) => {
                     self.revisions.expect(&[], None);
-                    self.put_back(&held, &text);
-                    return Ok(*refused(why, &found));
+                    let back = if written { self.put_back(&held, &text) } else { Ok(()) };
+                    let but = |e| format!("{why}; but {} cannot be put back as it was: {e}", self.name);
+                    return Ok(*refused(back.map_or_else(but, |()| why.clone()), &found));
                 }
             }
         }
@@ -401,14 +406,12 @@ impl Desk {
     }
 
     /// What was good a moment ago is not any more: a file of a set is gone, say. Nothing is applied halfway.
-    fn put_back(&self, held: &Held, text: &str) {
+    fn put_back(&self, held: &Held, text: &str) -> io::Result<()> {
         let ours = || match held.again(FILE_BYTES_MAX as u64)? == text.as_bytes() {
             true => Ok(()),
             false => Err(io::Error::other("it was changed meanwhile")),
         };
-        if let Err(error) = held.replace(&held.bytes, ours) {
-            warn!("cannot put {} back as it was: {error}", self.name);
-        }
+        held.replace(&held.bytes, ours)
     }
 
     pub(super) fn held(&self) -> Result<Held, Failure> {
@@ -584,20 +587,29 @@ impl Daemon {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const CONFIG: &str = "config interface 'wan'\n\toption enabled '1'\n\tlist track_ip '192.0.2.1'\n";
+    pub(in crate::daemon) const CONFIG: &str =
+        "config interface 'wan'\n\toption enabled '1'\n\tlist track_ip '192.0.2.1'\n";
     const DOCUMENT: &str = r#"{"enable": true, "mode": "FAIL_OVER", "wanInterfacesConfig": {"wan": {"targetIps": ["192.0.2.9"],
 "failureInterval": 5, "recoveryInterval": 5, "pingInterval": 5, "pingTimeout": 2, "multiWANMetric": 1, "multiWANWeight": 1, "enable": true}}}"#;
 
     /// A desk, and a loop that answers `reload` with `answer`.
     fn desk(dir: &Path, answer: fn() -> Response) -> (Desk, PathBuf) {
+        desk_with(dir, move |_| answer())
+    }
+
+    /// The same with a loop that answers whatever is asked.
+    pub(in crate::daemon) fn desk_with(
+        dir: &Path,
+        mut answer: impl FnMut(Request) -> Response + Send + 'static,
+    ) -> (Desk, PathBuf) {
         let (ask, mut asked) = mpsc::channel::<Asked>(4);
         std::thread::spawn(move || {
-            while let Some((_, reply)) = asked.blocking_recv() {
-                let _ = reply.send(answer());
+            while let Some((request, reply)) = asked.blocking_recv() {
+                let _ = reply.send(answer(request));
             }
         });
         let file = dir.join("mwan3");
