@@ -119,9 +119,10 @@ fn put(
     sync: impl FnOnce(&Path) -> io::Result<()>,
 ) -> io::Result<()> {
     let new = beside(path);
-    if none_is_well(fs::remove_file(&new)).is_err() {
+    match none_is_well(fs::remove_file(&new)) {
         // Somebody made a folder of it.
-        fs::remove_dir_all(&new)?;
+        Err(error) if error.kind() == ErrorKind::IsADirectory => fs::remove_dir_all(&new)?,
+        removed => removed?,
     }
     let written = write(&new, marks, durability, fill).and_then(|()| still());
     let written = written.and_then(|()| fs::rename(&new, path));
@@ -189,6 +190,9 @@ mod tests {
             replace(&file, Marks::ours(0o4755), durability, b"two").unwrap();
             assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o755, "no set-id bit is given");
         }
+        // What is in the way is told as what it is: where no file can be removed, none is looked for.
+        let nowhere = replace(Path::new("/proc/sys/file"), Marks::ours(0o600), Durability::Reboot, b"x");
+        assert_ne!(nowhere.unwrap_err().kind(), ErrorKind::IsADirectory);
         // What cannot take its place leaves nothing behind.
         fs::create_dir_all(dir.path().join("folder/in it")).unwrap();
         assert!(replace(&dir.path().join("folder"), Marks::ours(0o600), Durability::Reboot, b"x").is_err());

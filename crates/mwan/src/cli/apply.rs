@@ -15,11 +15,14 @@ use crate::daemon;
 /// Puts a file in force.
 pub(super) fn apply(run_dir: &Path, args: ApplyArgs) -> Result<Exit, Failure> {
     let (file, bytes) = daemon::read_config(&args.file)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|e| Failure::new(format!("the configuration {file} is not UTF-8 text"), &e.utf8_error()))?;
     // Who is asked cannot be the one whose input the text was.
-    let asked = file != "-" && std::io::stdin().is_terminal();
-    carry_out(run_dir, &file.clone(), Content::Text { file, text }, &args.terms, asked)
+    let (name, asked) = match file.as_str() {
+        "-" => ("standard input".to_owned(), false),
+        name => (name.to_owned(), std::io::stdin().is_terminal()),
+    };
+    let text = String::from_utf8(bytes)
+        .map_err(|e| Failure::new(format!("{name} is not UTF-8 text"), &e.utf8_error()))?;
+    carry_out(run_dir, &name, Content::Text { file, text }, &args.terms, asked)
 }
 
 /// Puts one that was in force back, or shows them.
@@ -61,7 +64,9 @@ fn carry_out(
         dry_run: terms.dry_run,
         confirm_s: terms.confirm,
         must_reach: terms.must_reach.clone(),
-        by: ["SUDO_USER", "DOAS_USER"].iter().find_map(|name| std::env::var(name).ok()),
+        by: ["SUDO_USER", "DOAS_USER"]
+            .iter()
+            .find_map(|name| std::env::var(name).ok().filter(|by| !by.is_empty())),
     };
     if terms.dry_run {
         return show(run_dir, give(run_dir, name, order)?);

@@ -2,6 +2,7 @@
 //! what is added is the record that brings the one before back (`confirm`), and a look whether what has to be reached is.
 
 use std::cell::Cell;
+use std::path::Path;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -112,8 +113,19 @@ impl Desk {
             written
                 .map_err(|e| Failure::new("cannot keep the configuration before, so nothing is written", &e))
         };
-        let terms =
-            Terms { revision: None, dry_run: order.dry_run, granted: None, abandoned, author, ready: &ready };
+        let called = match &order.content {
+            Content::Text { file, .. } if is_named(file) => Some(file.as_str()),
+            _ => None,
+        };
+        let terms = Terms {
+            revision: None,
+            dry_run: order.dry_run,
+            granted: None,
+            abandoned,
+            author,
+            called,
+            ready: &ready,
+        };
         let put = match self.try_put(Change::Text(text), &terms) {
             Ok(Response::Put(put)) => put,
             other => {
@@ -302,6 +314,11 @@ impl Desk {
     }
 }
 
+/// Whether somebody's text has a file of its own, in which mistakes have lines.
+fn is_named(file: &str) -> bool {
+    !file.is_empty() && file != "-" && crate::ipfire::root_of(Path::new(file)).is_none()
+}
+
 fn targets(words: &[String]) -> Result<Vec<(String, Target)>, String> {
     if words.len() > MUST_REACH_MAX {
         return Err(format!("at most {MUST_REACH_MAX} targets can be asked for"));
@@ -312,7 +329,7 @@ fn targets(words: &[String]) -> Result<Vec<(String, Target)>, String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
     use std::sync::mpsc::{Receiver, channel};
 
     use super::*;
@@ -392,6 +409,22 @@ mod tests {
         assert!(applied.put.changed && matches!(asked.try_recv(), Ok(Request::Reload)));
         assert!(matches!(desk.take_back("it is a test"), Response::Done));
         assert_eq!(text(&file), CONFIG);
+    }
+
+    /// Whose mistakes they are is the file that somebody has just written.
+    #[test]
+    fn mistakes_are_told_of_the_file_they_are_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let (desk, _file, _asked) = desk(dir.path(), None);
+        for (file, told) in [("/tmp/next", "/tmp/next:5"), ("-", "mwan3:5"), ("", "mwan3:5")] {
+            let mistake =
+                format!("{CONFIG}config rule 'r'\n\toption proto 'tpc'\n\toption use_policy 'default'\n");
+            let mut order = order(&mistake, None, &[]);
+            order.content = Content::Text { file: file.to_owned(), text: mistake };
+            let refused = *desk.carry_out(&order, &|| false).unwrap_err();
+            let Response::Refused { message, .. } = refused else { panic!("{refused:?}") };
+            assert!(message.contains(told), "{message}");
+        }
     }
 
     /// Whatever answers then was reached by what the kernel had before.

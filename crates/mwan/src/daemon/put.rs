@@ -67,6 +67,8 @@ pub(super) struct Terms<'a> {
     /// Whether nobody waits for the answer any more: then nothing is written.
     pub(super) abandoned: &'a dyn Fn() -> bool,
     pub(super) author: Author,
+    /// The file that mistakes are in, for people, if it is not ours.
+    pub(super) called: Option<&'a str>,
     /// Asked when it has been judged and is about to be written.
     pub(super) ready: &'a dyn Fn(&Held, &str) -> Result<(), Failure>,
 }
@@ -164,7 +166,15 @@ impl Daemon {
             let (granted, abandoned) = (granted.as_ref(), || reply.is_closed());
             desk.put(
                 change,
-                &Terms { revision, dry_run, granted, abandoned: &abandoned, author, ready: &at_once },
+                &Terms {
+                    revision,
+                    dry_run,
+                    granted,
+                    abandoned: &abandoned,
+                    author,
+                    called: None,
+                    ready: &at_once,
+                },
             )
         });
     }
@@ -263,6 +273,7 @@ impl Desk {
             granted: None,
             abandoned: &abandoned,
             author,
+            called: None,
             ready: &at_once,
         };
         let put = || {
@@ -303,7 +314,7 @@ impl Desk {
         if let Some(message) = terms.granted.and_then(|granted| self.forbids(&text, granted)) {
             return Err(Box::new(Response::Refused { message, diagnostics: Vec::new() }));
         }
-        let loaded = parse_config(&self.name, text.as_bytes());
+        let loaded = parse_config(terms.called.unwrap_or(&self.name), text.as_bytes());
         let refusal = loaded.refusal(&self.in_force);
         found.extend(loaded.diagnostics);
         if let Some(why) = refusal {
@@ -382,7 +393,13 @@ impl Desk {
         };
         held.replace(text.as_bytes(), still).map_err(|error| match conflict.take() {
             Some(revision) => Box::new(Response::Conflict { revision }),
-            None => boxed(Failure::new(format!("cannot write {}", self.name), &error)),
+            None => {
+                let failure = Failure::new(format!("cannot write {}", self.name), &error);
+                boxed(match hint(&error) {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                })
+            }
         })
     }
 
@@ -445,6 +462,17 @@ impl Desk {
             Some(names).filter(|names| !names.is_empty())
         };
         Site { interfaces: self.network.as_ref().and_then(interfaces) }
+    }
+}
+
+/// What to do about a file that cannot be replaced.
+fn hint(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error()? {
+        libc::EBUSY => Some("it is mounted by itself: mount the folder it is in instead"),
+        libc::EROFS => Some("its file system is mounted read-only"),
+        libc::EPERM => Some("it or its folder may be immutable: see lsattr(1)"),
+        libc::ENOSPC => Some("make room on its file system"),
+        _ => None,
     }
 }
 
@@ -630,7 +658,15 @@ pub(super) mod tests {
 
     fn terms(revision: Option<&str>) -> Terms<'static> {
         let (revision, author) = (revision.map(str::to_owned), Author::new(Way::Put, None));
-        Terms { revision, dry_run: false, granted: None, abandoned: &|| false, author, ready: &at_once }
+        Terms {
+            revision,
+            dry_run: false,
+            granted: None,
+            abandoned: &|| false,
+            author,
+            called: None,
+            ready: &at_once,
+        }
     }
 
     fn text(text: &str) -> Change {
