@@ -403,7 +403,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (desk, file, asked) = desk(dir.path(), None);
         assert!(!carry_out(&desk, &order(CONFIG, Some(600), &[])).put.changed);
-        assert!(asked.try_recv().is_err() && !desk.confirm.refusal().is_some());
+        assert!(asked.try_recv().is_err() && desk.confirm.refusal().is_none());
         std::fs::write(&file, other()).unwrap();
         let applied = carry_out(&desk, &order(&other(), Some(600), &[]));
         assert!(applied.put.changed && matches!(asked.try_recv(), Ok(Request::Reload)));

@@ -432,8 +432,13 @@ impl Desk {
     }
 
     pub(super) fn held(&self) -> Result<Held, Failure> {
-        let cannot = |e| Failure::new(format!("cannot open the configuration {}", self.name), &e);
-        Held::open(&self.file, FILE_BYTES_MAX as u64).map_err(cannot)
+        Held::open(&self.file, FILE_BYTES_MAX as u64).map_err(|error| {
+            let failure = Failure::new(format!("cannot open the configuration {}", self.name), &error);
+            match error.kind() {
+                io::ErrorKind::NotFound => failure.hint("write one there: the daemon reads it by itself"),
+                _ => failure,
+            }
+        })
     }
 
     pub(super) fn utf8(&self, bytes: Vec<u8>) -> Result<String, Failure> {
