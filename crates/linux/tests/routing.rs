@@ -314,8 +314,8 @@ fn routes_that_pass_for_ours_are_removed_and_ours_stay() {
 #[test]
 fn the_kernel_is_asked_for_the_way_of_a_packet() {
     in_namespace("the_kernel_is_asked_for_the_way_of_a_packet", || {
-        sh("ip link add a type veth peer name b; ip link set a up; ip link set b up; ip link set lo up
-            ip addr add 192.0.2.1/24 dev a; ip -6 addr add 2001:db8::1/64 dev a nodad
+        sh("ip link add va type veth peer name vb; ip link set va up; ip link set vb up; ip link set lo up
+            ip addr add 192.0.2.1/24 dev va; ip -6 addr add 2001:db8::1/64 dev va nodad
             ip route add default via 192.0.2.9; ip -6 route add default via 2001:db8::9
             ip rule add fwmark 0x100/0x3f00 lookup 7; ip -6 rule add fwmark 0x100/0x3f00 lookup 7
             ip route add default via 192.0.2.8 table 7; ip -6 route add default via 2001:db8::8 table 7");
