@@ -341,8 +341,8 @@ fn weights_that_have_an_effect_elsewhere_are_not_told_of() {
     assert!(said("mwan3", &alone).iter().any(|line| line.contains("N0615")), "{alone}");
     // One of them carries the other family: "a metric of its own" would be wrong.
     let families = GOOD
-        .replace("device = 'eth1'", "device = 'eth1'\nfamily = 'ipv4'")
-        .replace("device = 'eth2'", "device = 'eth2'\nfamily = 'ipv6'");
+        .replace("device = 'eth1'", "device = 'eth1'\nfamilies = ['ipv4']")
+        .replace("device = 'eth2'", "device = 'eth2'\nfamilies = ['ipv6']");
     let got = said("mwan.toml", &families);
     assert!(got.iter().any(|l| l.contains("no two members of a metric carry the same family")), "{got:#?}");
 }

@@ -112,15 +112,23 @@ fn judge_weights(config: &Config, policy: &Policy, alive: &[&Member], lints: &mu
     if alive.iter().filter(alone).count() < alive.len() || weights.iter().all(|weight| *weight == 1) {
         return;
     }
-    let message = match (policy.members.as_slice(), weights.len()) {
-        ([one], _) => format!("weight {} has no effect: there is nobody to share with", one.weight),
-        (_, 1) => return,
-        (members, _) if members.iter().any(|m| members.iter().any(|o| m != o && m.metric == o.metric)) => {
-            "the weights have no effect: no two members of a metric carry the same family".to_owned()
+    let members = &policy.members;
+    let metric_shared = members.iter().any(|m| members.iter().any(|o| m != o && m.metric == o.metric));
+    let (message, hint) = match (members.as_slice(), weights.len()) {
+        ([one], _) => {
+            let message = format!("weight {} has no effect: there is nobody to share with", one.weight);
+            (message, "to balance, give it another member")
         }
-        _ => "the weights have no effect: each metric has one member, so one interface carries at a time"
-            .to_owned(),
+        (_, 1) => return,
+        _ if metric_shared => {
+            let message = "the weights have no effect: no two members of a metric carry the same family";
+            (message.to_owned(), "to balance, use interfaces of the same family")
+        }
+        _ => {
+            let message =
+                "the weights have no effect: each metric has one member, so one interface carries at a time";
+            (message.to_owned(), "to balance, give the members the same metric")
+        }
     };
-    let problem = Problem::new(codes::WEIGHT_MOOT, message);
-    lints.policy(policy, problem.hint("to balance, give the members the same metric"));
+    lints.policy(policy, Problem::new(codes::WEIGHT_MOOT, message).hint(hint));
 }
