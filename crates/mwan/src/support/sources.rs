@@ -9,7 +9,7 @@ use mwan_config::ipfire::Files;
 use mwan_config::privacy::{self, Privacy};
 use serde_json::Value;
 
-use super::anonymise::Anonymiser;
+use super::anonymise::{Anonymiser, is_secret_key};
 use crate::regular::{self, Links};
 
 /// Where configurations are if nobody says it.
@@ -244,9 +244,9 @@ fn learn_document(value: &Value, is_secret: bool, anonymiser: &mut Anonymiser) {
     match value {
         Value::String(text) if is_secret => drop(anonymiser.secret(text)),
         Value::Array(items) => items.iter().for_each(|item| learn_document(item, is_secret, anonymiser)),
-        Value::Object(members) => members.iter().for_each(|(key, value)| {
-            learn_document(value, is_secret || Anonymiser::is_secret_key(key), anonymiser)
-        }),
+        Value::Object(members) => members
+            .iter()
+            .for_each(|(key, value)| learn_document(value, is_secret || is_secret_key(key), anonymiser)),
         _ => {}
     }
 }

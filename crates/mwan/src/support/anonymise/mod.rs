@@ -76,11 +76,6 @@ impl Anonymiser {
         }
     }
 
-    /// Whether a key says that its value is secret.
-    pub(super) fn is_secret_key(key: &str) -> bool {
-        is_secret_key(key)
-    }
-
     /// Learns a secret; what stands in its place.
     pub(super) fn secret(&mut self, value: &str) -> String {
         let value = value.trim();
@@ -333,7 +328,7 @@ fn without_keys(text: &str) -> String {
 }
 
 /// Whether a key says that its value is secret; what names a file does not.
-fn is_secret_key(key: &str) -> bool {
+pub(super) fn is_secret_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     !key.ends_with("file") && SECRET_KEYS.iter().any(|word| key.contains(word))
 }
