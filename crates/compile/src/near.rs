@@ -5,6 +5,7 @@
 //! nft has no way to look up in one map what another one says, except by what both can reach: so the number goes into our
 //! bits of the packet's mark for a moment, where it is looked up, and is gone before the packet is marked for good, or goes on.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -22,6 +23,19 @@ pub(crate) const ALL: u32 = 1;
 /// Sets of levels that have a number: the others that there is room for.
 const CODES_MAX: usize = (1 << NUMBER_BITS) - 1 - ALL as usize;
 
+/// A level with so much of a list in it that asking it first of all spares more than it costs: an address in it needs no number,
+/// and the map has none of its blocks. It has this part of the room of all levels, or more.
+const FIRST_PART: u64 = 3;
+
+/// The level that is asked before the map: the one with most of the list, if that is much of it.
+pub(crate) fn first(layout: &SetLayout, family: Family) -> Option<usize> {
+    layout.near(family)?;
+    let levels = layout.of(family);
+    let most = (0..levels.len()).max_by_key(|at| (levels[*at].size, Reverse(*at)))?;
+    let sum: u64 = levels.iter().map(|level| u64::from(level.size)).sum();
+    (u64::from(levels[most].size) * FIRST_PART >= sum).then_some(most)
+}
+
 /// Blocks side by side, and the levels that the list has in each of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Span {
@@ -30,13 +44,16 @@ struct Span {
     levels: u32,
 }
 
-/// The blocks of a length with anything of a list in them, ascending; the list is sorted and disjoint.
-fn spans(list: &[AddressRange], family: Family, levels: &[BlockLevel], length: u8) -> Vec<Span> {
-    let host = host_mask(length, family);
+/// The blocks of a length with anything of a list in them but what is found before, ascending; the list is sorted and disjoint.
+fn spans(list: &[AddressRange], family: Family, layout: &SetLayout, length: u8) -> Vec<Span> {
+    let (host, levels, before) = (host_mask(length, family), layout.of(family), first(layout, family));
     let mut spans: Vec<Span> = Vec::new();
     let own = list.iter().filter(|range| Family::of(range.first) == family);
     for (first, own) in own.flat_map(|range| prefixes(*range)) {
         let level = levels.iter().position(|level| level.length >= own);
+        if level.is_some() && level == before {
+            continue;
+        }
         let levels = level.map_or(0, |level| 1 << level);
         let (first, last) = (first & !host, first | host_mask(own, family) | host);
         match spans.last_mut() {
@@ -61,7 +78,7 @@ pub(crate) fn codes(
     // Blocks of each set of levels; there are few of those.
     let mut used: Vec<(u128, u32)> = Vec::new();
     for list in lists {
-        for Span { first, last, levels } in spans(list, family, levels, near.length) {
+        for Span { first, last, levels } in spans(list, family, layout, near.length) {
             let blocks = ((last - first) >> host) + 1;
             match used.iter_mut().find(|(_, code)| *code == levels) {
                 Some((sum, _)) => *sum += blocks,
@@ -111,7 +128,7 @@ pub(crate) fn elements(
 ) -> BTreeSet<AddressRange> {
     let codes = numbered(layout.codes(family), marks);
     let mut runs: Vec<Runs> = (0..1 << NUMBER_BITS).map(|_| Runs::new(family, near.length)).collect();
-    for Span { first, last, levels } in spans(list, family, layout.of(family), near.length) {
+    for Span { first, last, levels } in spans(list, family, layout, near.length) {
         runs[number(levels, codes) as usize].push(first, last);
     }
     let mut elements = Vec::new();

@@ -46,6 +46,8 @@ pub(crate) struct Within {
 /// The map that says which parts of a set may match.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Near {
+    /// The part that is asked before: most of the list is in it.
+    pub(crate) first: Vec<Lookup>,
     pub(crate) map: Lookup,
     /// The parts to be asked, by number from 1 on ([`near`]).
     pub(crate) numbers: Vec<Vec<Lookup>>,
@@ -181,9 +183,11 @@ impl Within {
         };
         let all = of_code(u32::MAX);
         let codes = near::numbered(named.layout.codes(family), marks);
+        let first = near::first(&named.layout, family).map_or(0, |level| 1 << level);
         let near = map.map(|map| Near {
+            first: of_code(first),
             map,
-            numbers: [u32::MAX].iter().chain(codes).map(|code| of_code(*code)).collect(),
+            numbers: [!first].iter().chain(codes).map(|code| of_code(*code)).collect(),
             others: others.clone(),
         });
         Within { selector, parts: [all, others].concat(), near }

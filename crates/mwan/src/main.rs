@@ -19,6 +19,7 @@ mod openwrt;
 mod platform;
 mod regular;
 mod replace;
+mod show;
 mod support;
 #[cfg(feature = "tui")]
 mod top;

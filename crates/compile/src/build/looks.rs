@@ -41,7 +41,7 @@ impl Looks<'_> {
     /// What asks for one set: for `rest`, too, and leads to `found`. It comes back with a mark if that was so.
     fn ask(&mut self, ask: &Ask<'_>, rest: &[Statement], found: Verdict) -> Vec<Rule> {
         let selector = ask.within.selector;
-        let Some(Near { map: (map, bits), numbers, others }) = &ask.within.near else {
+        let Some(Near { first, map: (map, bits), numbers, others }) = &ask.within.near else {
             return self.outside(ask, rest, &ask.within.parts, found);
         };
         let mut elements = Vec::new();
@@ -55,12 +55,13 @@ impl Looks<'_> {
         let all = look_chain(ask.name, ask.family, ask.at, near::ALL);
         let near = Statement::Near { selector, bits: *bits, map: map.clone() };
         let mask = self.marks.mask();
-        let mut rules = vec![
+        let mut rules = self.outside(ask, rest, first, found.clone());
+        rules.extend([
             ask.rule(&[rest, &[near]].concat()),
             // Whoever has no number has none of our bits, so the mark as a whole is compared: that costs less.
             rule(ask.name, vec![Statement::MarkVmap { mark: MarkKind::Packet, mask: u32::MAX, elements }]),
             self.decided(ask),
-        ];
+        ]);
         // What others have marked has no room for a number.
         if mask != u32::MAX {
             let marked = Statement::MarkMatch { mark: MarkKind::Packet, mask: !mask, equal: false, value: 0 };

@@ -30,12 +30,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     /// Of every address of a list: the number of its block stands for the level it is found in, whatever the levels, the
-    /// length of the blocks, the numbers there are, and the mask; elsewhere there is no block; and what is read from the
-    /// kernel is what was entered.
+    /// length of the blocks, the numbers there are, and the mask, but the level that is asked before; elsewhere there is no
+    /// block; and what is read from the kernel is what was entered.
     #[test]
     fn the_number_of_a_block_stands_for_all_that_is_in_it(
         v4 in lists(Family::V4), v6 in lists(Family::V6), length in 4..=26u8,
         levels in prop::collection::btree_set(0..32u8, 1..12),
+        sizes in prop::collection::vec(1..1_000u32, 13),
         old in prop::collection::vec(1..4096u32, 0..70),
         mask in prop::sample::select(vec![0x7u32, 0xf0, 0x3f00, 0xff00_0000, u32::MAX]),
     ) {
@@ -43,10 +44,13 @@ proptest! {
         for (list, family) in [(v4, Family::V4), (v6, Family::V6)] {
             let more = family.bits() - 32;
             let length = length + more;
-            let level = |length: u8| BlockLevel { length, size: 0 };
+            let level = |length: u8| BlockLevel { length, size: 1 };
             let levels: Vec<BlockLevel> =
                 levels.iter().map(|length| level(length + more)).filter(|l| l.length < family.bits())
-                    .chain([level(family.bits())]).collect();
+                    .chain([level(family.bits())])
+                    .zip(&sizes)
+                    .map(|(level, size)| BlockLevel { size: *size, ..level })
+                    .collect();
             let mut layout = SetLayout::default();
             let at = usize::from(family == Family::V6);
             layout.near[at] = Some(level(length));
@@ -55,7 +59,7 @@ proptest! {
             before.codes[at] = old.iter().copied().take(CODES_MAX).collect();
             layout.codes[at] = codes(&[&list], family, &layout, &before);
             let kept = layout.codes[at].iter().zip(&before.codes[at]);
-            let used: Vec<u32> = spans(&list, family, &levels, length).iter().map(|s| s.levels).collect();
+            let used: Vec<u32> = spans(&list, family, &layout, length).iter().map(|s| s.levels).collect();
             prop_assert!(kept.filter(|(_, old)| used.contains(old)).all(|(new, old)| new == old));
             let found = elements(&list, family, &layout, level(length), marks);
             let mut blocks: Vec<(IpAddr, u32)> = Vec::new();
@@ -65,9 +69,13 @@ proptest! {
                 blocks.extend(all.map(|first| (first, mark)));
             }
             let host = host_mask(length, family);
+            let first_level = super::first(&layout, family);
             let mut expected = std::collections::BTreeSet::new();
             for (first, own) in list.iter().flat_map(|range| prefixes(*range)) {
                 let index = levels.iter().position(|level| level.length >= own).expect("the last has all");
+                if Some(index) == first_level {
+                    continue;
+                }
                 let last = first | host_mask(own, family);
                 for edge in [first, last] {
                     let block = of_bits(edge & !host, family);
@@ -106,6 +114,25 @@ fn neighbours_of_other_lengths_have_a_number_together() {
     assert_eq!(numbered(layout.codes(Family::V6), Marks::new(0x7)).len(), 6);
     assert_eq!(number(1, &[0b111, 0b11, 0b110]), 3);
     assert_eq!(number(0b1000, &[0b111, 0b11, 0b110]), ALL);
+}
+
+/// What has a third of the list is asked for before the map, which then knows nothing of it.
+#[test]
+fn a_length_with_much_of_the_list_is_asked_for_first() {
+    let list = |mostly: u128| -> Vec<AddressRange> {
+        let range = |n: u128| {
+            let length = if n % 10 < mostly { 48 } else { 49 + (n % 8) as u8 };
+            let first = (0x2a00_0000_0000 + 2 * n) << 80;
+            let last = first | host_mask(length, Family::V6);
+            AddressRange { first: of_bits(first, Family::V6), last: of_bits(last, Family::V6) }
+        };
+        (0..4_000).map(range).collect()
+    };
+    let set = named(list(5));
+    let at = first(&set.layout, Family::V6).expect("half of the list has one length");
+    assert_eq!(set.layout.v6[at].length, 48);
+    assert!(set.layout.codes(Family::V6).iter().all(|code| code >> at & 1 == 0));
+    assert_eq!(first(&named(list(1)).layout, Family::V6), None);
 }
 
 #[test]

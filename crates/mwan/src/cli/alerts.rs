@@ -8,8 +8,8 @@ use mwan_alerts::duration_text;
 use mwan_api::{Alert, AlertTest, Alerts, Request, Response};
 
 use super::args::AlertCommand;
-use super::render::{self, plain};
 use super::{Exit, Failure, client, print, talk};
+use crate::show::{json, plain};
 
 /// How long somebody who tests waits: a program may take its time, a message a minute.
 const TEST_MAX: Duration = Duration::from_secs(120);
@@ -17,11 +17,11 @@ const TEST_MAX: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Runs `mwan alerts`.
-pub(super) fn run(run_dir: &Path, command: Option<AlertCommand>, json: bool) -> Result<Exit, Failure> {
+pub(super) fn run(run_dir: &Path, command: Option<AlertCommand>, as_json: bool) -> Result<Exit, Failure> {
     match command {
         None => {
             let alerts = ask(run_dir)?;
-            print(&if json { render::json(&alerts)? } else { text(&alerts, now_ms()) })?;
+            print(&if as_json { json(&alerts)? } else { text(&alerts, now_ms()) })?;
             let failing = |a: &Alert| a.last_error.is_some();
             let bad = alerts.problem.is_some() || alerts.alerts.iter().any(failing);
             Ok(if bad { Exit::Degraded } else { Exit::Ok })
@@ -34,7 +34,7 @@ pub(super) fn run(run_dir: &Path, command: Option<AlertCommand>, json: bool) -> 
 }
 
 fn ask(run_dir: &Path) -> Result<Alerts, Failure> {
-    match client::ask(run_dir, &Request::Alerts)? {
+    match client::ask_at_length(run_dir, &Request::Alerts)? {
         Response::Alerts(alerts) => Ok(alerts),
         _ => Err(unexpected()),
     }
@@ -42,7 +42,9 @@ fn ask(run_dir: &Path) -> Result<Alerts, Failure> {
 
 fn test(run_dir: &Path, name: String) -> Result<Exit, Failure> {
     let request = Request::TestAlert { name: name.clone() };
-    let Response::TestAlert { number } = client::ask(run_dir, &request)? else { return Err(unexpected()) };
+    let Response::TestAlert { number } = client::ask_at_length(run_dir, &request)? else {
+        return Err(unexpected());
+    };
     let end = Instant::now() + TEST_MAX;
     while Instant::now() < end {
         let alerts = ask(run_dir)?.alerts;

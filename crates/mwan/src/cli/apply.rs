@@ -5,12 +5,14 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use mwan_api::{Applied, ApplyOrder, ConfigText, Content, Impact, Request, Response, Revisions, Way};
+use mwan_api::{Applied, ApplyOrder, ConfigText, Content, Look, Request, Revisions, Way};
 
 use super::args::{ApplyArgs, RollbackArgs, Terms};
-use super::render::plain;
-use super::{Exit, Failure, client, difference, events, print, render, talk};
+use super::client::Answer;
+use super::commands::view;
+use super::{Exit, Failure, client, difference, events, print, talk};
 use crate::daemon;
+use crate::show::{json, plain};
 
 /// Puts a file in force.
 pub(super) fn apply(run_dir: &Path, args: ApplyArgs) -> Result<Exit, Failure> {
@@ -67,7 +69,7 @@ fn carry_out(
     }
     let asked = asked && terms.confirm.is_some();
     // What it means for connections has to be known before it is done to them.
-    let impact = if asked { impact(run_dir, name, &order)? } else { None };
+    let impact = if asked { impact(run_dir, name, &order)? } else { String::new() };
     let applied = give(run_dir, name, order)?;
     told(&applied);
     if let Some(why) = applied.taken_back {
@@ -89,7 +91,7 @@ fn carry_out(
         }
     };
     match applied.confirm_s {
-        Some(seconds) if asked => ask(run_dir, seconds, impact.as_ref(), exit),
+        Some(seconds) if asked => ask(run_dir, seconds, &impact, exit),
         Some(seconds) => {
             talk(&format!(
                 "within {seconds} s `mwan confirm` keeps it; else the configuration before comes back"
@@ -102,14 +104,14 @@ fn carry_out(
 
 fn give(run_dir: &Path, name: &str, order: ApplyOrder) -> Result<Applied, Failure> {
     match client::ask_patiently(run_dir, &Request::Apply(order))? {
-        Response::Applied(applied) => Ok(applied),
-        Response::Refused { message, diagnostics } => {
+        Answer::Applied(applied) => Ok(applied),
+        Answer::Refused { message, diagnostics } => {
             diagnostics.iter().for_each(|d| talk(&d.text));
             let known = diagnostics.iter().any(|d| d.text == message);
             let why = if known { String::new() } else { format!(": {message}") };
             Err(Failure::says(format!("{name} is not applied, nothing is changed{why}")))
         }
-        Response::Conflict { .. } => {
+        Answer::Conflict => {
             Err(Failure::says("the configuration file was changed meanwhile; nothing is written")
                 .hint("try it again"))
         }
@@ -127,19 +129,17 @@ fn told(applied: &Applied) {
     }
 }
 
-fn impact(run_dir: &Path, name: &str, order: &ApplyOrder) -> Result<Option<Impact>, Failure> {
+/// What it would mean for connections, in a line; empty if that is not known.
+fn impact(run_dir: &Path, name: &str, order: &ApplyOrder) -> Result<String, Failure> {
     let dry = give(run_dir, name, ApplyOrder { dry_run: true, ..order.clone() })?;
     let request = Request::Plan { file: dry.file, text: dry.put.text.unwrap_or_default() };
-    match client::ask(run_dir, &request)? {
-        Response::Plan(plan) => Ok(plan.impact),
-        _ => Err(super::commands::unexpected()),
-    }
+    client::text(run_dir, request, view(Look::Impact, false))
 }
 
 /// Until somebody answers, or the time is over. Who has lost the terminal does not answer.
-fn ask(run_dir: &Path, seconds: u32, impact: Option<&Impact>, exit: Exit) -> Result<Exit, Failure> {
-    if let Some(impact) = impact {
-        talk(&render::impact_line(impact));
+fn ask(run_dir: &Path, seconds: u32, impact: &str, exit: Exit) -> Result<Exit, Failure> {
+    if !impact.is_empty() {
+        talk(impact);
     }
     talk(&format!(
         "Type yes within {seconds} s to keep it, no to take it back now. Without an answer the configuration before comes back."
@@ -174,26 +174,31 @@ fn ask(run_dir: &Path, seconds: u32, impact: Option<&Impact>, exit: Exit) -> Res
 /// What would change: in the file, in the kernel, for connections.
 fn show(run_dir: &Path, applied: Applied) -> Result<Exit, Failure> {
     told(&applied);
-    let Response::Config(ConfigText { text: before, .. }) = client::ask(run_dir, &Request::Config)? else {
+    let Answer::Config(ConfigText { text: before, .. }) = client::ask(run_dir, &Request::Config)? else {
         return Err(super::commands::unexpected());
     };
     let (file, text) = (applied.file, applied.put.text.unwrap_or_default());
     let changes = difference::of_sections(&before, &text);
     let changes = if changes.is_empty() { "# none\n" } else { &changes };
-    let Response::Plan(plan) = client::ask(run_dir, &Request::Plan { file: file.clone(), text })? else {
-        return Err(super::commands::unexpected());
-    };
-    print(&format!(
-        "# changes to {file}\n{changes}\n# changes to the kernel as it is now\n{}{}",
-        render::diff(&plan),
-        plan.impact.as_ref().map(render::impact).unwrap_or_default(),
-    ))?;
+    print_changes(run_dir, &file, changes, text)
+}
+
+/// What would change in the file, and what that would change in the kernel and for connections.
+pub(super) fn print_changes(
+    run_dir: &Path,
+    file: &str,
+    changes: &str,
+    text: String,
+) -> Result<Exit, Failure> {
+    let request = Request::Plan { file: file.to_owned(), text };
+    let kernel = client::text(run_dir, request, view(Look::Changes, false))?;
+    print(&format!("# changes to {file}\n{changes}\n# changes to the kernel as it is now\n{kernel}"))?;
     Ok(Exit::Ok)
 }
 
 fn revisions(run_dir: &Path) -> Result<Revisions, Failure> {
     match client::ask(run_dir, &Request::Revisions)? {
-        Response::Revisions(revisions) => Ok(revisions),
+        Answer::Revisions(revisions) => Ok(revisions),
         _ => Err(super::commands::unexpected()),
     }
 }
@@ -201,7 +206,7 @@ fn revisions(run_dir: &Path) -> Result<Revisions, Failure> {
 fn list(run_dir: &Path, json: bool) -> Result<Exit, Failure> {
     let revisions = revisions(run_dir)?;
     revisions.damaged.iter().for_each(|line| talk(line));
-    print(&if json { render::json(&revisions)? } else { table(&revisions) })?;
+    print(&if json { self::json(&revisions)? } else { table(&revisions) })?;
     Ok(Exit::Ok)
 }
 
@@ -236,7 +241,7 @@ fn word(way: Way) -> &'static str {
 
 /// What a configuration changed against the one before it.
 fn diff(run_dir: &Path, number: u64) -> Result<Exit, Failure> {
-    let Response::Revision(revision) = client::ask(run_dir, &Request::Revision { number })? else {
+    let Answer::Revision(revision) = client::ask(run_dir, &Request::Revision { number })? else {
         return Err(super::commands::unexpected());
     };
     let Some((before, text)) = revision.before else {

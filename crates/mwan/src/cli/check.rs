@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use mwan_api::{Request, Response};
 use mwan_config::{CodeDoc, Diagnostic, Loaded, Severity, codes};
 
 use super::args::CheckArgs;
-use super::{Exit, Failure, client, facts, print, render, sarif, talk};
+use super::{Exit, Failure, client, facts, print, sarif, talk};
 use crate::daemon;
+use crate::show::json;
 
 /// How findings are printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -55,7 +55,7 @@ pub(super) fn run(run_dir: &Path, args: &CheckArgs) -> Result<Exit, Failure> {
     }
     match args.format() {
         CheckFormat::Text => {}
-        CheckFormat::Json => print(&render::json(&mwan_api::CheckDocument {
+        CheckFormat::Json => print(&json(&mwan_api::CheckDocument {
             schema: mwan_api::SCHEMA_CHECK.to_owned(),
             diagnostics: daemon::diagnostics(&all),
         })?)?,
@@ -88,12 +88,8 @@ fn in_force(run_dir: &Path, args: &CheckArgs) -> Option<PathBuf> {
     if args.no_system || args.system {
         return None;
     }
-    match client::try_ask(run_dir, &Request::Status) {
-        Ok(Some(Response::Status(status))) if shares_network(status.daemon.pid) => {
-            Some(status.daemon.config.into())
-        }
-        _ => None,
-    }
+    let daemon = client::glimpse(run_dir)?.daemon;
+    shares_network(daemon.pid).then_some(daemon.config)
 }
 
 /// Whether a process has the network that we see.

@@ -3,18 +3,19 @@
 use std::io::Read;
 use std::path::Path;
 
-use mwan_api::{ConfigPut, ConfigText, Diagnostic, Request, Response};
+use mwan_api::{ConfigPut, ConfigText, Diagnostic, Request};
 use mwan_config::cloud::DOCUMENT_BYTES_MAX;
 
 use super::args::CloudCommand;
-use super::{Exit, Failure, client, difference, print, render, talk};
+use super::client::Answer;
+use super::{Exit, Failure, client, difference, print, talk};
 
 /// Runs a command.
 pub(super) fn run(run_dir: &Path, command: CloudCommand) -> Result<Exit, Failure> {
     match command {
         CloudCommand::Apply { file, dry_run, partial } => apply(run_dir, &file, dry_run, partial),
         CloudCommand::Export => match client::ask(run_dir, &Request::Cloud)? {
-            Response::Cloud(cloud) => print(&cloud.document).map(|()| Exit::Ok),
+            Answer::Cloud(cloud) => print(&cloud.document).map(|()| Exit::Ok),
             _ => Err(super::commands::unexpected()),
         },
     }
@@ -22,19 +23,19 @@ pub(super) fn run(run_dir: &Path, command: CloudCommand) -> Result<Exit, Failure
 
 fn apply(run_dir: &Path, file: &Path, dry_run: bool, partial: bool) -> Result<Exit, Failure> {
     let (name, document) = read(file)?;
-    let Response::Config(before) = client::ask(run_dir, &Request::Config)? else {
+    let Answer::Config(before) = client::ask(run_dir, &Request::Config)? else {
         return Err(super::commands::unexpected());
     };
     // What is shown is what it was made from.
     let revision = dry_run.then(|| before.revision.clone());
     let request = Request::PutCloud { document, file: name.clone(), revision, dry_run, partial, by: None };
     let put = match client::ask(run_dir, &request)? {
-        Response::Put(put) => put,
-        Response::Refused { message, diagnostics } => {
+        Answer::Put(put) => put,
+        Answer::Refused { message, diagnostics } => {
             tell(&diagnostics);
             return Err(refused(&name, &message, &diagnostics));
         }
-        Response::Conflict { .. } => {
+        Answer::Conflict => {
             return Err(Failure::says(format!("{} was changed meanwhile; nothing is written", before.file))
                 .hint("try it again"));
         }
@@ -90,12 +91,6 @@ fn done(before: &ConfigText, put: &ConfigPut) -> Exit {
 fn show(run_dir: &Path, before: &ConfigText, put: ConfigPut) -> Result<Exit, Failure> {
     let text = put.text.unwrap_or_default();
     let changes = difference::of_sections(&before.text, &text);
-    let file = if changes.is_empty() { "# none\n" } else { &changes };
-    let request = Request::Plan { file: before.file.clone(), text };
-    let Response::Plan(plan) = client::ask(run_dir, &request)? else {
-        return Err(super::commands::unexpected());
-    };
-    let kernel = render::diff(&plan);
-    print(&format!("# changes to {}\n{file}\n# changes to the kernel as it is now\n{kernel}", before.file))?;
-    Ok(Exit::Ok)
+    let changes = if changes.is_empty() { "# none\n" } else { &changes };
+    super::apply::print_changes(run_dir, &before.file, changes, text)
 }

@@ -5,45 +5,40 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use mwan_api::{Plan, Request, Response, Status};
-use mwan_config::Severity;
+use mwan_api::{Look, Request, Response, View};
 
 use super::args::{Args, Command, Format};
-use super::{Exit, Failure, client, print, render, talk};
+use super::client::Answer;
+use super::{Exit, Failure, client, print, talk};
 use crate::daemon;
+use crate::show::show;
 
 /// Runs a command.
 pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
     let run_dir = args.run_dir;
     let exit = match args.command {
         Command::Daemon(options) => return daemon::run(&run_dir, &options).map(|()| Exit::Ok.into()),
-        Command::Status(show) => {
-            let status = status(&run_dir)?;
-            print(&if show.json { render::json(&status)? } else { render::status(&status) })?;
-            if status.degraded { Exit::Degraded } else { Exit::Ok }
-        }
-        Command::Interfaces(show) => part(&run_dir, show.json, render::interfaces, render::interfaces_json)?,
-        Command::Policies(show) => part(&run_dir, show.json, render::policies, render::policies_json)?,
-        Command::Connected(show) => part(&run_dir, show.json, render::connected, render::connected_json)?,
-        Command::Rules(show) => part(&run_dir, show.json, render::rules, render::rules_json)?,
+        Command::Status(show) => status(&run_dir, Look::Whole, show.json)?,
+        Command::Interfaces(show) => status(&run_dir, Look::Interfaces, show.json)?,
+        Command::Policies(show) => status(&run_dir, Look::Policies, show.json)?,
+        Command::Connected(show) => status(&run_dir, Look::Connected, show.json)?,
+        Command::Rules(show) => status(&run_dir, Look::Rules, show.json)?,
         Command::Check(args) => super::check::run(&run_dir, &args)?,
         Command::Plan { config, json, platform, bus } => plan(&run_dir, &config, json, platform, &bus)?,
         Command::Apply(args) => super::apply::apply(&run_dir, args)?,
         Command::Confirm => super::apply::confirm(&run_dir)?,
         Command::Rollback(args) => super::apply::rollback(&run_dir, &args)?,
         Command::Explain(args) => super::explain::run(&run_dir, args)?,
-        Command::Diff(show) => {
-            let Response::Plan(plan) = client::ask(&run_dir, &Request::Diff)? else {
-                return Err(unexpected());
-            };
-            print(&if show.json { render::json(&plan)? } else { render::diff(&plan) })?;
-            if plan.changes.is_empty() { Exit::Ok } else { Exit::Degraded }
+        Command::Why { name, json } => {
+            client::show(&run_dir, Request::Why { name }, view(Look::Whole, json))?
         }
+        Command::Diff(show) => client::show(&run_dir, Request::Diff, view(Look::Difference, show.json))?,
         Command::Reload => done(client::ask(&run_dir, &Request::Reload)?)?,
         Command::Ifup { interface } => done(client::ask(&run_dir, &Request::IfUp { interface })?)?,
         Command::Ifdown { interface } => done(client::ask(&run_dir, &Request::IfDown { interface })?)?,
         Command::Drain { interface } => done(client::ask(&run_dir, &Request::Drain { interface })?)?,
         Command::Undrain { interface } => done(client::ask(&run_dir, &Request::Undrain { interface })?)?,
+        Command::Drill(args) => super::drill::run(&run_dir, args)?,
         #[cfg(feature = "tui")]
         Command::Top => crate::top::run(&run_dir)?,
         #[cfg(feature = "alerts")]
@@ -87,13 +82,13 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
 /// Whether the daemon manages IPFire's RED, which is not only in the kernel.
 #[cfg(feature = "ipfire")]
 fn has_red(run_dir: &Path) -> bool {
-    status(run_dir).is_ok_and(|status| status.red.is_some())
+    client::status(run_dir).is_ok_and(|status| status.red.is_some())
 }
 
 /// Removes everything, with the daemon if one runs: it would restore what is removed under it.
 fn cleanup(run_dir: &Path) -> Result<Exit, Failure> {
     match client::try_ask(run_dir, &Request::Stop)? {
-        Some(response) => done(response),
+        Some(answer) => done(answer),
         None => daemon::cleanup(run_dir).map(|()| Exit::Ok),
     }
 }
@@ -116,30 +111,21 @@ pub(super) fn unexpected() -> Failure {
     Failure::says("the daemon's answer does not fit the question").hint("are both of the same version?")
 }
 
-pub(super) fn done(response: Response) -> Result<Exit, Failure> {
-    match response {
-        Response::Done => Ok(Exit::Ok),
+pub(super) fn done(answer: Answer) -> Result<Exit, Failure> {
+    match answer {
+        Answer::Done => Ok(Exit::Ok),
         _ => Err(unexpected()),
     }
 }
 
-pub(super) fn status(run_dir: &Path) -> Result<Status, Failure> {
-    match client::ask(run_dir, &Request::Status)? {
-        Response::Status(status) => Ok(*status),
-        _ => Err(unexpected()),
-    }
+/// The status or a section of it.
+fn status(run_dir: &Path, look: Look, json: bool) -> Result<Exit, Failure> {
+    client::show(run_dir, Request::Status, view(look, json))
 }
 
-/// One section of the status.
-fn part(
-    run_dir: &Path,
-    json: bool,
-    as_text: fn(&Status) -> String,
-    as_json: fn(Status) -> Result<String, Failure>,
-) -> Result<Exit, Failure> {
-    let status = status(run_dir)?;
-    print(&if json { as_json(status)? } else { as_text(&status) })?;
-    Ok(Exit::Ok)
+/// How an answer is to be shown.
+pub(super) fn view(look: Look, json: bool) -> View {
+    View { look, json, package: None }
 }
 
 fn plan(
@@ -151,17 +137,14 @@ fn plan(
 ) -> Result<Exit, Failure> {
     let (name, bytes) = daemon::read_config(config)?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    let plan: Plan = match client::try_ask(run_dir, &Request::Plan { file: name.clone(), text })? {
-        Some(Response::Plan(plan)) => plan,
-        Some(_) => return Err(unexpected()),
-        None => daemon::plan_without_daemon(&name, &bytes, platform, bus)?,
-    };
-    for diagnostic in &plan.diagnostics {
-        talk(&diagnostic.text);
+    let view = view(Look::Whole, json);
+    match client::try_show(run_dir, Request::Plan { file: name.clone(), text }, view)? {
+        Some(exit) => Ok(exit),
+        None => {
+            let plan = daemon::plan_without_daemon(&name, &bytes, platform, bus)?;
+            client::say(show(Response::Plan(plan), view)?)
+        }
     }
-    print(&if json { render::json(&plan)? } else { render::plan(&plan) })?;
-    let failed = plan.diagnostics.iter().any(|d| d.severity == Severity::Error.name());
-    Ok(if failed { Exit::Failed } else { Exit::Ok })
 }
 
 pub(super) fn use_interface(
@@ -169,7 +152,7 @@ pub(super) fn use_interface(
     interface: String,
     command: &[OsString],
 ) -> Result<ExitCode, Failure> {
-    let Response::Use(binding) = client::ask(run_dir, &Request::Use { interface })? else {
+    let Answer::Use(binding) = client::ask(run_dir, &Request::Use { interface })? else {
         return Err(unexpected());
     };
     let sources: Vec<IpAddr> = binding.sources.iter().filter_map(|s| s.parse().ok()).collect();

@@ -9,10 +9,10 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use clap::ValueEnum;
-use mwan_api::{Request, Status};
+use mwan_api::{Look, Package, Request, View};
 
 use super::launch::{LOOK, STOP_MAX};
-use super::{Exit, Failure, client, commands, launch, print, render, talk};
+use super::{Exit, Failure, client, commands, launch, print, talk};
 use crate::platform::PlatformName;
 
 /// Set for the init script that we call: what it calls must not call it again.
@@ -46,6 +46,13 @@ impl Program {
         }
     }
 
+    fn package(self) -> Package {
+        match self {
+            Program::Mwan3 => Package::Mwan3,
+            Program::Mwan4 => Package::Mwan4,
+        }
+    }
+
     /// Its word for policies, and for one of them.
     fn policies(self) -> (&'static str, &'static str) {
         match self {
@@ -74,11 +81,11 @@ pub(super) fn run(program: Program, run_dir: &Path, words: &[OsString]) -> Resul
             commands::done(client::ask(run_dir, &Request::IfDown { interface: (*name).to_owned() })?)?
         }
         [word @ ("ifup" | "ifdown"), rest @ ..] => return Err(interface_missing(program, word, rest)),
-        ["interfaces"] => show(run_dir, |status| interfaces(program, status))?,
-        ["policies" | "strategies"] => show(run_dir, |status| policies(program, status))?,
-        ["connected"] => show(run_dir, connected)?,
-        ["rules"] => show(run_dir, rules)?,
-        ["status"] => show(run_dir, |s| status(program, s))?,
+        ["interfaces"] => show(program, run_dir, Look::Interfaces)?,
+        ["policies" | "strategies"] => show(program, run_dir, Look::Policies)?,
+        ["connected"] => show(program, run_dir, Look::Connected)?,
+        ["rules"] => show(program, run_dir, Look::Rules)?,
+        ["status"] => show(program, run_dir, Look::Whole)?,
         ["internal"] | ["internal", "ipv4"] => print(&internal(program, "-4")).map(|()| Exit::Ok)?,
         ["internal", "ipv6"] => print(&internal(program, "-6")).map(|()| Exit::Ok)?,
         ["use", name, _, ..] => return commands::use_interface(run_dir, (*name).to_owned(), &words[2..]),
@@ -92,8 +99,10 @@ fn interface_missing(program: Program, word: &str, rest: &[&str]) -> Failure {
     Failure::says(format!("{what} usage: {} {word} <iface>", program.name()))
 }
 
-fn show(run_dir: &Path, text: impl Fn(&Status) -> String) -> Result<Exit, Failure> {
-    print(&text(&commands::status(run_dir)?)).map(|()| Exit::Ok)
+/// A status is no failure here, whatever it says: so it was in these packages.
+fn show(program: Program, run_dir: &Path, look: Look) -> Result<Exit, Failure> {
+    let view = View { look, json: false, package: Some(program.package()) };
+    client::show(run_dir, Request::Status, view).map(|_| Exit::Ok)
 }
 
 /// The help: command and explanation in two columns.
@@ -117,39 +126,6 @@ fn help(program: Program) -> String {
     ];
     let lines: String = rows.iter().map(|(command, what)| format!("{command:<25}{what}\n")).collect();
     format!("Syntax: {name} [command]\n\nAvailable commands:\n{lines}")
-}
-
-/// Each part ends with an empty line, the last one, too.
-fn interfaces(program: Program, status: &Status) -> String {
-    render::interfaces_with_family(status, program == Program::Mwan4) + "\n"
-}
-
-/// By name, and of each its members from the last to the first: so mwan3's chains list them.
-fn policies(program: Program, status: &Status) -> String {
-    let mut status = status.clone();
-    status.policies.sort_by(|a, b| a.name.cmp(&b.name));
-    for policy in &mut status.policies {
-        policy.ipv4.members.reverse();
-        policy.ipv6.members.reverse();
-    }
-    let mut text = render::policies(&status) + "\n";
-    for family in ["ipv4", "ipv6"] {
-        let header = format!("Current {family} {}:\n", program.policies().0);
-        text = text.replacen(&format!("Current {family} policies:\n"), &header, 1);
-    }
-    text
-}
-
-fn connected(status: &Status) -> String {
-    render::connected(status) + "\n"
-}
-
-fn rules(status: &Status) -> String {
-    render::rules(status) + "\n"
-}
-
-fn status(program: Program, status: &Status) -> String {
-    [interfaces(program, status), policies(program, status), connected(status), rules(status)].concat()
 }
 
 /// What support asks for: addresses, routes, rules, tables, firewall, in the words of the tools that show them.
@@ -205,7 +181,7 @@ fn start(program: Program, run_dir: &Path) -> Result<Exit, Failure> {
     if let Some(exit) = by_init(program, "start")? {
         return Ok(exit);
     }
-    if client::try_ask(run_dir, &Request::Status)?.is_some() {
+    if client::answers(run_dir)? {
         talk(&format!("{}: already running", program.name()));
         return Ok(Exit::Ok);
     }

@@ -4,25 +4,26 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use mwan_api::{Event, EventQuery, Request, Response, Severity, Watched};
+use mwan_api::{Event, EventQuery, Request, Severity, Watched};
 
 use super::args::EventArgs;
-use super::render::plain;
-use super::{Exit, Failure, client, print, render};
+use super::client::Answer;
+use super::{Exit, Failure, client, print};
+use crate::show::{json, plain};
 
 /// Shows events.
 pub(super) fn run(run_dir: &Path, args: EventArgs) -> Result<Exit, Failure> {
     let severity = (!args.all).then_some(Severity::Info);
     let query =
         EventQuery { limit: Some(args.limit), interface: args.interface, severity, ..EventQuery::default() };
-    let Response::Events(mut found) = client::ask(run_dir, &Request::Events(query.clone()))? else {
+    let Answer::Events(mut found) = client::ask(run_dir, &Request::Events(query.clone()))? else {
         return Err(Failure::says("the daemon's answer does not fit the question"));
     };
     if !args.follow {
         // The newest at the bottom, where a terminal shows it.
         found.events.reverse();
         let text = || found.events.iter().map(line).collect::<String>();
-        print(&if args.json { render::json(&found)? } else { text() })?;
+        print(&if args.json { json(&found)? } else { text() })?;
         return Ok(Exit::Ok);
     }
     for event in found.events.iter().rev() {
@@ -57,7 +58,7 @@ fn follow(
     stream.write_all(&request).map_err(lost)?;
     for line in BufReader::new(stream).lines() {
         let line = line.map_err(lost)?;
-        if let Ok(Response::Error { message, hint }) = serde_json::from_str(&line) {
+        if let Ok(Answer::Error { message, hint }) = serde_json::from_str(&line) {
             return Err(Failure { message, hint });
         }
         match serde_json::from_str(&line) {
@@ -79,7 +80,7 @@ fn line(event: &Event) -> String {
 }
 
 /// RFC 3339, whole seconds, UTC.
-pub(super) fn utc(time_ms: u64) -> String {
+pub(crate) fn utc(time_ms: u64) -> String {
     format!("{}Z", mwan_api::calendar::stamp(time_ms / 1000).replacen(' ', "T", 1))
 }
 

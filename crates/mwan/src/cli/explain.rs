@@ -1,21 +1,15 @@
-//! `mwan explain`: why a packet leaves where it leaves, as text.
+//! `mwan explain`: why a packet leaves where it leaves.
 
-use std::fmt::Write;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 
-use mwan_api::{
-    AskedRule, ExplainQuery, ExplainedMember, ExplainedWay, Explanation, Flows, Request, Response,
-    Verification,
-};
+use mwan_api::{ExplainQuery, Look, Request, Response};
 
 use super::args::ExplainArgs;
-use super::render::{json, plain};
-use super::{Exit, Failure, client, print, talk};
+use super::commands::view;
+use super::{Exit, Failure, client, talk};
 use crate::daemon;
-
-/// Rules that did not match which are shown, the last of them; JSON has all.
-const MISSED_SHOWN_MAX: usize = 20;
+use crate::show::{plain, show};
 
 /// Explains a packet or a connection.
 pub(super) fn run(run_dir: &Path, args: ExplainArgs) -> Result<Exit, Failure> {
@@ -29,20 +23,11 @@ pub(super) fn run(run_dir: &Path, args: ExplainArgs) -> Result<Exit, Failure> {
         flow: args.flow,
         verify: args.verify,
     };
-    let explanation = match &args.config {
-        Some(file) => {
-            let (name, bytes) = daemon::read_config(file)?;
-            daemon::explain_without_daemon(&name, &bytes, args.platform, query)?
-        }
-        None => match client::ask(run_dir, &Request::Explain(query))? {
-            Response::Explanation(explanation) => *explanation,
-            Response::Flows(flows) => return several(&flows, args.json),
-            _ => return Err(super::commands::unexpected()),
-        },
-    };
-    print(&if args.json { json(&explanation)? } else { text(&explanation) })?;
-    let differs = explanation.verified.as_ref().is_some_and(|verified| verified.outcome != "agreed");
-    Ok(if differs { Exit::Degraded } else { Exit::Ok })
+    let view = view(Look::Whole, args.json);
+    let Some(file) = &args.config else { return client::show(run_dir, Request::Explain(query), view) };
+    let (name, bytes) = daemon::read_config(file)?;
+    let explanation = daemon::explain_without_daemon(&name, &bytes, args.platform, query)?;
+    client::say(show(Response::Explanation(Box::new(explanation)), view)?)
 }
 
 /// With the address of a name in its place. Anything else is left to whoever reads it.
@@ -78,161 +63,4 @@ fn looked_up(to: String, family: Option<&str>) -> Result<String, Failure> {
         Some(port) => format!("{}:{port}{protocol}", found.ip()),
         None => format!("{}{protocol}", found.ip()),
     })
-}
-
-/// Which connections there are to choose from.
-fn several(flows: &Flows, as_json: bool) -> Result<Exit, Failure> {
-    if as_json {
-        print(&json(flows)?)?;
-    } else {
-        let line = |flow: &mwan_api::Flow| {
-            let on = flow.interface.as_deref().unwrap_or("-");
-            let (src, dst) = (end(&flow.src, Some(flow.sport)), end(&flow.dst, Some(flow.dport)));
-            format!("{:>10} {:<5} {src} -> {dst} on {}\n", flow.id, flow.proto, plain(on))
-        };
-        print(&flows.top.iter().map(line).collect::<String>())?;
-    }
-    Err(Failure::says(format!("{} connections have all of that", flows.total))
-        .hint("add words to --flow, or give the number of one"))
-}
-
-fn end(address: &str, port: Option<u16>) -> String {
-    match port.filter(|port| *port != 0) {
-        Some(port) if address.contains(':') => format!("[{address}]:{port}"),
-        Some(port) => format!("{address}:{port}"),
-        None => address.to_owned(),
-    }
-}
-
-/// An explanation for people.
-pub(crate) fn text(explanation: &Explanation) -> String {
-    let packet = &explanation.packet;
-    let mut out = format!(
-        "packet    {} {} -> {}",
-        packet.protocol,
-        end(&packet.source, packet.source_port),
-        end(&packet.destination, packet.destination_port)
-    );
-    match &packet.input {
-        Some(device) => line(&mut out, "", &format!(", in by {}", plain(device))),
-        None => line(&mut out, "", ", this machine's own"),
-    }
-    for note in &explanation.notes {
-        line(&mut out, "note", &plain(note));
-    }
-    if let Some(flow) = &explanation.flow {
-        line(&mut out, "flow", &format!("{}: mark {}, leaves as {}", flow.id, flow.mark, flow.leaves_as));
-        line(&mut out, "", &format!("          {}", plain(&flow.text)));
-    }
-    for step in &explanation.steps {
-        line(&mut out, &step.step, &plain(&step.text));
-    }
-    rules(&mut out, &explanation.rules);
-    if explanation.decided_by == "unmatched" {
-        line(&mut out, "rule", "none matches: the main table decides");
-    }
-    if let (Some(target), "rule") = (&explanation.target, explanation.decided_by.as_str()) {
-        let what = if explanation.members.is_empty() { "target" } else { "policy" };
-        line(&mut out, what, &plain(target));
-    }
-    explanation.members.iter().for_each(|member| line(&mut out, "", &member_text(member)));
-    if !explanation.choice_text.is_empty() {
-        line(&mut out, "choice", &plain(&explanation.choice_text));
-    }
-    explanation.ways.iter().for_each(|way| way_text(&mut out, way, explanation.ways.len() > 1));
-    if let Some(next) = &explanation.next {
-        let text =
-            format!("without that the rule {} would decide: {}", plain(&next.rule), plain(&next.carried_by));
-        line(&mut out, "else", &text);
-    }
-    explanation.verified.iter().for_each(|verified| verified_text(&mut out, verified));
-    out
-}
-
-/// A word in front, and what is to be said.
-fn line(out: &mut String, word: &str, text: &str) {
-    let _ = match word {
-        "" => writeln!(out, "{text}"),
-        word => writeln!(out, "{word:<9} {text}"),
-    };
-}
-
-fn rules(out: &mut String, rules: &[AskedRule]) {
-    let missed = rules.iter().filter(|rule| !rule.matched).count();
-    let hidden = missed.saturating_sub(MISSED_SHOWN_MAX);
-    if hidden > 0 {
-        line(out, "rule", &format!("… {hidden} rules before do not match either (--json has them)"));
-    }
-    for rule in rules.iter().skip(hidden) {
-        let name = plain(&rule.rule);
-        let text = match (&rule.criterion, &rule.wanted, &rule.value) {
-            (Some(criterion), Some(set), Some(value)) if criterion.starts_with("ipset") => {
-                format!("{name}: no, {} is not in the set {}", plain(value), plain(set))
-            }
-            (Some(criterion), Some(wanted), Some(value)) => {
-                format!("{name}: no, {criterion} is {}, and it wants {}", plain(value), plain(wanted))
-            }
-            _ => format!("{name}: matches"),
-        };
-        line(out, "rule", &text);
-    }
-}
-
-fn member_text(member: &ExplainedMember) -> String {
-    let (name, metric, weight) = (plain(&member.interface), member.metric, member.weight);
-    let what = match (member.percent, &member.out) {
-        (Some(percent), _) => format!("carries {percent} %"),
-        (None, Some(out)) => plain(out),
-        (None, None) => "does not carry".to_owned(),
-    };
-    format!("          {name} (metric {metric}, weight {weight}): {what}")
-}
-
-fn way_text(out: &mut String, way: &ExplainedWay, several: bool) {
-    let chance = if several { format!("{} %: ", way.percent) } else { String::new() };
-    let name = way.interface.as_deref().map(|name| format!("{}, ", plain(name))).unwrap_or_default();
-    let mark = &way.mark;
-    let by = |device: &str| match &way.gateway {
-        Some(gateway) => format!("via {gateway} dev {}", plain(device)),
-        None => format!("dev {}", plain(device)),
-    };
-    let table = way.table.map(|table| format!("table {table}, ")).unwrap_or_default();
-    let text = match (way.leads.as_str(), &way.device) {
-        ("unreachable", _) => "answered with ICMP unreachable".to_owned(),
-        ("blackhole", _) => "dropped".to_owned(),
-        (_, Some(device)) => format!("{table}{}", by(device)),
-        ("main", None) => "left to the main table".to_owned(),
-        (_, None) => table,
-    };
-    line(out, "way", &format!("{chance}{name}mark {mark}: {text}"));
-    match (&way.source, way.translated) {
-        (Some(source), true) => line(out, "", &format!("          leaves as {source} (translated)")),
-        (Some(source), false) => line(out, "", &format!("          leaves as {source}")),
-        (None, true) => line(out, "", "          leaves with an address of that device (translated)"),
-        (None, false) => {}
-    }
-    if let Some(instead) = &way.instead {
-        line(out, "", &format!("          if that fell: {}", plain(instead)));
-    }
-}
-
-fn verified_text(out: &mut String, verified: &Verification) {
-    line(
-        out,
-        "verified",
-        match verified.outcome.as_str() {
-            "agreed" => "a real packet went the same way",
-            "differs" => "a real packet went another way",
-            _ => "not found out",
-        },
-    );
-    for compared in &verified.compared {
-        let (what, seen, explained) = (&compared.what, plain(&compared.seen), plain(&compared.explained));
-        let text = match compared.agree {
-            true => format!("          {what} {seen}: as explained"),
-            false => format!("          {what} {seen}: explained was {explained}"),
-        };
-        line(out, "", &text);
-    }
-    verified.notes.iter().for_each(|note| line(out, "", &format!("          {}", plain(note))));
 }

@@ -4,7 +4,6 @@ use std::io::Read;
 use std::net::IpAddr;
 use std::path::Path;
 
-use mwan_api::{Request, Response};
 use mwan_config::lint::{Device, Facts, KNOWN_PROGRAMS, Program, Translation};
 use mwan_config::{AddressRange, Config, Family};
 use mwan_core::NetView;
@@ -31,7 +30,7 @@ pub(super) fn gather(run_dir: &Path, config: &Config) -> (Facts, Vec<String>) {
         ..Facts::default()
     };
     let mut blind = Vec::new();
-    if let Ok(Some(Response::Status(status))) = client::try_ask(run_dir, &Request::Status) {
+    if let Some(status) = client::glimpse(run_dir) {
         let known = status.interfaces.into_iter().filter(|i| !i.device.is_empty());
         facts.device_of = known.map(|i| (i.name, i.device)).collect();
     }

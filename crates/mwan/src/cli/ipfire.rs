@@ -106,7 +106,7 @@ fn run_install(places: &Places) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     let program = format!("/{PROGRAM}");
-    match (client::answers(&places.run_dir), made.contains(&program)) {
+    match (client::answers(&places.run_dir).unwrap_or(false), made.contains(&program)) {
         (true, true) => talk("mwan: the daemon is still the one before: `mwan-daemon-universal restart`"),
         (true, false) => {}
         (false, _) => talk("mwan: the daemon does not run: `mwan-daemon-universal start`"),
@@ -182,7 +182,7 @@ fn start(places: &Places) -> Result<Exit, Failure> {
 fn answers(run_dir: &Path, limit: Duration) -> bool {
     let deadline = Instant::now() + limit;
     loop {
-        if client::answers(run_dir) {
+        if client::answers(run_dir).unwrap_or(false) {
             return true;
         }
         if daemon::is_free(run_dir) || Instant::now() > deadline {

@@ -37,7 +37,7 @@ pub(super) fn spawn(run_dir: &Path, options: &[&OsStr], complaints: Stdio) -> io
 fn wait(run_dir: &Path, mut child: Child, complaints: &mut PipeReader) -> Result<Exit, Failure> {
     let deadline = Instant::now() + START_MAX;
     loop {
-        if client::answers(run_dir) {
+        if client::answers(run_dir).unwrap_or(false) {
             return Ok(Exit::Ok);
         }
         if let Some(status) = child.try_wait().map_err(|e| Failure::new("cannot start the daemon", &e))? {

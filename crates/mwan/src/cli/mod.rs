@@ -12,6 +12,7 @@ mod cloud;
 mod commands;
 mod compat;
 mod difference;
+mod drill;
 mod events;
 mod explain;
 mod facts;
@@ -25,7 +26,6 @@ mod record;
 mod red;
 #[cfg(all(test, feature = "alerts", feature = "ipfire", feature = "tui", feature = "web"))]
 mod reference;
-mod render;
 mod sarif;
 
 use std::io::Write;
@@ -37,11 +37,8 @@ use clap::Parser;
 pub(crate) use args::{AccountCommand, WebCommand};
 pub(crate) use args::{BusArgs, DaemonArgs, LogFormat, LogLevel, LogTo, SupportArgs};
 #[cfg(feature = "tui")]
-pub(crate) use client::ask;
-#[cfg(feature = "tui")]
-pub(crate) use explain::text as explanation_text;
-#[cfg(feature = "tui")]
-pub(crate) use render::plain;
+pub(crate) use client::ask_at_length;
+pub(crate) use events::utc;
 
 /// Exit codes; `mwan help` lists them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +49,13 @@ pub(crate) enum Exit {
     Failed = 1,
     /// Done, but something is not as it should be.
     Degraded = 3,
+}
+
+impl Exit {
+    /// By its number; one of another version is no success.
+    fn of(code: u8) -> Exit {
+        [Exit::Ok, Exit::Degraded].into_iter().find(|exit| *exit as u8 == code).unwrap_or(Exit::Failed)
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -87,6 +91,11 @@ impl Failure {
     /// A failure in words.
     pub(crate) fn says(message: impl Into<String>) -> Self {
         Failure { message: message.into(), hint: None }
+    }
+
+    /// A failure that somebody else has put in words.
+    pub(crate) fn with(message: String, hint: Option<String>) -> Self {
+        Failure { message, hint }
     }
 
     /// What to do about it.

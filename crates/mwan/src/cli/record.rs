@@ -16,9 +16,9 @@ use mwan_record::{
 };
 
 use super::args::ReplayArgs;
-use super::render::{json, plain};
 use super::{Exit, Failure, client, print, talk};
 use crate::replace::{Durability, Marks, replace};
+use crate::show::{json, plain};
 
 /// Differences below this are none.
 const SAME: Duration = Duration::from_millis(50);
@@ -31,7 +31,7 @@ pub(super) fn record(run_dir: &Path, file: &Path) -> Result<Exit, Failure> {
             Failure::says("a recording is compressed, and this is a terminal").hint("mwan record FILE")
         );
     }
-    let Response::Recording(recording) = client::ask(run_dir, &Request::Record)? else {
+    let Response::Recording(recording) = client::ask_at_length(run_dir, &Request::Record)? else {
         return Err(super::commands::unexpected());
     };
     let bytes = from_hex(&recording.gzip_hex).ok_or_else(super::commands::unexpected)?;

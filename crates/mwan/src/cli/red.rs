@@ -10,7 +10,8 @@ use mwan_api::{Red, RedCommand as Wire, RedLink, Request, Status};
 use mwan_config::ipfire::{Files, shown};
 
 use super::args::{RedCommand, Show};
-use super::{Exit, Failure, client, commands, print, render, talk};
+use super::{Exit, Failure, client, commands, print, talk};
+use crate::show;
 
 /// Pause between two looks at a trial.
 const LOOK: Duration = Duration::from_millis(200);
@@ -54,9 +55,9 @@ fn red(status: &Status) -> Result<&Red, Failure> {
 }
 
 pub(super) fn status(run_dir: &Path, json: bool) -> Result<Exit, Failure> {
-    let status = commands::status(run_dir)?;
+    let status = client::status(run_dir)?;
     let red = red(&status)?;
-    print(&if json { render::json(red)? } else { text(&status, red) })?;
+    print(&if json { show::json(red)? } else { text(&status, red) })?;
     Ok(if status.degraded { Exit::Degraded } else { Exit::Ok })
 }
 
@@ -154,12 +155,12 @@ fn switch(root: &Path, value: bool) -> Result<Exit, Failure> {
 
 /// Follows a trial of the primary and prints what changes. Only what happens after it was asked for counts.
 pub(super) fn test(run_dir: &Path, limit: Duration) -> Result<Exit, Failure> {
-    let before = Seen::of(&commands::status(run_dir)?)?;
+    let before = Seen::of(&client::status(run_dir)?)?;
     commands::done(client::ask(run_dir, &Request::Red { command: Wire::TestPrimary })?)?;
     let deadline = Instant::now() + limit;
     let (mut last, mut changed) = (String::new(), Instant::now());
     loop {
-        let status = commands::status(run_dir)?;
+        let status = client::status(run_dir)?;
         let now = Seen::of(&status)?;
         let line = step(&status, &now.link);
         // The countdown is no step.

@@ -18,7 +18,9 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tracing::debug;
 
+use super::answer::error_response;
 use super::events::Line;
+use crate::show::show;
 
 /// Clients served at once; more wait in the kernel's queue, or for those that say nothing to be let go.
 const CLIENTS_MAX: usize = 64;
@@ -130,6 +132,7 @@ impl Access {
         let by = match &mut request {
             Request::PutConfig { by, .. } | Request::PutCloud { by, .. } => by,
             Request::Apply(order) => &mut order.by,
+            Request::Drill(order) => &mut order.by,
             _ => return request,
         };
         let named = by.take().map(|name| name.escape_debug().take(NAME_MAX).collect::<String>());
@@ -159,6 +162,7 @@ impl Access {
                     | Request::Candidates
                     | Request::Flows { .. }
                     | Request::Explain(_)
+                    | Request::Why { .. }
                     | Request::IfUp { .. }
                     | Request::IfDown { .. }
                     | Request::Drain { .. }
@@ -294,6 +298,10 @@ async fn answer(
             hint: Some("ask as root".to_owned()),
         },
         Ok(request) => {
+            let (request, view) = match request {
+                Request::Show { request, view } => (*request, Some(view)),
+                request => (request, None),
+            };
             let request = access.guarded(access.signed(request, client_user));
             let watches = matches!(request, Request::Watch { .. });
             let (reply, replied) = oneshot::channel();
@@ -301,9 +309,10 @@ async fn answer(
                 Ok(()) => replied.await.unwrap_or_else(|_| ending()),
                 Err(_) => ending(),
             };
-            match response {
-                Response::Events(before) if watches => return Ok(Some(Watch { live, before })),
-                response => response,
+            match (response, view) {
+                (response, Some(view)) => show(response, view).map_or_else(error_response, Response::Shown),
+                (Response::Events(before), None) if watches => return Ok(Some(Watch { live, before })),
+                (response, None) => response,
             }
         }
         Err(error) => Response::Error {

@@ -24,7 +24,7 @@ const TOTAL_MAX: usize = 12 << 20;
 const LOG_MAX: usize = 512 << 10;
 
 /// What the daemon is asked, beside its status: name in the archive, request.
-const REQUESTS: [(&str, &str); 7] = [
+const REQUESTS: [(&str, &str); 8] = [
     ("answers/diff.json", r#"{"method":"diff"}"#),
     ("answers/events.json", r#"{"method":"events","limit":1000}"#),
     ("answers/candidates.json", r#"{"method":"candidates"}"#),
@@ -33,6 +33,7 @@ const REQUESTS: [(&str, &str); 7] = [
     ("answers/revisions.json", r#"{"method":"revisions"}"#),
     ("answers/alerts.json", r#"{"method":"alerts"}"#),
     ("answers/report.json", r#"{"method":"report"}"#),
+    ("answers/drills.json", r#"{"method":"drills"}"#),
 ];
 
 /// What this program is asked: name in the archive, its words; `FILE` is the configuration.

@@ -17,7 +17,7 @@ use mwan_api::{Request, Response, Watched};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event as Terminal};
 
-use crate::cli::{Exit, Failure, ask};
+use crate::cli::{Exit, Failure, ask_at_length};
 use model::{Action, Model};
 
 /// How often status and connections are asked for.
@@ -49,7 +49,7 @@ pub(crate) fn run(run_dir: &Path) -> Result<Exit, Failure> {
         return Err(Failure::says("top needs a terminal").hint("use `mwan status` or `mwan events --follow`"));
     }
     // Whoever has no daemon, or no right to ask it, reads that in a line and not in a picture.
-    let status = ask(run_dir, &Request::Status)?;
+    let status = ask_at_length(run_dir, &Request::Status)?;
     let (heard, hear) = mpsc::channel();
     start(&heard, run_dir);
     let mut model = Model::default();
@@ -123,7 +123,7 @@ fn start(heard: &Sender<Heard>, run_dir: &Path) {
 fn once(run_dir: &Path, request: Request, heard: &Sender<Heard>) {
     let (from, to): (PathBuf, _) = (run_dir.to_owned(), heard.clone());
     thread::spawn(move || {
-        let answer = ask(&from, &request).map_err(|failure| failure.to_string());
+        let answer = ask_at_length(&from, &request).map_err(|failure| failure.to_string());
         let _ = to.send(Heard::Told(Box::new(answer)));
         put(&from, &Request::Status, &to);
     });
@@ -131,7 +131,7 @@ fn once(run_dir: &Path, request: Request, heard: &Sender<Heard>) {
 
 /// Whether anybody is left to hear the answer.
 fn put(run_dir: &Path, request: &Request, heard: &Sender<Heard>) -> bool {
-    let answer = ask(run_dir, request).map_err(|failure| failure.to_string());
+    let answer = ask_at_length(run_dir, request).map_err(|failure| failure.to_string());
     heard.send(Heard::Answer(Box::new(answer))).is_ok()
 }
 

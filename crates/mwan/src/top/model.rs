@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::cli::explanation_text;
+use crate::show;
 use mwan_api::{
     Event, ExplainQuery, Flows, Interface, Path, Request, Response, Sample, Severity, Status, Watched,
 };
@@ -175,7 +175,7 @@ impl Model {
         let before = self.message.take().unwrap_or_default();
         self.message = Some(match answer {
             Ok(Response::Explanation(explanation)) => {
-                self.page = Some(Page { text: explanation_text(&explanation), above: 0 });
+                self.page = Some(Page { text: show::explanation(&explanation), above: 0 });
                 return;
             }
             Ok(_) => format!("{before}: done"),

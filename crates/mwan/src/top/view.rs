@@ -8,7 +8,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Clear, Paragraph, Row, Table, TableState, Wrap};
 
 use super::model::{Model, Page, Pane, Track};
-use crate::cli::plain;
+use crate::show::plain;
 
 /// From this height on all panes are shown.
 const TALL: u16 = 40;

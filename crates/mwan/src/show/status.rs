@@ -1,43 +1,10 @@
-//! Status as text, in the words and shape users know from `mwan3`.
+//! The status as text, in the words and shape users know from `mwan3`.
 
 use std::fmt::Write;
 
-use mwan_api::{
-    Carrier, ConnectedDocument, Fate, Impact, Interface, InterfacesDocument, Networks, Path, Plan,
-    PoliciesDocument, Rule, RulesDocument, Status,
-};
-use serde::Serialize;
+use mwan_api::{Carrier, Interface, Networks, Path, Rule, Status};
 
-use super::Failure;
-
-/// JSON for people and programs: indented, with a final newline.
-pub(super) fn json<T: Serialize>(document: &T) -> Result<String, Failure> {
-    let text = serde_json::to_string_pretty(document).map_err(|e| Failure::new("cannot write JSON", &e))?;
-    Ok(text + "\n")
-}
-
-/// `mwan interfaces --json`.
-pub(super) fn interfaces_json(status: Status) -> Result<String, Failure> {
-    let schema = mwan_api::SCHEMA_INTERFACES.to_owned();
-    json(&InterfacesDocument { schema, interfaces: status.interfaces })
-}
-
-/// `mwan policies --json`.
-pub(super) fn policies_json(status: Status) -> Result<String, Failure> {
-    let schema = mwan_api::SCHEMA_POLICIES.to_owned();
-    json(&PoliciesDocument { schema, policies: status.policies })
-}
-
-/// `mwan connected --json`.
-pub(super) fn connected_json(status: Status) -> Result<String, Failure> {
-    let schema = mwan_api::SCHEMA_CONNECTED.to_owned();
-    json(&ConnectedDocument { schema, connected: status.connected, custom: status.custom })
-}
-
-/// `mwan rules --json`.
-pub(super) fn rules_json(status: Status) -> Result<String, Failure> {
-    json(&RulesDocument { schema: mwan_api::SCHEMA_RULES.to_owned(), rules: status.rules })
-}
+use super::plain;
 
 /// `mwan status`.
 pub(super) fn status(status: &Status) -> String {
@@ -204,85 +171,13 @@ fn columns(rule: &Rule, packets: u64, bytes: u64, target: &str) -> String {
 }
 
 /// As iptables abbreviates counters: 99999 in full, then K, M, G.
-fn amount(n: u64) -> String {
+pub(super) fn amount(n: u64) -> String {
     match n {
         0..=99_999 => n.to_string(),
         100_000..=9_999_999 => format!("{}K", (n + 500) / 1000),
         10_000_000..=9_999_999_999 => format!("{}M", (n + 500_000) / 1_000_000),
         _ => format!("{}G", (n + 500_000_000) / 1_000_000_000),
     }
-}
-
-/// `mwan plan`.
-pub(super) fn plan(plan: &Plan) -> String {
-    let mut text = format!("# nftables\n{}\n# ip rules\n", plan.nft);
-    for rule in &plan.rules {
-        let _ = writeln!(text, "{rule}");
-    }
-    text.push_str("\n# routes\n");
-    for route in &plan.routes {
-        let _ = writeln!(text, "{route}");
-    }
-    text.push_str("\n# changes to the kernel as it is now\n");
-    text.push_str(&changes(plan));
-    text.push_str(&plan.impact.as_ref().map(impact).unwrap_or_default());
-    text
-}
-
-/// What another configuration means for present connections, in a line.
-pub(super) fn impact_line(impact: &Impact) -> String {
-    format!(
-        "of {} connections {} stay, {} move, {} are reset",
-        impact.total, impact.stay, impact.moves, impact.reset
-    )
-}
-
-/// The same, with where they go and which they are.
-pub(super) fn impact(impact: &Impact) -> String {
-    let mut text = format!("\n# {}\n", impact_line(impact));
-    let bytes = |bytes: Option<u64>| bytes.map(|b| format!(" ({}B)", amount(b))).unwrap_or_default();
-    for way in &impact.ways {
-        let (word, to) = fate(way.fate, &way.to);
-        let _ = writeln!(text, "{:>8} {word:8} {}{to}{}", way.flows, plain(&way.from), bytes(way.bytes));
-    }
-    for flow in &impact.top {
-        let (word, to) = fate(flow.fate, &flow.to);
-        let end = |ip: &str, port: u16| {
-            if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
-        };
-        let (src, dst) = (end(&flow.src, flow.sport), end(&flow.dst, flow.dport));
-        let (proto, from) = (&flow.proto, plain(&flow.from));
-        let _ = writeln!(text, "{word:8} {proto} {src} -> {dst} {from}{to}{}", bytes(Some(flow.bytes)));
-    }
-    for source in &impact.sources {
-        let _ = writeln!(text, "{:>8} of {}", source.flows, source.src);
-    }
-    text
-}
-
-fn fate(fate: Fate, to: &str) -> (&'static str, String) {
-    match fate {
-        Fate::Stay => ("stay", String::new()),
-        Fate::Move => ("move", format!(" -> {}", plain(to))),
-        Fate::Reset => ("reset", format!(" -> {}", plain(to))),
-    }
-}
-
-/// `mwan diff`.
-pub(super) fn diff(plan: &Plan) -> String {
-    changes(plan)
-}
-
-fn changes(plan: &Plan) -> String {
-    if plan.changes.is_empty() {
-        return String::from("# none\n");
-    }
-    plan.changes.iter().map(|line| format!("{line}\n")).collect()
-}
-
-/// A name on a terminal: control characters escaped.
-pub(crate) fn plain(text: &str) -> String {
-    if text.chars().any(char::is_control) { text.escape_debug().to_string() } else { text.to_owned() }
 }
 
 #[cfg(test)]
