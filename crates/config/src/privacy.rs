@@ -30,7 +30,7 @@ pub enum Privacy {
 }
 
 /// Kinds of values of which everybody may see each. Names here are those of interfaces, policies and sets.
-const OPEN: [&str; 68] = [
+const OPEN: [&str; 70] = [
     "boolean",
     "number",
     "number, 1 to 100",
@@ -50,6 +50,8 @@ const OPEN: [&str; 68] = [
     "32 to 65535",
     "1 to 4094",
     "seconds",
+    "seconds, 2 to 3600",
+    "days and time of day",
     "time",
     "time of day, HH:MM",
     "times of day, HH:MM-HH:MM",

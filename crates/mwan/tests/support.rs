@@ -277,7 +277,7 @@ fn no_secret_and_no_public_address_is_in_an_archive() {
     );
     let gateway =
         shown.lines().find(|l| l.contains("gateway '240.")).unwrap().split('\'').nth(1).unwrap().to_owned();
-    for name in ["plan.txt", "kernel/neighbours.txt", "kernel/routes4.txt"] {
+    for name in ["kernel/neighbours.txt", "kernel/routes4.txt"] {
         assert!(read(&there, name).contains(&gateway), "{gateway} in {name}: {}", read(&there, name));
     }
     // In its network, as before.
