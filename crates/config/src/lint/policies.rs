@@ -1,5 +1,6 @@
 //! Policies and interfaces that cannot do what they seem to be for.
 
+use crate::small::Gather;
 use std::collections::BTreeSet;
 
 use super::{Lints, enabled, is_used, list};
@@ -24,7 +25,7 @@ pub(super) fn orphans(config: &Config, lints: &mut Lints) {
         return;
     }
     let used = config.policies.iter().filter(|p| is_used(config, p));
-    let carrying: BTreeSet<&str> = used.flat_map(|p| &p.members).map(|m| m.interface.as_str()).collect();
+    let carrying: BTreeSet<&str> = used.flat_map(|p| &p.members).map(|m| m.interface.as_str()).gather();
     for interface in enabled(config).filter(|i| !carrying.contains(i.name.as_str())) {
         let member = |p: &&Policy| p.members.iter().any(|m| m.interface == interface.name);
         let of: Vec<String> = config.policies.iter().filter(member).map(|p| p.name.clone()).collect();
@@ -55,7 +56,7 @@ fn judge_members(config: &Config, policy: &Policy, lints: &mut Lints) {
         );
         return;
     }
-    let names: BTreeSet<&str> = alive.iter().map(|m| m.interface.as_str()).collect();
+    let names: BTreeSet<&str> = alive.iter().map(|m| m.interface.as_str()).gather();
     if let (1, 2..) = (names.len(), alive.len()) {
         let name = show(&alive[0].interface);
         let message =
@@ -97,7 +98,7 @@ fn judge_weights(config: &Config, policy: &Policy, alive: &[&Member], lints: &mu
         a.metric == b.metric && a.interface != b.interface && together
     };
     let alone = |m: &&&Member| !policy.members.iter().any(|other| shares(m, other));
-    let weights: BTreeSet<u32> = alive.iter().map(|m| m.weight).collect();
+    let weights: BTreeSet<u32> = alive.iter().map(|m| m.weight).gather();
     if alive.iter().filter(alone).count() < alive.len() || weights.iter().eq(&[1]) {
         return;
     }

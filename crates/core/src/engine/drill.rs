@@ -4,6 +4,7 @@
 //! own pace, the switch, its flows. Nothing else is pretended, and what is true goes on being looked at: the drill ends at once
 //! if it stops being harmless.
 
+use mwan_config::Gather;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
@@ -127,7 +128,7 @@ impl Core {
         let settings = &self.config.interfaces[wan.index].tracking;
         let own = self.paths.values().filter(|path| path.key.id == wan.id);
         let paths = drillable(own, settings)?;
-        let keys: BTreeSet<PathKey> = paths.iter().map(|(key, _)| *key).collect();
+        let keys: BTreeSet<PathKey> = paths.iter().map(|(key, _)| *key).gather();
         let switches = self.switches_without(&keys)?;
         let worst_case = paths.iter().map(|(_, worst)| *worst).max().unwrap_or_default();
         match worst_case < order.length {

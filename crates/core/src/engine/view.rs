@@ -1,5 +1,6 @@
 //! What others may know of the core.
 
+use mwan_config::Gather;
 use std::sync::Arc;
 
 use mwan_config::{Config, Family};
@@ -15,7 +16,7 @@ impl Core {
     /// What must survive a restart.
     pub fn memory(&self) -> Memory {
         Memory {
-            ids: self.ids.iter().map(|(name, id)| (name.to_owned(), id)).collect(),
+            ids: self.ids.iter().map(|(name, id)| (name.to_owned(), id)).gather(),
             paths: self
                 .wans
                 .iter()
@@ -65,7 +66,7 @@ impl Core {
             config: self.config.clone(),
             desired: self.desired.clone()?,
             net: self.net.clone()?,
-            standings: self.paths.iter().map(|(key, path)| (*key, standing(path))).collect(),
+            standings: self.paths.iter().map(|(key, path)| (*key, standing(path))).gather(),
         })
     }
 

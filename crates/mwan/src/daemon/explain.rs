@@ -7,6 +7,7 @@ mod flow;
 mod packet;
 mod verify;
 
+use mwan_config::Gather;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -254,7 +255,7 @@ impl Job {
 fn no_interface(core: &Core, name: &str) -> Failure {
     let wans = core.config().interfaces.iter().filter(|i| i.enabled).map(|i| i.name.as_str());
     let devices = core.network().into_iter().flat_map(|net| net.links.keys()).map(String::as_str);
-    let known: std::collections::BTreeSet<&str> = wans.chain(devices).collect();
+    let known: std::collections::BTreeSet<&str> = wans.chain(devices).gather();
     let known: Vec<&str> = known.into_iter().take(20).collect();
     Failure::says(format!("there is no interface or device '{}'", name.escape_debug()))
         .hint(format!("there are: {}", known.join(", ")))

@@ -1,6 +1,7 @@
 //! Connections by interface, and the largest of them: the kernel's table is read by a thread, for a table of 200,000 takes longer than
 //! probes can wait. What is kept is bounded by what was asked for.
 
+use mwan_config::Gather;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
@@ -47,7 +48,7 @@ impl Names {
         let all: Vec<(u32, String)> =
             interfaces.chain(others.map(|(id, name)| (id, name.to_owned()))).collect();
         let order = all.iter().map(|(id, _)| *id).collect();
-        Names { marks, names: all.into_iter().collect(), order }
+        Names { marks, names: all.into_iter().gather(), order }
     }
 }
 
