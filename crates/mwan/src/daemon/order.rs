@@ -2,6 +2,7 @@
 //! what is added is the record that brings the one before back (`confirm`), and a look whether what has to be reached is.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -26,11 +27,12 @@ use crate::cli::Failure;
 const SLACK: Duration = Duration::from_secs(60);
 
 impl Daemon {
-    /// `apply`, and what belongs to it.
-    pub(super) fn with_a_way_back(&self, request: Request, reply: Reply) {
+    /// `apply`, and what belongs to it. `granted`: as in [`Terms`].
+    pub(super) fn with_a_way_back(&self, request: Request, granted: Option<BTreeSet<String>>, reply: Reply) {
         self.at_desk(reply, move |desk, reply| match request {
             Request::Apply(order) => {
-                desk.carry_out(&order, &|| reply.is_closed()).unwrap_or_else(|response| *response)
+                let granted = granted.as_ref();
+                desk.carry_out(&order, granted, &|| reply.is_closed()).unwrap_or_else(|response| *response)
             }
             Request::Confirm => desk.confirm(),
             Request::TakeBack => desk.take_back("its owner wants that"),
@@ -80,14 +82,23 @@ struct Chosen {
 
 impl Desk {
     /// `Err`: nothing was written.
-    fn carry_out(&self, order: &ApplyOrder, abandoned: &dyn Fn() -> bool) -> Result<Response, Box<Response>> {
+    fn carry_out(
+        &self,
+        order: &ApplyOrder,
+        granted: Option<&BTreeSet<String>>,
+        abandoned: &dyn Fn() -> bool,
+    ) -> Result<Response, Box<Response>> {
         let targets = targets(&order.must_reach).map_err(|why| boxed(Failure::says(why)))?;
         if order.confirm_s.is_some_and(|s| s == 0 || s > CONFIRM_MAX_S) {
             let message = format!("a confirmation has 1 to {CONFIRM_MAX_S} seconds");
             return Err(boxed(Failure::says(message)));
         }
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let Chosen { text, author, notes } = self.choose(order).map_err(boxed)?;
+        let Chosen { text, mut author, notes } = self.choose(order).map_err(boxed)?;
+        // Whose text is guarded has put it there by HTTP.
+        if granted.is_some() && author.way == Way::Apply {
+            author.way = Way::Put;
+        }
         let guarded = order.confirm_s.is_some() || !targets.is_empty();
         let begun = Cell::new(false);
         let ready = |held: &Held, text: &str| {
@@ -108,8 +119,8 @@ impl Desk {
             written
                 .map_err(|e| Failure::new("cannot keep the configuration before, so nothing is written", &e))
         };
-        let terms =
-            Terms { revision: None, dry_run: order.dry_run, granted: None, abandoned, author, ready: &ready };
+        let (revision, dry_run) = (order.revision.clone(), order.dry_run);
+        let terms = Terms { revision, dry_run, granted, abandoned, author, ready: &ready };
         let put = match self.try_put(Change::Text(text), &terms) {
             Ok(Response::Put(put)) => put,
             other => {
