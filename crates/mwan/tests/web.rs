@@ -616,7 +616,7 @@ fn nobody_becomes_root_by_a_configuration_over_http() {
         let text = |n: &u64| local(d, &format!("/api/v1/config/revisions/{n}")).json["text"].clone();
         numbers.into_iter().find(|n| text(n) == granted.as_str())
     };
-    web.daemon.wait("it is kept", |d| with_set(d).is_some());
+    until(|| with_set(&web.daemon).is_some());
     let back = post("/rollback", &json!({ "number": with_set(&web.daemon) }));
     assert!(back.status == 422 && back.text.contains("loadfile /etc/hostname"), "{back:?}");
     assert_eq!(std::fs::read_to_string(web.daemon.path("mwan3")).unwrap(), text);
@@ -644,8 +644,8 @@ fn what_nobody_confirms_over_http_comes_back_by_itself() {
     // Nobody says anything.
     let done = put("?confirm=1", &other, &[]);
     assert_eq!((done.status, &done.json["confirm_s"]), (200, &json!(1)), "{done:?}");
-    web.daemon.wait("it comes back", |_| is(&before));
-    web.daemon.wait("it is kept", |_| get("/revisions")["revisions"][0]["way"] == "taken_back");
+    until(|| is(&before));
+    until(|| get("/revisions")["revisions"][0]["way"] == "taken_back");
     let list = get("/revisions");
     let ours = &list["revisions"][1];
     assert_eq!((&ours["way"], &ours["taken_back"]), (&json!("put"), &json!(true)), "{list}");
@@ -675,14 +675,21 @@ fn what_nobody_confirms_over_http_comes_back_by_itself() {
     assert!(is(&other));
     assert_eq!(put("", &before, &["127.0.0.1"]).status, 200);
     assert!(is(&before));
-    web.daemon.wait("it is kept", |_| get("/revisions")["revisions"][0]["way"] == "put");
-    let list = get("/revisions");
-    let wanted = list["revisions"].as_array().unwrap().iter().find(|one| one["taken_back"] == true).unwrap();
-    let back = post("/rollback", &json!({ "number": wanted["number"], "confirm": 60 }));
+    until(|| get("/revisions")["revisions"][0]["way"] == "put");
+    let back = post("/rollback", &json!({ "number": ours["number"], "confirm": 60 }));
     assert_eq!((back.status, &back.json["confirm_s"]), (200, &json!(60)), "{back:?}");
     assert!(is(&other));
     assert_eq!(post("/confirm", &json!({})).status, 204);
-    web.daemon.wait("it is kept", |_| get("/revisions")["revisions"][0]["way"] == "rollback");
+    until(|| get("/revisions")["revisions"][0]["way"] == "rollback");
+}
+
+/// Waits for something; the daemon is borrowed meanwhile.
+fn until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not in time");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Clock ticks a process has used.

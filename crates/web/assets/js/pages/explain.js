@@ -1,63 +1,14 @@
 // Why a packet, or a live connection, leaves by the WAN it leaves by: the daemon's own walk, every step of it.
 import { html, useEffect, useState } from '../html.js';
-import { getJson, query } from '../api.js';
+import { getJson } from '../api.js';
+import { PORTED, PROTOCOLS, complaint, readForm, socket, writeForm } from '../packet.js';
 import { useStore } from '../store.js';
 import { capital, family, percent, plural } from '../format.js';
 import { Busy, Card, Failure, Icon, Input, Note, Select, State, Table, Title, colorOf, href, useLoad } from '../ui.js';
 
-const PROTOCOLS = [['tcp', 'TCP'], ['udp', 'UDP'], ['ping', 'Ping'], ['sctp', 'SCTP'], ['gre', 'GRE'], ['esp', 'ESP']];
-const PORTED = ['tcp', 'udp', 'sctp'];
 const FAMILIES = [['', 'That of the address'], ['ipv4', 'IPv4'], ['ipv6', 'IPv6']];
-const NAMES = ['from', 'in', 'family', 'sport'];
 /** Rules that did not match are shown from the last on; there may be thousands. */
 const RULES_MAX = 200;
-
-const socket = (address, port) => (address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`);
-
-/** The query that means exactly this connection of the list. */
-export const flowQuery = (f) => query({ flow: f.id ? String(f.id) : f.sport || f.dport ? `${f.proto} ${socket(f.src, f.sport)} ${socket(f.dst, f.dport)}` : `${f.proto} ${f.src} ${f.dst}` });
-
-/** What stands in the address as fields of the form. */
-export function readForm(given) {
-  const form = Object.fromEntries(NAMES.map((name) => [name, given.get(name) || '']));
-  const [, end, protocol] = /^(.*?)(?:\/([^/]*))?$/.exec(given.get('to') || '');
-  const [, bracketed, plain, port] = /^(?:\[([^\]]*)\]|([^:]*))(?::(\d+))?$/.exec(end) || [null, null, end, ''];
-  const known = PROTOCOLS.some(([p]) => p === protocol);
-  if (protocol && !known && !['icmp', 'icmpv6', 'ipv6-icmp'].includes(protocol)) return { ...form, to: given.get('to'), port: '', protocol: 'tcp' };
-  const used = known ? protocol : port || !end ? 'tcp' : 'ping';
-  return { ...form, to: bracketed ?? plain, port: port || '', protocol: used };
-}
-
-/** The fields of the form as the query. What has a port or a protocol already is taken as it is. */
-export function writeForm({ to, port, protocol, ...rest }) {
-  const address = to.trim();
-  const whole = address.includes('/') || /^\[.*\]:\d+$|^[^:]+:\d+$/.test(address);
-  let end = address;
-  if (address && !whole) {
-    if (PORTED.includes(protocol)) end = `${port.trim() ? socket(address, port.trim()) : address}/${protocol}`;
-    else if (protocol !== 'ping') end = `${address}/${protocol}`;
-  }
-  return query({ to: end, ...Object.fromEntries(NAMES.map((name) => [name, rest[name].trim()])) });
-}
-
-/** Words of the daemon for the command line → the field they are about. The first that fits. */
-const ABOUT = [
-  ['from', /to come from|packets come from|comes in has a source/],
-  ['in', /interface '|device/],
-  ['family', /is of IPv[46], not of/],
-  ['protocol', /is not a protocol|does not go to|a port belongs to/],
-  ['port', /is not a port|port is not said/],
-  ['sport', /sport|source port/],
-];
-const LABELS = { to: 'Destination', from: 'Source', in: 'Comes in by', family: 'Family', sport: 'Source port', flow: 'the connection' };
-
-/** {field, text} of a refusal: beside which field it belongs, and in the words of this page. */
-export function complaint(error) {
-  const words = error.hint ? `${error.message}. ${capital(error.hint)}` : error.message;
-  const text = words.replace(/, or --flow WORDS/, '').replace(/--(to|from|in|family|sport|flow)\b/g, (_, name) => LABELS[name]);
-  const found = ABOUT.find(([, pattern]) => pattern.test(error.message));
-  return { field: found ? found[0] : 'to', text: `${capital(text)}.` };
-}
 
 export function Explain({ query: given }) {
   const asked = given.toString();
@@ -114,7 +65,7 @@ function summary(e) {
 
 function Answer({ e }) {
   return html`<section class="hero calm" aria-label="Answer"><div><p class="herotitle">${summary(e)}</p>
-      <p>${decision(e)}</p>${e.flow ? html`<p>${e.flow.text}</p>` : null}</div></section>
+      <p>${decision(e)}</p><p class="quiet">${family(e.packet.family)}, ${e.packet.input ? `in by ${e.packet.input}` : "the router's own"}</p>${e.flow ? html`<p>${e.flow.text}</p>` : null}</div></section>
     ${e.notes.map((note) => html`<${Note} key=${note}>${note}<//>`)}
     <${Card} title="The walk"><ol class="walk">${e.steps.map((s, i) => html`<${Step} key=${i} decided=${s.decided} title=${STEPS[s.step] || s.step}>${s.text}<//>`)}
       ${e.rules.length ? html`<${Rules} rules=${e.rules} />` : null}</ol><//>
@@ -171,5 +122,5 @@ function Ways({ e }) {
   return html`${e.ways.map((w, i) => html`<${Card} key=${i} title=${e.ways.length > 1 ? `${percent(w.percent)} go by ${wayName(w)}` : `By ${wayName(w)}`}><dl class="pairs">
     <${Pair} name="Mark" value=${w.mark} /><${Pair} name="Routing table" value=${w.table ?? (w.leads === 'main' ? 'main' : '–')} /><${Pair} name="Device" value=${w.device ?? '–'} />
     <${Pair} name="Next hop" value=${w.gateway ?? 'none is needed'} /><${Pair} name=${w.translated ? 'Source after NAT' : 'Source'} value=${w.source ?? '–'} />
-    <${Pair} name="If it could not" value=${w.instead ?? '–'} /></dl><p class="quiet under">${family(e.packet.family)}${w.leads === 'route' && !w.translated ? ', its source is not translated by mwan' : ''}</p><//>`)}`;
+    <${Pair} name="If it could not" value=${w.instead ?? '–'} /></dl>${w.leads === 'route' && !w.translated ? html`<p class="quiet under">mwan does not translate its source.</p>` : null}<//>`)}`;
 }

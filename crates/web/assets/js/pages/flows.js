@@ -3,7 +3,7 @@ import { html, useState } from '../html.js';
 import { getJson } from '../api.js';
 import { useStore } from '../store.js';
 import { bytes, clock, count, percent } from '../format.js';
-import { flowQuery } from './explain.js';
+import { flowQuery } from '../packet.js';
 import { Busy, Card, Empty, Failure, Segments, ShareBar, Table, Title, colorOf, useEvery, useLoad } from '../ui.js';
 
 const REFRESH_MS = 5000;

@@ -34,7 +34,7 @@ function standing(data, revision) {
 
 function All({ data, goBack }) {
   const actions = (r) => html`<div class="actions"><a class="button small" href=${href('history', String(r.number))} aria-label=${`Changes of configuration ${r.number}`}>Changes</a>
-    ${r.number === data.revisions[0].number ? null : html`<${Action} class="small" run=${() => goBack(r.number)} label=${`Go back to configuration ${r.number}`}>Go back to this<//>`}</div>`;
+    ${r.number === data.revisions[0].number ? null : html`<${Action} class="small" run=${() => goBack(r.number)} label=${`Go back to configuration ${r.number}`}>Go back<//>`}</div>`;
   return html`<${Title}>History<//><p class="lead">The last configurations that were in force, whichever way they came.</p>
     ${data.damaged.map((line) => html`<${Note} key=${line} tone="warn">${line}<//>`)}
     <${Card}><${Table} label="Configurations" rows=${data.revisions} keyOf=${(r) => r.number}
