@@ -49,6 +49,9 @@ _mwan() {
             mwan,drain)
                 cmd="mwan__subcmd__drain"
                 ;;
+            mwan,drill)
+                cmd="mwan__subcmd__drill"
+                ;;
             mwan,events)
                 cmd="mwan__subcmd__events"
                 ;;
@@ -124,6 +127,9 @@ _mwan() {
             mwan,web)
                 cmd="mwan__subcmd__web"
                 ;;
+            mwan,why)
+                cmd="mwan__subcmd__why"
+                ;;
             mwan__subcmd__alerts,help)
                 cmd="mwan__subcmd__alerts__subcmd__help"
                 ;;
@@ -192,6 +198,9 @@ _mwan() {
                 ;;
             mwan__subcmd__help,drain)
                 cmd="mwan__subcmd__help__subcmd__drain"
+                ;;
+            mwan__subcmd__help,drill)
+                cmd="mwan__subcmd__help__subcmd__drill"
                 ;;
             mwan__subcmd__help,events)
                 cmd="mwan__subcmd__help__subcmd__events"
@@ -267,6 +276,9 @@ _mwan() {
                 ;;
             mwan__subcmd__help,web)
                 cmd="mwan__subcmd__help__subcmd__web"
+                ;;
+            mwan__subcmd__help,why)
+                cmd="mwan__subcmd__help__subcmd__why"
                 ;;
             mwan__subcmd__help__subcmd__alerts,serve)
                 cmd="mwan__subcmd__help__subcmd__alerts__subcmd__serve"
@@ -578,7 +590,7 @@ _mwan() {
 
     case "${cmd}" in
         mwan)
-            opts="-h -V --run-dir --help --version daemon status interfaces policies connected rules check plan apply confirm rollback explain diff reload ifup ifdown drain undrain events report top history alerts record replay use red ipfire test-primary web stop cleanup compat cloud migrate help"
+            opts="-h -V --run-dir --help --version daemon status interfaces policies connected rules check plan apply confirm rollback explain why diff reload ifup ifdown drain undrain drill events report top history alerts record replay use red ipfire test-primary web stop cleanup compat cloud migrate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1049,6 +1061,36 @@ _mwan() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        mwan__subcmd__drill)
+            opts="-h --for --keep-flows --dns --no-dns --reach --dry-run --detach --stop --list --json --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --dns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reach)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         mwan__subcmd__events)
             opts="-f -h --interface --limit --all --follow --json --run-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1126,7 +1168,7 @@ _mwan() {
             return 0
             ;;
         mwan__subcmd__help)
-            opts="daemon status interfaces policies connected rules check plan apply confirm rollback explain diff reload ifup ifdown drain undrain events report top history alerts record replay use red ipfire test-primary web stop cleanup compat cloud migrate help"
+            opts="daemon status interfaces policies connected rules check plan apply confirm rollback explain why diff reload ifup ifdown drain undrain drill events report top history alerts record replay use red ipfire test-primary web stop cleanup compat cloud migrate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1336,6 +1378,20 @@ _mwan() {
             return 0
             ;;
         mwan__subcmd__help__subcmd__drain)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__help__subcmd__drill)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -2066,6 +2122,20 @@ _mwan() {
         mwan__subcmd__help__subcmd__web__subcmd__user__subcmd__remove)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__help__subcmd__why)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -3750,6 +3820,24 @@ _mwan() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__why)
+            opts="-h --json --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --run-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -126,8 +126,10 @@ impl Engine {
             }
             EventKind::Config => self.well(at, &Subject::Config, Ended::Right),
             // It stops on purpose, and nobody will be told of anything from now on.
-            EventKind::Daemon if event.severity >= Weight::Warning => self.note(at, Severity::Warning, &text),
-            EventKind::Repair | EventKind::Command | EventKind::Daemon => {
+            EventKind::Daemon | EventKind::Drill if event.severity >= Weight::Warning => {
+                self.note(at, Severity::Warning, &text)
+            }
+            EventKind::Repair | EventKind::Command | EventKind::Daemon | EventKind::Drill => {
                 self.note(at, Severity::Info, &text)
             }
         }

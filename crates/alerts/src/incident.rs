@@ -268,5 +268,5 @@ pub(crate) fn rank(code: &str) -> u8 {
 
 /// Whether a path that is not usable for this reason is so because somebody wants it.
 pub(crate) fn is_wanted(code: &str) -> bool {
-    matches!(code, "taken_down" | "stopped" | "on_trial" | "not_seen")
+    matches!(code, "taken_down" | "stopped" | "on_trial" | "not_seen" | "drill")
 }

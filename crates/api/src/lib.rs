@@ -21,14 +21,18 @@ macro_rules! wire {
 }
 
 mod apply;
+mod drill;
 mod explain;
 mod record;
 mod show;
+mod why;
 
 pub use apply::*;
+pub use drill::*;
 pub use explain::*;
 pub use record::*;
 pub use show::*;
+pub use why::*;
 
 wire! {
 /// What a client asks.
@@ -137,6 +141,17 @@ pub enum Request {
         /// Its name.
         interface: String,
     },
+    /// A WAN is made to look dead to the engine for a while: answered with the beginning of a [`Drill`], or, if it is only to be
+    /// said what would be, with a [`DrillPlan`].
+    Drill(DrillOrder),
+    /// The drill ends, and its WAN carries again at once: answered with `done`.
+    StopDrill,
+    /// Drills, the present one among them: answered with [`Drills`].
+    Drills {
+        /// Number of one that was ordered by who asks: it ends when he does not ask any more.
+        #[serde(default)]
+        attended: Option<u64>,
+    },
     /// What has happened: answered with [`Events`].
     Events(EventQuery),
     /// What happens from now on: answered with a [`Watched`] per line, until one side hangs up.
@@ -154,6 +169,11 @@ pub enum Request {
     },
     /// Why a packet leaves where it leaves: answered with [`Explanation`] or, if several connections are meant, with [`Flows`].
     Explain(ExplainQuery),
+    /// Why an interface, a policy or a rule is as it is: answered with [`Why`].
+    Why {
+        /// Its name.
+        name: String,
+    },
     /// Who is told of incidents, and how that goes: answered with [`Alerts`].
     Alerts,
     /// Send a test message: answered with its number, by which [`Alerts`] tells what became of it.
@@ -231,6 +251,9 @@ pub enum Response {
     Flows(Flows),
     /// To `explain`.
     Explanation(Box<Explanation>),
+    /// To `why`.
+    #[cfg_attr(not(feature = "schema"), serde(skip_deserializing))]
+    Why(Box<Why>),
     /// To `history`.
     History(Box<History>),
     /// To `report`.
@@ -253,6 +276,15 @@ pub enum Response {
     },
     /// To `apply`, if nothing is against it.
     Applied(Applied),
+    /// To `drill`: it begins. The command line takes this and the next ones as text: nothing here reads them.
+    #[cfg_attr(not(feature = "schema"), serde(skip_deserializing))]
+    Drill(Box<Drill>),
+    /// To `drill` that is only to be tried.
+    #[cfg_attr(not(feature = "schema"), serde(skip_deserializing))]
+    DrillPlan(DrillPlan),
+    /// To `drills`.
+    #[cfg_attr(not(feature = "schema"), serde(skip_deserializing))]
+    Drills(Drills),
     /// To `revisions`.
     Revisions(Revisions),
     /// To `revision`.
@@ -382,6 +414,8 @@ pub enum EventKind {
     Command,
     /// The daemon started or ends.
     Daemon,
+    /// A drill begins or is over, or could not be held.
+    Drill,
 }
 
 /// How much an event matters; in ascending order.
@@ -551,6 +585,9 @@ pub struct Status {
     pub custom: Networks,
     /// Rules in order of evaluation.
     pub rules: Vec<Rule>,
+    /// The interface that a drill makes look dead.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub drill: Option<String>,
     /// IPFire's RED; only there.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub red: Option<Red>,
@@ -927,6 +964,10 @@ pub struct Path {
     /// The network manager's interface behind it, where there is a manager (OpenWrt's netifd) and the configuration does
     /// not name the device.
     pub network: Option<NetworkInterface>,
+    /// Where its fault lies, if a target does not answer or its device lacks something: `link`, `gateway`, `beyond`, `target`, `dns` or
+    /// `unknown`, and the evidence.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub fault: Option<Reason>,
 }
 
 /// Thresholds of `check_quality`.

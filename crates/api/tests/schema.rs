@@ -34,6 +34,8 @@ fn schemas_are_fresh() {
     check(mwan_api::SCHEMA_REPORT, &schemars::schema_for!(mwan_api::Report));
     check(mwan_api::SCHEMA_REPLAY, &schemars::schema_for!(mwan_api::Replay));
     check(mwan_api::SCHEMA_REVISIONS, &schemars::schema_for!(mwan_api::Revisions));
+    check(mwan_api::SCHEMA_DRILLS, &schemars::schema_for!(mwan_api::Drills));
+    check(mwan_api::SCHEMA_WHY, &schemars::schema_for!(mwan_api::Why));
     check("mwan.request.v1", &schemars::schema_for!(mwan_api::Request));
     check("mwan.response.v1", &schemars::schema_for!(mwan_api::Response));
 }

@@ -76,6 +76,7 @@ fn world(text: &str) -> World {
                 score: 0,
                 losses: vec![],
                 hold: None,
+                pretended: None,
             }),
             ["down", interface] => drop(world.memory.taken_down.insert((*interface).into())),
             ["translate"] => world.translate = true,

@@ -281,7 +281,7 @@ fn read_command(fields: &mut Fields<'_>) -> Option<AlertHow> {
 }
 
 /// `07:30`.
-fn day_time(text: &str) -> Result<DayTime, Problem> {
+pub(crate) fn day_time(text: &str) -> Result<DayTime, Problem> {
     let bad = || {
         let message = format!("{} is not a time of day", show(text));
         Problem::new(codes::DAY_TIME, message).hint("as in 07:30; 22:00-07:00 for hours")

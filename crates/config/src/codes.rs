@@ -172,6 +172,10 @@ codes! {
     TARGET_NEAR = "N0517", "targets that do not prove the Internet",
         "The gateway, neighbours and private addresses answer although the provider has lost the Internet. As many of them as `reliability` asks for keep the interface up.",
         "Add targets in the Internet and raise `reliability` above the number of near ones.";
+    DRILL_TIME = "E0518", "not a time for drills",
+        "Expected are days (`mon` to `sun`, several with commas, or `daily`) and a time of day in the local time of the machine: `sun 03:30`. There is no drill.";
+    DRILL_NEVER = "W0519", "drill that shows nothing",
+        "A drill has to be longer than the time until a failure is seen, and something has to be probed. It is refused each time. Raise `drill_for`, lower `interval`, `failure_interval`, `timeout` or `down`, or add a `track_ip`.";
 
     // 06: members and policies.
     NO_INTERFACE = "E0601", "member without an interface",

@@ -76,6 +76,8 @@ const ROWS: &[Row] = {
         row(Interface, "quality_window", Ours, "loss and latency over the last probes", "s09-loss-15"),
         row(Interface, "failback", Ours, "what becomes of flows on the backup when the better WAN is back", "s04-failback-move-now"),
         row(Interface, "failback_drain", Ours, "how long they may stay", "failback_drain_moves_after_its_limit"),
+        row(Interface, "drill", Ours, "a rehearsal of its failure, by the clock", "drill-schedule"),
+        row(Interface, "drill_for", Ours, "how long it takes", "drill-schedule"),
         row(Interface, "enabled", Better, "an interface without it is named (N0501)", "every_case_reads_as_expected"),
         row(Interface, "family", Better, "each family has a health of its own", "v4-v6-independent"),
         row(Interface, "routed_network", Ours, "networks of which OpenWrt knows nothing", "source-routing"),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::codes;
+use crate::drill::read_drill;
 use crate::fields::Fields;
 use crate::model::{
     AddressRange, Failback, Families, Family, FlushEvents, Globals, HookPlaces, InitialState, Interface,
@@ -83,6 +84,7 @@ pub(crate) fn read_interface(
             values::word(t, &[("online", InitialState::Online), ("offline", InitialState::Offline)])
         })
         .unwrap_or(InitialState::Online);
+    let drill = read_drill(fields, &tracking);
     let drain = fields.time("failback_drain", DRAIN_DEFAULT);
     fields.items("comment");
     Interface {
@@ -98,6 +100,7 @@ pub(crate) fn read_interface(
         initial_state,
         failback: fields.get("failback", |t| values::failback(t, drain)).unwrap_or(Failback::Keep),
         flush_conntrack: read_flush(fields),
+        drill,
         location,
     }
 }

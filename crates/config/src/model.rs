@@ -4,6 +4,7 @@
 //! A `Config` is always internally consistent: names are unique, every reference resolves, numbers are
 //! in range. Whatever did not satisfy that is left out and reported in a [`crate::Diagnostic`].
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -454,8 +455,45 @@ pub struct Interface {
     pub failback: Failback,
     /// Historic conntrack flushing on events, by mark.
     pub flush_conntrack: FlushEvents,
+    /// When it is made to look dead, to see what comes of it.
+    pub drill: Option<DrillSchedule>,
     /// Where the section begins.
     pub location: Location,
+}
+
+/// Days of the week as they are written, in the order of the bits of [`DrillSchedule::days`].
+pub const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+
+/// When an interface is drilled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DrillSchedule {
+    /// On which days, a bit each, Monday's first; at least one.
+    pub days: u8,
+    /// At which time of them.
+    pub at: DayTime,
+    /// How long its probes count as lost.
+    pub length: Duration,
+}
+
+impl DrillSchedule {
+    /// Every day.
+    pub const DAILY: u8 = 0x7F;
+
+    /// Whether it is due at a time of a local day; days count from 1970-01-01.
+    pub fn is_at(&self, day: i64, time: DayTime) -> bool {
+        // That was a Thursday.
+        let weekday = (day + 3).rem_euclid(7);
+        self.days & (1 << weekday) != 0 && self.at == time
+    }
+}
+
+impl fmt::Display for DrillSchedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let days = (0..WEEKDAYS.len()).filter(|day| self.days & (1 << day) != 0);
+        let names: Vec<&str> = days.map(|day| WEEKDAYS[day]).collect();
+        let names = if self.days == Self::DAILY { "daily".to_owned() } else { names.join(",") };
+        write!(f, "{names} {:02}:{:02}", self.at.minute / 60, self.at.minute % 60)
+    }
 }
 
 /// State of an interface before the first verdict of its tracker.

@@ -216,6 +216,8 @@ const OPTIONS: &[OptionDoc] = {
         row(Interface, &["failback"], "failback", "keep, drain [TIME], move-now", "keep", "What happens to the flows on this interface when a better one is back: they end where they are, have that long to end, or move at once. A metered backup says move-now."),
         row(Interface, &["failback_drain"], "failback_drain", "time", "300", "Time for `failback drain` if it names none."),
         list(row(Interface, &["flush_conntrack"], "flush_conntrack", "ifup, ifdown, connected, disconnected; always, never", "never", "Events at which the connection entries of this interface, and of no other, are deleted: at ifup and connected all of them, at ifdown and disconnected those that have somewhere else to go. always = ifup and ifdown. Flows of an interface that is down move with `never` too.")),
+        row(Interface, &["drill"], "drill", "days and time of day", "", "When the interface is drilled: it is made to look dead to mwan for a while, and what comes of it is measured and kept (docs/drill.md). Days are mon to sun, several with commas, or daily; local time: `sun 03:30`."),
+        row(Interface, &["drill_for"], "drill_for", "seconds, 2 to 3600", "60", "How long a drill by schedule takes."),
         list(row(Interface, &["comment"], "comment", "text", "", "For people.")),
 
         row(Member, &["interface"], "", "interface name", "", "The interface. Required."),

@@ -3,6 +3,7 @@
 #[cfg(feature = "record")]
 mod checkpoint;
 mod desired;
+mod drill;
 mod events;
 mod flows;
 mod impact;
@@ -20,10 +21,12 @@ use crate::path::{Path, managed_readiness, readiness};
 use crate::reason::Reason;
 use crate::{Desired, Marks, NetView, Outcome, PathKey, PlatformView, ProbeReport, ProbeRequest, Time};
 
+use drill::Drill;
 use flows::Flows;
 
 #[cfg(feature = "record")]
 pub use checkpoint::{Checkpoint, Unfit};
+pub use drill::{DrillEnd, DrillOrder, DrillPreview, DrillRefusal, DrillStep};
 pub use events::{Effect, Event, Memory, Output, RememberedPath, Switch, Transition};
 pub use flows::Placement;
 pub use impact::{Entry, Fate, Impact, Passage};
@@ -64,6 +67,8 @@ pub struct Core {
     paths: BTreeMap<PathKey, Path>,
     taken_down: BTreeSet<String>,
     drained: BTreeSet<String>,
+    /// A WAN is made to look dead.
+    drill: Option<Drill>,
     /// Paths whose route the kernel refused, why, and when it is tried again.
     refused: BTreeMap<PathKey, (String, Time)>,
     resume: Vec<RememberedPath>,
@@ -110,7 +115,8 @@ struct Dirty {
 impl Core {
     /// A core that has not seen the network yet: it wants nothing until it has ([`Event::Network`]).
     pub fn new(platform: Platform, config: Arc<Config>, memory: Memory) -> Self {
-        let states = memory.paths.iter().map(|p| (p.interface.clone(), p.family, p.state));
+        let states =
+            memory.paths.iter().map(|p| (p.interface.clone(), p.family, p.pretended.unwrap_or(p.state)));
         let told = Told::remembered(states);
         let mut core = Core {
             platform,
@@ -122,6 +128,7 @@ impl Core {
             paths: BTreeMap::new(),
             taken_down: memory.taken_down,
             drained: memory.drained,
+            drill: None,
             refused: BTreeMap::new(),
             resume: memory.paths,
             desired: None,
@@ -178,6 +185,8 @@ impl Core {
                 self.dirty.devices |= known && self.drained.insert(name);
             }
             Event::Undrain(name) => self.dirty.devices |= self.drained.remove(&name),
+            Event::Drill(order) => self.begin_drill(order, now, &mut effects),
+            Event::EndDrill => self.end_drill(DrillEnd::Stopped, now, &mut effects),
             Event::Hurry(name) => {
                 let id = self.wan(&name).map(|(id, _)| id);
                 let paths = self.paths.iter_mut().filter(|(key, _)| Some(key.id) == id);
@@ -190,14 +199,20 @@ impl Core {
         self.dirty.devices |= self.refused.len() < refused;
         self.look_at_devices(now, &mut effects);
         self.run_trackers(now, &mut effects);
+        if self.look_at_drill(now, &mut effects) {
+            // What is true may have been due for a while.
+            self.run_trackers(now, &mut effects);
+        }
         self.report_changes(&mut effects);
         self.tell_scripts(now, &mut effects);
         let desired = self.decide(now, &mut effects);
         self.settle_flows(now, &mut effects);
+        self.complete_drill(&mut effects);
         Output { desired, effects, wake_at: self.wake_at() }
     }
 
     fn configure(&mut self, config: Arc<Config>, now: Time, effects: &mut Vec<Effect>) {
+        self.end_drill(DrillEnd::Configured, now, effects);
         self.config = config;
         self.refused.clear();
         self.dirty = Dirty { devices: true, interfaces: true, rules: true, any: true };
@@ -274,10 +289,10 @@ impl Core {
         let was_usable = path.usable();
         let outcome = match report {
             ProbeReport::Reply { round, target, rtt, .. } => {
-                path.tracker.reply(&interface.tracking, round, target, rtt, now)
+                path.reply(&interface.tracking, (round, target), rtt, now)
             }
             ProbeReport::Failed { round, target, error, .. } => {
-                path.tracker.failure(&interface.tracking, round, target, error, now)
+                path.failure(&interface.tracking, (round, target), error, now)
             }
         };
         if outcome.is_some() {
@@ -288,6 +303,7 @@ impl Core {
     fn look_at_devices(&mut self, now: Time, effects: &mut Vec<Effect>) {
         let Some(net) = self.net.clone().filter(|_| self.dirty.devices) else { return };
         self.dirty.devices = false;
+        let mut changed = None;
         for wan in &self.wans {
             let interface = &self.config.interfaces[wan.index];
             for family in interface.families.iter() {
@@ -313,6 +329,10 @@ impl Core {
                 let (was_probing, had) = (path.probing(), device(path));
                 let logical = view.and_then(|view| view.serving(&wan.name, family));
                 let on_trial = logical.is_some_and(|(_, logical)| logical.on_trial);
+                if path.drilled() && (ready.as_ref().ok() != path.ready.as_ref() || on_trial) {
+                    path.break_drill(interface, now);
+                    changed = Some(family);
+                }
                 path.set_ready(interface, ready, resume.as_ref(), on_trial, now);
                 path.drained = self.drained.contains(&wan.name);
                 if was_probing && (!path.probing() || device(path) != had) {
@@ -322,6 +342,9 @@ impl Core {
         }
         // What no path took over now is of no use later.
         self.resume.clear();
+        if let Some(family) = changed {
+            self.end_drill(DrillEnd::Changed(family), now, effects);
+        }
     }
 
     fn run_trackers(&mut self, now: Time, effects: &mut Vec<Effect>) {
@@ -336,11 +359,14 @@ impl Core {
                 }
                 path.release(now);
                 let was_usable = path.usable();
-                if path.tracker.timeout(&interface.tracking, now) == Some(Outcome::Bad) {
+                if path.timeout(&interface.tracking, now) == Some(Outcome::Bad) {
                     path.note_round(interface, was_usable, now);
                 }
-                let Some(ready) = &path.ready else { continue };
+                if path.ready.is_none() {
+                    continue;
+                }
                 let Some(plan) = path.tracker.start_round(&interface.tracking, now) else { continue };
+                path.follow_round(&interface.tracking);
                 effects.push(Effect::Probe(ProbeRequest {
                     path: key,
                     round: plan.round,
@@ -349,7 +375,7 @@ impl Core {
                     spacing: plan.spacing,
                     timeout: interface.tracking.timeout,
                     device: wan.device.clone(),
-                    source: ready.source,
+                    source: path.ready.as_ref().and_then(|ready| ready.source),
                     mark: marks.of(marks.default_id()),
                     size: interface.tracking.size,
                     ttl: interface.tracking.max_ttl,
@@ -402,7 +428,11 @@ impl Core {
             for (family, to, _) in &states {
                 // What is seen for the first time did not come up: an earlier process may have left it its flows.
                 let Some(from) = self.told.state(&wan.name, *family) else { continue };
-                self.flows.heed(events, PathKey { id: wan.id, family: *family }, from, *to, now);
+                let key = PathKey { id: wan.id, family: *family };
+                if paths.get(&key).is_some_and(Path::keeps_flows) {
+                    continue;
+                }
+                self.flows.heed(events, key, from, *to, now);
             }
             effects.extend(self.told.tell(&wan.name, &wan.device, &states).into_iter().map(Effect::Hook));
         }
@@ -431,7 +461,7 @@ impl Core {
         let trackers = self.paths.values().filter_map(|p| p.tracker.wake_at());
         let holds = self.paths.values().filter_map(|p| p.hold.map(|h| h.until));
         let retries = self.refused.values().map(|(_, retry)| *retry);
-        trackers.chain(holds).chain(retries).chain(self.flows_due_at()).min()
+        trackers.chain(holds).chain(retries).chain(self.flows_due_at()).chain(self.drill_due_at()).min()
     }
 }
 

@@ -201,7 +201,8 @@ impl Explainer {
         carrier(policy, |at| self.candidate(&policy.members.get(at)?.interface, family, without))
     }
 
-    fn members<'a>(&'a self, policy: &'a Policy, family: Family) -> Vec<MemberPart<'a>> {
+    /// The members of a policy and what becomes of each, in its order.
+    pub fn members<'a>(&'a self, policy: &'a Policy, family: Family) -> Vec<MemberPart<'a>> {
         let carrier = self.carrier(policy, family, None);
         let shares = match &carrier {
             Carrier::Members(shares) => shares.as_slice(),

@@ -7,6 +7,7 @@ mod classify;
 mod desired;
 mod engine;
 mod explain;
+mod fault;
 mod hooks;
 mod ids;
 mod marks;
@@ -27,10 +28,11 @@ pub use desired::*;
 #[cfg(feature = "record")]
 pub use engine::{Checkpoint, Unfit};
 pub use engine::{
-    Core, Effect, Entry, Event, Fate, Impact, Memory, Output, Passage, PathStatus, Placement, Platform,
-    RememberedPath, Switch, Transition,
+    Core, DrillEnd, DrillOrder, DrillPreview, DrillRefusal, DrillStep, Effect, Entry, Event, Fate, Impact,
+    Memory, Output, Passage, PathStatus, Placement, Platform, RememberedPath, Switch, Transition,
 };
 pub use explain::{Choice, Explainer, Explanation, Facts, Lead, MemberPart, Out, Standing, Translated, Way};
+pub use fault::{Attribution, Fault, Neighbour};
 pub use hooks::{Action, HookCall, Scope, actions};
 pub use ids::Ids;
 pub use marks::{Marks, Remark};

@@ -1,5 +1,7 @@
 //! One path: its device's readiness, its tracker, and how it has behaved lately.
 
+mod drill;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -52,6 +54,8 @@ pub(crate) struct Path {
     pub(crate) on_trial: bool,
     /// Its owner wants no new flows on it.
     pub(crate) drained: bool,
+    /// It is made to look dead.
+    drill: Option<drill::Shadow>,
     /// State, what keeps it aside (hold, trial, drain) and readiness as last told.
     told: (State, [bool; 3], Option<NextHop>),
 }
@@ -60,7 +64,9 @@ impl Path {
     /// Whether a path can have come to this; it may have been read from a file.
     #[cfg(feature = "record")]
     pub(crate) fn is_sound(&self) -> bool {
-        self.tracker.is_sound() && self.losses.len() <= LOSSES_KEPT
+        self.tracker.is_sound()
+            && self.losses.len() <= LOSSES_KEPT
+            && self.drill.as_ref().is_none_or(|drill| drill.is_sound(self.tracker.targets().len()))
     }
 
     /// A path of which nothing is known yet. Its rounds are numbered from `rounds` on, so that reports to a
@@ -78,6 +84,7 @@ impl Path {
             hold: None,
             on_trial: false,
             drained: false,
+            drill: None,
             told: (State::Disabled, [false; 3], None),
         }
     }
@@ -213,11 +220,21 @@ impl Path {
 
     /// After a round: the reason that goes with the tracker's state, and whether usability changed.
     pub(crate) fn note_round(&mut self, interface: &Interface, was_usable: bool, now: Time) {
-        let t = &self.tracker;
-        if t.bad_rounds() == 1 {
-            self.first_bad = t.round_started().unwrap_or(now);
+        if self.tracker.bad_rounds() == 1 {
+            self.first_bad = self.tracker.round_started().unwrap_or(now);
         }
-        self.reason = match t.state() {
+        let Some(reason) = self.reason_of_rounds(interface) else { return };
+        self.reason = reason;
+        self.note_usability(was_usable, now);
+    }
+
+    /// The reason that goes with the tracker's rounds; a device that cannot carry has another one.
+    fn reason_of_rounds(&self, interface: &Interface) -> Option<Reason> {
+        let t = &self.tracker;
+        if let Some(reason) = self.drill_reason(interface) {
+            return Some(reason);
+        }
+        Some(match t.state() {
             State::Online => Reason::Answering,
             State::Disconnecting => {
                 let (bad_rounds, down) = (t.bad_rounds(), interface.tracking.down);
@@ -235,9 +252,8 @@ impl Path {
             }
             State::Connecting if t.is_returning() => Reason::Returning,
             State::Connecting => Reason::Recovering { good_rounds: t.score(), up: interface.tracking.up },
-            State::Disabled => return,
-        };
-        self.note_usability(was_usable, now);
+            State::Disabled => return None,
+        })
     }
 
     /// Keeps the history of losses, from which holding back follows (I6).
@@ -246,6 +262,11 @@ impl Path {
             return;
         }
         self.since = now;
+        if self.drilled() {
+            // Neither a loss nor a return: it was made to look so.
+            self.hold = None;
+            return;
+        }
         if self.usable() {
             self.losses.retain(|(loss, _)| now.since(*loss) < FLAP_WINDOW);
             let weight: u32 = self.losses.iter().map(|(_, weight)| weight).sum();
@@ -268,10 +289,14 @@ impl Path {
                 Reason::Returning | Reason::NotYetProven => RENUMBERED,
                 _ => LINK_LOST,
             };
-            self.losses.push((now, weight));
-            if self.losses.len() > LOSSES_KEPT {
-                self.losses.remove(0);
-            }
+            self.lose(weight, now);
+        }
+    }
+
+    fn lose(&mut self, weight: u32, now: Time) {
+        self.losses.push((now, weight));
+        if self.losses.len() > LOSSES_KEPT {
+            self.losses.remove(0);
         }
     }
 

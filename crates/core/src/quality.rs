@@ -109,6 +109,11 @@ impl Recent {
         Figures::new(count(self.probes.len()), count(answered.clone().count()), answered.sum())
     }
 
+    /// Whether the last probes, so many of them, were all lost.
+    pub(crate) fn ends_with_losses(&self, count: usize) -> bool {
+        self.probes.len() >= count && self.probes.iter().rev().take(count).all(Option::is_none)
+    }
+
     pub(crate) fn poor(&self) -> bool {
         self.poor
     }

@@ -54,6 +54,22 @@ pub enum Reason {
         /// When the first of them began.
         since: Time,
     },
+    /// `mwan drill`: rounds count as lost although targets may answer.
+    Drill {
+        /// Rounds in a row that counted as lost.
+        bad_rounds: u32,
+        /// Lost rounds that take it offline.
+        down: u32,
+        /// When they count again.
+        until: Time,
+    },
+    /// The drill's time is over: rounds count again, but not yet enough of them are good.
+    DrillReturn {
+        /// Good rounds in a row.
+        good_rounds: u32,
+        /// Good rounds that bring it online.
+        up: u32,
+    },
     /// The device is back; the first answer proves the path.
     Returning,
     /// Rounds succeed again, but not yet enough of them.
@@ -105,6 +121,7 @@ impl Reason {
             Reason::Degrading { .. } => "degrading",
             Reason::PoorQuality { .. } => "poor_quality",
             Reason::ProbesLost { .. } => "probes_lost",
+            Reason::Drill { .. } | Reason::DrillReturn { .. } => "drill",
             Reason::Returning => "returning",
             Reason::Recovering { .. } => "recovering",
             Reason::NoInterface(_) => "no_interface",
@@ -144,6 +161,16 @@ impl fmt::Display for Reason {
             Reason::ProbesLost { bad_rounds, .. } => {
                 let plural = if *bad_rounds == 1 { "round" } else { "rounds in a row" };
                 write!(f, "{bad_rounds} {plural} lost")
+            }
+            Reason::Drill { bad_rounds, down, .. } if bad_rounds < down => {
+                write!(f, "drill: {bad_rounds} of {down} rounds counted as lost")
+            }
+            Reason::Drill { bad_rounds, .. } => {
+                let plural = if *bad_rounds == 1 { "round" } else { "rounds in a row" };
+                write!(f, "drill: {bad_rounds} {plural} counted as lost")
+            }
+            Reason::DrillReturn { good_rounds, up } => {
+                write!(f, "drill is over, {good_rounds} of {up} rounds answered")
             }
             Reason::Returning => write!(f, "device is back, waiting for the first answer"),
             Reason::Recovering { good_rounds, up } => write!(f, "recovering, {good_rounds} of {up}"),

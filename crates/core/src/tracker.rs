@@ -19,6 +19,9 @@ const GRACE_MIN: Duration = Duration::from_millis(20);
 /// probes of one whole round.
 const GRACE_ROUND_TRIPS: u32 = 3;
 
+/// A target that left so many probes in a row unanswered is silent.
+const SILENT_PROBES: usize = 3;
+
 /// Rounds that somebody who wants to know is given, unless one before is answered: one lost packet is no verdict.
 const HURRIED: u32 = 3;
 /// They begin no sooner after each other.
@@ -115,6 +118,11 @@ impl Target {
     /// What was configured.
     pub fn probe(&self) -> ProbeTarget {
         ProbeTarget { ip: self.ip, method: self.method.clone() }
+    }
+
+    /// Whether it does not answer now. Turns ([`Tracker::turns`]) are too short to say so of one whose turn is good without it.
+    pub fn is_silent(&self) -> bool {
+        self.state == TargetState::Down || self.recent.ends_with_losses(SILENT_PROBES)
     }
 
     /// Loss and latency: of its last probes, or of its last round if `check_quality` judges single rounds.
@@ -468,6 +476,22 @@ impl Tracker {
         let mut asked: Vec<usize> = asked.into_iter().skip(turn).step_by(turns).collect();
         asked.sort_unstable();
         asked
+    }
+
+    /// Takes part in the round that `leader`, which has the same targets, has just begun.
+    pub(crate) fn follow(&mut self, leader: &Tracker, settings: &Tracking) {
+        self.note_silent_targets(settings);
+        self.next_round = None;
+        self.rounds = leader.rounds;
+        self.round.clone_from(&leader.round);
+        for (own, leading) in self.targets.iter_mut().zip(&leader.targets) {
+            own.sent = leading.sent;
+        }
+    }
+
+    /// Takes over what another tracker of the same targets knows of them.
+    pub(crate) fn set_targets_as_in(&mut self, other: Tracker) {
+        self.targets = other.targets;
     }
 
     /// How long an answer may take before it is missed.

@@ -18,8 +18,25 @@ use std::process::Output;
 use crate::lab::Outcome;
 
 /// What follows a number that another run has otherwise: times and amounts.
-const UNITS: [&str; 13] =
-    ["s", "ms", "min", "h", "d", "bytes", "packets", "rounds", "connections", "stay", "move", "are", "reset"];
+const UNITS: [&str; 17] = [
+    "s",
+    "ms",
+    "min",
+    "h",
+    "d",
+    "bytes",
+    "packets",
+    "rounds",
+    "connections",
+    "stay",
+    "move",
+    "are",
+    "reset",
+    "us",
+    "answers",
+    "missed",
+    "left",
+];
 /// A number of so many digits that stands alone is one the kernel gave: of a connection, of a process.
 const GIVEN_DIGITS_MIN: usize = 5;
 
@@ -78,8 +95,10 @@ fn comparable(text: &str) -> String {
         let number = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
         let trimmed = |word: &str| word.trim_end_matches([',', ':', '.', ';', ')']).to_owned();
         let one = |(at, word): (usize, &&str)| {
-            let unit = words.get(at + 1).is_some_and(|next| UNITS.contains(&trimmed(next).as_str()));
+            let next = |by: usize| words.get(at + by).map(|next| trimmed(next)).unwrap_or_default();
+            let unit = UNITS.contains(&next(1).as_str()) || next(1) == "%" && next(2) == "lost";
             let bare = trimmed(word);
+            let decimal = bare.split_once('.').is_some_and(|(whole, rest)| number(whole) && number(rest));
             if is_stamp(&bare) {
                 return word.replacen(&bare, "T", 1);
             }
@@ -88,7 +107,7 @@ fn comparable(text: &str) -> String {
             if let Some(port) = port.filter(|port| number(port) && port.len() >= GIVEN_DIGITS_MIN) {
                 return word.replacen(&format!(":{port}"), ":N", 1);
             }
-            match number(&bare) && (unit || bare.len() >= GIVEN_DIGITS_MIN) {
+            match decimal && unit || number(&bare) && (unit || bare.len() >= GIVEN_DIGITS_MIN) {
                 true => word.replacen(&bare, "N", 1),
                 false => (*word).to_owned(),
             }
@@ -114,6 +133,8 @@ mod tests {
             "# of 12 connections 8 stay, 0 move, 4 are reset",
             "# of 9 connections 7 stay, 0 move, 2 are reset"
         ));
+        assert!(same("seen after 0.6 s, 3 % lost", "seen after 0.7 s, 12 % lost"));
+        assert!(!same("via 100.64", "via 100.65"));
         assert!(!same("mark 0x100", "mark 0x200"));
         assert!(!same("wan 60 %", "wan 40 %"));
         assert!(!same("table 1, via 100.64.1.1", "table 2, via 100.64.1.1"));

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod conntrack;
 pub mod lookup;
 pub mod monitor;
+pub mod neighbour;
 pub mod netlink;
 pub mod netview;
 pub mod nft;

@@ -2,12 +2,13 @@
 //! chosen, so the rules decide as for every other program. For a thread: each attempt waits.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use mwan_config::Family;
+use mwan_config::{DnsKind, DnsProbe, Family};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::probe::dns;
 use crate::probe::packet::{COOKIE, Received, build, parse};
 use crate::sys;
 
@@ -24,6 +25,44 @@ pub fn connect(to: SocketAddr, timeout: Duration) -> io::Result<Duration> {
     let begin = Instant::now();
     TcpStream::connect_timeout(&to, timeout)?;
     Ok(begin.elapsed())
+}
+
+/// Asks a resolver for the addresses of a name. That there is no such name is an answer, too.
+///
+/// # Errors
+/// It says that it cannot find out, nobody answered within `timeout`, or there is no way there.
+pub fn resolve(server: SocketAddr, name: &str, timeout: Duration) -> io::Result<Duration> {
+    const NO_ERROR: u8 = 0;
+    const NO_SUCH_NAME: u8 = 3;
+    let any: IpAddr =
+        if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(server)?;
+    let mut id = [0; 2];
+    sys::random(&mut id)?;
+    let probe = DnsProbe { port: server.port(), name: name.to_owned(), kind: DnsKind::A };
+    let question = dns::build(&probe, u16::from_be_bytes(id));
+    let begin = Instant::now();
+    socket.send(&question)?;
+    let mut buffer = [0; REPLY_MAX];
+    loop {
+        let left = timeout.saturating_sub(begin.elapsed());
+        if left.is_zero() {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "no answer"));
+        }
+        socket.set_read_timeout(Some(left))?;
+        match socket.recv(&mut buffer) {
+            Ok(length) => match dns::judge(&question, &buffer[..length]) {
+                dns::Answer::NotOurs => {}
+                // The code is in the header (RFC 1035, 4.1.1), which is whole if it was judged.
+                _ if [NO_ERROR, NO_SUCH_NAME].contains(&(buffer[3] & 15)) => return Ok(begin.elapsed()),
+                dns::Answer::Bad(why) => return Err(io::Error::other(why)),
+                dns::Answer::Good => return Ok(begin.elapsed()),
+            },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Sends one ping and waits for its answer. How long that took.

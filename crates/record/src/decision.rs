@@ -96,7 +96,7 @@ impl Decision {
                 Effect::FlushPath(path) => Decision::Flush(*path),
                 Effect::MoveMisplaced(path) => Decision::Move(*path),
                 Effect::FlushStrays => Decision::FlushStrays,
-                Effect::Probe(_) | Effect::StopProbes(_) | Effect::Hook(_) => return None,
+                Effect::Probe(_) | Effect::StopProbes(_) | Effect::Hook(_) | Effect::Drill(_) => return None,
             })
         });
         effects.chain(output.desired.as_ref().map(|desired| Decision::Wanted(desired.generation))).collect()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mwan_config::Config;
-use mwan_core::{Event, NetView, PathKey, PlatformView, ProbeReport, Time};
+use mwan_core::{DrillOrder, Event, NetView, PathKey, PlatformView, ProbeReport, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::decision::Decision;
@@ -80,6 +80,10 @@ pub enum Happened {
     Undrain(String),
     /// The paths of an interface are probed now.
     Hurry(String),
+    /// `mwan drill`.
+    Drill(DrillOrder),
+    /// Its end.
+    EndDrill,
 }
 
 impl Happened {
@@ -115,6 +119,8 @@ impl Happened {
             Event::Drain(name) => Happened::Drain(name.clone()),
             Event::Undrain(name) => Happened::Undrain(name.clone()),
             Event::Hurry(name) => Happened::Hurry(name.clone()),
+            Event::Drill(order) => Happened::Drill(order.clone()),
+            Event::EndDrill => Happened::EndDrill,
         }
     }
 
@@ -145,6 +151,8 @@ impl Happened {
             Happened::Drain(name) => Event::Drain(name),
             Happened::Undrain(name) => Event::Undrain(name),
             Happened::Hurry(name) => Event::Hurry(name),
+            Happened::Drill(order) => Event::Drill(order),
+            Happened::EndDrill => Event::EndDrill,
         })
     }
 }

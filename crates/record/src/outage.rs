@@ -43,6 +43,8 @@ pub fn outages(run: &[Decided]) -> Vec<Outage> {
         let Decision::Path { interface, family, from, to, reason } = decision else { continue };
         let key = (interface.clone(), *family);
         match (from.usable(), to.usable()) {
+            // What a drill pretended is none.
+            (true, false) if matches!(reason, Reason::Drill { .. }) => {}
             (true, false) => {
                 open.insert(key, found.len());
                 let begun = match reason {

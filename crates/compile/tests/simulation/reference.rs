@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use mwan_config::*;
-use mwan_core::{Effect, Event, NetView, Packet, ProbeReport, Time};
+use mwan_core::{DrillEnd, DrillStep, Effect, Event, NetView, Packet, ProbeReport, Time};
 
 /// Name of the interface and family: the reference knows no ids.
 pub(crate) type Key = (String, Family);
@@ -49,6 +49,10 @@ pub(crate) struct RefPath {
     patience: u32,
     pub(crate) held_until: Option<Time>,
     pub(crate) last_round: Time,
+    /// In a drill: what it would be without.
+    pub(crate) real: Option<Box<RefPath>>,
+    /// And answers do not count.
+    dark: bool,
 }
 
 pub(crate) struct Reference {
@@ -85,6 +89,7 @@ impl Reference {
     pub(crate) fn restart(&mut self) {
         let mut memory = std::mem::take(&mut self.memory);
         if self.view.is_some() {
+            self.end_drill();
             memory.extend(self.paths.iter().map(|(k, p)| (k.clone(), p.clone())));
         }
         let (taken_down, drained) = (std::mem::take(&mut self.taken_down), std::mem::take(&mut self.drained));
@@ -95,7 +100,28 @@ impl Reference {
         self.config.interfaces.iter().filter(|i| i.enabled && self.config.globals.enabled)
     }
 
+    /// What is true counts again.
+    fn end_drill(&mut self) {
+        for path in self.paths.values_mut() {
+            if let Some(real) = path.real.take() {
+                *path = *real;
+            }
+        }
+    }
+
+    /// Does something to what a path would be without a drill, if there is one.
+    fn on_the_real_one(&mut self, key: &Key, what: impl FnOnce(&mut Self)) {
+        let path = self.paths.get_mut(key).expect("a path");
+        let Some(real) = path.real.take() else { return };
+        let pretended = std::mem::replace(path, *real);
+        what(self);
+        let path = self.paths.get_mut(key).expect("a path");
+        let real = std::mem::replace(path, pretended);
+        path.real = Some(Box::new(real));
+    }
+
     fn configure(&mut self, config: Config, now: Time) {
+        self.end_drill();
         self.config = config;
         self.refused.clear();
         let interfaces: Vec<Interface> = self.enabled().cloned().collect();
@@ -116,6 +142,8 @@ impl Reference {
                     patience: 0,
                     held_until: None,
                     last_round: now,
+                    real: None,
+                    dark: false,
                 };
                 let p = self.paths.entry(key).or_insert(fresh);
                 p.last_round = now;
@@ -169,7 +197,9 @@ impl Reference {
             }
             Event::Probe(report) => self.report(report, now, ids),
             Event::Platform(_) => unreachable!("these worlds have no network manager"),
-            Event::Applied { .. } | Event::Hurry(_) | Event::Tick => {}
+            Event::EndDrill => self.end_drill(),
+            // It begins when the engine says so: `after`.
+            Event::Applied { .. } | Event::Hurry(_) | Event::Drill(_) | Event::Tick => {}
         }
         let refused = self.refused.len();
         self.refused.retain(|_, retry| *retry > now);
@@ -179,19 +209,54 @@ impl Reference {
         }
         let keys: Vec<Key> = self.paths.keys().cloned().collect();
         for key in keys {
+            self.on_the_real_one(&key, |r| r.timeout(&key, now));
             let p = self.paths.get_mut(&key).expect("listed");
             if p.held_until.is_some_and(|at| at <= now) {
                 p.held_until = None;
             }
-            if p.round.as_ref().is_some_and(|r| r.deadline <= now) {
-                self.bad(&key, now);
+            self.timeout(&key, now);
+        }
+    }
+
+    fn timeout(&mut self, key: &Key, now: Time) {
+        if self.paths[key].round.as_ref().is_some_and(|r| r.deadline <= now) {
+            self.bad(key, now);
+        }
+    }
+
+    fn drill(&mut self, step: &DrillStep, names: &BTreeMap<u32, String>) {
+        match step {
+            DrillStep::Begun(keys) => {
+                for key in keys {
+                    let path = self.paths.get_mut(&(names[&key.id].clone(), key.family)).expect("a path");
+                    (path.real, path.dark) = (Some(Box::new(path.clone())), true);
+                }
             }
+            DrillStep::Lifted => {
+                for path in self.paths.values_mut() {
+                    path.dark = false;
+                    // It was not even lost.
+                    if let Some(real) = path.real.take_if(|_| path.state.usable()) {
+                        *path = *real;
+                    }
+                }
+            }
+            DrillStep::Ended(DrillEnd::Complete) => {
+                for path in self.paths.values_mut() {
+                    assert!(path.real.is_none() || path.state.usable(), "a drill is over and it is not back");
+                    path.real = None;
+                }
+            }
+            DrillStep::Ended(_) => self.end_drill(),
         }
     }
 
     /// Rounds the engine started.
     pub(crate) fn after(&mut self, now: Time, effects: &[Effect], names: &BTreeMap<u32, String>) {
         for effect in effects {
+            if let Effect::Drill(step) = effect {
+                self.drill(step, names);
+            }
             let Effect::Probe(request) = effect else { continue };
             let key = (names[&request.path.id].clone(), request.path.family);
             let tracking = self.tracking(&key);
@@ -221,6 +286,11 @@ impl Reference {
                 failures: vec![0; request.targets.len()],
             });
             p.last_round = now;
+            let round = p.round.clone();
+            self.on_the_real_one(&key, |r| {
+                let real = r.paths.get_mut(&key).expect("a path");
+                (real.round, real.last_round) = (round, now);
+            });
         }
     }
 
@@ -229,14 +299,22 @@ impl Reference {
     }
 
     fn report(&mut self, report: &ProbeReport, now: Time, ids: &BTreeMap<String, u32>) {
-        let (ProbeReport::Reply { path, round, target, .. }
-        | ProbeReport::Failed { path, round, target, .. }) = report;
+        let (ProbeReport::Reply { path, .. } | ProbeReport::Failed { path, .. }) = report;
         let Some(key) = self.paths.keys().find(|k| ids[&k.0] == path.id && k.1 == path.family).cloned()
         else {
             return;
         };
-        let t = self.tracking(&key);
-        let p = self.paths.get_mut(&key).expect("found");
+        self.on_the_real_one(&key, |r| r.heard(report, &key, now));
+        self.heard(report, &key, now);
+    }
+
+    fn heard(&mut self, report: &ProbeReport, key: &Key, now: Time) {
+        let (ProbeReport::Reply { round, target, .. } | ProbeReport::Failed { round, target, .. }) = report;
+        let t = self.tracking(key);
+        let p = self.paths.get_mut(key).expect("found");
+        if p.real.is_some() && p.dark {
+            return;
+        }
         let Some(r) = p.round.as_mut().filter(|r| r.number == *round) else { return };
         let failed = matches!(report, ProbeReport::Failed { .. });
         if failed {
@@ -249,9 +327,9 @@ impl Reference {
             (0..r.answers.len()).filter(|i| r.answers[*i] == 0 && r.failures[*i] >= t.count).count();
         if answered >= t.reliability as usize && !failed {
             p.round = None;
-            self.good(&key, now);
+            self.good(key, now);
         } else if failed && !r.turn && r.answers.len() - hopeless < t.reliability as usize {
-            self.bad(&key, now);
+            self.bad(key, now);
         }
     }
 
@@ -304,6 +382,12 @@ impl Reference {
                 let offer = if down || refused { None } else { offer(&view, &i, &device, family) };
                 let remembered = self.memory.remove(&key);
                 let p = self.paths.get_mut(&key).expect("configured");
+                let offered = offer.map(|gateway| (device.as_str(), gateway));
+                if offered != p.device.as_deref().map(|device| (device, p.gateway))
+                    && let Some(real) = p.real.take()
+                {
+                    *p = *real;
+                }
                 // What an earlier process left goes on, losses included.
                 let was = remembered.as_ref().map_or(p.state, |left| left.state).usable();
                 if let Some(left) = &remembered {
@@ -362,8 +446,32 @@ impl Reference {
 
     /// Who carries a policy: by brute force over metrics. Empty: its last resort.
     pub(crate) fn carriers(&self, policy: &Policy, family: Family) -> Vec<(String, u32)> {
+        self.carriers_of(policy, family, &|path| path)
+    }
+
+    /// Policies in use that have nothing left, and would have something if no WAN were only made to look dead.
+    pub(crate) fn cut_off_by_drill(&self) -> Vec<(&str, Family)> {
+        let rules = self.config.rules.iter().filter(|_| self.config.globals.enabled);
+        let used = rules.filter_map(|rule| match &rule.target {
+            Target::Policy(name) => Some((self.config.policy(name).expect("valid"), rule.families)),
+            Target::Direct(_) => None,
+        });
+        let each = used.flat_map(|(policy, families)| families.iter().map(move |family| (policy, family)));
+        let cut = each.filter(|(policy, family)| {
+            let truly = self.carriers_of(policy, *family, &|path| path.real.as_deref().unwrap_or(path));
+            self.carriers(policy, *family).is_empty() && !truly.is_empty()
+        });
+        cut.map(|(policy, family)| (policy.name.as_str(), family)).collect()
+    }
+
+    fn carriers_of(
+        &self,
+        policy: &Policy,
+        family: Family,
+        seen: &dyn Fn(&RefPath) -> &RefPath,
+    ) -> Vec<(String, u32)> {
         let up = |name: &String, held_too: bool| {
-            let p = self.paths.get(&(name.clone(), family));
+            let p = self.paths.get(&(name.clone(), family)).map(seen);
             let aside = |p: &RefPath| p.held_until.is_some() || self.drained.contains(name);
             p.is_some_and(|p| p.state.usable() && (held_too || !aside(p)))
         };
@@ -528,6 +636,11 @@ fn start(p: &mut RefPath, i: &Interface, targets: &[IpAddr], remembered: Option<
 /// The history of losses and what follows from it.
 fn changed(p: &mut RefPath, was: bool, weight: u32, now: Time) {
     if was == p.state.usable() {
+        return;
+    }
+    if p.real.is_some() {
+        // It only looks so.
+        p.held_until = None;
         return;
     }
     if was {

@@ -141,6 +141,7 @@ fn interface(rng: &mut Rng, name: &str) -> Interface {
             connected: rng.chance(20),
             disconnected: rng.chance(20),
         },
+        drill: None,
         location: location(),
     }
 }

@@ -23,6 +23,7 @@ pub(crate) enum Ev {
     Report(ProbeReport),
     Command,
     Reconfigure,
+    Drill,
     Kill,
     NewFlow,
     Damage,
@@ -78,6 +79,8 @@ pub(crate) struct Sim {
     names: BTreeMap<u32, String>,
     /// Paths that came up, and by `flush_conntrack` may lose their flows once for it.
     wished: BTreeSet<PathKey>,
+    /// Flows of a drill stay.
+    keeps_flows: bool,
     foreign_bits: u32,
     calm: bool,
     jitter: bool,
@@ -100,6 +103,9 @@ pub(crate) struct Figures {
     pub(crate) moves: u64,
     pub(crate) holds: u64,
     pub(crate) switches: u64,
+    /// Drills that went to their end, and others that had to be broken off.
+    pub(crate) drills: u64,
+    pub(crate) spoilt: u64,
     /// Packets that went where their source was known.
     pub(crate) kept: u64,
 }
@@ -143,6 +149,7 @@ impl Sim {
             ids: BTreeMap::new(),
             names: BTreeMap::new(),
             wished: BTreeSet::new(),
+            keeps_flows: false,
             foreign_bits,
             calm: false,
             jitter: rng.chance(30),
@@ -167,6 +174,7 @@ impl Sim {
         times(self, 3, 14, || Ev::Fault);
         times(self, 0, 3, || Ev::Command);
         times(self, 0, 3, || Ev::Reconfigure);
+        times(self, 0, 6, || Ev::Drill);
         times(self, 0, 2, || Ev::Kill);
         times(self, 4, 12, || Ev::NewFlow);
         times(self, 0, 4, || Ev::Damage);
@@ -229,6 +237,7 @@ impl Sim {
             Ev::Applied(generation) if life == self.life => self.feed(Event::Applied { generation }),
             Ev::Write if life == self.life => self.write(),
             Ev::Command => self.command(),
+            Ev::Drill => self.drill(),
             Ev::Reconfigure => {
                 let config = setup::reconfigured(&mut self.rng, &self.config);
                 self.configure(config);
@@ -265,6 +274,25 @@ impl Sim {
         self.feed(event);
     }
 
+    fn drill(&mut self) {
+        let interface = self.rng.pick(&self.config.interfaces).name.clone();
+        let (length, keeps_flows) = (self.rng.ms(1_000, 20_000), self.rng.chance(30));
+        let order = DrillOrder { interface, length, keeps_flows };
+        let there_is_one = self.core.drill().is_some();
+        let refusal = self.core.preview_drill(&order).err();
+        assert!(!there_is_one || refusal.is_some(), "two drills");
+        say!(self, "drill: {order:?}: {refusal:?}");
+        if there_is_one && self.rng.chance(30) {
+            return self.feed(Event::EndDrill);
+        }
+        self.feed(Event::Drill(order));
+        if refusal.is_some() {
+            assert_eq!(self.core.drill().is_some(), there_is_one);
+        } else {
+            self.keeps_flows = keeps_flows;
+        }
+    }
+
     /// I8: what happens to one section does not touch the state of others.
     fn configure(&mut self, config: Config) {
         say!(self, "configuration: {config:?}");
@@ -274,7 +302,9 @@ impl Sim {
             .core_paths()
             .into_iter()
             .filter(|(key, _)| {
-                self.config.globals.enabled
+                // A drill ends by any configuration.
+                self.reference.paths[key].real.is_none()
+                    && self.config.globals.enabled
                     && config.globals.enabled
                     && config.interface(&key.0).is_some_and(|new| {
                         let old = self.config.interface(&key.0).expect("has a path");
@@ -359,6 +389,8 @@ impl Sim {
         }
         self.reference.after(self.now, &out.effects, &self.names);
         self.check_paths();
+        let cut_off = self.reference.cut_off_by_drill();
+        assert!(cut_off.is_empty(), "a drill cuts the site off: {cut_off:?}");
         assert!(
             out.wake_at.is_none_or(|at| at > self.now),
             "busy loop: wake_at {:?} at {:?}",
@@ -408,6 +440,14 @@ impl Sim {
                 }
                 if t.from == State::Disabled {
                     self.wish(&t.interface, t.path.family, |events| events.ifup);
+                }
+            }
+            Effect::Drill(step) => {
+                say!(self, "{step:?}");
+                match step {
+                    DrillStep::Ended(DrillEnd::Complete) => self.figures.drills += 1,
+                    DrillStep::Ended(_) => self.figures.spoilt += 1,
+                    DrillStep::Begun(_) | DrillStep::Lifted => {}
                 }
             }
             Effect::Switched(s) => {
@@ -473,6 +513,8 @@ impl Sim {
         }
         let name = self.names[&key.id].clone();
         let path = self.reference.paths.get(&(name.clone(), key.family));
+        let kept = self.keeps_flows && path.is_some_and(|p| p.real.is_some());
+        assert!(!kept, "flows of {name} {} are deleted, which a drill was to keep", key.family);
         assert!(
             path.is_some_and(|p| !p.state.usable()),
             "I11: flush of {name} {}, which is healthy",
@@ -546,7 +588,9 @@ impl Sim {
         }
         let proof = self.config.interfaces.iter().map(|i| setup::proof_time(&i.tracking));
         // A refused route is tried again after 10 s.
-        proof.max().unwrap_or_default() + Duration::from_secs(18)
+        let proof = proof.max().unwrap_or_default() + Duration::from_secs(18);
+        // A drill may have just begun, and its way back has twice the time it takes.
+        if self.core.drill().is_some() { proof * 3 + Duration::from_secs(20) } else { proof }
     }
 }
 
@@ -735,6 +779,8 @@ impl Sim {
                 State::Disabled => S::Disabled,
             };
             assert_eq!(state, wanted.state, "state of {key:?}: {}", path.reason);
+            let drilled = wanted.real.is_some();
+            assert!(drilled || path.reason.code() != "drill", "I9: {key:?} is in no drill: {}", path.reason);
             if !path.tracker.targets().is_empty() {
                 assert_eq!(path.tracker.score(), wanted.score, "score of {key:?}");
             }
@@ -1051,9 +1097,14 @@ fn check_reason(path: &PathStatus<'_>, seen: bool, key: &Key) {
     use Reason as R;
     let fits = match path.state {
         State::Online => matches!(path.reason, R::NotTracked | R::AssumedOnline | R::Resumed | R::Answering),
-        State::Disconnecting => matches!(path.reason, R::Failing { .. } | R::Resumed),
-        State::Offline => matches!(path.reason, R::ProbesLost { .. } | R::NotYetProven | R::Resumed),
-        State::Connecting => matches!(path.reason, R::Recovering { .. } | R::Returning | R::Resumed),
+        State::Disconnecting => matches!(path.reason, R::Failing { .. } | R::Resumed | R::Drill { .. }),
+        State::Offline => {
+            let drill = matches!(path.reason, R::Drill { .. });
+            drill || matches!(path.reason, R::ProbesLost { .. } | R::NotYetProven | R::Resumed)
+        }
+        State::Connecting => {
+            matches!(path.reason, R::Recovering { .. } | R::Returning | R::Resumed | R::DrillReturn { .. })
+        }
         State::Disabled if !seen => matches!(path.reason, R::NotSeen),
         State::Disabled => matches!(
             path.reason,

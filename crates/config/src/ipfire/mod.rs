@@ -153,6 +153,7 @@ fn interface(hash: &mut Hash, link: &Link, position: usize, checks: Checks, loca
         initial_state: InitialState::Online,
         failback: Failback::Keep,
         flush_conntrack: FlushEvents::default(),
+        drill: None,
         routed_networks: Vec::new(),
         location,
     }

@@ -122,6 +122,9 @@ fn interface(out: &mut String, i: &Interface) {
     if i.flush_conntrack != FlushEvents::default() {
         write!(out, ", {:?}", i.flush_conntrack).unwrap();
     }
+    if let Some(drill) = &i.drill {
+        write!(out, ", drill {drill} for {:?}", drill.length).unwrap();
+    }
     let targets: Vec<String> = t.targets.iter().map(ToString::to_string).collect();
     writeln!(out, "\n  {:?} [{}], reliability {}", t.method, targets.join(" "), t.reliability).unwrap();
     write!(out, "  count {}, timeout {}, interval {}", t.count, s(t.timeout), s(t.interval)).unwrap();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use mwan_config::{Config, interfaces_max};
 use serde::{Deserialize, Serialize};
 
+use super::drill::Drill;
 use super::flows::Flows;
 use super::{Core, Dirty, Platform, RememberedPath, enabled_wans, policy_members, used_policies};
 use crate::hooks::Told;
@@ -30,6 +31,7 @@ pub struct Checkpoint {
     paths: Vec<Path>,
     taken_down: BTreeSet<String>,
     drained: BTreeSet<String>,
+    drill: Option<Drill>,
     refused: Vec<(PathKey, String, Time)>,
     resume: Vec<RememberedPath>,
     /// Generation of the desired state, if there is one: what it says is worked out anew.
@@ -69,6 +71,7 @@ impl Core {
             paths: self.paths.values().cloned().collect(),
             taken_down: self.taken_down.clone(),
             drained: self.drained.clone(),
+            drill: self.drill.clone(),
             refused: self.refused.iter().map(|(key, (why, at))| (*key, why.clone(), *at)).collect(),
             resume: self.resume.clone(),
             generation: self.desired.as_ref().map(|desired| desired.generation),
@@ -110,6 +113,7 @@ impl Core {
             paths,
             taken_down,
             drained,
+            drill: checkpoint.drill,
             refused: refused.collect(),
             resume: checkpoint.resume,
             desired: None,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mwan_config::{Config, Family};
 
+use super::drill::{DrillOrder, DrillStep};
 use crate::hooks::HookCall;
 use crate::reason::Reason;
 use crate::{Carrier, Desired, NetView, PathKey, PlatformView, ProbeReport, ProbeRequest, State, Time};
@@ -41,6 +42,10 @@ pub enum Event {
     Drain(String),
     /// `mwan undrain NAME`.
     Undrain(String),
+    /// `mwan drill NAME`: its paths look dead for a while ([`crate::Core::preview_drill`] says whether they may).
+    Drill(DrillOrder),
+    /// The end of it, at once.
+    EndDrill,
     /// The paths of an interface are probed now, whenever it would be their turn.
     Hurry(String),
     /// Nothing but the passing of time.
@@ -69,6 +74,8 @@ pub enum Effect {
     Transition(Transition),
     /// A policy is carried by others now.
     Switched(Switch),
+    /// How the drill goes. What it leads to is told by itself.
+    Drill(DrillStep),
     /// Scripts are to be told.
     Hook(HookCall),
 }
@@ -145,4 +152,6 @@ pub struct RememberedPath {
     pub losses: Vec<(Time, u32)>,
     /// It is held back as flapping.
     pub hold: Option<crate::Hold>,
+    /// What scripts were told it is, if that was pretended: a drill.
+    pub pretended: Option<State>,
 }

@@ -136,7 +136,12 @@ impl Core {
         for (key, path) in &self.paths {
             if path.usable() {
                 self.flows.owed.remove(key);
-            } else if !matches!(path.reason, Reason::NotYetProven | Reason::Recovering { .. }) {
+            } else if !path.keeps_flows()
+                && !matches!(
+                    path.reason,
+                    Reason::NotYetProven | Reason::Recovering { .. } | Reason::DrillReturn { .. }
+                )
+            {
                 self.flows.owe(*key, now);
             }
         }

@@ -23,10 +23,11 @@ impl Core {
                 .map(|(wan, p)| RememberedPath {
                     interface: wan.name.clone(),
                     family: p.key.family,
-                    state: p.tracker.state(),
-                    score: p.tracker.score(),
+                    state: p.real_state().0,
+                    score: p.real_state().1,
                     losses: p.losses().to_vec(),
                     hold: p.hold,
+                    pretended: p.drilled().then(|| p.tracker.state()),
                 })
                 // A process that ends before it has seen the network passes on what it was given.
                 .filter(|_| self.net.is_some())
@@ -90,6 +91,10 @@ impl Core {
         self.wans.iter().find(|w| w.name == name).map(|w| (w.id, w.device.as_str()))
     }
 
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.paths.values()
+    }
+
     /// Everything there is to say about a path.
     pub fn path(&self, key: PathKey) -> Option<PathStatus<'_>> {
         let path = self.paths.get(&key)?;
@@ -106,6 +111,7 @@ impl Core {
             hold: path.hold,
             drained: path.drained,
             tracker: &path.tracker,
+            targets: path.real_targets(),
             source: path.ready.as_ref().and_then(|r| r.source),
             next_hop: path.ready.as_ref().map(|r| r.next_hop),
         })
@@ -131,6 +137,8 @@ pub struct PathStatus<'a> {
     pub drained: bool,
     /// Score, rounds and targets.
     pub tracker: &'a crate::Tracker,
+    /// Its targets as they are, in a drill too.
+    pub targets: &'a [crate::Target],
     /// Source address of probes.
     pub source: Option<std::net::IpAddr>,
     /// Where its routing table points.

@@ -10,7 +10,7 @@ const FLAG_TRUNCATED: u8 = 0x02;
 const FLAG_RECURSION_DESIRED: u8 = 0x01;
 
 /// A question, whose header has this id. Names are checked when the configuration is read.
-pub(super) fn build(probe: &DnsProbe, id: u16) -> Vec<u8> {
+pub(crate) fn build(probe: &DnsProbe, id: u16) -> Vec<u8> {
     let mut packet = Vec::with_capacity(HEADER + probe.name.len() + 6);
     packet.extend_from_slice(&id.to_be_bytes());
     packet.extend_from_slice(&[FLAG_RECURSION_DESIRED, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
@@ -27,7 +27,7 @@ pub(super) fn build(probe: &DnsProbe, id: u16) -> Vec<u8> {
 
 /// What a datagram is.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// No answer to this question: another id or question. It is not worth a word.
     NotOurs,
     /// Without error, and with a record (or with more than fits into a datagram).
@@ -37,7 +37,7 @@ pub(super) enum Answer {
 }
 
 /// Judges a datagram from the server that was asked `question`.
-pub(super) fn judge(question: &[u8], packet: &[u8]) -> Answer {
+pub(crate) fn judge(question: &[u8], packet: &[u8]) -> Answer {
     let Some((header, rest)) = packet.split_at_checked(HEADER) else { return Answer::NotOurs };
     if header[..2] != question[..2] || header[2] & FLAG_RESPONSE == 0 {
         return Answer::NotOurs;

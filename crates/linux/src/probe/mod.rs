@@ -1,7 +1,7 @@
 //! Probes, in this process: one task per path, which asks all targets of a round at once. Pings of a path share a raw
 //! socket, and so do its link probes; every other probe has a socket of its own for as long as it takes.
 
-mod dns;
+pub(crate) mod dns;
 mod http;
 mod link;
 mod methods;

@@ -64,6 +64,14 @@ pub(crate) enum Command {
     Rollback(RollbackArgs),
     /// Say why a packet, or a live connection, leaves where it leaves: every step, and what would carry it otherwise.
     Explain(ExplainArgs),
+    /// Say why an interface, a policy or a rule is as it is: what decides, since when, where a fault lies, and its last changes.
+    Why {
+        /// Its name.
+        name: String,
+        /// Print JSON (docs/schema/mwan.why.v1.json).
+        #[arg(long)]
+        json: bool,
+    },
     /// Compare what should be in the kernel with what is there; exit code 3 if they differ.
     Diff(Show),
     /// Read the configuration again.
@@ -88,6 +96,8 @@ pub(crate) enum Command {
         /// Name of the interface.
         interface: String,
     },
+    /// Rehearse the failure of a WAN: mwan takes it for dead for a while, nothing else does, and what comes of it is measured.
+    Drill(DrillArgs),
     /// Show what has happened.
     Events(EventArgs),
     /// How the WANs were in a month: availability, outages, latency, loss; evidence for a provider. Needs no daemon.
@@ -484,6 +494,68 @@ pub(crate) struct Terms {
 
 fn target(text: &str) -> Result<String, String> {
     crate::daemon::ReachTarget::parse(text).map(|_| text.to_owned())
+}
+
+/// What is rehearsed.
+#[derive(ClapArgs, Debug, Clone)]
+#[command(after_help = "\
+The WAN is not touched: its probes go on, and real packets still use it until they are led elsewhere. The drill ends by its \
+time, with Ctrl-C, and at once if another WAN is lost or this one really fails. It is refused if a policy in use would be left \
+with its last resort.
+
+Exit codes: 0 passed, 1 not held, 3 failed.")]
+pub(crate) struct DrillArgs {
+    /// Name of the interface.
+    #[arg(required_unless_present_any = ["stop", "list"])]
+    pub(crate) interface: Option<String>,
+    /// How long its probes count as lost: 60, 60s, 2m.
+    #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = drill_length)]
+    pub(crate) length_s: u32,
+    /// Its connections stay on it; without this they are moved as by a real failure.
+    #[arg(long)]
+    pub(crate) keep_flows: bool,
+    /// This machine's resolvers have to answer for names below NAME all the time. Without it example.org is asked for, and counts
+    /// if there is an answer before the drill.
+    #[arg(long, value_name = "NAME", value_parser = drill_name)]
+    pub(crate) dns: Option<String>,
+    /// No name is asked for.
+    #[arg(long, conflicts_with = "dns")]
+    pub(crate) no_dns: bool,
+    /// The router has to reach this all the time: an address to be pinged, or ADDRESS:PORT/tcp; several times for more.
+    #[arg(long, value_name = "TARGET", value_parser = target)]
+    pub(crate) reach: Vec<String>,
+    /// Only say what would happen.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not wait for it; then nothing but its time ends it, or --stop.
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// End the drill that is under way; its WAN carries again at once.
+    #[arg(long, conflicts_with_all = ["interface", "list", "dry_run", "detach", "keep_flows", "dns", "no_dns", "reach"])]
+    pub(crate) stop: bool,
+    /// Show those that are over, the newest first, and those the configuration asks for.
+    #[arg(long, conflicts_with_all = ["interface", "dry_run", "detach", "keep_flows", "dns", "no_dns", "reach"])]
+    pub(crate) list: bool,
+    /// Print JSON (docs/schema/mwan.drills.v1.json).
+    #[arg(long, conflicts_with = "stop")]
+    pub(crate) json: bool,
+}
+
+fn drill_length(text: &str) -> Result<u32, String> {
+    use mwan_api::{DRILL_MAX_S, DRILL_MIN_S};
+    let (number, unit_s) = match (text.strip_suffix('s'), text.strip_suffix('m')) {
+        (Some(number), _) => (number, 1),
+        (_, Some(number)) => (number, 60),
+        _ => (text, 1),
+    };
+    let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    let seconds = number.parse::<u32>().ok().filter(|_| digits).and_then(|n| n.checked_mul(unit_s));
+    let good = seconds.filter(|seconds| (DRILL_MIN_S..=DRILL_MAX_S).contains(seconds));
+    good.ok_or_else(|| format!("expected is a time from {DRILL_MIN_S} s to {DRILL_MAX_S} s, as in 60s or 2m"))
+}
+
+fn drill_name(text: &str) -> Result<String, String> {
+    crate::daemon::check_drill_name(text).map(|()| text.to_owned())
 }
 
 /// Which packet is explained.

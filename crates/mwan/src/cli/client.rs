@@ -28,6 +28,8 @@ pub(super) enum Answer {
     Config(ConfigText),
     Conflict,
     Done,
+    Drill(Begun),
+    Drills(Drills),
     Error { message: String, hint: Option<String> },
     Events(Events),
     Put(ConfigPut),
@@ -36,6 +38,28 @@ pub(super) enum Answer {
     Revisions(Revisions),
     Shown(Shown),
     Use(Binding),
+}
+
+/// What is read of a drill that begins.
+#[derive(Deserialize, Debug)]
+pub(super) struct Begun {
+    pub(super) number: u64,
+}
+
+/// What is read of the drills.
+#[derive(Deserialize, Debug)]
+pub(super) struct Drills {
+    pub(super) running: Option<Drill>,
+    pub(super) drills: Vec<Drill>,
+}
+
+#[derive(Deserialize, Debug)]
+pub(super) struct Drill {
+    pub(super) number: u64,
+    pub(super) passed: Option<bool>,
+    pub(super) steps: Vec<String>,
+    /// All of it for people, when it is over.
+    pub(super) text: String,
 }
 
 /// Whatever the daemon says may be that it cannot.

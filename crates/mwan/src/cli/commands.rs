@@ -29,12 +29,16 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Confirm => super::apply::confirm(&run_dir)?,
         Command::Rollback(args) => super::apply::rollback(&run_dir, &args)?,
         Command::Explain(args) => super::explain::run(&run_dir, args)?,
+        Command::Why { name, json } => {
+            client::show(&run_dir, Request::Why { name }, view(Look::Whole, json))?
+        }
         Command::Diff(show) => client::show(&run_dir, Request::Diff, view(Look::Difference, show.json))?,
         Command::Reload => done(client::ask(&run_dir, &Request::Reload)?)?,
         Command::Ifup { interface } => done(client::ask(&run_dir, &Request::IfUp { interface })?)?,
         Command::Ifdown { interface } => done(client::ask(&run_dir, &Request::IfDown { interface })?)?,
         Command::Drain { interface } => done(client::ask(&run_dir, &Request::Drain { interface })?)?,
         Command::Undrain { interface } => done(client::ask(&run_dir, &Request::Undrain { interface })?)?,
+        Command::Drill(args) => super::drill::run(&run_dir, args)?,
         #[cfg(feature = "tui")]
         Command::Top => crate::top::run(&run_dir)?,
         #[cfg(feature = "alerts")]

@@ -80,7 +80,7 @@ fn line(event: &Event) -> String {
 }
 
 /// RFC 3339, whole seconds, UTC.
-pub(super) fn utc(time_ms: u64) -> String {
+pub(crate) fn utc(time_ms: u64) -> String {
     format!("{}Z", mwan_api::calendar::stamp(time_ms / 1000).replacen(' ', "T", 1))
 }
 

@@ -12,6 +12,7 @@ mod cloud;
 mod commands;
 mod compat;
 mod difference;
+mod drill;
 mod events;
 mod explain;
 mod facts;
@@ -37,6 +38,7 @@ pub(crate) use args::{AccountCommand, WebCommand};
 pub(crate) use args::{BusArgs, DaemonArgs, LogFormat, LogLevel, LogTo};
 #[cfg(feature = "tui")]
 pub(crate) use client::ask_at_length;
+pub(crate) use events::utc;
 
 /// Exit codes; `mwan help` lists them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -17,7 +17,7 @@ use super::put::Change;
 use super::reload::Reply;
 use super::status::{self, Achieved, diagnostics};
 use super::writer::{Writer, describe};
-use super::{Daemon, Next, events};
+use super::{Daemon, Next, events, why};
 use crate::cli::Failure;
 #[cfg(feature = "ipfire")]
 use crate::ipfire;
@@ -49,6 +49,10 @@ impl Daemon {
             Request::IfDown { interface } => self.command(interface, "ifdown", Event::IfDown),
             Request::Drain { interface } => self.command(interface, "drain", Event::Drain),
             Request::Undrain { interface } => self.command(interface, "undrain", Event::Undrain),
+            Request::Why { name } => self.why(name),
+            Request::Drill(order) => self.order_drill(order),
+            Request::StopDrill => self.stop_drill(),
+            Request::Drills { attended } => Ok(self.drills(attended)),
             Request::Events(query) => Ok(Response::Events(self.events.answer(&query))),
             request @ (Request::History(_)
             | Request::Report { .. }
@@ -223,7 +227,7 @@ impl Daemon {
         Ok(Response::Done)
     }
 
-    fn no_interface(&self, name: &str) -> Failure {
+    pub(super) fn no_interface(&self, name: &str) -> Failure {
         let known: Vec<&str> =
             self.core.config().interfaces.iter().filter(|i| i.enabled).map(|i| i.name.as_str()).collect();
         Failure::says(format!("there is no enabled interface '{}'", name.escape_debug()))
@@ -268,7 +272,7 @@ impl Daemon {
         });
     }
 
-    fn status(&mut self) -> mwan_api::Status {
+    pub(super) fn status(&mut self) -> mwan_api::Status {
         let now = clock::now();
         let counters = self.writer.counters();
         let observed = self.writer.observe().ok();
@@ -293,6 +297,7 @@ impl Daemon {
             schema: mwan_api::SCHEMA_STATUS.to_owned(),
             red: self.ipfire.as_ref().map(Ipfire::red),
             daemon,
+            drill: self.drills.under_way(),
             degraded: false,
             problems: Vec::new(),
             interfaces: status::interfaces(&self.core, &achieved, now),
@@ -302,6 +307,7 @@ impl Daemon {
             rules: Vec::new(),
             diagnostics: diagnostics(&self.diagnostics),
         };
+        why::find_faults(&self.core, &mut status.interfaces);
         let committed = self.writer.committed().cloned();
         let achieved = Achieved::new(&self.core, committed.as_ref(), observed.as_ref());
         status.rules = achieved.rules(&counters, |rule, id, family| self.writer.sticky(rule, id, family));

@@ -26,6 +26,7 @@ impl Daemon {
         let generation = desired.generation;
         let (events, failure) = match self.writer.apply(&desired) {
             Ok(applied) => {
+                self.drills.applied(generation, clock::now());
                 self.flows.placement(self.core.placement());
                 if desired.off {
                     self.flows.clear(desired.marks.mask());
@@ -126,7 +127,10 @@ impl Daemon {
                 let event = events::transition(&t);
                 let quiet = matches!(
                     t.reason,
-                    Reason::Failing { .. } | Reason::Degrading { .. } | Reason::Recovering { .. }
+                    Reason::Failing { .. }
+                        | Reason::Degrading { .. }
+                        | Reason::Recovering { .. }
+                        | Reason::DrillReturn { .. }
                 );
                 if quiet {
                     debug!("{}", event.text)
@@ -136,6 +140,7 @@ impl Daemon {
                 self.events.note(event);
                 self.history.transition(&t);
             }
+            Effect::Drill(step) => self.drill_step(step),
             Effect::Hook(call) => self.hooks.call(call),
             Effect::Switched(s) => {
                 let yet = if self.apply_error.is_some() { " (not in the kernel yet)" } else { "" };

@@ -55,6 +55,7 @@ impl Daemon {
             }
             // Only the end waits for it.
             Done::Cleared => {}
+            Done::Moved(path, count) => self.drills.moved(path, count),
         }
         Next::Go
     }

@@ -133,6 +133,7 @@ impl Access {
         let by = match &mut request {
             Request::PutConfig { by, .. } | Request::PutCloud { by, .. } => by,
             Request::Apply(order) => &mut order.by,
+            Request::Drill(order) => &mut order.by,
             _ => return request,
         };
         let named = by.take().map(|name| name.escape_debug().take(NAME_MAX).collect::<String>());
@@ -162,6 +163,7 @@ impl Access {
                     | Request::Candidates
                     | Request::Flows { .. }
                     | Request::Explain(_)
+                    | Request::Why { .. }
                     | Request::IfUp { .. }
                     | Request::IfDown { .. }
                     | Request::Drain { .. }

@@ -144,6 +144,11 @@ impl EventLog {
         }
     }
 
+    /// The newest that are wanted, newest first.
+    pub(super) fn newest(&self, limit: usize, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
+        self.ring.iter().rev().filter(|event| wanted(event)).take(limit).cloned().collect()
+    }
+
     /// Once a second: whether it is time for a copy.
     pub(super) fn look(&mut self) {
         if Instant::now() >= self.copy_at {

@@ -25,6 +25,8 @@ use super::reload::Reply;
 use super::{Daemon, parse_config};
 use crate::cli::Failure;
 use crate::platform::PlatformName;
+pub(super) use document::member_text;
+
 use document::MainRoute;
 use facts::Sets;
 use packet::Described;

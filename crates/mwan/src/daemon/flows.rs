@@ -34,6 +34,8 @@ pub(super) enum Done {
     Remarked,
     /// No mark of ours is left, as far as there was time.
     Cleared,
+    /// So many entries of a path were deleted, as they belong elsewhere.
+    Moved(PathKey, usize),
 }
 
 enum Job {
@@ -157,6 +159,7 @@ impl Worker {
         })?;
         moved += actor.delete_misplaced(path, marks, &mut slice);
         info!(id = path.id, family = path.family.name(), moved, "flows moved back");
+        actor.tell(Done::Moved(path, moved));
         Ok(())
     }
 

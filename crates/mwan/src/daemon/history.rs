@@ -47,6 +47,8 @@ impl Down {
             | Reason::OnTrial
             | Reason::NotSeen
             | Reason::NotYetProven
+            | Reason::Drill { .. }
+            | Reason::DrillReturn { .. }
             | Reason::Stopped => Down::NotKnown,
             reason => Down::Because(reason.code().to_owned(), reason.to_string()),
         }

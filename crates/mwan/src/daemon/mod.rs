@@ -10,12 +10,13 @@
 //! | `revisions` | the configurations that were in force |
 //! | `apply`, `writer` | desired states into the kernel, and what the core wishes beside them |
 //! | `flows`, `flow_list` | connection entries: their marks, which of them end, and a list of them |
+//! | `drill` | a WAN that is made to look dead, and what was measured then |
 //! | `hooks`, `dnsmasq` | others who are told |
 //! | `companion`, `alerts` | processes that speak with the outside, and what the one that sends alerts has said |
 //! | `events`, `sample` | what has happened and how the paths are, for those who watch |
 //! | `history` | what is recorded of the paths |
 //! | `record` | the last events of the core, for a replay |
-//! | `control`, `answer`, `status`, `plan`, `explain`, `impact` | the control socket, and what is said there |
+//! | `control`, `answer`, `status`, `plan`, `explain`, `why`, `impact` | the control socket, and what is said there |
 //! | `state`, `lock`, `notify`, `log`, `logfile`, `syslog` | files that survive, one daemon at a time, systemd, the log |
 
 mod alerts;
@@ -27,6 +28,7 @@ mod configure;
 mod confirm;
 mod control;
 mod dnsmasq;
+mod drill;
 mod durations;
 mod events;
 mod explain;
@@ -58,6 +60,7 @@ mod state;
 mod status;
 mod syslog;
 mod watched;
+mod why;
 mod writer;
 
 use std::collections::VecDeque;
@@ -81,6 +84,7 @@ use crate::openwrt::Openwrt;
 use alerts::AlertBoard;
 use confirm::Confirm;
 use dnsmasq::Dnsmasq;
+use drill::Drills;
 use durations::Switches;
 use events::EventLog;
 use flow_list::FlowList;
@@ -111,6 +115,7 @@ pub(crate) use control::Access;
 pub(crate) use control::Asked;
 #[cfg(feature = "web")]
 pub(crate) use control::group;
+pub(crate) use drill::check_name as check_drill_name;
 pub(crate) use explain::explain_without_daemon;
 #[cfg(feature = "web")]
 pub(crate) use log::{LogSettings, start_companion_log};
@@ -229,6 +234,7 @@ struct Daemon {
     events: EventLog,
     sampler: Sampler,
     flow_list: FlowList,
+    drills: Drills,
     /// How often others came to carry a policy, by its name.
     switches: Switches,
     history: Recorder,
@@ -291,6 +297,7 @@ impl Daemon {
                 Some(report) = self.reports.recv() => self.reported(report),
                 Some(done) = self.flows_done.recv() => self.flows_changed(done),
                 () = tokio::time::sleep(pause) => self.woken(),
+                heard = self.drills.next() => self.drill_heard(heard),
                 read = self.reload.next() => { self.was_read(read); Next::Go }
                 outcome = self.cloud.next() => { self.cloud_done(outcome); Next::Go }
                 _ = watch.tick() => self.look_around(),
@@ -334,6 +341,7 @@ impl Daemon {
             }
         }
         self.look_at_confirm();
+        self.look_at_drills();
         self.tell_dnsmasq();
         self.dnsmasq.look();
         self.listen_again();
@@ -413,6 +421,10 @@ impl Daemon {
     /// Leaves the data plane as it is. Hooks that wait are run, as far as there is time.
     async fn end(&mut self, hooks_max: Duration) -> Result<(), Failure> {
         notify::notify("STOPPING=1");
+        // The data plane stays as it is, without what was only pretended. After `stop` there is none.
+        if !self.clearing {
+            self.feed(Event::EndDrill);
+        }
         self.events.note(events::plain(EventKind::Daemon, Severity::Info, "the daemon ends".to_owned()));
         let kept = self.events.keep();
         let recorded = self.history.finish();
@@ -444,6 +456,7 @@ impl Daemon {
         }
         recorded.iter().for_each(history::wait);
         self.revisions.finish();
+        self.drills.finish();
         info!("ended; the data plane stays as it is");
         Ok(())
     }
@@ -553,6 +566,7 @@ impl Daemon {
             self.record.event(now, &event);
             let output = self.core.handle(now, event);
             self.record.decided(&output, &self.core);
+            self.drills.decided(now, &output);
             self.wake_at = output.wake_at;
             if let Some(desired) = output.desired {
                 save = true;

@@ -40,7 +40,7 @@ impl Target {
         })
     }
 
-    fn attempt(self, timeout: Duration) -> std::io::Result<Duration> {
+    pub(super) fn attempt(self, timeout: Duration) -> std::io::Result<Duration> {
         match self {
             Target::Ping(ip) => ping(ip, timeout),
             Target::Tcp(socket) => connect(socket, timeout),

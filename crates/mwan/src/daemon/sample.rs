@@ -39,7 +39,7 @@ impl Sampler {
             for family in interface.families.iter() {
                 let key = PathKey { id, family };
                 let Some(path) = core.path(key) else { continue };
-                let targets = path.tracker.targets();
+                let targets = path.targets;
                 for target in targets {
                     let before = self.seen.get(&(key, target.ip)).copied();
                     seen.insert((key, target.ip), before.unwrap_or_default().next(target));

@@ -21,6 +21,7 @@ use super::config::{Parsed, Source, parse_watched, read_config, watches_of};
 use super::confirm::Confirm;
 use super::control::Hub;
 use super::dnsmasq::Dnsmasq;
+use super::drill::Drills;
 use super::durations::Switches;
 use super::events::{EventLog, plain};
 use super::flow_list::FlowList;
@@ -198,6 +199,7 @@ impl Daemon {
             events,
             sampler: Sampler::default(),
             flow_list: FlowList::default(),
+            drills: Drills::open(&options.state_dir),
             switches: Switches::default(),
             history: Recorder::new(Folders::new(run_dir, &options.state_dir)),
             options: options.clone(),

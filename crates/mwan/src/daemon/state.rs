@@ -85,6 +85,8 @@ struct PathRecord {
     losses: Vec<(u64, u32)>,
     #[serde(default)]
     hold: Option<HoldRecord>,
+    #[serde(default)]
+    pretended: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -108,6 +110,7 @@ impl PathRecord {
             score: path.score,
             losses: path.losses.iter().map(|(at, weight)| (at.0, *weight)).collect(),
             hold,
+            pretended: path.pretended.map(|state| state.name().to_owned()),
         }
     }
 
@@ -120,12 +123,17 @@ impl PathRecord {
         Some(RememberedPath {
             interface: self.interface,
             family: Family::ALL.into_iter().find(|f| f.name() == self.family)?,
-            state: STATES.into_iter().find(|s| s.name() == self.state)?,
+            state: state(&self.state)?,
             score: self.score,
             losses: self.losses.into_iter().map(|(at, weight)| (Time(at), weight)).collect(),
             hold,
+            pretended: self.pretended.as_deref().and_then(state),
         })
     }
+}
+
+fn state(name: &str) -> Option<State> {
+    STATES.into_iter().find(|state| state.name() == name)
 }
 
 impl Store {
@@ -361,6 +369,7 @@ mod tests {
                 score: 0,
                 losses: vec![(Time(7), 2), (Time(9), 1)],
                 hold: Some(Hold { until: Time(70), losses: 2, length: Duration::from_secs(60) }),
+                pretended: Some(State::Offline),
             }],
             taken_down: BTreeSet::from(["wanb".to_owned()]),
             drained: BTreeSet::from(["wan".to_owned()]),

@@ -92,8 +92,9 @@ fn path(
         check_quality: interface.tracking.quality.is_some(),
         quality: interface.tracking.quality.as_ref().map(quality),
         missing: achieved.observed.map_or(0, |o| missing(core, &o.routing, o, key)),
-        targets: t.targets().iter().map(target).collect(),
+        targets: status.targets.iter().map(target).collect(),
         network: core.logical(&interface.name, key.family).map(network),
+        fault: None,
     }
 }
 
@@ -140,6 +141,7 @@ fn network((name, logical): (&str, &mwan_core::LogicalInterface)) -> api::Networ
 
 fn target(target: &mwan_core::Target) -> api::Target {
     let status = match target.state {
+        _ if target.is_silent() => "down",
         TargetState::Unknown => "unknown",
         TargetState::Up => "up",
         TargetState::Down => "down",

@@ -28,6 +28,7 @@ fn target(ip: &str, status: &str) -> api::Target {
 fn path(family: &str) -> api::Path {
     let targets = ["1.0.0.1", "1.1.1.1"].map(|ip| target(ip, "up")).into();
     api::Path {
+        fault: None,
         family: family.into(),
         status: "online".into(),
         usable: true,
@@ -89,6 +90,7 @@ fn example() -> api::Status {
         ipv6: vec!["fe80::/64".into(), "fe80::1/128".into()],
     };
     api::Status {
+        drill: None,
         red: None,
         schema: String::new(),
         daemon: serde_json::from_value(serde_json::json!({

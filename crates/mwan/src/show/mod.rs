@@ -3,12 +3,14 @@
 //! The daemon makes them, so the command line reads no large answers; without a daemon it makes the same of what it
 //! found out by itself.
 
+pub(crate) mod drill;
 mod explain;
 mod history;
 mod json;
 mod package;
 mod plan;
 mod status;
+mod why;
 
 use mwan_api::{
     ConnectedDocument, Explanation, Flows, InterfacesDocument, Look, Plan, PoliciesDocument, Response,
@@ -43,6 +45,11 @@ pub(crate) fn show(response: Response, view: View) -> Result<Shown, Failure> {
             View { look: Look::Page, .. } => mwan_history::html(&report),
             _ => mwan_history::text(&report),
         }),
+        Response::Why(why) => shown(if view.json { json(&*why)? } else { why::text(&why) }),
+        Response::DrillPlan(plan) => {
+            shown(if view.json { json(&plan)? } else { drill::what_would_be(&plan) })
+        }
+        Response::Drills(drills) => shown(if view.json { json(&drills)? } else { drill::list(&drills) }),
         Response::Error { message, hint } => Err(Failure::with(message, hint)),
         _ => Err(Failure::says("this answer is not for a terminal")),
     }

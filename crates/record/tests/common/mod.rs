@@ -111,7 +111,7 @@ impl Sim {
     fn happen(&mut self) {
         let config = self.configs[self.configs.len() - 1].clone();
         let name = self.rng.pick(&config.interfaces).name.clone();
-        let event = match self.rng.below(14) {
+        let event = match self.rng.below(16) {
             0 => Event::IfDown(name),
             1 => Event::IfUp(name),
             2 => Event::Drain(name),
@@ -134,6 +134,11 @@ impl Sim {
                 let logical = LogicalInterface { up, device: Some(device), ..Default::default() };
                 Event::Platform(Arc::new(PlatformView { interfaces: [(name, logical)].into() }))
             }
+            8 => {
+                let (length, keeps_flows) = (self.rng.ms(1_000, 8_000), self.rng.chance(30));
+                Event::Drill(DrillOrder { interface: name, length, keeps_flows })
+            }
+            9 if self.rng.chance(30) => Event::EndDrill,
             _ => {
                 self.world.fault(&mut self.rng);
                 Event::Network(Arc::new(self.world.view()))

@@ -177,6 +177,7 @@ export function diagnostic(d) {
 
 export const KINDS = {
   path: 'Health', switch: 'Switch', apply: 'Kernel', repair: 'Repair', config: 'Configuration', command: 'Command', daemon: 'Daemon',
+  drill: 'Drill',
 };
 
 /** Those that carry, as events write it: `fiber+cable`. */

@@ -221,6 +221,16 @@ fn member(part: &MemberPart<'_>) -> api::ExplainedMember {
     }
 }
 
+/// A member of a policy in a line.
+pub(in super::super) fn member_text(part: &MemberPart<'_>) -> String {
+    let member = member(part);
+    let what = match (member.percent, member.out) {
+        (Some(percent), _) => format!("carries {percent} %"),
+        (None, out) => out.unwrap_or_default(),
+    };
+    format!("{} (metric {}, weight {}): {what}", member.interface, member.metric, member.weight)
+}
+
 fn percent(weight: u32, of: u32) -> u32 {
     let (weight, of) = (u64::from(weight), u64::from(of.max(1)));
     u32::try_from((weight * 100 + of / 2) / of).unwrap_or(100)

@@ -14,6 +14,7 @@ const CLOUD: &str = include_str!("golden/cloud-status.txt");
 
 fn path(family: &str, usable: bool, tracking: &str, since_s: u64, uptime_s: u64) -> Path {
     Path {
+        fault: None,
         family: family.into(),
         status: if usable { "online" } else { "offline" }.into(),
         usable,
@@ -98,6 +99,7 @@ fn networks(text: &str, family: &str) -> Vec<String> {
 
 fn status_of(interfaces: Vec<Interface>, policies: Vec<Policy>, text: &str, rules: Vec<Rule>) -> Status {
     Status {
+        drill: None,
         red: None,
         schema: String::new(),
         daemon: mwan_api::Daemon {
