@@ -46,6 +46,7 @@ await picture('preview', {
 });
 await picture('waiting', {
   options: { path: '#/config', height: 400 },
+  clip: { x: 225, y: 0, width: 715, height: 190 },
   ready: async (page) => {
     const area = page.getByLabel('Text of the configuration');
     await area.waitFor();
@@ -55,10 +56,6 @@ await picture('waiting', {
     await page.getByRole('timer').waitFor();
     await page.getByText('The configuration is in force.').waitFor({ state: 'detached' });
   },
-});
-await picture('explain', {
-  options: { path: '#/explain?to=198.51.100.7%3A443%2Ftcp&from=192.168.1.50', height: 1000 },
-  ready: async (page) => { await page.locator('.herotitle').waitFor(); },
 });
 await picture('phone', {
   options: { width: 360, height: 640, scheme: 'dark' },
