@@ -44,6 +44,8 @@ export const forget = () => keepMark(null);
 export function unanswered() {
   const { until } = readMark();
   set({ waiting: { by: null, time_ms: null, until }, outcome: null });
+  // It may have been late only.
+  look().catch(() => {});
 }
 
 /** Asks the router what waits, and what became of what waited. */

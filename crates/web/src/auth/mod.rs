@@ -378,3 +378,32 @@ fn broken(error: &AccountsError) -> ApiError {
 pub(crate) fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn a_crowd_that_logs_in_keeps_nobody_waiting_who_has_before() {
+        let folder = tempfile::tempdir().unwrap();
+        Store::new(folder.path())
+            .change(|accounts| accounts.set_user("ann", Role::Admin, "correct horse"))
+            .unwrap();
+        let auth = Auth::new(folder.path(), Duration::from_secs(60));
+        let log_in = async |last: u8| {
+            let peer = Peer { address: Some(IpAddr::from([192, 0, 2, last])), local: None, tls: true };
+            auth.log_in(peer, "ann", "correct horse".to_owned()).await.map(|done| done.session.user)
+        };
+        assert_eq!(log_in(1).await.unwrap(), "ann");
+        let places = u32::try_from(CLEAN_CHECKS_MAX).unwrap();
+        let crowd = auth.clean.places.clone().acquire_many_owned(places).await.unwrap();
+        let turn = auth.clean.turn.clone().acquire_owned().await.unwrap();
+        assert_eq!(log_in(1).await.unwrap(), "ann");
+        for _ in 0..20 {
+            assert!(log_in(2).await.unwrap_err().json().to_string().contains("at once"), "it was no guess");
+        }
+        drop((crowd, turn));
+        assert_eq!(log_in(2).await.unwrap(), "ann");
+    }
+}
