@@ -25,6 +25,7 @@ mod names;
 mod native;
 mod options;
 mod policy;
+pub mod privacy;
 mod report;
 mod rule;
 mod sets;
