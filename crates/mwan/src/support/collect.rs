@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::anonymise::Anonymiser;
@@ -181,7 +181,7 @@ impl Collection {
             let mut text = String::new();
             let read =
                 GzDecoder::new(bytes.as_slice()).take(RECORDING_MAX + 1).read_to_string(&mut text)? as u64;
-            if read > RECORDING_MAX { Err(ErrorKind::FileTooLarge.into()) } else { Ok(text) }
+            if read > RECORDING_MAX { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
         });
         match text {
             Ok(text) => self.json(NAME, "mwan record; mwan replay reads it", &without_sums(&text)),
