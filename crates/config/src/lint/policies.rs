@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::{Lints, enabled, is_used, list};
 use crate::codes;
 use crate::model::{Config, Family, Member, Policy, Target};
+use crate::options::Dialect;
 use crate::report::{Problem, show};
 
 pub(super) fn judge(config: &Config, lints: &mut Lints) {
@@ -22,6 +23,10 @@ pub(super) fn orphans(config: &Config, lints: &mut Lints) {
                 "there is no rule: nothing is sent by any policy, all traffic goes by the main routing table";
             lints.add(&first.location, String::new(), None, Problem::new(codes::NO_RULES, message));
         }
+        return;
+    }
+    // By the source of a packet all of them carry.
+    if config.globals.source_routing {
         return;
     }
     let used = config.policies.iter().filter(|p| is_used(config, p));
@@ -98,17 +103,33 @@ fn judge_weights(config: &Config, policy: &Policy, alive: &[&Member], lints: &mu
         a.metric == b.metric && a.interface != b.interface && together
     };
     let alone = |m: &&&Member| !policy.members.iter().any(|other| shares(m, other));
-    let weights: BTreeSet<u32> = alive.iter().map(|m| m.weight).gather();
-    if alive.iter().filter(alone).count() < alive.len() || weights.iter().eq(&[1]) {
+    // A member section for several policies brings its weight along.
+    let shared = |member: &Member| {
+        let others = config.policies.iter().filter(|p| p.name != policy.name).flat_map(|p| &p.members);
+        lints.dialect == Dialect::Uci
+            && others.into_iter().any(|m| (&m.interface, m.weight) == (&member.interface, member.weight))
+    };
+    let weights: BTreeSet<u32> = alive.iter().filter(|m| !shared(m)).map(|m| m.weight).gather();
+    if alive.iter().filter(alone).count() < alive.len() || weights.iter().all(|weight| *weight == 1) {
         return;
     }
-    let message = match (policy.members.as_slice(), weights.len()) {
-        ([one], _) => format!("weight {} has no effect: there is nobody to share with", one.weight),
-        // Equal weights are what a member section for several policies brings along.
+    let members = &policy.members;
+    let metric_shared = members.iter().any(|m| members.iter().any(|o| m != o && m.metric == o.metric));
+    let (message, hint) = match (members.as_slice(), weights.len()) {
+        ([one], _) => {
+            let message = format!("weight {} has no effect: there is nobody to share with", one.weight);
+            (message, "to balance, give it another member")
+        }
         (_, 1) => return,
-        _ => "the weights have no effect: each metric has one member, so one interface carries at a time"
-            .to_owned(),
+        _ if metric_shared => {
+            let message = "the weights have no effect: no two members of a metric carry the same family";
+            (message.to_owned(), "to balance, use interfaces of the same family")
+        }
+        _ => {
+            let message =
+                "the weights have no effect: each metric has one member, so one interface carries at a time";
+            (message.to_owned(), "to balance, give the members the same metric")
+        }
     };
-    let problem = Problem::new(codes::WEIGHT_MOOT, message);
-    lints.policy(policy, problem.hint("to balance, give the members the same metric"));
+    lints.policy(policy, Problem::new(codes::WEIGHT_MOOT, message).hint(hint));
 }

@@ -109,6 +109,7 @@ impl Core {
             since: path.since,
             ready: path.ready.is_some(),
             ready_since: path.ready_since,
+            bad_since: path.bad_since(),
             hold: path.hold,
             drained: path.drained,
             tracker: &path.tracker,
@@ -132,6 +133,8 @@ pub struct PathStatus<'a> {
     pub ready: bool,
     /// Since when it can, or cannot.
     pub ready_since: Time,
+    /// Since when its rounds have really been bad, if they are.
+    pub bad_since: Option<Time>,
     /// It is held back as flapping.
     pub hold: Option<crate::Hold>,
     /// Its interface is drained.

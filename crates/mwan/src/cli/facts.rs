@@ -25,6 +25,7 @@ pub(super) fn gather(run_dir: &Path, config: &Config) -> (Facts, Vec<String>) {
     let root = Path::new("/");
     let mut facts = Facts {
         translates: PlatformName::Auto.core().translate,
+        names_are_devices: !PlatformName::Auto.has_netifd(),
         programs: programs(root),
         legacy_rules: legacy_rules(root),
         offload_wanted: offload_wanted(root),
