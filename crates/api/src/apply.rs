@@ -18,6 +18,10 @@ wire! {
 pub struct ApplyOrder {
     /// What is to be in force.
     pub content: Content,
+    /// The revision it was made from: with another one in the file nothing is done, and the answer is `conflict`. Absent: whichever
+    /// there is.
+    #[serde(default)]
+    pub revision: Option<String>,
     /// Only say what would be.
     #[serde(default)]
     pub dry_run: bool,
@@ -126,7 +130,7 @@ pub enum Way {
     Cloud,
     /// `mwan apply`.
     Apply,
-    /// `mwan rollback`.
+    /// `mwan rollback`, or the same by the HTTP API.
     Rollback,
     /// The one before, as another was not confirmed or something could not be reached.
     TakenBack,

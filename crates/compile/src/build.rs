@@ -6,11 +6,10 @@ mod nat;
 mod routing;
 mod sets;
 
-use mwan_config::Gather;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mwan_config::{Family, Target};
+use mwan_config::{Family, Gather, Target};
 use mwan_core::{Carrier, Desired, DesiredInterface, DesiredPolicy, DesiredRule, Share};
 
 use crate::Program;

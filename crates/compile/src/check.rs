@@ -1,11 +1,11 @@
 //! Facts every program must satisfy before it may reach the kernel. A fault is a bug of ours: it refuses the
 //! apply, and tests and the simulation run the same check.
 
-use mwan_config::Gather;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use mwan_config::Gather;
 use mwan_core::Marks;
 
 use crate::Program;

@@ -3,12 +3,11 @@
 //! Rules are compared by their tags, which hold a hash of all they do; nobody guesses from what the kernel
 //! prints.
 
-use mwan_config::{Gather, sort_short};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mwan_config::{AddressRange, Family};
+use mwan_config::{AddressRange, Family, Gather, sort_short};
 
 use crate::nft::*;
 use crate::routing::{Foreign, IpRule, ObservedRouting, Route, RoutingOp};

@@ -11,7 +11,6 @@
 //! | alert | the alert, if whom to tell or how is concerned; else the option. |
 //! | anything unknown | itself. |
 
-use crate::small::Gather;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -27,6 +26,7 @@ use crate::policy::{finish_policy, read_member, read_use_member};
 use crate::report::{Place, Problem, Report, show};
 use crate::rule::read_rule;
 use crate::sets::{self, read_set};
+use crate::small::Gather;
 use crate::suggest::nearest;
 use crate::uci::{self, Section};
 use crate::web::read_web;

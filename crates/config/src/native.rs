@@ -4,7 +4,6 @@
 //! The tables are turned into the same sections as UCI's and read by the same readers, by the names and
 //! defaults of the native dialect. So a value means the same in both formats, and so does a mistake.
 
-use crate::small::sort_short;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,6 +24,7 @@ use crate::policy::{WEIGHT_MAX, finish_policy, weight, weight_large};
 use crate::report::{Place, Problem, Report, show};
 use crate::rule::read_rule;
 use crate::sets::{self, read_set};
+use crate::small::sort_short;
 use crate::suggest::nearest;
 use crate::uci::{Entry, NAME_BYTES_MAX, SECTIONS_MAX, Section};
 use crate::web::read_web;

@@ -1,6 +1,5 @@
 //! Named sets of addresses: their sections, the files they load, and the rules that use them.
 
-use crate::small::Gather;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use crate::names::Names;
 use crate::options::Dialect;
 use crate::report::{Place, Problem, Report, show};
 use crate::rule::SET_NAME_BYTES_MAX;
+use crate::small::Gather;
 use crate::values;
 
 /// Ranges one set may have: some 50 MiB in the kernel, and loaded in well under a second.

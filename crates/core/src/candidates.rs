@@ -1,10 +1,9 @@
 //! What may be a WAN: for who sets the machine up for the first time.
 
-use mwan_config::sort_short;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use mwan_config::Family;
+use mwan_config::{Family, sort_short};
 
 use crate::{NetView, PlatformView};
 

@@ -9,12 +9,11 @@ mod flows;
 mod impact;
 mod view;
 
-use mwan_config::{Gather, sort_short};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mwan_config::{Config, Family, Interface, Policy, Target, interfaces_max};
+use mwan_config::{Config, Family, Gather, Interface, Policy, Target, interfaces_max, sort_short};
 
 use crate::hooks::{HookCall, Told};
 use crate::ids::Ids;

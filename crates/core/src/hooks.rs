@@ -5,10 +5,9 @@
 //! best of its families, and it hears of `ifup`, `ifdown`, `connected` and `disconnected` only. Hooks with a document on
 //! standard input hear of everything, and of the tracker of each family on its own.
 
-use mwan_config::Gather;
 use std::collections::BTreeMap;
 
-use mwan_config::Family;
+use mwan_config::{Family, Gather};
 
 use crate::{Reason, State};
 

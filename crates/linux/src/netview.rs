@@ -8,14 +8,13 @@
 //! RTM_DELROUTE). Dumping again would race with the flush, which follows the notification: so the same rules are
 //! applied here.
 
-use mwan_config::{Gather, sort_short};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use mwan_compile::routing::PROTOCOL;
-use mwan_config::Family;
+use mwan_config::{Family, Gather, sort_short};
 use mwan_core::{Address, DefaultRoute, Link, NetView};
 
 use crate::netlink::Message;

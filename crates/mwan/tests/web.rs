@@ -596,6 +596,9 @@ fn nobody_becomes_root_by_a_configuration_over_http() {
         let revision = format!("If-Match: \"{revision}\"");
         let put = web.curl(&["-X", "PUT", "-H", &header, "-H", &revision, "--json", &body, url]);
         assert!(put.status == 422 && put.text.contains(what), "{put:?}");
+        let confirmed = format!("{url}?confirm=60");
+        let put = web.curl(&["-X", "PUT", "-H", &header, "-H", &revision, "--json", &body, &confirmed]);
+        assert!(put.status == 422 && put.text.contains(what), "{put:?}");
     }
     assert_eq!(std::fs::read_to_string(web.daemon.path("mwan3")).unwrap(), text, "nothing was written");
     // What is in force already stays as it may be: root wrote it.
@@ -604,6 +607,89 @@ fn nobody_becomes_root_by_a_configuration_over_http() {
     let _ = web.daemon.mwan(&["reload"]);
     let checked = post("/validate", &json!({ "file": "", "text": granted }));
     assert_eq!(checked.json["refusal"], Value::Null, "{checked:?}");
+    // What root has taken out of the file is not gone back to by others.
+    std::fs::write(web.daemon.path("mwan3"), text).unwrap();
+    let _ = web.daemon.mwan(&["reload"]);
+    let with_set = |d: &Daemon| {
+        let list = local(d, "/api/v1/config/revisions").json["revisions"].clone();
+        let numbers = list.as_array()?.iter().filter_map(|one| one["number"].as_u64());
+        let text = |n: &u64| local(d, &format!("/api/v1/config/revisions/{n}")).json["text"].clone();
+        numbers.into_iter().find(|n| text(n) == granted.as_str())
+    };
+    until(|| with_set(&web.daemon).is_some());
+    let back = post("/rollback", &json!({ "number": with_set(&web.daemon) }));
+    assert!(back.status == 422 && back.text.contains("loadfile /etc/hostname"), "{back:?}");
+    assert_eq!(std::fs::read_to_string(web.daemon.path("mwan3")).unwrap(), text);
+}
+
+#[test]
+fn what_nobody_confirms_over_http_comes_back_by_itself() {
+    let web = Web::start("");
+    let header = bearer(&web.token("editor", "admin"));
+    let viewer = bearer(&web.token("reader", "operator"));
+    let url = "http://127.0.0.1:8480/api/v1/config";
+    let get = |path: &str| web.curl(&["-H", &header, &format!("{url}{path}")]).json;
+    let post =
+        |path: &str, body: &Value| web.post(&format!("{url}{path}"), std::slice::from_ref(&header), body);
+    let put = |query: &str, text: &str, must_reach: &[&str]| {
+        let revision = format!("If-Match: {}", get("")["revision"]);
+        let body = json!({ "text": text, "must_reach": must_reach }).to_string();
+        let to = format!("{url}{query}");
+        web.curl(&["-X", "PUT", "-H", &header, "-H", &revision, "--json", &body, &to])
+    };
+    let before = get("")["text"].as_str().unwrap().to_owned();
+    let other = format!("{before}# another\n");
+    let file = web.daemon.path("mwan3");
+    let is = |text: &str| std::fs::read_to_string(&file).unwrap() == text;
+    // Nobody says anything.
+    let done = put("?confirm=1", &other, &[]);
+    assert_eq!((done.status, &done.json["confirm_s"]), (200, &json!(1)), "{done:?}");
+    until(|| is(&before));
+    until(|| get("/revisions")["revisions"][0]["way"] == "taken_back");
+    let list = get("/revisions");
+    let ours = &list["revisions"][1];
+    assert_eq!((&ours["way"], &ours["taken_back"]), (&json!("put"), &json!(true)), "{list}");
+    assert_eq!(ours["by"], "token editor (web)");
+    let one = get(&format!("/revisions/{}", ours["number"]));
+    assert_eq!((&one["text"], &one["before"][1]), (&json!(other), &json!(before)));
+    let late = post("/confirm", &json!({}));
+    assert_eq!((late.status, &late.json["error"]["code"]), (409, &json!("refused")), "{late:?}");
+    assert!(late.text.contains("nobody confirmed it"), "{late:?}");
+    // Somebody says no, somebody yes; and nothing else is written meanwhile.
+    assert_eq!(put("?confirm=600", &other, &[]).status, 200);
+    assert_eq!(get("/revisions")["waiting"]["by"], "token editor (web)");
+    assert_eq!(put("", &before, &[]).status, 422);
+    for path in ["confirm", "takeback", "rollback"] {
+        let to = format!("{url}/{path}");
+        let refused = web.post(&to, std::slice::from_ref(&viewer), &json!({ "number": 1 }));
+        assert_eq!(refused.status, 403, "{refused:?}");
+    }
+    assert_eq!(post("/takeback", &json!({})).status, 204);
+    assert!(is(&before));
+    assert_eq!(put("?confirm=600", &other, &[]).status, 200);
+    assert_eq!(post("/confirm", &json!({})).status, 204);
+    assert!(is(&other) && get("/revisions")["waiting"].is_null());
+    // What has to be reached: an address of this machine, and one that is nobody's.
+    let missed = put("", &before, &["127.0.0.1", "203.0.113.99"]);
+    assert_eq!((missed.status, &missed.json["error"]["code"]), (422, &json!("not_reached")), "{missed:?}");
+    assert!(is(&other));
+    assert_eq!(put("", &before, &["127.0.0.1"]).status, 200);
+    assert!(is(&before));
+    until(|| get("/revisions")["revisions"][0]["way"] == "put");
+    let back = post("/rollback", &json!({ "number": ours["number"], "confirm": 60 }));
+    assert_eq!((back.status, &back.json["confirm_s"]), (200, &json!(60)), "{back:?}");
+    assert!(is(&other));
+    assert_eq!(post("/confirm", &json!({})).status, 204);
+    until(|| get("/revisions")["revisions"][0]["way"] == "rollback");
+}
+
+/// Waits for something; the daemon is borrowed meanwhile.
+fn until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not in time");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Clock ticks a process has used.

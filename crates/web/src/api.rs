@@ -1,5 +1,7 @@
 //! What each endpoint does: a question to the daemon, or to who is logged in.
 
+pub(crate) mod way_back;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,6 +48,11 @@ pub(crate) enum Endpoint {
     Validate,
     Plan,
     PutConfig,
+    Confirm,
+    TakeBack,
+    Rollback,
+    Revisions,
+    Revision,
     Cloud,
     PutCloud,
     Alerts,
@@ -100,15 +107,6 @@ pub(crate) struct Validation {
     diagnostics: Vec<mwan_api::Diagnostic>,
     /// Why it would be refused now, if it would.
     refusal: Option<String>,
-}
-
-/// Body of `PUT config`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(crate) struct PutRequest {
-    /// The whole file.
-    text: String,
 }
 
 /// Query of `history`.
@@ -345,7 +343,12 @@ pub(crate) async fn answer(site: Arc<Site>, endpoint: Endpoint, call: Call) -> R
         Endpoint::Config => config(&site).await,
         Endpoint::Validate => validate(&site, &call.body).await,
         Endpoint::Plan => plan(&site, &call.body).await,
-        Endpoint::PutConfig => put_config(&site, &call).await,
+        Endpoint::PutConfig => way_back::put_config(&site, &call).await,
+        Endpoint::Confirm => way_back::decide(&site, Request::Confirm).await,
+        Endpoint::TakeBack => way_back::decide(&site, Request::TakeBack).await,
+        Endpoint::Rollback => way_back::rollback(&site, &call).await,
+        Endpoint::Revisions => way_back::revisions(&site).await,
+        Endpoint::Revision => way_back::revision(&site, &call.name).await,
         Endpoint::Cloud => cloud(&site).await,
         Endpoint::PutCloud => put_cloud(&site, &call).await,
         Endpoint::Alerts => alerts(&site).await,
@@ -615,16 +618,6 @@ fn by(call: &Call) -> Option<String> {
     call.who.as_ref().map(|(who, _)| who.name.clone())
 }
 
-async fn put_config(site: &Site, call: &Call) -> Result<Response, ApiError> {
-    let PutRequest { text } = parse(&call.body)?;
-    let revision = if_match(call).ok_or_else(|| {
-        let message = "the request does not say which revision it is made from";
-        ApiError::new(StatusCode::PRECONDITION_REQUIRED, "revision_required", message)
-            .hint("send `If-Match` with the ETag of GET /api/v1/config")
-    })?;
-    put(site, Request::PutConfig { text, revision, dry_run: false, by: by(call) }).await
-}
-
 async fn cloud(site: &Site) -> Result<Response, ApiError> {
     match ask(&*site.daemon, Request::Cloud).await? {
         mwan_api::Response::Cloud(cloud) => {
@@ -649,7 +642,12 @@ async fn put(site: &Site, request: Request) -> Result<Response, ApiError> {
     let _turn = site.plans.acquire().await.map_err(|_| unexpected())?;
     let answer = ask(&*site.daemon, request).await;
     site.status.forget();
-    match answer? {
+    answered(answer?)
+}
+
+/// What became of it.
+fn answered(answer: mwan_api::Response) -> Result<Response, ApiError> {
+    match answer {
         mwan_api::Response::Put(put) => Ok(tagged(json(&put), &put.revision)),
         mwan_api::Response::Conflict { revision } => {
             let message = "somebody else has changed the configuration meanwhile";
@@ -662,9 +660,13 @@ async fn put(site: &Site, request: Request) -> Result<Response, ApiError> {
             })
         }
         mwan_api::Response::Refused { message, diagnostics } => {
+            let hint = match diagnostics.is_empty() {
+                true => "nothing was written",
+                false => "nothing was written; `diagnostics` say what is wrong",
+            };
             let diagnostics = serde_json::to_value(&diagnostics).unwrap_or_default();
             Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message)
-                .hint("nothing was written; `diagnostics` say what is wrong")
+                .hint(hint)
                 .with("diagnostics", diagnostics))
         }
         _ => Err(unexpected()),

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use crate::api::way_back::{PutDone, PutRequest, RollbackRequest};
 use crate::api::{
-    AlertTestStarted, EventsPage, LoginRequest, PlanRequest, PutRequest, SessionDocument, SetupRequest,
-    ValidateRequest, Validation,
+    AlertTestStarted, EventsPage, LoginRequest, PlanRequest, SessionDocument, SetupRequest, ValidateRequest,
+    Validation,
 };
 use crate::routes::{Access, ROUTES, Route};
 
@@ -30,7 +31,8 @@ fn document() -> Value {
     // Those that routes name, and by them everything else.
     let named = schemas!(generator: mwan_api::Status, mwan_api::InterfacesDocument, mwan_api::PoliciesDocument,
         mwan_api::RulesDocument, mwan_api::ConnectedDocument, mwan_api::Candidates, mwan_api::Flows, mwan_api::Explanation, mwan_api::Plan, mwan_api::History,
-        mwan_api::Report, mwan_api::ConfigText, mwan_api::ConfigPut, mwan_api::Alerts, AlertTestStarted, EventsPage, LoginRequest, PlanRequest, PutRequest,
+        mwan_api::Report, mwan_api::ConfigText, mwan_api::ConfigPut, mwan_api::Revisions, mwan_api::RevisionText, mwan_api::Alerts, AlertTestStarted, EventsPage, LoginRequest, PlanRequest, PutRequest,
+        PutDone, RollbackRequest,
         SessionDocument, SetupRequest, ValidateRequest, Validation);
     let mut schemas: Map<String, Value> = generator.take_definitions(true).into_iter().collect();
     schemas.insert("Error".to_owned(), json!({
@@ -71,9 +73,11 @@ fn operation(route: &Route) -> Value {
         }
     };
     let mut parameters: Vec<Value> = Vec::new();
-    if route.path.contains("{name}") {
-        parameters
-            .push(json!({ "name": "name", "in": "path", "required": true, "schema": { "type": "string" } }));
+    for (name, kind) in [("name", "string"), ("number", "integer")] {
+        if route.path.contains(&format!("{{{name}}}")) {
+            parameters
+                .push(json!({ "name": name, "in": "path", "required": true, "schema": { "type": kind } }));
+        }
     }
     for (name, kind, description) in route.query {
         parameters.push(

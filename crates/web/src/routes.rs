@@ -125,6 +125,12 @@ const EXPLAIN_QUERY: &[(&str, &str, &str)] = &[
     ),
 ];
 
+const PUT_QUERY: &[(&str, &str, &str)] = &[(
+    "confirm",
+    "integer",
+    "So many seconds for config/confirm, 1 to 86400; else the configuration before comes back by itself.",
+)];
+
 const CLOUD_QUERY: &[(&str, &str, &str)] = &[
     ("dry_run", "boolean", "Only say what would be."),
     ("partial", "boolean", "Apply what is right although something else in it is wrong."),
@@ -153,7 +159,12 @@ pub(crate) const ROUTES: &[Route] = &[
     Route { access: Access::Role(Role::Admin), ..get("/api/v1/config", Endpoint::Config, "ConfigText", "The configuration file; its revision is the ETag, too.") },
     Route { request: "ValidateRequest", response: "Validation", body_max: CONFIGURATION, ..post("/api/v1/config/validate", Role::Admin, Endpoint::Validate, "What is wrong with a configuration.") },
     Route { request: "PlanRequest", response: "Plan", body_max: CONFIGURATION, ..post("/api/v1/config/plan", Role::Admin, Endpoint::Plan, "What a configuration would install, and what that changes.") },
-    Route { request: "PutRequest", ..put("/api/v1/config", Endpoint::PutConfig, "Another configuration: in force when this answers, or not at all. `If-Match` says which revision it is made from.") },
+    Route { query: PUT_QUERY, request: "PutRequest", response: "PutDone", ..put("/api/v1/config", Endpoint::PutConfig, "Another configuration: in force when this answers, or not at all. `If-Match` says which revision it is made from.") },
+    post("/api/v1/config/confirm", Role::Admin, Endpoint::Confirm, "The configuration that waits to be confirmed stays."),
+    post("/api/v1/config/takeback", Role::Admin, Endpoint::TakeBack, "The configuration that waits to be confirmed goes at once; the one before is in force again."),
+    Route { request: "RollbackRequest", response: "PutDone", ..post("/api/v1/config/rollback", Role::Admin, Endpoint::Rollback, "A configuration that was in force, again. `If-Match` is optional.") },
+    Route { access: Access::Role(Role::Admin), ..get("/api/v1/config/revisions", Endpoint::Revisions, "Revisions", "The configurations that were in force, newest first, and the one that waits to be confirmed; as `mwan rollback --list --json`.") },
+    Route { access: Access::Role(Role::Admin), ..get("/api/v1/config/revisions/{number}", Endpoint::Revision, "RevisionText", "One of them, and the one before it: what it changed.") },
     Route { access: Access::Role(Role::Admin), ..get("/api/v1/cloud/multiwan", Endpoint::Cloud, "application/json", "The cloud's document that the configuration means (`multiWanV2`).") },
     Route { query: CLOUD_QUERY, request: "application/json", body_max: DOCUMENT, ..put("/api/v1/cloud/multiwan", Endpoint::PutCloud, "A cloud's document, put in force like a configuration. `If-Match` is optional.") },
     get("/api/v1/alerts", Endpoint::Alerts, "Alerts", "Who is told of incidents, and how that goes."),
@@ -170,7 +181,7 @@ pub(crate) const ROUTES: &[Route] = &[
 pub(crate) struct Call {
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
-    /// `{name}` of the path.
+    /// `{name}` or `{number}` of the path.
     pub(crate) name: String,
     pub(crate) body: Bytes,
     pub(crate) peer: Peer,

@@ -18,7 +18,7 @@ const PASSWORD: &str = "correct horse";
 
 fn path(route: &str) -> String {
     let query = if route == "/api/v1/history" { "?interface=wan" } else { "" };
-    format!("{}{query}", route.replace("{name}", "wan"))
+    format!("{}{query}", route.replace("{name}", "wan").replace("{number}", "0"))
 }
 
 /// A body that fits the route, as far as a body is asked for.
@@ -27,6 +27,7 @@ fn body(route: &str) -> Value {
         "/api/v1/login" => json!({ "user": "ann", "password": PASSWORD }),
         "/api/v1/setup" => json!({ "token": "x", "password": PASSWORD }),
         "/api/v1/config" | "/api/v1/config/validate" => json!({ "text": "config globals" }),
+        "/api/v1/config/rollback" => json!({ "number": 0 }),
         "/api/v1/config/plan" => json!({ "file": "mwan.toml", "text": "" }),
         _ => json!({}),
     }
@@ -160,6 +161,32 @@ async fn guesses_are_limited_and_a_guesser_does_not_lock_others_out() {
             other.ask("POST", "/api/v1/login", &json!({ "user": unknown, "password": PASSWORD })).await;
         assert!([401, 429].contains(&answer.status), "{answer:?}");
     }
+}
+
+/// Who has many addresses has what they all share, and takes nothing from anybody else.
+#[tokio::test]
+async fn guesses_from_everywhere_lock_nobody_out() {
+    let world = World::new();
+    let right = json!({ "user": "ann", "password": PASSWORD });
+    let mut owner = Client { address: "192.0.2.1".parse().unwrap(), ..world.client() };
+    assert_eq!(owner.ask("POST", "/api/v1/login", &right).await.status, 200);
+    let crowd: Vec<Client> = (0..100)
+        .map(|n: u32| Client { address: std::net::IpAddr::V4((0x0a00_0000 + n).into()), ..world.client() })
+        .collect();
+    // Too long to be a password: judged without being hashed, and no less wrong.
+    let guess = json!({ "user": "ann", "password": "x".repeat(2000) });
+    let mut statuses = Vec::new();
+    for _ in 0..2 {
+        for client in &crowd {
+            statuses.push(client.clone().ask("POST", "/api/v1/login", &guess).await.status);
+        }
+    }
+    assert!(statuses[..100].iter().all(|status| *status == 401));
+    assert!(statuses[190..].contains(&429), "{statuses:?}");
+    assert_eq!(crowd[99].clone().ask("POST", "/api/v1/login", &right).await.status, 429);
+    assert_eq!(owner.ask("POST", "/api/v1/login", &right).await.status, 200);
+    let mut new = Client { address: "192.0.2.2".parse().unwrap(), ..world.client() };
+    assert_eq!(new.ask("POST", "/api/v1/login", &right).await.status, 200);
 }
 
 #[tokio::test]
@@ -421,6 +448,70 @@ async fn updates_of_others_are_not_lost_and_what_is_wrong_is_not_written() {
     let pushed = client.ask("PUT", "/api/v1/cloud/multiwan?partial=true", &json!({ "multiWanV2": {} })).await;
     assert_eq!((pushed.status, &pushed.json["changed"]), (200, &json!(true)), "{pushed:?}");
     assert_eq!(client.ask("PUT", "/api/v1/cloud/multiwan?partial=maybe", &json!({})).await.status, 400);
+}
+
+#[tokio::test]
+async fn what_is_not_confirmed_can_be_kept_or_taken_back_and_gone_back_to() {
+    let world = World::new();
+    let mut client = world.logged_in("ann").await;
+    client.if_match = Some("\"0\"".to_owned());
+    let text = |text: &str| json!({ "text": text });
+    for wrong in ["0", "86401", "-1", "x", "4294967296"] {
+        let answer = client.ask("PUT", &format!("/api/v1/config?confirm={wrong}"), &text("new")).await;
+        assert_eq!((answer.status, answer.code()), (400, "bad_request"), "{wrong}");
+    }
+    let put = client.ask("PUT", "/api/v1/config?confirm=60", &text("new")).await;
+    assert_eq!(
+        (put.status, &put.json["confirm_s"], put.header("etag")),
+        (200, &json!(60), Some("\"3\"")),
+        "{put:?}"
+    );
+    let waiting = client.get("/api/v1/config/revisions").await;
+    assert_eq!(waiting.json["waiting"]["left_s"], 42);
+    assert_eq!(waiting.json["revisions"][0]["by"], "ann");
+    // Nothing else meanwhile, and none of it without the token of the session.
+    client.if_match = Some("\"3\"".to_owned());
+    let other = client.ask("PUT", "/api/v1/config?confirm=60", &text("other")).await;
+    assert_eq!(
+        (other.status, other.code(), &other.error()["hint"]),
+        (422, "invalid", &json!("nothing was written"))
+    );
+    let csrf = client.csrf.take();
+    for path in ["confirm", "takeback", "rollback"] {
+        let answer = client.ask("POST", &format!("/api/v1/config/{path}"), &json!({ "number": 0 })).await;
+        assert_eq!((answer.status, answer.code()), (403, "csrf"), "{path}");
+    }
+    client.csrf = csrf;
+    assert_eq!(client.ask("POST", "/api/v1/config/takeback", &json!({})).await.status, 204);
+    assert_eq!(client.get("/api/v1/config").await.json["text"], "");
+    for path in ["confirm", "takeback"] {
+        let late = client.ask("POST", &format!("/api/v1/config/{path}"), &json!({})).await;
+        assert_eq!((late.status, late.code(), &late.error()["hint"]), (409, "refused", &json!("hint")));
+    }
+    client.if_match = Some("\"0\"".to_owned());
+    assert_eq!(client.ask("PUT", "/api/v1/config?confirm=60", &text("new")).await.status, 200);
+    assert_eq!(client.ask("POST", "/api/v1/config/confirm", &json!({})).await.status, 204);
+    assert_eq!(client.get("/api/v1/config").await.json["text"], "new");
+    // What has to be reached and is not.
+    client.if_match = Some("\"3\"".to_owned());
+    let missed = json!({ "text": "newer", "must_reach": ["192.0.2.99"] });
+    let missed = client.ask("PUT", "/api/v1/config", &missed).await;
+    assert_eq!((missed.status, missed.code()), (422, "not_reached"), "{missed:?}");
+    assert_eq!(missed.error()["reached"][0]["rtt_us"], Value::Null);
+    assert_eq!(client.get("/api/v1/config").await.json["text"], "new");
+    // Back to one there was, unless the file is another than was looked at.
+    let stale = Client { if_match: Some("\"9\"".to_owned()), ..client.clone() };
+    let stale = stale.clone().ask("POST", "/api/v1/config/rollback", &json!({ "number": 0 })).await;
+    assert_eq!((stale.status, stale.code()), (412, "conflict"));
+    let back = client.ask("POST", "/api/v1/config/rollback", &json!({ "number": 0, "confirm": 5 })).await;
+    assert_eq!((back.status, &back.json["confirm_s"]), (200, &json!(5)), "{back:?}");
+    assert_eq!(client.get("/api/v1/config").await.json["text"], "");
+    let one = client.get("/api/v1/config/revisions/0").await;
+    assert_eq!((one.status, &one.json["revision"]["number"]), (200, &json!(0)));
+    for none in ["99", "x", "-1", "18446744073709551616"] {
+        let answer = client.get(&format!("/api/v1/config/revisions/{none}")).await;
+        assert_eq!((answer.status, answer.code()), (404, "no_revision"), "{none}");
+    }
 }
 
 #[tokio::test]

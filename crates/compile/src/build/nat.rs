@@ -1,11 +1,10 @@
 //! Translation of sources, where that is ours.
 
-use mwan_config::Gather;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use mwan_config::{AddressRange, Family, LastResort};
+use mwan_config::{AddressRange, Family, Gather, LastResort};
 use mwan_core::{Desired, DesiredInterface, DesiredPath, MasqueradePlan};
 
 use super::{by_device, devices, family_is, goto, resort_chain, rule};

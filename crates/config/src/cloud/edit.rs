@@ -1,10 +1,10 @@
 //! Edits of a UCI text: an option gets other values, a section goes, a new one comes. Whatever is not edited stays as it
 //! is, to the byte.
 
-use crate::small::sort_short;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use crate::small::sort_short;
 use crate::uci::{Command, commands, quote};
 
 /// A section: its header and the commands in it.

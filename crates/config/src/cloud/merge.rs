@@ -3,7 +3,6 @@
 //! The order of new sections is that of the program on the cloud's devices, as the guide shows it: globals, rules, then
 //! for failover each interface with its member and, with the first one, the policy; then the same for balancing.
 
-use crate::small::Gather;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -14,6 +13,7 @@ use super::{Applied, Document, KEY, Site, Wan, kept};
 use crate::codes;
 use crate::model::{AddressMatch, AddressRange, Config, Family, Mode, Rule};
 use crate::report::{Place, Problem, Report, show};
+use crate::small::Gather;
 use crate::uci;
 
 const FAIL_OVER: &str = "FAIL_OVER";

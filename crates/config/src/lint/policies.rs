@@ -1,6 +1,5 @@
 //! Policies and interfaces that cannot do what they seem to be for.
 
-use crate::small::Gather;
 use std::collections::BTreeSet;
 
 use super::{Lints, enabled, is_used, list};
@@ -8,6 +7,7 @@ use crate::codes;
 use crate::model::{Config, Family, Member, Policy, Target};
 use crate::options::Dialect;
 use crate::report::{Problem, show};
+use crate::small::Gather;
 
 pub(super) fn judge(config: &Config, lints: &mut Lints) {
     for policy in config.policies.iter().filter(|p| is_used(config, p)) {

@@ -1,10 +1,10 @@
 //! What the uci-defaults scripts of mwan4 do to a file, as edits of its text: what is not edited stays as it is, to the
 //! byte.
 
-use crate::small::sort_short;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use crate::small::sort_short;
 use crate::values;
 
 use super::{Migrated, Note, one_line};

@@ -4,12 +4,11 @@
 //! own pace, the switch, its flows. Nothing else is pretended, and what is true goes on being looked at: the drill ends at once
 //! if it stops being harmless.
 
-use mwan_config::Gather;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use mwan_config::{Family, LastResort, Tracking};
+use mwan_config::{Family, Gather, LastResort, Tracking};
 
 use super::{Core, Effect, Switch};
 use crate::path::Path;

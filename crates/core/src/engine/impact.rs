@@ -1,12 +1,11 @@
 //! What another configuration would mean for the connections that are there. Nothing is decided anew: the core takes the
 //! configuration over in a copy, and what that copy then owes its flows ([`super::flows`]) is asked for each of them.
 
-use mwan_config::Gather;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use mwan_config::{Config, Family, LastResort};
+use mwan_config::{Config, Family, Gather, LastResort};
 
 use super::flows::WayOut;
 use super::{Core, Effect, Event, Placement};

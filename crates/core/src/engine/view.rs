@@ -1,9 +1,8 @@
 //! What others may know of the core.
 
-use mwan_config::Gather;
 use std::sync::Arc;
 
-use mwan_config::{Config, Family};
+use mwan_config::{Config, Family, Gather};
 
 use super::{Core, Memory, RememberedPath};
 use crate::candidates::{Candidate, candidates};

@@ -62,6 +62,7 @@ fn carry_out(
     asked: bool,
 ) -> Result<Exit, Failure> {
     let order = ApplyOrder {
+        revision: None,
         content,
         dry_run: terms.dry_run,
         confirm_s: terms.confirm,

@@ -1,12 +1,11 @@
 //! What `mwan check` looks at on the machine: files, sysctls and what netlink tells. Nothing is changed and no program run.
 
-use mwan_config::Gather;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::Path;
 
 use mwan_config::lint::{Device, Facts, KNOWN_PROGRAMS, Program, Translation};
-use mwan_config::{AddressRange, Config, Family};
+use mwan_config::{AddressRange, Config, Family, Gather};
 use mwan_core::NetView;
 use mwan_linux::monitor::Monitor;
 use mwan_linux::nft::NftSocket;

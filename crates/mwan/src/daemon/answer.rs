@@ -113,7 +113,7 @@ impl Daemon {
             | Request::TakeBack
             | Request::Revisions
             | Request::Revision { .. } => {
-                self.with_a_way_back(request, reply);
+                self.with_a_way_back(request, None, reply);
                 return Next::Go;
             }
             Request::PutCloud { document, file, revision, dry_run, partial, by } => {

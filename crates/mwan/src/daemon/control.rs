@@ -121,7 +121,8 @@ impl Access {
                 request @ (Request::Plan { .. }
                 | Request::PutConfig { .. }
                 | Request::PutCloud { .. }
-                | Request::Validate { .. }),
+                | Request::Validate { .. }
+                | Request::Apply(_)),
             ) => Request::Guarded { request: Box::new(request) },
             (_, request) => request,
         }
@@ -176,6 +177,11 @@ impl Access {
                     | Request::Validate { .. }
                     | Request::Cloud
                     | Request::PutCloud { .. }
+                    | Request::Apply(_)
+                    | Request::Confirm
+                    | Request::TakeBack
+                    | Request::Revisions
+                    | Request::Revision { .. }
                     | Request::Alerts
                     | Request::TestAlert { .. }
             ),

@@ -7,14 +7,13 @@ mod flow;
 mod packet;
 mod verify;
 
-use mwan_config::Gather;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use mwan_api as api;
 use mwan_api::{ExplainQuery, Response};
-use mwan_config::Family;
+use mwan_config::{Family, Gather};
 use mwan_core::{Address, Core, Event, Explainer, Lead, Memory, NetView, Packet};
 use mwan_linux::clock;
 use mwan_linux::lookup::{Lookup, Question, Route};

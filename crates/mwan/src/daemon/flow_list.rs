@@ -1,7 +1,6 @@
 //! Connections by interface, and the largest of them: the kernel's table is read by a thread, for a table of 200,000 takes longer than
 //! probes can wait. What is kept is bounded by what was asked for.
 
-use mwan_config::Gather;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mwan_api::{InterfaceFlows, Response, SCHEMA_FLOWS};
-use mwan_config::Family;
+use mwan_config::{Family, Gather};
 use mwan_core::{Core, Marks};
 use mwan_linux::conntrack::{Conntrack, ConntrackError, Flow};
 

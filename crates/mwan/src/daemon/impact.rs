@@ -1,13 +1,12 @@
 //! What another configuration would do to present connections: the kernel's table is gone through once, and what is kept of it is
 //! bounded, however long it is. For a thread.
 
-use mwan_config::sort_short;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use mwan_api::{ImpactFlow, ImpactSource, ImpactWay};
-use mwan_config::Family;
+use mwan_config::{Family, sort_short};
 use mwan_core::{Entry, Fate, Impact, Passage};
 use mwan_linux::conntrack::{Conntrack, Flow};
 use tracing::debug;

@@ -2,6 +2,7 @@
 //! what is added is the record that brings the one before back (`confirm`), and a look whether what has to be reached is.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -27,11 +28,12 @@ use crate::cli::Failure;
 const SLACK: Duration = Duration::from_secs(60);
 
 impl Daemon {
-    /// `apply`, and what belongs to it.
-    pub(super) fn with_a_way_back(&self, request: Request, reply: Reply) {
+    /// `apply`, and what belongs to it. `granted`: as in [`Terms`].
+    pub(super) fn with_a_way_back(&self, request: Request, granted: Option<BTreeSet<String>>, reply: Reply) {
         self.at_desk(reply, move |desk, reply| match request {
             Request::Apply(order) => {
-                desk.carry_out(&order, &|| reply.is_closed()).unwrap_or_else(|response| *response)
+                let granted = granted.as_ref();
+                desk.carry_out(&order, granted, &|| reply.is_closed()).unwrap_or_else(|response| *response)
             }
             Request::Confirm => desk.confirm(),
             Request::TakeBack => desk.take_back("its owner wants that"),
@@ -84,14 +86,23 @@ struct Chosen {
 
 impl Desk {
     /// `Err`: nothing was written.
-    fn carry_out(&self, order: &ApplyOrder, abandoned: &dyn Fn() -> bool) -> Result<Response, Box<Response>> {
+    fn carry_out(
+        &self,
+        order: &ApplyOrder,
+        granted: Option<&BTreeSet<String>>,
+        abandoned: &dyn Fn() -> bool,
+    ) -> Result<Response, Box<Response>> {
         let targets = targets(&order.must_reach).map_err(|why| boxed(Failure::says(why)))?;
         if order.confirm_s.is_some_and(|s| s == 0 || s > CONFIRM_MAX_S) {
             let message = format!("a confirmation has 1 to {CONFIRM_MAX_S} seconds");
             return Err(boxed(Failure::says(message)));
         }
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let Chosen { text, author, notes } = self.choose(order).map_err(boxed)?;
+        let Chosen { text, mut author, notes } = self.choose(order).map_err(boxed)?;
+        // Whose text is guarded has put it there by HTTP.
+        if granted.is_some() && author.way == Way::Apply {
+            author.way = Way::Put;
+        }
         let guarded = order.confirm_s.is_some() || !targets.is_empty();
         let begun = Cell::new(false);
         let ready = |held: &Held, text: &str| {
@@ -118,9 +129,9 @@ impl Desk {
             _ => None,
         };
         let terms = Terms {
-            revision: None,
+            revision: order.revision.clone(),
             dry_run: order.dry_run,
-            granted: None,
+            granted,
             abandoned,
             author,
             called,
@@ -357,6 +368,7 @@ mod tests {
 
     fn order(text: &str, confirm_s: Option<u32>, must_reach: &[&str]) -> ApplyOrder {
         ApplyOrder {
+            revision: None,
             content: Content::Text { file: String::new(), text: text.to_owned() },
             dry_run: false,
             confirm_s,
@@ -366,7 +378,7 @@ mod tests {
     }
 
     fn carry_out(desk: &Desk, order: &ApplyOrder) -> Applied {
-        match desk.carry_out(order, &|| false) {
+        match desk.carry_out(order, None, &|| false) {
             Ok(Response::Applied(applied)) => applied,
             other => panic!("{other:?}"),
         }
@@ -389,7 +401,7 @@ mod tests {
         // Where that is not kept any more, there is no way back to be had.
         std::fs::write(&file, "config rule 'x'\n").unwrap();
         desk.revisions.stays(b"long gone");
-        let refused = *desk.carry_out(&order(&other(), Some(600), &[]), &|| false).unwrap_err();
+        let refused = *desk.carry_out(&order(&other(), Some(600), &[]), None, &|| false).unwrap_err();
         assert!(
             matches!(&refused, Response::Error { message, .. } if message.contains("cannot be kept")),
             "{refused:?}"
@@ -421,7 +433,7 @@ mod tests {
                 format!("{CONFIG}config rule 'r'\n\toption proto 'tpc'\n\toption use_policy 'default'\n");
             let mut order = order(&mistake, None, &[]);
             order.content = Content::Text { file: file.to_owned(), text: mistake };
-            let refused = *desk.carry_out(&order, &|| false).unwrap_err();
+            let refused = *desk.carry_out(&order, None, &|| false).unwrap_err();
             let Response::Refused { message, .. } = refused else { panic!("{refused:?}") };
             assert!(message.contains(told), "{message}");
         }

@@ -1,12 +1,12 @@
 //! `--must-reach`: whether the router itself reaches what its owner named, with the configuration that is in force now.
 
-use mwan_config::sort_short;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use mwan_api::Reached;
+use mwan_config::sort_short;
 use mwan_linux::reach::{connect, ping};
 
 /// So long is tried: a path that is new has to answer before it carries.

@@ -1,12 +1,12 @@
 //! How the paths are, once a second: for charts, history and metrics.
 
-use mwan_config::Gather;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use mwan_api::{PathSample, Sample};
+use mwan_config::Gather;
 use mwan_core::{Core, PathKey, Target, TargetState};
 
 use super::events::now_ms;

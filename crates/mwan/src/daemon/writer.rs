@@ -1,6 +1,5 @@
 //! Brings the kernel to a program and back to it. It makes no choices.
 
-use mwan_config::Gather;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use mwan_compile::{
     Compiler, Observed, Ops, Program, check, check_change, cleanup, diff, diff_observed, diff_routing,
     emptied, flush_strays, refill,
 };
-use mwan_config::Family;
+use mwan_config::{Family, Gather};
 use mwan_core::{Desired, PathKey};
 use mwan_linux::monitor::Ears;
 use mwan_linux::nft::{CommitError, Known, NftSocket, OwnRules};

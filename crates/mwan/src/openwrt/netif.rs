@@ -1,9 +1,9 @@
 //! netifd's `network.interface dump` as the core takes it.
 
-use mwan_config::{Gather, sort_short};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use mwan_config::{Gather, sort_short};
 use mwan_core::{LogicalInterface, PlatformView};
 use mwan_ubus::{Table, Value};
 

@@ -1,11 +1,10 @@
 //! `/etc/config/network` as the core takes it, where ubus is absent: devices and metrics by what netifd would do. Whether an
 //! interface is up is then for the kernel to say.
 
-use mwan_config::Gather;
 use std::collections::BTreeMap;
 
-use mwan_config::Severity;
 use mwan_config::uci::{self, Section};
+use mwan_config::{Gather, Severity};
 use mwan_core::{LogicalInterface, PlatformView};
 
 /// Aliases of aliases: netifd takes more, nobody writes them.

@@ -5,6 +5,7 @@ import { dismiss, set, toast, useStore } from './store.js';
 import * as live from './live.js';
 import { clock } from './format.js';
 import { Busy, Failure, Icon, href } from './ui.js';
+import { Waiting } from './waiting.js';
 import { Overview } from './pages/overview.js';
 import { Login, Setup, setupToken } from './pages/login.js';
 
@@ -14,9 +15,11 @@ const PAGES = [
   { key: 'events', title: 'Events', icon: 'events', load: () => import('./pages/events.js').then((m) => m.Events) },
   { key: 'policies', title: 'Policies and rules', icon: 'policies', load: () => import('./pages/policies.js').then((m) => m.Policies) },
   { key: 'flows', title: 'Top flows', icon: 'flows', load: () => import('./pages/flows.js').then((m) => m.Flows) },
+  { key: 'explain', title: 'Why this WAN?', icon: 'why', load: () => import('./pages/explain.js').then((m) => m.Explain) },
   { key: 'report', title: 'Report', icon: 'reports', load: () => import('./pages/report.js').then((m) => m.Report) },
   { key: 'alerts', title: 'Notifications', icon: 'alerts', load: () => import('./pages/alerts.js').then((m) => m.Alerts) },
   { key: 'config', title: 'Configuration', icon: 'config', role: 'admin', load: () => import('./pages/config.js').then((m) => m.Config) },
+  { key: 'history', title: 'History', icon: 'history', role: 'admin', load: () => import('./pages/history.js').then((m) => m.History) },
   { key: 'wizard', title: 'Set-up', icon: 'wizard', role: 'admin', load: () => import('./pages/wizard.js').then((m) => m.Wizard) },
 ];
 const HIDDEN = [{ key: 'wan', title: 'WAN', load: () => import('./pages/wan.js').then((m) => m.Wan) }];
@@ -67,7 +70,7 @@ function Connection() {
   const connection = useStore((s) => s.connection);
   const lostAt = useStore((s) => s.lostAt);
   const daemon = useStore((s) => s.daemon);
-  return html`<div role="status" class="connection">${connection === 'lost'
+  return html`<div role="status">${connection === 'lost'
     ? html`<div class="lostbar"><${Icon} name="warn" size=${18} /><span><strong>${daemon ? 'Connection lost' : 'The mwan daemon does not answer'}</strong> since ${clock(lostAt)}. What you see is from then; trying again…</span></div>`
     : null}</div>`;
 }
@@ -107,15 +110,16 @@ function Shell({ route }) {
       <div class="who"><span class="user"><strong>${session.user}</strong><span>${session.role}</span></span><${Theme} />
         <button type="button" class="iconbutton" aria-label="Log out" onClick=${logout}><${Icon} name="logout" /></button></div></div>
     </div>
-    <main id="main" tabindex="-1"><${Connection} /><${Content} page=${page} route=${route} /></main></div><${Spoken} />`;
+    <main id="main" tabindex="-1"><div class="connection"><${Connection} /><${Waiting} /></div><${Content} page=${page} route=${route} /></main></div><${Spoken} />`;
 }
 
 function Content({ page, route }) {
   const ready = useStore((s) => s.status !== null);
   const lost = useStore((s) => s.connection === 'lost');
+  const turn = useStore((s) => s.configTurn);
   if (!page) return html`<${Failure} error=${{ message: 'There is no such page.', hint: 'The menu has all of them.' }} />`;
   if (!ready) return lost ? html`<p class="busy">There is nothing to show until the router answers.</p>` : html`<${Busy} text="Asking the router…" />`;
-  return html`<${Lazy} key=${`${page.key}/${page.key === 'wan' ? route.args.join('/') : ''}`} page=${page} args=${route.args} query=${route.query} />`;
+  return html`<${Lazy} key=${`${turn}/${page.key}/${page.key === 'wan' ? route.args.join('/') : ''}`} page=${page} args=${route.args} query=${route.query} />`;
 }
 
 function App() {

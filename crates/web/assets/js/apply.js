@@ -2,12 +2,13 @@
 // shown, then confirmed; and nobody's work is overwritten unseen.
 import { html, useEffect, useState } from './html.js';
 import { ApiError, call, post } from './api.js';
-import { toast } from './store.js';
+import { toast, useStore } from './store.js';
+import { begin, forget, look, pending, unanswered } from './waiting.js';
 import { refresh } from './live.js';
 import { plural } from './format.js';
 import { diagnostic } from './model.js';
 import { diff } from './diff.js';
-import { Busy, Dialog, Failure, Icon, Note } from './ui.js';
+import { Busy, Dialog, Failure, Icon, Note, Select } from './ui.js';
 
 /** The configuration as it is at the router: {file, format, text, revision}. */
 export async function loadConfig() {
@@ -24,33 +25,56 @@ export async function validate(text, file) {
   return found;
 }
 
-/** Puts a text in force if nobody changed the file since `revision`. Resolves to {revision, waiting}. */
-async function put(text, config) {
-  const { body } = await call('PUT', 'config', { text }, { headers: { 'If-Match': `"${config.revision}"` } });
-  return body;
+/** How long the settings wait to be confirmed, s: who has cut himself off says nothing, and they go. */
+const TIMES = [[60, 'Those before come back after a minute'], [180, 'Those before come back after 3 minutes'], [600, 'Those before come back after 10 minutes'], [0, 'They stay']];
+const TIME = 'mwan.confirm';
+
+function chosenTime() {
+  try { const s = Number(localStorage.getItem(TIME) ?? 60); return TIMES.some(([t]) => t === s) ? s : 60; } catch { return 60; }
 }
 
-/** `before`: what is in force (loadConfig); `text`: what is wanted. `onDone(revision)`, `onTheirs(config)` when the file
+/** Puts a text, or the configuration of a number, in force if nobody changed the file since `revision`. Resolves to
+ *  {revision, waiting, confirm_s}. */
+async function put(text, config, rollback, confirm) {
+  const options = { headers: { 'If-Match': `"${config.revision}"` } };
+  const answer = rollback ? call('POST', 'config/rollback', confirm ? { number: rollback, confirm } : { number: rollback }, options)
+    : call('PUT', confirm ? `config?confirm=${confirm}` : 'config', { text }, options);
+  return (await answer).body;
+}
+
+/** `before`: what is in force (loadConfig); `text`: what is wanted, if it was in force already as number `rollback`. `onDone(revision)`, `onTheirs(config)` when the file
  *  was changed by somebody else meanwhile and the user wants to see that. */
-export function Apply({ before, text, onClose, onDone, onTheirs }) {
+export function Apply({ before, text, rollback, onClose, onDone, onTheirs }) {
   const [base, setBase] = useState(before);
   const [plan, setPlan] = useState(null);
   const [error, setError] = useState(null);
   const [busy, setBusy] = useState(false);
   const [theirs, setTheirs] = useState(null);
+  const [confirm, setConfirm] = useState(chosenTime);
+  const waits = useStore((s) => s.waiting);
+  const choose = (value) => {
+    setConfirm(Number(value));
+    try { localStorage.setItem(TIME, value); } catch { /* not kept then */ }
+  };
   useEffect(() => { post('config/plan', { file: base.file, text }).then(setPlan, setError); }, []);
   const found = plan ? plan.diagnostics.map(diagnostic) : [];
   const apply = async () => {
     setBusy(true);
     setError(null);
     try {
-      const { revision, waiting } = await put(text, base);
+      if (confirm) await begin(confirm);
+      const { revision, waiting, confirm_s: asked } = await put(text, base, rollback, confirm);
       if (waiting) toast('error', 'The configuration is accepted, but not yet in the kernel.', `${waiting}. It is tried again by itself.`);
       else toast('ok', 'The configuration is in force.');
+      if (asked) look().catch(() => {});
+      else forget();
       refresh();
       onDone(revision);
     } catch (failure) {
       setBusy(false);
+      // Maybe it is these settings that keep the answer from coming.
+      if (failure.status === 0 && confirm && pending()) { unanswered(); onClose(); return; }
+      forget();
       if (failure.status === 412) loadConfig().then(setTheirs, setError);
       else if (failure.status === 422) setError(refused(failure));
       else setError(failure);
@@ -66,13 +90,16 @@ export function Apply({ before, text, onClose, onDone, onTheirs }) {
   const same = base.text.replace(/\n+$/, '') === text.replace(/\n+$/, '');
   return html`<${Dialog} wide title="Apply this change?" onClose=${onClose} footer=${html`
       <button type="button" class="button" onClick=${onClose}>Back</button>
-      <button type="button" class="button primary" disabled=${busy || !plan || same} aria-busy=${busy} onClick=${apply}>${busy ? html`<span class="spinner" aria-hidden="true"></span>` : null}Apply</button>`}>
+      <button type="button" class="button primary" disabled=${busy || !plan || same || !!waits} aria-busy=${busy} onClick=${apply}>${busy ? html`<span class="spinner" aria-hidden="true"></span>` : null}Apply</button>`}>
     ${error ? html`<${Failure} error=${error} />` : null}
+    ${waits ? html`<${Note} tone="warn">Other settings wait to be kept. Go back, and say at the top of the page whether they stay.<//>` : null}
     ${found.length ? html`<${Findings} found=${found} />` : null}
     <h3>In the file</h3>
     ${same ? html`<p class="quiet">Nothing: the text is what is in force.</p>` : html`<${Diff} before=${base.text} after=${text} />`}
     <h3>In the kernel</h3>
-    ${plan ? html`<${Changes} plan=${plan} />` : error ? null : html`<${Busy} text="Asking what it would change…" />`}<//>`;
+    ${plan ? html`<${Changes} plan=${plan} />` : error ? null : html`<${Busy} text="Asking what it would change…" />`}
+    <h3>Afterwards</h3>
+    <${Select} label="If nobody confirms the settings" value=${confirm} onInput=${choose} options=${TIMES} /><//>`;
 }
 
 function refused(failure) {

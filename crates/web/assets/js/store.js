@@ -13,6 +13,9 @@ let state = {
   gaps: 0, // how often `events` began anew since what came before was not known
   tick: 0, // counts samples: what is drawn from `samples` follows this
   toasts: [],
+  waiting: null, // a configuration that has to be confirmed: {by, time_ms, until}
+  outcome: null, // one that was taken back: {number, since, at}
+  configTurn: 0, // counts configurations that came back by themselves: pages that show them begin anew
 };
 
 export const get = () => state;

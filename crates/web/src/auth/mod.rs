@@ -8,7 +8,7 @@ pub(crate) mod store;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::http::{HeaderMap, StatusCode, header};
@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use crate::error::ApiError;
-use limits::Limiter;
+use limits::{Limiter, Standing};
 use secret::{digest, same};
 use sessions::{Session, SessionKey, Sessions};
 use store::{Accounts, AccountsError, Store};
@@ -52,8 +52,11 @@ impl Role {
 const COOKIE_TLS: &str = "__Host-mwan";
 /// Name of the cookie without TLS, which is on this machine only.
 const COOKIE_PLAIN: &str = "mwan";
-/// Passwords that are checked or wait for it: each takes a few MiB and 10 ms, one after the other.
+/// Passwords from addresses that have logged in, or that have guessed wrong, that are checked or wait for it: each takes a few MiB and
+/// 10 ms, one after the other.
 const CHECKS_MAX: usize = 8;
+/// From those of which nothing is known: the last of them waits less than a second.
+const CLEAN_CHECKS_MAX: usize = 64;
 /// Longest name that is looked at, bytes.
 const NAME_MAX: usize = 256;
 
@@ -101,19 +104,35 @@ pub(crate) struct Auth {
     store: Arc<Store>,
     sessions: Mutex<Sessions>,
     limiter: Mutex<Limiter>,
-    checks: Arc<Semaphore>,
-    one_at_a_time: Arc<Semaphore>,
+    known: Lane,
+    clean: Lane,
+    suspect: Lane,
+}
+
+/// Where passwords wait to be checked: a crowd in one is none in the other.
+#[derive(Debug)]
+struct Lane {
+    places: Arc<Semaphore>,
+    turn: Arc<Semaphore>,
+}
+
+impl Lane {
+    fn new(places: usize, turn: &Arc<Semaphore>) -> Self {
+        Lane { places: Arc::new(Semaphore::new(places)), turn: turn.clone() }
+    }
 }
 
 impl Auth {
     /// With the accounts of `folder`; a session nobody uses for `idle` ends.
     pub(crate) fn new(folder: &Path, idle: Duration) -> Self {
+        let [ours, others] = [(); 2].map(|()| Arc::new(Semaphore::new(1)));
         Auth {
             store: Arc::new(Store::new(folder)),
             sessions: Mutex::new(Sessions::new(idle)),
             limiter: Mutex::new(Limiter::new(Instant::now())),
-            checks: Arc::new(Semaphore::new(CHECKS_MAX)),
-            one_at_a_time: Arc::new(Semaphore::new(1)),
+            known: Lane::new(CHECKS_MAX, &ours),
+            clean: Lane::new(CLEAN_CHECKS_MAX, &others),
+            suspect: Lane::new(CHECKS_MAX, &others),
         }
     }
 
@@ -190,23 +209,22 @@ impl Auth {
         name: &str,
         password: String,
     ) -> Result<LoggedIn, ApiError> {
-        self.limit(peer)?;
-        let refused = || {
-            ApiError::new(StatusCode::UNAUTHORIZED, "wrong_login", "user or password is wrong")
-                .hint("forgotten? `mwan web user add NAME` as root sets a new password")
-        };
-        if name.len() > NAME_MAX || password.len() > password::BYTES_MAX {
-            return Err(refused());
-        }
-        let accounts = self.accounts()?;
+        let standing = self.limit(peer)?;
+        let accounts = self.accounts().inspect_err(|_| self.give_back(peer, standing))?;
         let user = accounts.user(name).cloned();
         let hash = user.as_ref().map(|user| user.hash().to_owned());
-        let equal = self.hashing(move || password::verify(hash.as_deref(), &password)).await?;
+        let sane = name.len() <= NAME_MAX && password.len() <= password::BYTES_MAX;
+        let equal = sane
+            && self.hashing(peer, standing, move || password::verify(hash.as_deref(), &password)).await?;
         let Some(user) = user.filter(|_| equal) else {
-            warn!("login refused: '{}' from {}", name.escape_debug(), shown(peer));
-            return Err(refused());
+            self.limiter().wrong(source_of(peer), Instant::now());
+            if sane {
+                warn!("login refused: '{}' from {}", name.escape_debug(), shown(peer));
+            }
+            return Err(ApiError::new(StatusCode::UNAUTHORIZED, "wrong_login", "user or password is wrong")
+                .hint("forgotten? `mwan web user add NAME` as root sets a new password"));
         };
-        self.give_back(peer);
+        self.right(peer, standing);
         info!("login: {} ({}) from {}", user.name, user.role.name(), shown(peer));
         Ok(self.begin_session(peer, &user))
     }
@@ -225,13 +243,13 @@ impl Auth {
         secret: String,
         password: String,
     ) -> Result<LoggedIn, ApiError> {
-        self.limit(peer)?;
+        let standing = self.limit(peer)?;
         if let Some(why) = password::refusal(&password) {
-            self.give_back(peer);
+            self.give_back(peer, standing);
             return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "password", why));
         }
         let store = self.store.clone();
-        let changed = self.hashing(move || {
+        let changed = self.hashing(peer, standing, move || {
             store.change(|accounts| {
                 let Some(user) = accounts.take_setup(&secret, now_s()) else { return Ok(None) };
                 accounts.set_user(&user, Role::Admin, &password)?;
@@ -239,6 +257,7 @@ impl Auth {
             })
         });
         let Some(name) = changed.await?.map_err(|error| broken(&error))? else {
+            self.limiter().wrong(source_of(peer), Instant::now());
             warn!("set-up refused from {}", shown(peer));
             return Err(ApiError::new(
                 StatusCode::FORBIDDEN,
@@ -247,7 +266,7 @@ impl Auth {
             )
             .hint("`mwan web init` as root makes another"));
         };
-        self.give_back(peer);
+        self.right(peer, standing);
         info!("password of {name} set by the one-time link from {}", shown(peer));
         let accounts = self.accounts()?;
         let user = accounts.user(&name);
@@ -263,28 +282,44 @@ impl Auth {
         format!("{}; Max-Age=0", set_cookie(peer, ""))
     }
 
-    fn limit(&self, peer: Peer) -> Result<(), ApiError> {
-        let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = limiter.take(source_of(peer), Instant::now());
-        drop(limiter);
+    fn limiter(&self) -> MutexGuard<'_, Limiter> {
+        self.limiter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn limit(&self, peer: Peer) -> Result<Standing, ApiError> {
+        let taken = self.limiter().take(source_of(peer), Instant::now());
         taken.map_err(|wait| {
             let wait_s = wait.as_secs() + 1;
             ApiError::too_many("too many attempts to log in", wait_s)
         })
     }
 
-    fn give_back(&self, peer: Peer) {
-        self.limiter.lock().unwrap_or_else(PoisonError::into_inner).give_back(source_of(peer));
+    fn give_back(&self, peer: Peer, standing: Standing) {
+        self.limiter().give_back(source_of(peer), standing);
     }
 
-    /// Hashes in a thread, one at a time: the requests of others go on meanwhile.
+    fn right(&self, peer: Peer, standing: Standing) {
+        self.limiter().right(source_of(peer), standing, Instant::now());
+    }
+
+    /// Hashes in a thread, one at a time of a lane: the requests of others go on meanwhile. What finds no place there was no guess.
     async fn hashing<T: Send + 'static>(
         &self,
+        peer: Peer,
+        standing: Standing,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ApiError> {
-        let busy = || ApiError::too_many("too many attempts to log in at once", 1);
-        let _waiting = self.checks.clone().try_acquire_owned().map_err(|_| busy())?;
-        let turn = self.one_at_a_time.clone().acquire_owned().await.map_err(|_| busy())?;
+        let busy = || {
+            self.give_back(peer, standing);
+            ApiError::too_many("too many attempts to log in at once", 1)
+        };
+        let lane = match standing {
+            Standing::Known => &self.known,
+            Standing::Clean => &self.clean,
+            Standing::Suspect => &self.suspect,
+        };
+        let _waiting = lane.places.clone().try_acquire_owned().map_err(|_| busy())?;
+        let turn = lane.turn.clone().acquire_owned().await.map_err(|_| busy())?;
         let work = move || {
             // Held by the thread: a client that goes away does not make room for a second one.
             let _turn = turn;
@@ -342,4 +377,33 @@ fn broken(error: &AccountsError) -> ApiError {
 /// Seconds since 1970.
 pub(crate) fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn a_crowd_that_logs_in_keeps_nobody_waiting_who_has_before() {
+        let folder = tempfile::tempdir().unwrap();
+        Store::new(folder.path())
+            .change(|accounts| accounts.set_user("ann", Role::Admin, "correct horse"))
+            .unwrap();
+        let auth = Auth::new(folder.path(), Duration::from_secs(60));
+        let log_in = async |last: u8| {
+            let peer = Peer { address: Some(IpAddr::from([192, 0, 2, last])), local: None, tls: true };
+            auth.log_in(peer, "ann", "correct horse".to_owned()).await.map(|done| done.session.user)
+        };
+        assert_eq!(log_in(1).await.unwrap(), "ann");
+        let places = u32::try_from(CLEAN_CHECKS_MAX).unwrap();
+        let crowd = auth.clean.places.clone().acquire_many_owned(places).await.unwrap();
+        let turn = auth.clean.turn.clone().acquire_owned().await.unwrap();
+        assert_eq!(log_in(1).await.unwrap(), "ann");
+        for _ in 0..20 {
+            assert!(log_in(2).await.unwrap_err().json().to_string().contains("at once"), "it was no guess");
+        }
+        drop((crowd, turn));
+        assert_eq!(log_in(2).await.unwrap(), "ann");
+    }
 }

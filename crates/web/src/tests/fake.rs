@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use mwan_api::{Event, EventKind, Events, Request, Response, Severity, Status, Watched};
+use mwan_api::{
+    Applied, ApplyOrder, Content, Event, EventKind, Events, Request, Response, Severity, Status, Watched,
+};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
@@ -31,6 +33,10 @@ struct State {
     events: Vec<Event>,
     /// The configuration; its revision is its length.
     text: String,
+    /// Those that were in force, with who it was.
+    revisions: Vec<(String, Option<String>)>,
+    /// What comes back unless it is confirmed.
+    before: Option<String>,
     watchers: Vec<mpsc::Sender<Watched>>,
 }
 
@@ -53,7 +59,7 @@ impl State {
             };
             return Response::Refused { message, diagnostics: vec![diagnostic] };
         }
-        self.text = text.to_owned();
+        self.revisions.push((std::mem::replace(&mut self.text, text.to_owned()), None));
         let revision = text.len().to_string();
         Response::Put(mwan_api::ConfigPut {
             revision,
@@ -62,6 +68,89 @@ impl State {
             text: None,
             waiting: None,
         })
+    }
+}
+
+impl State {
+    fn apply(&mut self, order: &ApplyOrder) -> Response {
+        if self.before.is_some() {
+            return Response::Refused { message: "one waits".to_owned(), diagnostics: Vec::new() };
+        }
+        let text = match &order.content {
+            Content::Text { text, .. } => text.clone(),
+            Content::Revision { number } => {
+                let number = usize::try_from(number.unwrap()).unwrap();
+                match self.revisions.get(number) {
+                    Some((text, _)) => text.clone(),
+                    None => return Response::Error { message: "not kept".to_owned(), hint: None },
+                }
+            }
+        };
+        let before = self.text.clone();
+        let Response::Put(put) = self.put(&text, order.revision.as_ref()) else {
+            return self.put(&text, order.revision.as_ref());
+        };
+        if let Some(last) = self.revisions.last_mut() {
+            last.1.clone_from(&order.by);
+        }
+        let missed = order.must_reach.contains(&"192.0.2.99".to_owned());
+        let reached = order.must_reach.iter().map(|target| mwan_api::Reached {
+            target: target.clone(),
+            rtt_us: (!missed).then_some(1),
+            error: None,
+        });
+        let reached = reached.collect();
+        let taken_back = missed.then(|| {
+            self.text.clone_from(&before);
+            "192.0.2.99 is not reached".to_owned()
+        });
+        self.before = order.confirm_s.map(|_| before).filter(|_| !missed);
+        let (file, confirm_s, notes) = ("mwan3".to_owned(), order.confirm_s, Vec::new());
+        Response::Applied(Applied { file, put, confirm_s, reached, taken_back, notes })
+    }
+
+    fn events_of(&self, query: &mwan_api::EventQuery) -> Response {
+        let limit = query.limit.unwrap() as usize;
+        let wanted =
+            |e: &&Event| query.after.is_none_or(|a| e.id > a) && query.before.is_none_or(|b| e.id < b);
+        let mut events: Vec<Event> = self.events.iter().filter(wanted).cloned().collect();
+        if query.after.is_none() {
+            events.reverse();
+        }
+        events.truncate(limit);
+        let latest = self.events.last().map_or(0, |e| e.id);
+        Response::Events(Events { schema: String::new(), events, oldest: 1, latest })
+    }
+
+    fn revisions_document(&self) -> Response {
+        let count = self.revisions.len() as u64;
+        let revisions = (0..count).rev().map(|number| self.revision(number)).collect();
+        let waiting = self.before.as_ref().map(|_| mwan_api::Waiting { by: None, time_ms: 0, left_s: 42 });
+        let schema = mwan_api::SCHEMA_REVISIONS.to_owned();
+        Response::Revisions(mwan_api::Revisions { schema, revisions, damaged: Vec::new(), waiting })
+    }
+
+    fn decide(&mut self, keep: bool) -> Response {
+        let Some(before) = self.before.take() else {
+            return Response::Error { message: "nothing waits".to_owned(), hint: Some("hint".to_owned()) };
+        };
+        if !keep {
+            self.text = before;
+        }
+        Response::Done
+    }
+
+    fn revision(&self, number: u64) -> mwan_api::Revision {
+        let (text, by) = &self.revisions[usize::try_from(number).unwrap()];
+        mwan_api::Revision {
+            number,
+            time_ms: number,
+            way: mwan_api::Way::Put,
+            by: by.clone(),
+            file: "mwan3".to_owned(),
+            revision: text.len().to_string(),
+            taken_back: false,
+        }
     }
 }
 
@@ -132,19 +221,7 @@ impl Fake {
                 let (message, hint) = state.refusal.clone().unwrap();
                 Response::Error { message, hint: Some(hint) }
             }
-            Request::Events(query) => {
-                let limit = query.limit.unwrap() as usize;
-                let wanted = |e: &&Event| {
-                    query.after.is_none_or(|a| e.id > a) && query.before.is_none_or(|b| e.id < b)
-                };
-                let mut events: Vec<Event> = state.events.iter().filter(wanted).cloned().collect();
-                if query.after.is_none() {
-                    events.reverse();
-                }
-                events.truncate(limit);
-                let latest = state.events.last().map_or(0, |e| e.id);
-                Response::Events(Events { schema: String::new(), events, oldest: 1, latest })
-            }
+            Request::Events(query) => state.events_of(query),
             Request::Candidates => Response::Candidates(mwan_api::Candidates {
                 schema: mwan_api::SCHEMA_CANDIDATES.to_owned(),
                 candidates: Vec::new(),
@@ -197,6 +274,15 @@ impl Fake {
                 Response::Checked { diagnostics: Vec::new(), refusal: wrong(text) }
             }
             Request::PutConfig { text, revision, .. } => state.put(text, Some(revision)),
+            Request::Apply(order) => state.apply(order),
+            Request::Confirm => state.decide(true),
+            Request::TakeBack => state.decide(false),
+            Request::Revisions => state.revisions_document(),
+            Request::Revision { number } => Response::Revision(mwan_api::RevisionText {
+                revision: state.revision(*number),
+                text: state.revisions[usize::try_from(*number).unwrap()].0.clone(),
+                before: None,
+            }),
             Request::PutCloud { document, revision, .. } => state.put(document, revision.as_ref()),
             Request::Cloud => Response::Cloud(mwan_api::CloudDocument {
                 file: "mwan3".to_owned(),
@@ -267,6 +353,7 @@ impl World {
         // Hashed once: there are many worlds.
         std::fs::write(folder.path().join("accounts.json"), ACCOUNTS.get_or_init(accounts)).unwrap();
         let daemon = Arc::new(Fake::default());
+        daemon.state.lock().unwrap().revisions.push((String::new(), None));
         let site = Arc::new(Site {
             daemon: daemon.clone(),
             auth: auth::Auth::new(folder.path(), Duration::from_secs(1800)),

@@ -44,6 +44,19 @@ await picture('preview', {
     await page.getByText('what is not listed is not touched').waitFor();
   },
 });
+await picture('waiting', {
+  options: { path: '#/config', height: 400 },
+  clip: { x: 225, y: 0, width: 715, height: 190 },
+  ready: async (page) => {
+    const area = page.getByLabel('Text of the configuration');
+    await area.waitFor();
+    await area.fill((await area.inputValue()).replace("option weight '3'", "option weight '2'"));
+    await page.getByRole('button', { name: 'Review and apply' }).click();
+    await page.getByRole('button', { name: 'Apply', exact: true }).click();
+    await page.getByRole('timer').waitFor();
+    await page.getByText('The configuration is in force.').waitFor({ state: 'detached' });
+  },
+});
 await picture('phone', {
   options: { width: 360, height: 640, scheme: 'dark' },
   ready: async (page) => { await page.getByText('All 3 WANs work.').waitFor(); await page.waitForTimeout(3000); },

@@ -139,6 +139,8 @@ describe('the guide, end to end', { concurrency: false }, () => {
     await page.getByRole('button', { name: 'Apply', exact: true }).click();
     await page.getByText('The configuration is in force.').waitFor();
     await page.getByRole('button', { name: 'Load balancing', pressed: true }).waitFor();
+    await page.getByRole('button', { name: 'Keep', exact: true }).click();
+    await page.getByText('The settings stay.').waitFor();
 
     assert.match(router.text(), /\toption mode 'LOAD_BALANCE'\n/);
     assert.equal(router.text().match(/\toption use_policy 'LOAD_BALANCE'\n/g).length, 2);

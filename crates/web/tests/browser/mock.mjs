@@ -110,6 +110,8 @@ export class World {
     this.nextId = 1;
     this.listeners = new Set();
     this.config = { file: '/etc/config/mwan3', format: 'uci', text: UCI, revision: 1 };
+    this.revisions = [{ number: 1, time_ms: this.started, way: 'start', by: null, file: this.config.file, revision: 'r1', taken_back: false, text: UCI }];
+    this.waiting = null;
     this.diagnostics = [];
     this.problems = [];
     this.channels = [{ name: 'ops', kind: 'email', queued: 0, sent: 3, last_sent_ms: Date.now() - 5400e3, failures: 0, next_try_ms: null, last_error: null, dropped: 0, test: null }];
@@ -218,7 +220,7 @@ export class World {
     return {
       schema: 'mwan.status.v1',
       daemon: { version: '0.5.0', pid: 4242, uptime_s: Math.floor((now - this.started) / 1000), config: this.config.file, config_rejected: null, generation: 17, last_apply_us: 2310, applies: 17, repairs: 1, apply_error: null, late_rounds: 0 },
-      degraded: this.problems.length > 0, problems: this.problems,
+      degraded: this.waiting !== null || this.problems.length > 0, problems: this.waiting ? [...this.problems, `the configuration of ${this.waiting.by} has to be confirmed (mwan confirm), or the one before comes back`] : this.problems,
       interfaces: this.wans.map((w, i) => ({ name: w.name, device: w.device, enabled: true, id: i + 1, mark: `0x${((i + 1) << 8).toString(16)}`, paths: w.families.map((f) => this.path(w, f, now)) })),
       policies: this.wans.length ? [policy('balanced'), policy('fiber_first')] : [],
       connected: { ipv4: ['127.0.0.0/8', '192.168.1.0/24', '203.0.113.0/30', '224.0.0.0/3'], ipv6: ['fe80::/64', '2001:db8:1::/64'] }, custom: { ipv4: [], ipv6: [] },
@@ -294,6 +296,58 @@ export class World {
     return { events: found, next: found.length === limit ? found[found.length - 1].id : null, oldest: this.events.length ? this.events[0].id : 0, latest: this.nextId - 1 };
   }
 
+  /** As `mwan explain --json` has it. */
+  explain(q) {
+    const flow = q.get('flow');
+    const to = flow ? '198.51.100.7:443/tcp' : q.get('to') || '';
+    const [, end, protocol] = /^(.*?)(?:\/([a-z]+))?$/.exec(to);
+    const [, v6, v4, port] = /^(?:\[(.*)\]|([^:]*)|.*:.*:.*?)(?::(\d+))?$/.exec(end) || [];
+    const destination = v6 || v4 || end;
+    if (!/^[0-9a-f.:]+$/.test(destination)) return fail(409, 'refused', `${destination} is not an address to send to`, 'write --to 1.1.1.1:443/tcp, [2606:4700::1111]:443/udp or 1.1.1.1');
+    if (q.get('in') && !this.find(q.get('in'))) return fail(409, 'refused', `there is no enabled interface '${q.get('in')}'`, `the configuration has: ${this.wans.map((w) => w.name).join(', ')}`);
+    if (q.get('in') && !q.get('from')) return fail(409, 'refused', 'a packet that comes in has a source', 'add --from ADDRESS');
+    if (!port && ['tcp', 'udp'].includes(protocol)) return fail(409, 'refused', "the destination's port is not said", 'write ADDRESS:PORT/PROTOCOL');
+    const [first, second, third] = this.wans;
+    const out = first.state === 'online' ? null : 'offline: 5 rounds in a row lost';
+    const way = (w, percent) => ({ percent, interface: w.name, mark: '0x100', leads: 'route', table: 1, device: w.device, gateway: '203.0.113.1', source: '203.0.113.2', translated: true, instead: second.name });
+    return json({ schema: 'mwan.explanation.v1', notes: ['it comes in by br-lan, on whose network 192.168.1.50 is'],
+      packet: { family: destination.includes(':') ? 'ipv6' : 'ipv4', protocol: protocol || (port ? 'tcp' : 'icmp'), source: q.get('from') || '192.168.1.50', source_port: port ? Number(q.get('sport') || 40000) : null, destination, destination_port: port ? Number(port) : null, input: 'br-lan' },
+      steps: [{ step: 'inbound', decided: false, text: 'no: br-lan is no WAN' }, { step: 'network', decided: false, text: `no: ${destination} is in none of 4 networks` }],
+      rules: [{ rule: 'voip', matched: false, criterion: 'proto', wanted: 'udp', value: 'tcp' }, { rule: 'https', matched: true, criterion: null, wanted: null, value: null }],
+      decided_by: 'rule', rule: 'https', target: 'balanced', members: [{ interface: first.name, metric: 1, weight: 3, percent: out ? null : 75, out }, { interface: second.name, metric: 1, weight: 1, percent: out ? 100 : 25, out: null }, { interface: third.name, metric: 2, weight: 1, percent: null, out: 'a better tier carries' }],
+      choice: out ? 'only' : 'random', choice_text: out ? 'the only one that can carry' : 'by chance, by weight', ways: out ? [way(second, 100)] : [way(first, 75), way(second, 25)], next: { rule: 'everything', carried_by: `${first.name} or ${second.name}` },
+      flow: flow ? { id: 7, mark: '0x100', interface: first.name, leaves_as: '203.0.113.2', would_move: null, text: `it is on ${first.name}; chance would decide anew if it were new` } : null, verified: null });
+  }
+
+  /** Another text is in force; `confirm` seconds to say so, if it has to be. */
+  apply(text, { by, way, confirm = 0 }) {
+    const before = this.config.text;
+    this.write(text, { by, way });
+    if (!confirm) return;
+    const time_ms = Date.now();
+    this.waiting = { by, time_ms, before, base: this.revisions.length - 1, until: time_ms + confirm * 1000 };
+    this.waiting.timer = setTimeout(() => this.takeBack(), confirm * 1000);
+    this.waiting.timer.unref();
+    this.changed();
+  }
+
+  write(text, { by = null, way, undoes }) {
+    this.config = { ...this.config, text, revision: this.config.revision + 1 };
+    this.revisions.push({ number: this.revisions.length + 1, time_ms: Date.now(), way, by, file: this.config.file, revision: `r${this.config.revision}`, taken_back: false, text });
+    if (undoes !== undefined) this.revisions.slice(undoes, -1).forEach((r) => { r.taken_back = true; });
+    this.tell({ kind: 'config', severity: 'info', text: `the configuration ${this.config.file} is in force` });
+    this.changed();
+  }
+
+  takeBack() {
+    const { before, base, timer } = this.waiting;
+    clearTimeout(timer);
+    this.waiting = null;
+    this.write(before, { way: 'taken_back', undoes: base });
+  }
+
+  keep() { clearTimeout(this.waiting.timer); this.waiting = null; this.changed(); }
+
   check(text) {
     const out = [];
     let section = '';
@@ -351,8 +405,8 @@ async function handle(mock, req, res) {
   const route = url.pathname.slice('/api/v1/'.length);
   if (route === 'live' && session) { stream(mock, req, res); return; }
   let value = null;
-  try { value = body ? JSON.parse(body) : null; } catch { answer(res, fail(400, 'bad_request', 'the body is not JSON')); return; }
-  answer(res, await api(mock, req, route, url.searchParams, value, session, cookie && cookie[1]));
+  try { value = body ? JSON.parse(body) : null; } catch { answer(mock, res, fail(400, 'bad_request', 'the body is not JSON')); return; }
+  answer(mock, res, await api(mock, req, route, url.searchParams, value, session, cookie && cookie[1]));
 }
 
 async function asset(name, res) {
@@ -365,7 +419,9 @@ async function asset(name, res) {
   } catch { res.writeHead(404); res.end(); }
 }
 
-function answer(res, { status, body, headers = {} }) {
+function answer(mock, res, { status, body, headers = {} }) {
+  // Cut off while it was at work.
+  if (mock.refuse) { res.destroy(); return; }
   res.writeHead(status, body === undefined ? headers : { 'Content-Type': 'application/json', ...headers });
   res.end(body === undefined ? undefined : JSON.stringify(body));
 }
@@ -396,7 +452,12 @@ const ROUTES = {
   'GET wizard': ['admin', ({ world }) => json({ schema: 'mwan.candidates.v1', candidates: world.wans.map((w) => ({ device: w.device, interface: world.config.text.includes(`'${w.name}'`) ? w.name : null, network: null, families: w.families, gateways: w.name === 'lte' ? [] : ['203.0.113.1'], addresses: ['203.0.113.2'], main: true })) })],
   'POST config/validate': ['admin', ({ world, body }) => json({ diagnostics: world.check(body.text), refusal: null }), ['file', 'text']],
   'POST config/plan': ['admin', ({ world, body }) => json(world.plan(body.text)), ['file', 'text']],
-  'PUT config': ['admin', putConfig, ['text']],
+  'PUT config': ['admin', putConfig, ['text', 'must_reach']],
+  'POST config/confirm': ['admin', ({ world }) => decided(world, () => world.keep())],
+  'POST config/takeback': ['admin', ({ world }) => decided(world, () => world.takeBack())],
+  'POST config/rollback': ['admin', (call) => putConfig({ ...call, back: call.world.revisions[call.body.number - 1], q: new URLSearchParams({ confirm: call.body.confirm || 0 }) }), ['number', 'confirm', 'must_reach']],
+  'GET config/revisions': ['admin', ({ world }) => json({ schema: 'mwan.revisions.v1', damaged: [], revisions: world.revisions.map(({ text, ...r }) => r).reverse(), waiting: world.waiting && { by: world.waiting.by, time_ms: world.waiting.time_ms, left_s: Math.max(0, Math.ceil((world.waiting.until - Date.now()) / 1000)) } })],
+  'GET explain': ['viewer', ({ world, q }) => world.explain(q)],
   'GET cloud/multiwan': ['admin', ({ world }) => json({ enable: true, mode: mode(world.config.text) || 'FAIL_OVER', siteId: 7 })],
   'PUT cloud/multiwan': ['admin', ({ world, body, q }) => (q.get('dry_run') === 'true' ? json({ revision: 'r0', changed: true, diagnostics: [], text: world.config.text.replaceAll(`'${mode(world.config.text)}'`, `'${body.mode}'`) }) : fail(400, 'bad_request', 'only tried here'))],
   'POST logout': ['viewer', ({ mock, id }) => { mock.sessions.delete(id); return { status: 204 }; }],
@@ -407,8 +468,9 @@ async function api(mock, req, route, q, body, session, id) {
   if (route === 'login' && req.method === 'POST') return logIn(mock, body);
   if (route === 'setup' && req.method === 'POST') return setUp(mock, body);
   const steer = /^interfaces\/([^/]+)\/(up|down|drain|undrain)$/.exec(route);
+  const one = /^config\/revisions\/(\d+)$/.exec(route);
   const test = /^alerts\/([^/]+)\/test$/.exec(route);
-  const known = ROUTES[`${req.method} ${route}`] || (req.method === 'POST' && steer && ['operator', () => steered(world, decodeURIComponent(steer[1]), steer[2])]) || (req.method === 'POST' && test && ['operator', () => tested(world, decodeURIComponent(test[1]))]);
+  const known = ROUTES[`${req.method} ${route}`] || (one && ['admin', () => revision(world, Number(one[1]))]) || (req.method === 'POST' && steer && ['operator', () => steered(world, decodeURIComponent(steer[1]), steer[2])]) || (req.method === 'POST' && test && ['operator', () => tested(world, decodeURIComponent(test[1]))]);
   if (!known) return fail(404, 'not_found', 'there is nothing here');
   if (!session) return fail(401, 'unauthenticated', 'there is no valid session or token', mock.needsSetup ? 'the first password is set by the link that `mwan web init` prints, as root on the router' : 'log in');
   if (RANK[session.role] < RANK[known[0]]) return fail(403, 'forbidden', `this is for the role ${known[0]}; yours is ${session.role}`);
@@ -434,14 +496,29 @@ function setUp(mock, body) {
   return enter(mock, 'admin');
 }
 
-function putConfig({ world, body, req }) {
-  if (req.headers['if-match'] !== `"r${world.config.revision}"`) return fail(412, 'changed', 'somebody else changed the configuration meanwhile', 'look at it and try again', { revision: `r${world.config.revision}` });
-  const diagnostics = world.check(body.text);
+function putConfig({ world, body, req, q, session, back }) {
+  const given = req.headers['if-match'];
+  if ((given || !back) && given !== `"r${world.config.revision}"`) return fail(412, 'changed', 'somebody else changed the configuration meanwhile', 'look at it and try again', { revision: `r${world.config.revision}` });
+  if (world.waiting) return fail(422, 'invalid', `a configuration of ${world.waiting.by} waits to be confirmed: \`mwan confirm\` keeps it, \`mwan rollback\` takes it back`, 'nothing was written', { diagnostics: [] });
+  const text = back ? back.text : body.text;
+  const diagnostics = world.check(text);
   if (diagnostics.some((d) => d.severity === 'error')) return fail(422, 'invalid', 'the configuration would be refused', 'nothing was written; `diagnostics` say what is wrong', { diagnostics });
-  world.config = { ...world.config, text: body.text, revision: world.config.revision + 1 };
-  world.tell({ kind: 'config', severity: 'info', text: `the configuration ${world.config.file} is in force` });
-  world.changed();
-  return json({ revision: `r${world.config.revision}`, changed: true, diagnostics });
+  const confirm = Number(q.get('confirm') || 0);
+  world.apply(text, { by: session.user, way: back ? 'rollback' : 'put', confirm });
+  return json({ revision: `r${world.config.revision}`, changed: true, diagnostics, ...(confirm ? { confirm_s: confirm } : {}) });
+}
+
+function decided(world, run) {
+  if (!world.waiting) return fail(409, 'refused', 'nothing waits to be confirmed', '`mwan rollback --list` shows the configurations there were');
+  run();
+  return { status: 204 };
+}
+
+function revision(world, number) {
+  const at = world.revisions.findIndex((r) => r.number === number);
+  if (at < 0) return fail(404, 'no_revision', `configuration ${number} is not kept`, 'GET /api/v1/config/revisions lists them');
+  const { text, ...one } = world.revisions[at];
+  return json({ revision: one, text, before: at ? [world.revisions[at - 1].number, world.revisions[at - 1].text] : null });
 }
 
 function steered(world, name, what) {

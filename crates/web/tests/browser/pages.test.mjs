@@ -10,6 +10,8 @@ const PAGES = [
   ['events', 'events', 'events, and older ones'],
   ['policies', 'policies', 'Would use now'],
   ['flows', 'flows', 'Largest connections'],
+  ['explain', 'explain?to=198.51.100.7%3A443%2Ftcp&from=192.168.1.50', 'tcp from 192.168.1.50:40000 to 198.51.100.7:443 goes by fiber (75 %) or cable (25 %).'],
+  ['history', 'history', 'Found at a start'],
   ['report', 'report', 'the month is that of UTC'],
   ['alerts', 'alerts', 'ops@example.com'],
   ['config', 'config', 'No findings'],
@@ -78,11 +80,13 @@ describe('every page', () => {
     world.tell({ kind: 'path', severity: 'error', interface: evil, text: evil });
     world.problems = [evil];
     const other = await createMock({ world });
-    const { page, done } = await open(browser, other);
+    const { page, done } = await open(browser, other, { expect: ['409'] });
     await page.getByText(evil).first().waitFor();
-    for (const path of ['events', 'policies', 'flows', `wan/${encodeURIComponent(world.wans[1].name)}`]) {
+    for (const path of ['explain?flow=7', 'explain?to=%3Cimg%20src%3Dx%3E', 'events', 'policies', 'flows', 'history/1', `wan/${encodeURIComponent(world.wans[1].name)}`]) {
       await page.evaluate((p) => { location.hash = `#/${p}`; }, path);
       await page.locator('h1').waitFor();
+      if (path.startsWith('explain?flow')) await page.getByRole('heading', { name: `go by ${world.wans[1].name}` }).waitFor();
+      if (path.startsWith('explain?to')) await page.getByText('<img src=x> is not an address to send to').waitFor();
     }
     await page.getByRole('heading', { level: 1, name: world.wans[1].name }).waitFor();
     assert.equal(await page.locator('img[src=x]').count(), 0);

@@ -13,6 +13,12 @@ async function logIn(page) {
   await page.getByRole('button', { name: 'Log in' }).click();
 }
 
+async function keep(page) {
+  await page.getByRole('button', { name: 'Keep', exact: true }).click();
+  await page.getByText('The settings stay.').last().waitFor();
+  await page.getByRole('button', { name: 'Keep', exact: true }).waitFor({ state: 'detached' });
+}
+
 describe('the real router', { concurrency: false }, () => {
   test('says how to begin, and lets in who has the link, once', async () => {
     const { page, done } = await open(browser, router, { expect: ['401', '403'] });
@@ -141,6 +147,7 @@ describe('the real router', { concurrency: false }, () => {
     await page.getByRole('button', { name: 'Apply', exact: true }).click();
     await page.getByText('The configuration is in force.').waitFor();
     assert.ok(router.text().includes("option down '4'"));
+    await keep(page);
     // A form: what the daemon finds stands beside its field.
     await page.evaluate(() => { location.hash = '#/wan/fiber/settings'; });
     await page.getByLabel('Targets', { exact: true }).fill('198.51.100.1 name.example');
@@ -155,6 +162,7 @@ describe('the real router', { concurrency: false }, () => {
     await page.getByRole('button', { name: 'Apply', exact: true }).click();
     await page.getByText('The configuration is in force.').last().waitFor();
     assert.match(router.text(), /\tlist track_ip '198.51.100.1'\n\tlist track_ip '198.51.100.3'\n/);
+    await keep(page);
     // Balancing by the set-up: the web server's section stays, the kernel has the new policy.
     await page.evaluate(() => { location.hash = '#/wizard'; });
     await page.getByText('2 WANs were found').waitFor();
@@ -166,6 +174,7 @@ describe('the real router', { concurrency: false }, () => {
     await shot(page, 'real-preview');
     await page.getByRole('button', { name: 'Apply', exact: true }).click();
     await page.getByRole('heading', { name: 'Done.' }).waitFor();
+    await keep(page);
     await page.evaluate(() => { location.hash = '#/policies'; });
     await page.getByRole('heading', { name: 'balanced' }).waitFor();
     const policy = JSON.parse(router.mwan('status', '--json')).policies.find((p) => p.name === 'balanced');
@@ -186,6 +195,7 @@ describe('the real router', { concurrency: false }, () => {
     await page.getByRole('button', { name: 'Review and apply' }).click();
     await page.locator('.diff .ins').first().waitFor();
     await page.getByRole('button', { name: 'Apply', exact: true }).click();
+    await keep(page);
     await page.getByRole('button', { name: 'Send a test by ops' }).click();
     await page.getByText('A test was sent by ops.').waitFor();
     await shot(page, 'real-alerts');
@@ -193,6 +203,85 @@ describe('the real router', { concurrency: false }, () => {
     await page.getByRole('button', { name: 'Apply', exact: true }).click();
     await page.getByText('Nobody is told yet').waitFor();
     assert.ok(!router.text().includes('config alert'));
+    await keep(page);
+    await done();
+  });
+
+  test('takes settings back, has their history, and goes back to one', async () => {
+    const { page, done } = await open(browser, router, { role: null, path: '#/config', expect: ['401', '409'] });
+    await logIn(page);
+    const area = page.getByLabel('Text of the configuration');
+    await area.waitFor();
+    const before = router.text();
+    await area.fill(`${before}# tried\n`);
+    await page.getByRole('button', { name: 'Review and apply' }).click();
+    await page.getByRole('button', { name: 'Apply', exact: true }).click();
+    await page.getByText('Keep these settings?', { exact: true }).waitFor();
+    assert.equal(router.text(), `${before}# tried\n`);
+    await page.reload();
+    await page.getByText('Order of admin (web)').waitFor();
+    await accessible(page, 'real settings that wait');
+    await shot(page, 'real-waiting');
+    await page.getByRole('button', { name: 'Take back' }).click();
+    await page.getByText('The settings before are in force again.').waitFor();
+    assert.equal(router.text(), before);
+    // Taken back at the machine meanwhile: the page says so, and has what it was.
+    await area.fill(`${before}# again\n`);
+    await page.getByRole('button', { name: 'Review and apply' }).click();
+    await page.getByRole('button', { name: 'Apply', exact: true }).click();
+    await page.getByText('Keep these settings?', { exact: true }).waitFor();
+    router.mwan('rollback');
+    await page.getByText('The settings were taken back').waitFor();
+    assert.equal(router.text(), before);
+    await page.getByRole('link', { name: 'What they would have changed' }).click();
+    await page.locator('.diff .ins', { hasText: '# again' }).waitFor();
+    await page.getByRole('button', { name: 'Go back to this' }).click();
+    await page.locator('dialog .diff .ins', { hasText: '# again' }).waitFor();
+    await page.getByRole('button', { name: 'Apply', exact: true }).click();
+    await keep(page);
+    assert.equal(router.text(), `${before}# again\n`);
+    await page.getByRole('row', { name: /Gone back to.*In force/ }).waitFor();
+    await shot(page, 'real-history');
+    await done();
+  });
+
+  test('explains the way of a packet, and what is no packet', async () => {
+    const { page, done } = await open(browser, router, { role: null, path: '#/explain?to=198.51.100.9%3A443%2Ftcp', expect: ['401', '409'] });
+    await logIn(page);
+    await page.locator('.herotitle').getByText(/^tcp from 203\.0\.113\.10:40000 to 198\.51\.100\.9:443 goes by fiber\.$/).waitFor();
+    await page.getByText('Rule https decides: policy first.').waitFor();
+    const table = page.getByRole('table', { name: 'Members of the policy' });
+    assert.match(await table.getByRole('row', { name: /cable/ }).innerText(), /cable\s+2\s+1\s+–/);
+    const pair = (name) => page.locator('.pairs div', { has: page.getByText(name, { exact: true }) }).locator('dd').innerText();
+    assert.deepEqual([await pair('Device'), await pair('Next hop'), await pair('If it could not')], ['eth1', '203.0.113.9', 'cable']);
+    assert.match(await pair('Mark'), /^0x[0-9a-f]+$/);
+    await accessible(page, 'real explanation');
+    await shot(page, 'real-explain', { fullPage: true });
+    const wrong = async (label, value, text) => {
+      await page.getByLabel(label, { exact: true }).fill(value);
+      await page.getByRole('button', { name: 'Explain' }).click();
+      await page.locator('.field.wrong', { has: page.getByLabel(label, { exact: true }) }).getByText(text).waitFor();
+      assert.equal(await page.locator('.field.wrong').count(), 1);
+    };
+    await wrong('Destination', '0.0.0.0', 'nothing is sent to 0.0.0.0');
+    await wrong('Destination', 'name.example', 'name.example:443/tcp is not an address to send to');
+    await page.getByLabel('Destination').fill('198.51.100.9');
+    await wrong('Source', '2001:db8::1', 'its destination of');
+    await wrong('Source', '224.0.0.1', "nobody's packets come from 224.0.0.1");
+    await page.getByLabel('Source', { exact: true }).fill('');
+    await wrong('Port', '', "The destination's port is not said.");
+    await wrong('Port', '70000', '70000 is not a port');
+    await page.getByLabel('Port', { exact: true }).fill('443');
+    await page.getByText('More', { exact: true }).click();
+    await wrong('Source port', '70000', 'sport');
+    await page.getByLabel('Source port').fill('');
+    await page.getByLabel('Source', { exact: true }).fill('192.168.7.7');
+    await wrong('Comes in by', 'lan9', 'lan9');
+    await page.getByLabel('Comes in by').fill('');
+    await page.getByLabel('Source', { exact: true }).fill('');
+    await page.getByLabel('Family').selectOption('ipv6');
+    await page.getByRole('button', { name: 'Explain' }).click();
+    await page.locator('.field.wrong', { has: page.getByLabel('Family') }).getByText('not of').waitFor();
     await done();
   });
 
@@ -207,7 +296,7 @@ describe('the real router', { concurrency: false }, () => {
       ['overview', '', 'Both WANs work.'], ['wan', 'wan/fiber', 'Silent drop seen within'], ['settings', 'wan/fiber/settings', 'Targets'],
       ['events', 'events', 'undrain cable'], ['policies', 'policies', 'Would use now'], ['flows', 'flows', 'By WAN'],
       ['report', 'report', 'Availability, outages'], ['alerts', 'alerts', 'Nobody is told yet'], ['config', 'config', 'No findings'],
-      ['wizard', 'wizard', '2 WANs were found'],
+      ['wizard', 'wizard', '2 WANs were found'], ['history', 'history', 'Gone back to'], ['explain', 'explain?to=198.51.100.9', 'goes by'],
     ]) {
       await page.evaluate((to) => { location.hash = `#/${to}`; }, path);
       await page.getByText(text).first().waitFor();

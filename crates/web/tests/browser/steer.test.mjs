@@ -318,6 +318,8 @@ describe('notifications', () => {
     await page.getByRole('button', { name: 'Review and apply' }).click();
     await page.getByRole('button', { name: 'Apply', exact: true }).click();
     await page.getByText('a@example.com, b@example.com').waitFor();
+    await page.getByRole('button', { name: 'Keep', exact: true }).click();
+    await page.getByText('The settings stay.').waitFor();
     assert.match(world.config.text, /config alert 'ops'\n\toption type 'email'\n\tlist to 'a@example.com'\n\tlist to 'b@example.com'\n\toption from 'router@example.com'\n\toption server 'mail.example.com'\n\toption security 'tls'\n/);
     await page.getByRole('button', { name: 'Remove ops' }).click();
     await page.getByRole('button', { name: 'Apply', exact: true }).click();

@@ -11,6 +11,7 @@ import * as sections from '../../assets/js/sections.js';
 import { diff } from '../../assets/js/diff.js';
 import * as format from '../../assets/js/format.js';
 import * as model from '../../assets/js/model.js';
+import * as packet from '../../assets/js/packet.js';
 import { UCI, World } from './mock.mjs';
 
 const root = fileURLToPath(new URL('../../../../', import.meta.url));
@@ -199,6 +200,54 @@ describe('words', () => {
     world.become('cable', 'disabled', 'taken_down', 'taken down by its owner');
     assert.deepEqual([state(), said().title], ['stopped', 'cable is taken down by hand.']);
     assert.equal(model.eventWords(world.events.at(-1)), 'cable (IPv4) is taken down: taken down by its owner');
+  });
+
+  test('a packet is the same in the form, in the address and for the API', () => {
+    const empty = { from: '', in: '', family: '', sport: '', to: '', port: '', protocol: 'tcp' };
+    for (const [form, query] of [
+      [{ to: '1.1.1.1', port: '443', protocol: 'tcp' }, 'to=1.1.1.1%3A443%2Ftcp'],
+      [{ to: '2001:db8::1', port: '53', protocol: 'udp', from: '2001:db8:1::5' }, 'to=%5B2001%3Adb8%3A%3A1%5D%3A53%2Fudp&from=2001%3Adb8%3A1%3A%3A5'],
+      [{ to: '1.1.1.1', port: '', protocol: 'ping', family: 'ipv4' }, 'to=1.1.1.1&family=ipv4'],
+      [{ to: '2001:db8::1', port: '', protocol: 'gre', from: '192.168.1.5', in: 'lan 0&x' }, 'to=2001%3Adb8%3A%3A1%2Fgre&from=192.168.1.5&in=lan+0%26x'],
+      [{ to: '1.1.1.1', port: '5060', protocol: 'udp', sport: '7' }, 'to=1.1.1.1%3A5060%2Fudp&sport=7'],
+    ]) {
+      assert.equal(packet.writeForm({ ...empty, ...form }), query);
+      assert.deepEqual(packet.readForm(new URLSearchParams(query)), { ...empty, ...form });
+    }
+    const to = (form) => new URLSearchParams(packet.writeForm({ ...empty, ...form })).get('to');
+    assert.equal(to({ to: ' 1.1.1.1:53 ', port: '443', protocol: 'udp' }), '1.1.1.1:53/udp', 'what has a port already has that');
+    assert.equal(to({ to: '[2001:db8::1]:53', protocol: 'ping' }), '[2001:db8::1]:53');
+    assert.equal(to({ to: '1.1.1.1/47', protocol: 'udp' }), '1.1.1.1/47');
+    assert.equal(to({ to: '1.1.1.1', port: '', protocol: 'udp' }), '1.1.1.1/udp', 'the router says that the port is missing');
+    assert.deepEqual(packet.readForm(new URLSearchParams('to=1.1.1.1/igmp')), { ...empty, to: '1.1.1.1/igmp' });
+    assert.deepEqual(packet.readForm(new URLSearchParams('')), empty);
+    assert.equal(packet.flowQuery({ id: 7 }), 'flow=7');
+    assert.equal(packet.flowQuery({ proto: 'tcp', src: '2001:db8::1', sport: 1, dst: '2001:db8::2', dport: 443 }), 'flow=tcp+%5B2001%3Adb8%3A%3A1%5D%3A1+%5B2001%3Adb8%3A%3A2%5D%3A443');
+  });
+
+  test('what the router says of a packet stands beside its field, in words of the page', () => {
+    const field = (message, hint) => packet.complaint({ message, hint }).field;
+    assert.equal(field('x is not an address to send to'), 'to');
+    assert.equal(field('10.0.0.0/8 is a network; a packet has one destination'), 'to');
+    assert.equal(field('x is not an address to come from'), 'from');
+    assert.equal(field('a packet that comes in has a source'), 'from');
+    assert.equal(field('no such packet can exist: 2001:db8::1 is of IPv6, its destination of IPv4'), 'from');
+    assert.equal(field("there is no enabled interface 'x'"), 'in');
+    assert.equal(field("the destination's port is not said"), 'port');
+    assert.equal(field('no such packet can exist: 1.1.1.1 is of IPv4, not of ipv6'), 'family');
+    assert.equal(field('no such packet can exist: icmp does not go to 2001:db8::1; IPv6 has icmpv6'), 'protocol');
+    assert.equal(field('the query does not fit: sport: invalid digit found in string'), 'sport');
+    assert.equal(packet.complaint({ message: 'where to is not said', hint: 'add --to ADDRESS:PORT/PROTOCOL, or --flow WORDS' }).text, 'Where to is not said. Add Destination ADDRESS:PORT/PROTOCOL.');
+  });
+
+  test('what the made-up router explains is what the API has', () => {
+    const { schemas } = JSON.parse(readFileSync(`${root}docs/openapi.json`, 'utf8')).components;
+    const names = (name) => Object.keys(schemas[name].properties).sort();
+    const { body } = new World({ events: 0 }).explain(new URLSearchParams('flow=7'));
+    const parts = { Explanation: body, ExplainedPacket: body.packet, ExplainedStep: body.steps[0], AskedRule: body.rules[0], ExplainedMember: body.members[0], ExplainedWay: body.ways[0], NextDecision: body.next, ExplainedFlow: body.flow };
+    for (const [name, part] of Object.entries(parts)) assert.deepEqual(Object.keys(part).sort(), names(name), name);
+    const [{ text, ...revision }] = new World({ events: 0 }).revisions;
+    assert.deepEqual(Object.keys(revision).sort(), names('Revision'));
   });
 
   test('kinds of events are those of the API', () => {

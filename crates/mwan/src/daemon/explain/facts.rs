@@ -1,13 +1,12 @@
 //! What only the kernel knows, asked for one address at a time.
 
-use mwan_config::Gather;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use mwan_compile::{entered_by_others, sticky_kind, sticky_placed, sticky_set};
-use mwan_config::{Family, NamedSet, Rule, StickyKey};
+use mwan_config::{Family, Gather, NamedSet, Rule, StickyKey};
 use mwan_core::{Entered, Explainer, Facts, Packet, Share};
 use mwan_linux::nft::{Found, NftSocket};
 

@@ -3,6 +3,7 @@ import { html, useState } from '../html.js';
 import { getJson } from '../api.js';
 import { useStore } from '../store.js';
 import { bytes, clock, count, percent } from '../format.js';
+import { flowQuery } from '../packet.js';
 import { Busy, Card, Empty, Failure, Segments, ShareBar, Table, Title, colorOf, useEvery, useLoad } from '../ui.js';
 
 const REFRESH_MS = 5000;
@@ -39,5 +40,6 @@ function Top({ data, status, at }) {
     ['To', (f) => end(f.dst, f.dport)],
     ['Bytes', (f) => bytes(f.bytes), 'num'],
     ['Packets', (f) => count(f.packets), 'num'],
+    ['', (f) => html`<a class="button small" href=${`#/explain?${flowQuery(f)}`} aria-label=${`Why does ${f.proto} from ${f.src} to ${f.dst}${f.dport ? `, port ${f.dport},` : ''} leave by ${f.interface || 'no WAN'}?`}>Why?</a>`],
   ]} />${!data.counted && data.top.length ? html`<p class="quiet under">The kernel does not count them: <code>sysctl net.netfilter.nf_conntrack_acct=1</code> makes it, for new connections.</p>` : null}<//>`;
 }

@@ -3,6 +3,7 @@ import { html, useEffect, useRef, useState } from '../html.js';
 import { call } from '../api.js';
 import { set, useStore } from '../store.js';
 import { Failure, Input, Note } from '../ui.js';
+import { Pending } from '../waiting.js';
 
 const PASSWORD_MIN = 8;
 
@@ -42,7 +43,7 @@ export function Login({ expired }) {
     enter(body);
   });
   return html`<${Alone} title="Log in">
-    ${expired ? html`<${Note} tone="warn">Your login has expired. After logging in you are back where you were.<//>` : null}
+    ${expired ? html`<${Note} tone="warn">Your login has expired. After logging in you are back where you were.<//>` : null}<${Pending} />
     <form onSubmit=${submit}>
       <${Input} label="User" value=${user} onInput=${setUser} name="username" autocomplete="username" autocapitalize="none" spellcheck="false" required />
       <${Input} label="Password" type="password" value=${password} onInput=${setPassword} name="password" autocomplete="current-password" required />
