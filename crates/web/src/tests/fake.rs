@@ -119,6 +119,19 @@ impl State {
         Response::Done
     }
 
+    fn revisions(&self) -> Response {
+        let count = self.revisions.len() as u64;
+        let revisions = (0..count).rev().map(|number| self.revision(number)).collect();
+        let waiting = self.before.as_ref().map(|_| mwan_api::Waiting { by: None, time_ms: 0, left_s: 42 });
+        let schema = mwan_api::SCHEMA_REVISIONS.to_owned();
+        Response::Revisions(mwan_api::Revisions { schema, revisions, damaged: Vec::new(), waiting })
+    }
+
+    fn text(&self, number: u64) -> Response {
+        let text = self.revisions[usize::try_from(number).unwrap()].0.clone();
+        Response::Revision(mwan_api::RevisionText { revision: self.revision(number), text, before: None })
+    }
+
     fn revision(&self, number: u64) -> mwan_api::Revision {
         let (text, by) = &self.revisions[usize::try_from(number).unwrap()];
         mwan_api::Revision {
@@ -268,19 +281,8 @@ impl Fake {
             Request::Apply(order) => state.apply(order),
             Request::Confirm => state.decide(true),
             Request::TakeBack => state.decide(false),
-            Request::Revisions => {
-                let count = state.revisions.len() as u64;
-                let revisions = (0..count).rev().map(|number| state.revision(number)).collect();
-                let waiting =
-                    state.before.as_ref().map(|_| mwan_api::Waiting { by: None, time_ms: 0, left_s: 42 });
-                let schema = mwan_api::SCHEMA_REVISIONS.to_owned();
-                Response::Revisions(mwan_api::Revisions { schema, revisions, damaged: Vec::new(), waiting })
-            }
-            Request::Revision { number } => Response::Revision(mwan_api::RevisionText {
-                revision: state.revision(*number),
-                text: state.revisions[usize::try_from(*number).unwrap()].0.clone(),
-                before: None,
-            }),
+            Request::Revisions => state.revisions(),
+            Request::Revision { number } => state.text(*number),
             Request::PutCloud { document, revision, .. } => state.put(document, revision.as_ref()),
             Request::Cloud => Response::Cloud(mwan_api::CloudDocument {
                 file: "mwan3".to_owned(),
