@@ -33,6 +33,7 @@ test-vm: setup
 ## bench: figures and ratios against the kernel's own limit, as a table
 bench: setup build
 	$(CARGO) bench --quiet --locked -p mwan --bench switch
+	$(CARGO) bench --quiet --locked -p mwan-config --bench check
 	$(LAB) bench --mwan $(MWAN)
 
 ## bench-ipfire: what a switch of IPFire's RED takes, by packets (docs/ipfire.md); about four minutes with the build

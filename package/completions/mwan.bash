@@ -112,6 +112,9 @@ _mwan() {
             mwan,stop)
                 cmd="mwan__subcmd__stop"
                 ;;
+            mwan,support)
+                cmd="mwan__subcmd__support"
+                ;;
             mwan,test-primary)
                 cmd="mwan__subcmd__test__subcmd__primary"
                 ;;
@@ -261,6 +264,9 @@ _mwan() {
                 ;;
             mwan__subcmd__help,stop)
                 cmd="mwan__subcmd__help__subcmd__stop"
+                ;;
+            mwan__subcmd__help,support)
+                cmd="mwan__subcmd__help__subcmd__support"
                 ;;
             mwan__subcmd__help,test-primary)
                 cmd="mwan__subcmd__help__subcmd__test__subcmd__primary"
@@ -590,7 +596,7 @@ _mwan() {
 
     case "${cmd}" in
         mwan)
-            opts="-h -V --run-dir --help --version daemon status interfaces policies connected rules check plan apply confirm rollback explain why diff reload ifup ifdown drain undrain drill events report top history alerts record replay use red ipfire test-primary web stop cleanup compat cloud migrate help"
+            opts="-h -V --run-dir --help --version daemon status interfaces policies connected rules check plan apply confirm rollback explain why diff reload ifup ifdown drain undrain drill events report top history alerts record replay use red ipfire test-primary web stop cleanup support compat cloud migrate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1168,7 +1174,7 @@ _mwan() {
             return 0
             ;;
         mwan__subcmd__help)
-            opts="daemon status interfaces policies connected rules check plan apply confirm rollback explain why diff reload ifup ifdown drain undrain drill events report top history alerts record replay use red ipfire test-primary web stop cleanup compat cloud migrate help"
+            opts="daemon status interfaces policies connected rules check plan apply confirm rollback explain why diff reload ifup ifdown drain undrain drill events report top history alerts record replay use red ipfire test-primary web stop cleanup support compat cloud migrate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1910,6 +1916,20 @@ _mwan() {
             return 0
             ;;
         mwan__subcmd__help__subcmd__stop)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__help__subcmd__support)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -3179,6 +3199,32 @@ _mwan() {
             fi
             case "${prev}" in
                 --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mwan__subcmd__support)
+            opts="-h --config --state-dir --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

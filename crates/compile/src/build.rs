@@ -6,6 +6,7 @@ mod nat;
 mod routing;
 mod sets;
 
+use mwan_config::Gather;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -264,7 +265,7 @@ fn shared_devices(interfaces: &[DesiredInterface]) -> Vec<SharedDevice> {
 /// Devices and the chains that pin what comes in by them.
 fn inbound_chains(interfaces: &[DesiredInterface]) -> Vec<(String, String)> {
     let shared: BTreeMap<String, String> =
-        shared_devices(interfaces).into_iter().map(|d| (d.device, d.chain)).collect();
+        shared_devices(interfaces).into_iter().map(|d| (d.device, d.chain)).gather();
     devices(interfaces)
         .into_iter()
         .filter_map(|device| {

@@ -1,6 +1,7 @@
 //! Facts every program must satisfy before it may reach the kernel. A fault is a bug of ours: it refuses the
 //! apply, and tests and the simulation run the same check.
 
+use mwan_config::Gather;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -85,7 +86,7 @@ impl fmt::Display for Fault {
 pub fn check(program: &Program, marks: Marks) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut chains: BTreeMap<&str, &Chain> = BTreeMap::new();
-    let mut objects: BTreeSet<&str> = program.table.sets.keys().map(String::as_str).collect();
+    let mut objects: BTreeSet<&str> = program.table.sets.keys().map(String::as_str).gather();
     for section in &program.table.sections {
         for (name, chain) in &section.chains {
             if chains.insert(name, chain).is_some() {

@@ -3,6 +3,7 @@
 //! Rules are compared by their tags, which hold a hash of all they do; nobody guesses from what the kernel
 //! prints.
 
+use mwan_config::{Gather, sort_short};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -210,9 +211,9 @@ impl<'a> Have<'a> {
             (name.as_str(), HaveSet { kind: set.kind, elements, others: set.others })
         });
         Have {
-            chains: chains.collect(),
-            counters: table.counters.iter().map(String::as_str).collect(),
-            sets: sets.collect(),
+            chains: chains.gather(),
+            counters: table.counters.iter().map(String::as_str).gather(),
+            sets: sets.gather(),
         }
     }
 }
@@ -268,9 +269,9 @@ fn sets_anew<'a>(sets: &[(&'a String, &Set)], have: &Have<'_>) -> BTreeSet<&'a s
 #[inline(never)]
 fn table_ops(sections: &[Arc<Section>], sets: &[(&String, &Set)], have: &Have<'_>) -> Option<Vec<NftOp>> {
     let wanted: BTreeMap<&str, &Chain> =
-        sections.iter().flat_map(|s| s.chains.iter().map(|(n, c)| (n.as_str(), c.as_ref()))).collect();
+        sections.iter().flat_map(|s| s.chains.iter().map(|(n, c)| (n.as_str(), c.as_ref()))).gather();
     let counters: BTreeSet<&str> =
-        sections.iter().flat_map(|s| s.counters.iter().map(String::as_str)).collect();
+        sections.iter().flat_map(|s| s.counters.iter().map(String::as_str)).gather();
     let mut ops = Vec::new();
     ops.extend(counters.difference(&have.counters).map(|n| NftOp::AddCounter((*n).to_owned())));
     let anew = sets_anew(sets, have);
@@ -312,7 +313,7 @@ fn table_ops(sections: &[Arc<Section>], sets: &[(&String, &Set)], have: &Have<'_
     ops.append(&mut set_changes);
     ops.extend(rules);
     // Sets before chains: somebody's verdict map may still lead to one of them.
-    let wanted_sets: BTreeSet<&str> = sets.iter().map(|(name, _)| name.as_str()).collect();
+    let wanted_sets: BTreeSet<&str> = sets.iter().map(|(name, _)| name.as_str()).gather();
     let stale_sets = have.sets.keys().filter(|name| !wanted_sets.contains(*name));
     ops.extend(stale_sets.map(|name| NftOp::DeleteSet((*name).to_owned())));
     ops.extend(stale.into_iter().map(NftOp::DeleteChain));
@@ -364,7 +365,7 @@ fn rule_ops<'a>(rules: impl Iterator<Item = &'a IpRule>, new: &Program, ops: &mu
     }
     // From the last priority to the first: a mark never meets its "unreachable" when its table is gone
     // already.
-    gone.sort_by_key(|rule| Reverse(rule.priority));
+    sort_short(&mut gone, |rule| Reverse(rule.priority));
     ops.remove.extend(gone.into_iter().map(RoutingOp::DeleteRule));
     ops.add.extend(new.rules.iter().filter(|r| !seen.contains(r)).cloned().map(RoutingOp::AddRule));
 }
@@ -399,7 +400,7 @@ fn route_ops<'a>(
             }
         }
     }
-    let wanted: BTreeSet<(Family, u32)> = new.routes.iter().map(|r| (r.family, r.table)).collect();
+    let wanted: BTreeSet<(Family, u32)> = new.routes.iter().map(|r| (r.family, r.table)).gather();
     for (table, routes) in present {
         if wanted.contains(&table) {
             add.extend(routes.into_iter().cloned().map(RoutingOp::DeleteRoute));

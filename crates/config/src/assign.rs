@@ -93,7 +93,11 @@ pub fn parse_assigned(
             let globals =
                 kind == SectionKind::Globals && ["globals", "global"].contains(&assignment.section.as_str());
             if globals || (kind != SectionKind::Globals && assignment.section == name) {
-                used.get_or_insert(assign(section, kind, dialect, assignment));
+                // A WAN and a policy of mwan.toml may have one name: one of them having the option is enough.
+                let assigned = assign(section, kind, dialect, assignment);
+                if !matches!(used, Some(Ok(()))) {
+                    *used = Some(assigned);
+                }
             }
         }
     };
@@ -158,7 +162,9 @@ fn new_trouble<'d>(
     let known = |d: &Diagnostic| {
         before.iter().any(|b| (b.code, &b.section, &b.message) == (d.code, &d.section, &d.message))
     };
-    let concerned = |d: &Diagnostic| to.iter().any(|t| d.option.as_deref() == Some(t.option.as_str()));
+    // What names no option is of the section as a whole: `reliability` above the number of targets.
+    let concerned =
+        |d: &Diagnostic| d.option.as_deref().is_none_or(|option| to.iter().any(|t| option == t.option));
     after.iter().find(|d| concerned(d) && !known(d))
 }
 
@@ -191,6 +197,22 @@ mod tests {
         let uci = UCI.replacen("config globals 'globals'\n", "", 1);
         assert!(set("f", &uci, &["globals.logging=1"]).unwrap().config.globals.logging);
         assert_eq!(set("f", UCI, &[]).unwrap(), crate::parse("f", UCI.as_bytes()));
+    }
+
+    #[test]
+    fn an_option_is_looked_for_in_every_section_of_the_name() {
+        let text = "[wan.fiber]\ndevice = \"eth0\"\n[policy.fiber]\nprefer = [\"fiber\"]\n";
+        let config = set("x.toml", text, &["fiber.down=7", "fiber.last_resort=blackhole"]).unwrap().config;
+        assert_eq!(config.interfaces[0].tracking.down, 7);
+        assert_eq!(config.policies[0].last_resort, crate::LastResort::Blackhole);
+        assert!(set("x.toml", text, &["fiber.dwon=7"]).is_err());
+    }
+
+    #[test]
+    fn what_makes_no_sense_with_the_rest_cannot_be_set() {
+        let text = format!("{UCI}config interface 'lte'\n\toption enabled '1'\n\tlist track_ip '1.1.1.1'\n");
+        let (message, _) = set("f", &text, &["lte.reliability=5"]).unwrap_err();
+        assert!(message.contains("reliability 5 with 1 target of ipv4: always down"), "{message}");
     }
 
     #[test]

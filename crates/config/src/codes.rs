@@ -261,7 +261,7 @@ codes! {
         "Rules before it match everything it could match and send it the same way.",
         "Remove it.";
     MATCHES_NOTHING = "W0722", "rule that matches nothing",
-        "What its lists exclude is everything.", "Correct the lists, or remove the rule.";
+        "What its lists exclude is everything, or the only address in them is that of nobody: `0.0.0.0` where `0.0.0.0/0` was meant.", "Correct the lists, or remove the rule.";
     FROM_WAN = "W0723", "rule for what comes in by a WAN",
         "Connections from outside are answered by the WAN they came in by; rules are not asked. They are for what comes from the LAN, or from this machine.",
         "Name an interface of the LAN in `src_iface`, or leave it out.";
@@ -390,8 +390,8 @@ codes! {
         "Their devices are made of the same one: a broken cable or port takes both.",
         "Use another port, if there is one.";
     NO_DEVICE = "N1210", "device that is not there",
-        "The interface is down as long as the device does not exist. Those of dialled connections come with them.",
-        "Correct `device`, if it is misspelt.";
+        "As long as the device does not exist the interface is down, and a rule for what comes in by it waits. Devices of dialled connections come with them.",
+        "Correct `device` or `src_iface`, if it is misspelt.";
     LEGACY = "N1211", "rules that cannot be seen",
         "There are rules of the old iptables (`iptables-legacy`), which netlink does not show: marks and translation in them have not been looked at.",
         "Compare `iptables-legacy-save` with `mmx_mask` yourself.";

@@ -275,6 +275,10 @@ fn quality_window(text: &str) -> Result<u32, Problem> {
     Ok(window)
 }
 
+/// Options that `check_quality` gives a meaning.
+const QUALITY: [&str; 5] =
+    ["failure_latency", "recovery_latency", "failure_loss", "recovery_loss", "quality_window"];
+
 fn read_quality(fields: &mut Fields<'_>, window: u32) -> Option<Quality> {
     let wanted = fields.bool("check_quality", false);
     let mut quality = Quality {
@@ -285,6 +289,14 @@ fn read_quality(fields: &mut Fields<'_>, window: u32) -> Option<Quality> {
         window: fields.get("quality_window", quality_window).unwrap_or(window),
     };
     if !wanted {
+        let given = |fields: &mut Fields<'_>, key| !fields.items(key).is_empty();
+        // Who writes `check_quality 0` knows.
+        if !given(fields, "check_quality")
+            && let Some(key) = QUALITY.into_iter().find(|key| given(fields, key))
+        {
+            let problem = Problem::new(codes::THRESHOLD_MOOT, "without 'check_quality' it has no effect");
+            fields.say_at(&[key], problem.hint("set check_quality to 1"));
+        }
         return None;
     }
     if quality.recovery_latency_ms > quality.failure_latency_ms {

@@ -11,6 +11,7 @@
 //! | alert | the alert, if whom to tell or how is concerned; else the option. |
 //! | anything unknown | itself. |
 
+use crate::small::Gather;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -161,7 +162,7 @@ fn build(report: &mut Report, sections: &[Known]) -> Config {
     let mut names = Names::default();
     let members = read_members(report, sections, &interfaces, &mut names);
     let mut policies = Names::default();
-    let mut unused: BTreeSet<String> = members.keys().cloned().collect();
+    let mut unused: BTreeSet<String> = members.keys().cloned().gather();
     for known in named(report, sections, SectionKind::Policy) {
         let location = report.location(known.section.line);
         let mut fields = fields(report, known);

@@ -4,6 +4,7 @@
 //! The tables are turned into the same sections as UCI's and read by the same readers, by the names and
 //! defaults of the native dialect. So a value means the same in both formats, and so does a mistake.
 
+use crate::small::sort_short;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -297,7 +298,7 @@ fn unique<T>(report: &mut Report, list: &mut Vec<T>, section: impl Fn(&T) -> &Se
 /// The entries of a table in the order of the file (the parser sorts them by name).
 fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t str, Range<usize>, Value<'t, 'i>)> {
     let mut entries: Vec<_> = table.iter().map(|(k, v)| (k.get_ref().as_ref(), k.span(), v)).collect();
-    entries.sort_by_key(|(_, span, _)| span.start);
+    sort_short(&mut entries, |(_, span, _)| span.start);
     entries
 }
 

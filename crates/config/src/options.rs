@@ -231,7 +231,7 @@ const OPTIONS: &[OptionDoc] = {
         row(Policy, &["last_resort"], "last_resort", "unreachable, blackhole, default", "unreachable", "What happens when no member is usable: ICMP error, silence, or the main routing table."),
         list(row(Policy, &["comment"], "comment", "text", "", "For people.")),
 
-        row(Rule, &[], "name", "string", "", "Name of the rule in status and diagnostics."),
+        row(Rule, &[], "name", "name", "", "Name of the rule in status and diagnostics."),
         list(row(Rule, &["family"], "family", "ipv4, ipv6, any, all or both", "any", "Families the rule applies to.")),
         list(row(Rule, &["proto"], "proto", "names or numbers", "all", "Protocols.")),
         list(row(Rule, &["src_ip"], "from", "addresses", "", "Source addresses, prefixes, ranges; a leading ! negates.")),

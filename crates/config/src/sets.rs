@@ -1,5 +1,6 @@
 //! Named sets of addresses: their sections, the files they load, and the rules that use them.
 
+use crate::small::Gather;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -187,7 +188,7 @@ fn foreign(name: &str, location: Location) -> NamedSet {
 pub(crate) fn check_rules(config: &mut Config, report: &mut Report) {
     add_undefined(config, report);
     let families: BTreeMap<&str, Families> =
-        config.sets.iter().map(|set| (set.name.as_str(), set.families)).collect();
+        config.sets.iter().map(|set| (set.name.as_str(), set.families)).gather();
     config.rules.retain_mut(|rule| {
         let label = format!("rule {}", show(&rule.name));
         let place = Place { line: rule.location.line, section: &label, option: None };

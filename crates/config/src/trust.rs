@@ -117,7 +117,7 @@ config alert 'sendmail'
             loaded.diagnostics
         );
         let trusted = loaded.config.trusted();
-        let known: BTreeSet<&str> = trusted.iter().filter_map(|text| text.split(' ').next()).collect();
+        let known: BTreeSet<&str> = trusted.iter().filter_map(|text| text.split(' ').next()).gather();
         let names = |kind: &str| kind.contains("path") || kind.contains("program");
         let table: BTreeSet<&str> =
             options().iter().filter(|o| names(o.kind)).map(crate::OptionDoc::key).collect();

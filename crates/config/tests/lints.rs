@@ -317,9 +317,54 @@ fn every_lint_of_rules() {
         "family = 'ipv4', in = 'b'",
         "[W0723]: rule 'r0', option 'in': what comes in by 'b', a WAN, goes back by it",
     );
+    // In both families, of which no WAN has the other one.
+    one("in = 'b'", "[W0723]: rule 'r0', option 'in': what comes in by 'b', a WAN, goes back by it");
+    one("to = '0.0.0.0'", "[W0722]: rule 'r0', option 'to': no packet has the address 0.0.0.0");
     one("family = 'ipv4'", "note[N0725]: set.s: no rule uses it");
     let none = GOOD.split("[[rule]]").next().unwrap();
     expect("mwan.toml", none, &["mwan.toml:2: warning[W0724]: there is no rule"]);
+}
+
+/// Members of mwan3 are shared: their weights are for the policy that balances.
+#[test]
+fn weights_that_have_an_effect_elsewhere_are_not_told_of() {
+    let text = "config interface 'a'\n\toption enabled '1'\n\tlist track_ip '1.1.1.1'\nconfig interface 'b'\n\toption enabled '1'\n\tlist track_ip '1.1.1.1'\n\
+        config member 'a_m1_w3'\n\toption interface 'a'\n\toption weight '3'\nconfig member 'b_m1_w2'\n\toption interface 'b'\n\toption weight '2'\n\
+        config member 'b_m2_w2'\n\toption interface 'b'\n\toption weight '2'\n\toption metric '2'\n\
+        config policy 'balanced'\n\tlist use_member 'a_m1_w3'\n\tlist use_member 'b_m1_w2'\n\
+        config policy 'a_b'\n\tlist use_member 'a_m1_w3'\n\tlist use_member 'b_m2_w2'\n\
+        config rule 'r1'\n\toption dest_ip '192.0.2.1'\n\toption use_policy 'a_b'\nconfig rule 'r2'\n\toption use_policy 'balanced'\n";
+    expect("mwan3", text, &[]);
+    let alone = text
+        .replacen("\tlist use_member 'a_m1_w3'\n", "", 1)
+        .replace("weight '2'\n\toption metric", "weight '4'\n\toption metric");
+    assert!(said("mwan3", &alone).iter().any(|line| line.contains("N0615")), "{alone}");
+    // One of them carries the other family: "a metric of its own" would be wrong.
+    let families = GOOD
+        .replace("device = 'eth1'", "device = 'eth1'\nfamilies = ['ipv4']")
+        .replace("device = 'eth2'", "device = 'eth2'\nfamilies = ['ipv6']");
+    let got = said("mwan.toml", &families);
+    assert!(got.iter().any(|l| l.contains("no two members of a metric carry the same family")), "{got:#?}");
+}
+
+#[test]
+fn by_source_every_wan_carries() {
+    let idle = GOOD.replace("[policy.both]", "[wan.c]\ntargets = ['8.8.8.8']\n[policy.both]");
+    expect("mwan.toml", &idle, &["W0512"]);
+    expect("mwan.toml", &format!("[global]\nsource_routing = true\n{idle}"), &[]);
+}
+
+#[test]
+fn thresholds_of_quality_without_check_quality_are_told_of() {
+    let of = |text: &str| {
+        let text = format!("config interface 'a'\n\toption enabled '1'\n\tlist track_ip '1.1.1.1'\n{text}");
+        parse("mwan3", text.as_bytes()).diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let found = of("\toption failure_latency '100'\n");
+    assert!(found.len() == 1 && found[0].starts_with("mwan3:4: warning[W0514]"), "{found:?}");
+    for fine in ["\toption check_quality '0'\n\toption failure_latency '100'\n", ""] {
+        assert_eq!(of(fine), [""; 0], "{fine}");
+    }
 }
 
 #[test]
@@ -389,7 +434,7 @@ fn said_on(text: &str, facts: &Facts) -> Vec<String> {
 #[allow(clippy::too_many_lines)] // A table: what is changed of a machine, and what is said of it.
 fn every_lint_of_the_machine() {
     type Change = fn(&mut Facts);
-    let cases: [(&str, Change, &[&str]); 26] = [
+    let cases: [(&str, Change, &[&str]); 28] = [
         ("", |_| {}, &[]),
         // Marks.
         (
@@ -527,6 +572,12 @@ fn every_lint_of_the_machine() {
             &["note[N1211]: the old iptables has rules here"],
         ),
         // Devices.
+        (
+            "[[rule]]\nname = 'guests'\nfamily = 'ipv4'\nin = 'lann'\npolicy = 'both'\n",
+            |f| f.names_are_devices = true,
+            &["note[N1210]: rule 'guests', option 'in': there is no interface and no device 'lann' now"],
+        ),
+        ("[[rule]]\nfamily = 'ipv4'\nin = 'br-lan'\npolicy = 'both'\n", |f| f.names_are_devices = true, &[]),
         (
             "",
             |f| f.devices.retain(|d| d.name != "eth2"),

@@ -1,5 +1,6 @@
 //! What may be a WAN: for who sets the machine up for the first time.
 
+use mwan_config::sort_short;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -33,7 +34,7 @@ pub(crate) fn candidates(net: &NetView, platform: Option<&PlatformView>) -> Vec<
     let mut order: Vec<&str> = Vec::new();
     let mut routes: Vec<_> =
         net.defaults.iter().filter(|route| net.links.contains_key(&route.device)).collect();
-    routes.sort_by_key(|route| (route.table != MAIN, route.metric));
+    sort_short(&mut routes, |route| (route.table != MAIN, route.metric));
     for route in routes {
         let candidate = found.entry(&route.device).or_insert_with(|| {
             order.push(&route.device);

@@ -9,6 +9,7 @@ mod flows;
 mod impact;
 mod view;
 
+use mwan_config::{Gather, sort_short};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -219,7 +220,7 @@ impl Core {
         self.ids.assign(&self.config.interfaces, interfaces_max(self.config.globals.mask));
         self.taken_down.retain(|name| self.config.interface(name).is_some());
         self.drained.retain(|name| self.config.interface(name).is_some());
-        let devices: BTreeMap<String, String> = self.wans.drain(..).map(|w| (w.name, w.device)).collect();
+        let devices: BTreeMap<String, String> = self.wans.drain(..).map(|w| (w.name, w.device)).gather();
         self.wans = enabled_wans(&self.config, &self.ids);
         self.untold = true;
         self.place_wans(&devices);
@@ -235,7 +236,7 @@ impl Core {
         self.view = Some(view);
         self.refused.clear();
         self.dirty = Dirty { devices: true, interfaces: true, rules: true, any: true };
-        let devices = self.wans.iter().map(|w| (w.name.clone(), w.device.clone())).collect();
+        let devices = self.wans.iter().map(|w| (w.name.clone(), w.device.clone())).gather();
         self.place_wans(&devices);
     }
 
@@ -474,13 +475,13 @@ fn enabled_wans(config: &Config, ids: &Ids) -> Vec<Wan> {
         Some(Wan { name: i.name.clone(), id, index, device })
     };
     let mut wans: Vec<Wan> = enabled.filter_map(wan).collect();
-    wans.sort_by_key(|w| w.id);
+    sort_short(&mut wans, |w| w.id);
     wans
 }
 
 /// Per policy, which interfaces its members are.
 fn policy_members(config: &Config, wans: &[Wan]) -> Vec<PolicyMembers> {
-    let ids: BTreeMap<&str, u32> = wans.iter().map(|w| (w.name.as_str(), w.id)).collect();
+    let ids: BTreeMap<&str, u32> = wans.iter().map(|w| (w.name.as_str(), w.id)).gather();
     let of = |policy: &Policy| {
         let mut members = PolicyMembers::default();
         let mut interfaces: Vec<(u32, String)> = Vec::new();

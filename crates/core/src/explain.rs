@@ -290,6 +290,9 @@ impl Explainer {
         let family = Family::of(packet.destination);
         let interface = self.desired.interfaces.iter().find(|i| i.id == id);
         let lead = match interface {
+            // IPv6 has all groups in the local table, which is asked first (addrconf_add_mroute, net/ipv6/addrconf.c); those of
+            // IPv4 are among the connected networks.
+            _ if packet.destination.is_multicast() => Lead::Main,
             // The first ip rule: main, without its default routes.
             _ if self.desired.connected.iter().any(|net| net.contains(&packet.destination)) => Lead::Main,
             Some(interface) => match path(interface, family).and_then(|path| path.route) {

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use mwan_config::ProbeMethod;
 
 use crate::reason::Reason;
-use crate::{Core, PathKey, Target, TargetState};
+use crate::{Core, PathKey, Target, TargetState, Time};
 
 /// What an ICMP error's sender is told by (the prober's words).
 const SAYS: &str = "(says ";
@@ -54,8 +55,8 @@ pub struct Attribution {
 /// What the kernel's table of neighbours says of a gateway.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Neighbour {
-    /// It has answered lately.
-    Answers,
+    /// It answered, so long ago.
+    Answered(Duration),
     /// It was asked and did not.
     Silent,
     /// Nothing is known, or it is being asked.
@@ -106,13 +107,15 @@ struct Evidence<'a> {
     source: Option<IpAddr>,
     gateway: Option<IpAddr>,
     neighbour: Neighbour,
+    /// How long its rounds have been bad.
+    bad_for: Option<Duration>,
     witnesses: Vec<Witness<'a>>,
 }
 
 impl Core {
     /// Where the fault of a path lies; `None`: there is none that is known, or somebody wants it so. `neighbour` is what the kernel
     /// knows of its gateway.
-    pub fn fault(&self, key: PathKey, neighbour: Neighbour) -> Option<Attribution> {
+    pub fn fault(&self, key: PathKey, neighbour: Neighbour, now: Time) -> Option<Attribution> {
         let status = self.path(key)?;
         let elsewhere = |target: &Target| {
             let others = self.paths().filter(|other| other.key != key && other.really_usable());
@@ -135,6 +138,7 @@ impl Core {
             source: status.source,
             gateway: status.next_hop.and_then(|hop| hop.gateway),
             neighbour,
+            bad_for: status.bad_since.map(|since| now.since(since)),
             witnesses: status.targets.iter().map(witness).collect(),
         })
     }
@@ -190,22 +194,32 @@ fn of_the_way(e: &Evidence<'_>, asked_beyond: bool) -> (Fault, String) {
     if let Some(ip) = foreign {
         return (Fault::Beyond, format!("{ip} answers that they cannot be reached"));
     }
+    // The kernel asks for an address again only when its answer has grown old (RFC 4861, 7.3.2: half a minute or so), so what it
+    // knows may be from before the fault.
+    let answers = |ago| e.bad_for.is_some_and(|bad| ago < bad);
     match e.neighbour {
-        Neighbour::Answers if asked_beyond => {
+        Neighbour::Answered(ago) if answers(ago) && asked_beyond => {
             (Fault::Beyond, format!("the gateway {gateway} answers on the link{nothing} does"))
         }
         // It is there, and does not answer what it is asked.
-        Neighbour::Answers => {
+        Neighbour::Answered(ago) if answers(ago) => {
             (Fault::Target, format!("the gateway {gateway} is there, and does not answer probes"))
         }
         Neighbour::Silent => {
             (Fault::Gateway, format!("the link is up, and the gateway {gateway} is not on it"))
         }
-        Neighbour::Unknown if own => {
+        _ if own => {
             (Fault::Gateway, format!("the link is up, and the gateway {gateway} does not answer on it"))
         }
-        Neighbour::Unknown if of_gateway(TargetState::Down) => {
+        _ if of_gateway(TargetState::Down) => {
             (Fault::Gateway, format!("the link is up, and the gateway {gateway} does not answer"))
+        }
+        Neighbour::Answered(ago) => {
+            let s = ago.as_secs();
+            (
+                Fault::Unknown,
+                format!("nothing answers; the gateway {gateway} did on the link {s} s ago, before that"),
+            )
         }
         Neighbour::Unknown => {
             (Fault::Unknown, format!("nothing answers; of the gateway {gateway} nothing is known"))

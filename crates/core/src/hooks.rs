@@ -5,6 +5,7 @@
 //! best of its families, and it hears of `ifup`, `ifdown`, `connected` and `disconnected` only. Hooks with a document on
 //! standard input hear of everything, and of the tracker of each family on its own.
 
+use mwan_config::Gather;
 use std::collections::BTreeMap;
 
 use mwan_config::Family;
@@ -153,7 +154,7 @@ impl Told {
         paths: &[(Family, State, Reason)],
     ) -> Vec<HookCall> {
         let Some(to) = best(paths.iter().map(|(_, state, _)| *state)) else { return Vec::new() };
-        let now: BTreeMap<Family, State> = paths.iter().map(|(family, state, _)| (*family, *state)).collect();
+        let now: BTreeMap<Family, State> = paths.iter().map(|(family, state, _)| (*family, *state)).gather();
         let before = self.0.get(interface);
         if before == Some(&now) {
             return Vec::new();

@@ -1,5 +1,6 @@
 //! Stable numbers for interfaces (I10): a name keeps its id for as long as the state file remembers it.
 
+use mwan_config::Gather;
 use std::collections::BTreeMap;
 
 use mwan_config::Interface;
@@ -16,7 +17,7 @@ impl Ids {
     /// Whether these are ids that were given, none of them above `max`: nothing that was read from a file is believed.
     #[cfg(feature = "record")]
     pub(crate) fn is_sound(&self, max: u32) -> bool {
-        let ids: std::collections::BTreeSet<u32> = self.by_name.values().copied().collect();
+        let ids: std::collections::BTreeSet<u32> = self.by_name.values().copied().gather();
         ids.len() == self.by_name.len() && ids.iter().all(|id| (1..=max).contains(id))
     }
 

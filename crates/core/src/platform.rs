@@ -70,9 +70,7 @@ impl LogicalInterface {
     pub(crate) fn source(&self, net: &NetView, link: &Link, family: Family) -> Option<IpAddr> {
         let of = |link: &Link, wanted: &dyn Fn(IpAddr) -> bool| {
             let all = link.addresses.iter().filter(|a| Family::of(a.ip) == family && a.global);
-            let mut wanted = all.filter(|a| wanted(a.ip)).map(|a| (a.preferred, a.ip)).collect::<Vec<_>>();
-            wanted.sort_by_key(|(preferred, _)| !preferred);
-            wanted.first().map(|(_, ip)| *ip)
+            all.filter(|a| wanted(a.ip)).min_by_key(|a| !a.preferred).map(|a| a.ip)
         };
         let own = of(link, &|ip| self.addresses.contains(&ip)).or_else(|| link.source(family));
         let delegated = |ip| self.prefixes.iter().any(|prefix| prefix.contains(&ip));

@@ -306,6 +306,8 @@ fn what_would_cut_the_site_off_is_refused_and_nothing_changes() {
         rig.run(Duration::from_millis(100));
     }
     assert!(matches!(rig.refusal("b"), DrillRefusal::NotAnswering(..)), "{:?}", rig.refusal("b"));
+    // It still carries, and is about to be lost.
+    assert!(matches!(rig.refusal("a"), DrillRefusal::OthersNotWell(name, ..) if name == "b"));
     rig.run(seconds(10));
     let DrillRefusal::CutsOff { policy, family: Family::V4, .. } = rig.refusal("a") else {
         panic!("{:?}", rig.refusal("a"))

@@ -18,7 +18,7 @@ use std::process::Output;
 use crate::lab::Outcome;
 
 /// What follows a number that another run has otherwise: times and amounts.
-const UNITS: [&str; 17] = [
+const UNITS: [&str; 18] = [
     "s",
     "ms",
     "min",
@@ -36,6 +36,7 @@ const UNITS: [&str; 17] = [
     "answers",
     "missed",
     "left",
+    "events",
 ];
 /// A number of so many digits that stands alone is one the kernel gave: of a connection, of a process.
 const GIVEN_DIGITS_MIN: usize = 5;
@@ -83,9 +84,11 @@ fn place(text: &str, name: &str) -> Option<(usize, usize)> {
     Some((from, to))
 }
 
-/// RFC 3339, whole seconds, UTC.
+/// RFC 3339, whole seconds or tenths, UTC.
 fn is_stamp(word: &str) -> bool {
-    word.len() == 20 && word.ends_with('Z') && word.as_bytes()[10] == b'T'
+    (word.len() == 20 || word.len() == 22 && word.as_bytes()[19] == b'.')
+        && word.ends_with('Z')
+        && word.as_bytes()[10] == b'T'
 }
 
 /// The same for two runs that differ in nothing that matters.
@@ -133,6 +136,7 @@ mod tests {
             "# of 12 connections 8 stay, 0 move, 4 are reset",
             "# of 9 connections 7 stay, 0 move, 2 are reset"
         ));
+        assert!(same("2026-11-26T14:03:21.7Z wan", "2027-01-01T00:00:00.0Z wan"));
         assert!(same("seen after 0.6 s, 3 % lost", "seen after 0.7 s, 12 % lost"));
         assert!(!same("via 100.64", "via 100.65"));
         assert!(!same("mark 0x100", "mark 0x200"));

@@ -43,9 +43,14 @@ pub struct Route {
 }
 
 impl Route {
-    /// Whether it ends at this machine.
+    /// Whether the destination is this machine's own, alone or as one of several that have the address.
     pub fn is_local(&self) -> bool {
-        self.kind == rt::TYPE_LOCAL
+        [rt::TYPE_LOCAL, rt::TYPE_ANYCAST].contains(&self.kind)
+    }
+
+    /// Whether the destination is everybody on a link.
+    pub fn is_broadcast(&self) -> bool {
+        self.kind == rt::TYPE_BROADCAST
     }
 }
 
@@ -96,7 +101,10 @@ fn request(question: &Question) -> Writer {
     header[0] = rt::family_number(family);
     header[1] = bits;
     header[2] = question.source.map_or(0, |_| bits);
-    header[8..12].copy_from_slice(&RTM_F_LOOKUP_TABLE.to_ne_bytes());
+    // IPv6 tells the table unasked, and refuses the question with this flag (inet6_rtm_valid_getroute_req, net/ipv6/route.c).
+    if family == Family::V4 {
+        header[8..12].copy_from_slice(&RTM_F_LOOKUP_TABLE.to_ne_bytes());
+    }
     let mut request = Writer::message(rt::GET_ROUTE, 0, &header);
     request.put(RTA_DST, &rt::octets(question.destination));
     if let Some(source) = question.source {

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use mwan_config::Family;
 use mwan_core::Neighbour;
 
-use crate::netlink::{RequestError, Socket, Writer};
+use crate::netlink::{RequestError, Socket, Writer, u16_ne, u32_ne};
 use crate::rt;
 
 const NEW_NEIGHBOUR: u16 = 28;
@@ -17,7 +18,13 @@ const STATE: usize = 8;
 const NDA_DST: u16 = 1;
 const NUD_INCOMPLETE: u16 = 0x01;
 const NUD_REACHABLE: u16 = 0x02;
+const NUD_STALE: u16 = 0x04;
+const NUD_DELAY: u16 = 0x08;
+const NUD_PROBE: u16 = 0x10;
 const NUD_FAILED: u16 = 0x20;
+/// `struct nda_cacheinfo`: its first word is how long ago the neighbour was known to answer, in hundredths of a second (`USER_HZ`).
+const NDA_CACHEINFO: u16 = 3;
+const TICK: Duration = Duration::from_millis(10);
 
 /// A socket to ask.
 #[derive(Debug)]
@@ -35,10 +42,11 @@ impl Neighbours {
     /// What is known of `ip` on the device of this index. Nothing is sent. Kernels before 5.0 do not tell of single ones: nothing
     /// is known then.
     pub fn ask(&mut self, device: u32, ip: IpAddr) -> Neighbour {
-        self.state(device, ip).map_or(Neighbour::Unknown, meaning)
+        self.entry(device, ip).map_or(Neighbour::Unknown, |(state, answered)| meaning(state, answered))
     }
 
-    fn state(&mut self, device: u32, ip: IpAddr) -> Result<u16, RequestError> {
+    /// Its state, and how long ago it answered.
+    fn entry(&mut self, device: u32, ip: IpAddr) -> Result<(u16, Duration), RequestError> {
         let mut header = [0; HEADER];
         header[0] = rt::family_number(Family::of(ip));
         header[4..8].copy_from_slice(&device.to_ne_bytes());
@@ -46,18 +54,18 @@ impl Neighbours {
         request.put(NDA_DST, &rt::octets(ip));
         let mut found = None;
         self.0.query(request, &mut |m| {
-            let state = m.payload.get(STATE..STATE + 2).filter(|_| m.kind == NEW_NEIGHBOUR);
-            found = state.and_then(|bytes| Some(u16::from_ne_bytes(bytes.try_into().ok()?)));
+            let state = m.payload.get(STATE..STATE + 2).filter(|_| m.kind == NEW_NEIGHBOUR).and_then(u16_ne);
+            let ticks = m.attributes(HEADER).find(NDA_CACHEINFO).and_then(|info| u32_ne(info.get(..4)?));
+            found = state.zip(ticks.map(|ticks| TICK * ticks));
         })?;
         found.ok_or(RequestError::NoAnswer)
     }
 }
 
-/// RFC 4861, section 7.3.2, which Linux follows for ARP, too. `STALE` has answered once, `DELAY` and `PROBE` are being asked:
-/// nothing follows from them.
-fn meaning(state: u16) -> Neighbour {
+/// RFC 4861, section 7.3.2, which Linux follows for ARP, too: whoever is `STALE`, or asked again in `DELAY` and `PROBE`, has answered once.
+fn meaning(state: u16, answered: Duration) -> Neighbour {
     match state {
-        NUD_REACHABLE => Neighbour::Answers,
+        NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE => Neighbour::Answered(answered),
         NUD_FAILED | NUD_INCOMPLETE => Neighbour::Silent,
         _ => Neighbour::Unknown,
     }

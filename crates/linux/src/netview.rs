@@ -8,6 +8,7 @@
 //! RTM_DELROUTE). Dumping again would race with the flush, which follows the notification: so the same rules are
 //! applied here.
 
+use mwan_config::{Gather, sort_short};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -224,7 +225,7 @@ impl NetState {
     /// device, silently). IPv4 keeps the device's own addresses (fib_sync_down_dev: RT_SCOPE_NOWHERE) unless the
     /// device is no more.
     fn forget_routes_by(&mut self, device: u32, deleted: bool) {
-        let up: BTreeSet<u32> = self.links.iter().filter(|(_, l)| l.up).map(|(index, _)| *index).collect();
+        let up: BTreeSet<u32> = self.links.iter().filter(|(_, l)| l.up).map(|(index, _)| *index).gather();
         self.forget_where(|key, route| {
             let kept = !deleted && route.kind == rt::TYPE_LOCAL && key.destination.addr().is_ipv4();
             let concerned = route.hops.iter().any(|h| h.device == device);
@@ -435,7 +436,7 @@ fn key_of(route: &RouteMessage) -> RouteKey {
 /// ones and by value, because the kernel's order depends on when each was last refreshed and a probe's source
 /// should not.
 fn sort_addresses(all: &mut [AddressMessage]) {
-    all.sort_by_key(|a| {
+    sort_short(all, |a| {
         let ip = a.address.ip;
         (ip.is_ipv6(), a.secondary, Some(ip).filter(IpAddr::is_ipv6))
     });

@@ -23,9 +23,10 @@ pub(crate) const NEW_NEXTHOP: u16 = 104;
 pub(crate) const DELETE_NEXTHOP: u16 = 105;
 pub(crate) const GET_NEXTHOP: u16 = 106;
 
-/// `RTN_UNICAST`, `RTN_LOCAL`; between it and `RTN_ANYCAST` is only `RTN_BROADCAST`.
+/// `RTN_UNICAST` to `RTN_ANYCAST`.
 pub(crate) const TYPE_UNICAST: u8 = 1;
 pub(crate) const TYPE_LOCAL: u8 = 2;
+pub(crate) const TYPE_BROADCAST: u8 = 3;
 pub(crate) const TYPE_ANYCAST: u8 = 4;
 
 /// Length of `struct rtmsg` and of `struct fib_rule_hdr`.

@@ -183,7 +183,8 @@ fn emit(packet: &Packet, bytes: &[u8]) -> Result<(), VerifyError> {
         Ok(_) => Ok(()),
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         Err(e)
-            if [Some(libc::EHOSTUNREACH), Some(libc::EINVAL), Some(libc::EACCES)]
+            if [libc::EHOSTUNREACH, libc::ENETUNREACH, libc::EINVAL, libc::EACCES]
+                .map(Some)
                 .contains(&e.raw_os_error()) =>
         {
             Ok(())

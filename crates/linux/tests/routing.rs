@@ -7,6 +7,7 @@ use mwan_compile::nft::ObservedTable;
 use mwan_compile::routing::{IpRule, Route, RoutingOp, RuleAction};
 use mwan_compile::{Observed, Program, diff_observed};
 use mwan_config::Family;
+use mwan_linux::lookup::{Lookup, Question};
 use mwan_linux::routing::RouteSocket;
 
 fn rule(family: Family, priority: u32, action: RuleAction) -> IpRule {
@@ -306,5 +307,38 @@ fn routes_that_pass_for_ours_are_removed_and_ours_stay() {
         );
         assert!(socket.delete_ours().expect("clean-up").iter().all(Result::is_ok));
         assert_eq!(shown(), nothing);
+    });
+}
+
+/// The question of IPv6 has no flags: with that of IPv4 the kernel refuses it.
+#[test]
+fn the_kernel_is_asked_for_the_way_of_a_packet() {
+    in_namespace("the_kernel_is_asked_for_the_way_of_a_packet", || {
+        sh("ip link add va type veth peer name vb; ip link set va up; ip link set vb up; ip link set lo up
+            ip addr add 192.0.2.1/24 dev va; ip -6 addr add 2001:db8::1/64 dev va nodad
+            ip route add default via 192.0.2.9; ip -6 route add default via 2001:db8::9
+            ip rule add fwmark 0x100/0x3f00 lookup 7; ip -6 rule add fwmark 0x100/0x3f00 lookup 7
+            ip route add default via 192.0.2.8 table 7; ip -6 route add default via 2001:db8::8 table 7");
+        let mut lookup = Lookup::open().expect("socket");
+        let mut ask = |destination: &str, mark| {
+            let destination = destination.parse().expect("address");
+            lookup.ask(&Question { destination, source: None, mark, input: None }).expect("route")
+        };
+        for (far, near, own) in
+            [("198.51.100.1", "192.0.2.", "192.0.2.1"), ("2001:db8:ff::1", "2001:db8::", "2001:db8::1")]
+        {
+            let by = |n: u8| Some(format!("{near}{n}").parse::<std::net::IpAddr>().expect("address"));
+            for (mark, table, gateway) in [(0, 254, 9), (0x100, 7, 8)] {
+                let route = ask(far, mark);
+                assert_eq!(
+                    (route.table, route.gateway, route.source),
+                    (table, by(gateway), by(1)),
+                    "{far} {mark:#x}"
+                );
+                assert!(!route.is_local());
+            }
+            assert!(ask(own, 0x100).is_local(), "{own}");
+        }
+        assert!(ask("192.0.2.255", 0).is_broadcast());
     });
 }

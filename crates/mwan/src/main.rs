@@ -20,6 +20,7 @@ mod platform;
 mod regular;
 mod replace;
 mod show;
+mod support;
 #[cfg(feature = "tui")]
 mod top;
 #[cfg(feature = "web")]

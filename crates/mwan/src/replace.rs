@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use tracing::warn;
+
 /// What a file has to survive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Durability {
@@ -37,9 +39,9 @@ impl Marks {
 /// Where others may write into the folder, `path` leads there by a descriptor (`ipfire::folder`).
 ///
 /// # Errors
-/// Those of the file system; then the old content is there.
+/// Those of the file system; then the old content is there, unless it is [`in_place`].
 pub(crate) fn replace(path: &Path, marks: Marks, durability: Durability, content: &[u8]) -> io::Result<()> {
-    put(path, marks, durability, |mut file| file.write_all(content), || Ok(()))
+    put(path, marks, durability, |mut file| file.write_all(content), || Ok(()), sync_folder)
 }
 
 /// The same, with what `fill` writes into a new file.
@@ -52,7 +54,7 @@ pub(crate) fn replace_by(
     durability: Durability,
     fill: impl FnOnce(&File) -> io::Result<()>,
 ) -> io::Result<()> {
-    put(path, marks, durability, fill, || Ok(()))
+    put(path, marks, durability, fill, || Ok(()), sync_folder)
 }
 
 /// The same; `still` is asked whether it is to be done when the new file waits for its name.
@@ -66,7 +68,46 @@ pub(crate) fn replace_if(
     content: &[u8],
     still: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<()> {
-    put(path, marks, durability, |mut file| file.write_all(content), still)
+    put(path, marks, durability, |mut file| file.write_all(content), still, sync_folder)
+}
+
+/// The new content is there, but its folder could not be synced.
+#[derive(Debug)]
+struct Unsynced(io::Error);
+
+impl std::fmt::Display for Unsynced {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "it is written, but may be as before after a crash of the machine: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unsynced {}
+
+/// Whether the new content is there although this was in the way: only a crash of the machine may bring the old one back.
+pub(crate) fn in_place(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Unsynced>())
+}
+
+/// For those to whom it matters what is in the file now: that a crash may bring the old content back is but told.
+pub(crate) fn in_place_is_well(path: &Path, result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if in_place(&error) => {
+            warn!("{}: {error}", path.display());
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// Has the disk know the names in a folder. A file system that knows no such request has nothing to be asked for (EINVAL, fsync(2)).
+///
+/// # Errors
+/// Those of the file system.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    match File::open(folder)?.sync_all() {
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(()),
+        other => other,
+    }
 }
 
 fn put(
@@ -75,11 +116,13 @@ fn put(
     durability: Durability,
     fill: impl FnOnce(&File) -> io::Result<()>,
     still: impl FnOnce() -> io::Result<()>,
+    sync: impl FnOnce(&Path) -> io::Result<()>,
 ) -> io::Result<()> {
     let new = beside(path);
-    if none_is_well(fs::remove_file(&new)).is_err() {
+    match none_is_well(fs::remove_file(&new)) {
         // Somebody made a folder of it.
-        fs::remove_dir_all(&new)?;
+        Err(error) if error.kind() == ErrorKind::IsADirectory => fs::remove_dir_all(&new)?,
+        removed => removed?,
     }
     let written = write(&new, marks, durability, fill).and_then(|()| still());
     let written = written.and_then(|()| fs::rename(&new, path));
@@ -88,7 +131,7 @@ fn put(
     match path.parent() {
         Some(folder) if durability == Durability::Reboot => {
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-            File::open(folder)?.sync_all()
+            sync(folder).map_err(|error| io::Error::new(error.kind(), Unsynced(error)))
         }
         _ => Ok(()),
     }
@@ -147,6 +190,9 @@ mod tests {
             replace(&file, Marks::ours(0o4755), durability, b"two").unwrap();
             assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o755, "no set-id bit is given");
         }
+        // What is in the way is told as what it is: where no file can be removed, none is looked for.
+        let nowhere = replace(Path::new("/proc/sys/file"), Marks::ours(0o600), Durability::Reboot, b"x");
+        assert_ne!(nowhere.unwrap_err().kind(), ErrorKind::IsADirectory);
         // What cannot take its place leaves nothing behind.
         fs::create_dir_all(dir.path().join("folder/in it")).unwrap();
         assert!(replace(&dir.path().join("folder"), Marks::ours(0o600), Durability::Reboot, b"x").is_err());
@@ -154,6 +200,28 @@ mod tests {
         assert!(
             replace(&dir.path().join("none/file"), Marks::ours(0o600), Durability::Process, b"x").is_err()
         );
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_synced_is_told_of_and_the_file_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        let broken = |_: &Path| Err(io::Error::other("disk on fire"));
+        let fill = |mut file: &File| file.write_all(b"new");
+        let error = put(&file, Marks::ours(0o600), Durability::Reboot, fill, || Ok(()), broken).unwrap_err();
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert!(
+            in_place(&error) && error.to_string().ends_with("crash of the machine: disk on fire"),
+            "{error}"
+        );
+        assert!(in_place_is_well(&file, Err(error)).is_ok());
+        let refused =
+            put(&file, Marks::ours(0o600), Durability::Reboot, fill, || broken(&file), broken).unwrap_err();
+        assert!(!in_place(&refused) && in_place_is_well(&file, Err(refused)).is_err());
+        // Who needs no more than the process has nothing synced; /proc takes no such request.
+        put(&file, Marks::ours(0o600), Durability::Process, fill, || Ok(()), broken).unwrap();
+        sync_folder(Path::new("/proc/self")).unwrap();
+        assert!(sync_folder(&file.join("none")).is_err());
     }
 
     #[test]

@@ -355,3 +355,77 @@ fn a_plan_tells_of_connections() {
         "{text}"
     );
 }
+
+/// What is in the file was refused, so it was not in force, and is nothing to come back to.
+#[test]
+fn a_text_that_was_refused_does_not_come_back() {
+    let mut daemon = start(CONFIG);
+    let mistake = "config rule 'x'\n";
+    std::fs::write(daemon.path("mwan3"), mistake).unwrap();
+    daemon.wait("it is refused", |d| !d.status()["daemon"]["config_rejected"].is_null());
+    let again = daemon.bad(1, &["apply", "-"], mistake);
+    assert!(again.contains("no interface"), "{again}");
+    daemon.good(&["apply", "--confirm", "1", "-"], &port(8443));
+    daemon.wait("it is taken back", |d| !d.waits());
+    assert!(daemon.file() == CONFIG && daemon.rules().contains("443") && !daemon.rules().contains("8443"));
+    // A daemon that carries on with what was in force knows so, too.
+    std::fs::write(daemon.path("mwan3"), mistake).unwrap();
+    daemon.restart();
+    daemon.good(&["apply", "--confirm", "1", "-"], &port(8443));
+    daemon.wait("it is taken back", |d| !d.waits());
+    assert_eq!(daemon.file(), CONFIG);
+}
+
+/// Whatever is the matter with the file, the configuration before is in force when the time is over, and in the file when it can be.
+#[test]
+fn a_file_that_cannot_be_written_keeps_nobody_waiting_for_the_one_before() {
+    let mut daemon = start(CONFIG);
+    daemon.good(&["apply", "--confirm", "1", "-"], &port(8443));
+    std::fs::remove_file(daemon.path("mwan3")).unwrap();
+    std::fs::create_dir(daemon.path("mwan3")).unwrap();
+    daemon.wait("the one before is in force", |d| !d.rules().contains("8443"));
+    daemon.wait("that is told", |d| {
+        d.status()["problems"].to_string().contains("could not be put back as it was")
+    });
+    let late = daemon.with(&["confirm"], "");
+    assert!(late.status.code() == Some(1) && said(&late).contains("taken back already"), "{}", said(&late));
+    daemon.restart();
+    assert!(!daemon.rules().contains("8443"), "{}", daemon.rules());
+    std::fs::remove_dir(daemon.path("mwan3")).unwrap();
+    daemon.wait("it is in the file", |d| d.path("mwan3").exists());
+    daemon.wait("nothing waits", |d| !d.waits());
+    assert!(daemon.file() == CONFIG && !daemon.path("unconfirmed").exists());
+    assert!(daemon.list()[1].2, "{:?}", daemon.list());
+}
+
+/// The power fails when the text before is in the file again, and the record is still there.
+#[test]
+fn a_taking_back_that_was_cut_short_is_one() {
+    let mut daemon = start(CONFIG);
+    daemon.good(&["apply", "--confirm", "600", "-"], &port(8443));
+    std::fs::write(daemon.path("mwan3"), CONFIG).unwrap();
+    daemon.restart();
+    assert!(daemon.file() == CONFIG && !daemon.waits());
+    let taken_back = [one(3, "taken_back -", false), one(2, "apply root", true), one(1, "start -", false)];
+    daemon.wait("it is kept", |d| d.list() == taken_back);
+    assert!(daemon.bad(1, &["rollback"], "").contains("no other configuration is kept"));
+}
+
+#[test]
+fn of_two_orders_at_once_one_waits_and_terms_are_not_left_out() {
+    let daemon = start(CONFIG);
+    let texts = [port(8443), port(9443)];
+    let outputs = std::thread::scope(|scope| {
+        let daemon = &daemon;
+        let order = |text| scope.spawn(move || daemon.with(&["apply", "--confirm", "600", "-"], text));
+        texts.each_ref().map(|text| order(text.as_str())).map(|thread| thread.join().unwrap())
+    });
+    let won = outputs.iter().position(|output| output.status.success()).unwrap();
+    let lost = &outputs[1 - won];
+    assert!(lost.status.code() == Some(1) && said(lost).contains("waits to be confirmed"), "{}", said(lost));
+    assert_eq!(daemon.file(), texts[won]);
+    // To take it back is one thing, to go back under conditions another.
+    let refused = daemon.bad(1, &["rollback", "--confirm", "5"], "");
+    assert!(refused.contains("waits to be confirmed"), "{refused}");
+    assert!(daemon.waits());
+}

@@ -92,6 +92,25 @@ fn wrong_usage_is_2_and_goes_to_standard_error() {
 }
 
 #[test]
+fn a_drill_takes_a_time_it_can_have() {
+    let words = "expected is a time from 2 s to 3600 s, as in 60s or 2m";
+    for wrong in
+        ["", "0", "1", "1s", "3601", "61m", "1h", "-5", "+5", "1.5", "s", "m", "60 s", "sixty", "4294967356s"]
+    {
+        let output = mwan(&["drill", "wan", &format!("--for={wrong}")]);
+        assert_eq!(code(&output), 2, "{wrong}");
+        assert!(err(&output).contains(words) || wrong.is_empty(), "{wrong}: {}", err(&output));
+    }
+    for good in ["2", "60", "60s", "1m", "60m", "3600"] {
+        let output = mwan(&["drill", "wan", "--for", good]);
+        assert_eq!((code(&output), err(&output).contains("no daemon answers")), (1, true), "{good}");
+    }
+    for wrong in [&["drill"][..], &["drill", "wan", "--stop"], &["drill", "wan", "--dns", "a..b"], &["why"]] {
+        assert_eq!(code(&mwan(wrong)), 2, "{wrong:?}");
+    }
+}
+
+#[test]
 fn without_a_daemon_clients_fail_with_a_hint() {
     for command in ["status", "interfaces", "policies", "connected", "rules", "diff", "stop", "reload"] {
         let output = mwan(&[command]);

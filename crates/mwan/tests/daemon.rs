@@ -112,6 +112,42 @@ fn no_client_can_disturb_the_daemon() {
     assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
 }
 
+/// Whatever a client orders that cannot be: a line that says why, and nothing is changed.
+#[test]
+fn drills_that_cannot_be_are_refused() {
+    let daemon = Daemon::start(CONFIG);
+    let nine = format!("[{}]", ["\"192.0.2.1\""; 9].join(","));
+    let orders = [
+        ("\"length_s\":0", "a drill takes from 2 to 3600 s"),
+        ("\"length_s\":1", "a drill takes from 2 to 3600 s"),
+        ("\"length_s\":3601", "a drill takes from 2 to 3600 s"),
+        ("\"length_s\":4294967295", "a drill takes from 2 to 3600 s"),
+        ("\"length_s\":-1", "not a request"),
+        ("\"length_s\":\"60\"", "not a request"),
+        ("\"length_s\":60,\"dns\":\"a..b\"", "no name that can be asked for"),
+        ("\"length_s\":60,\"dns\":\"\",\"reach\":[\"example.org\"]", "example.org"),
+        (&format!("\"length_s\":60,\"dns\":\"\",\"reach\":{nine}"), "more than 8 targets"),
+        ("\"length_s\":60,\"dns\":\"\"", "it does not carry as it is: ipv4: device wan0 is down"),
+    ];
+    for (order, words) in orders {
+        let answer =
+            daemon.raw(format!("{{\"method\":\"drill\",\"interface\":\"wan\",{order}}}\n").as_bytes());
+        assert!(answer.contains("\"result\":\"error\"") && answer.contains(words), "{order}: {answer}");
+    }
+    for name in ["", "no such", "\u{1b}[31m", &"x".repeat(100_000)] {
+        for words in [&["drill", name, "--no-dns"][..], &["drill", name, "--dry-run"], &["why", name]] {
+            let output = daemon.mwan(words);
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(1), "{text}");
+            assert!(text.starts_with("mwan: ") && !text.contains('\u{1b}'), "{text}");
+        }
+    }
+    assert!(daemon.raw(b"{\"method\":\"stop_drill\"}\n").contains("there is no drill, nothing is changed"));
+    let drills = daemon.json(&["drill", "--list", "--json"]);
+    assert_eq!((&drills["running"], &drills["drills"]), (&serde_json::Value::Null, &serde_json::json!([])));
+    assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
+}
+
 #[test]
 fn a_plan_by_the_daemon_shows_only_what_changes() {
     let daemon = Daemon::start(CONFIG);

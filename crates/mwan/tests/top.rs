@@ -158,6 +158,22 @@ fn a_large_terminal_shows_all_and_outlives_a_restart_of_the_daemon() {
     tmux.wait("ended with 0");
 }
 
+/// Whoever ends it from elsewhere has his terminal back, too.
+#[test]
+fn a_signal_gives_the_terminal_back() {
+    let daemon = daemon();
+    let tmux = Tmux::with_top(&daemon, 90, 24);
+    tmux.wait("all well");
+    let shell = tmux.run(&["list-panes", "-F", "#{pane_pid}"]);
+    let shell = shell.trim();
+    let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
+    let top: Vec<&str> = children.split_whitespace().collect();
+    assert_eq!(top.len(), 1, "{children}");
+    assert!(Command::new("kill").args(["-TERM", top[0]]).status().unwrap().success());
+    let picture = tmux.wait("ended with 0");
+    assert!(!picture.contains("Interfaces"), "the terminal is as before:\n{picture}");
+}
+
 #[test]
 fn without_a_terminal_or_a_daemon_it_says_so() {
     let daemon = daemon();

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
 
 use mwan_core::{Checkpoint, Time};
 use serde::{Deserialize, Serialize};
@@ -177,11 +177,7 @@ impl<R: BufRead> Reader<R> {
         let mut line = Vec::new();
         match self.from.read_until(b'\n', &mut line) {
             Ok(_) => {}
-            // That is how decompression tells of an end that is missing.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && self.line > 0 => {
-                return Err(Unreadable::Cut(self.events));
-            }
-            Err(error) => return Err(Unreadable::Io(error)),
+            Err(error) => return Err(self.failed(error)),
         }
         self.line += 1;
         self.bytes += line.len() as u64;
@@ -189,6 +185,23 @@ impl<R: BufRead> Reader<R> {
             return Err(Unreadable::Long);
         }
         Ok((line.last() == Some(&b'\n')).then_some(line))
+    }
+
+    fn failed(&self, error: io::Error) -> Unreadable {
+        match error.kind() {
+            // That is how decompression tells of an end that is missing.
+            io::ErrorKind::UnexpectedEof => Unreadable::Cut(self.events),
+            _ => Unreadable::Io(error),
+        }
+    }
+
+    /// Reads up to the end of the file: only there gzip's checksum is compared.
+    fn ends(&mut self) -> Result<(), Unreadable> {
+        match self.from.read(&mut [0]) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(self.damaged("something is behind it, which should be the last one")),
+            Err(error) => Err(self.failed(error)),
+        }
     }
 
     fn damaged(&self, why: impl fmt::Display) -> Unreadable {
@@ -212,6 +225,7 @@ impl<R: BufRead> Reader<R> {
                     let Some(begin) = begin.filter(|_| number == self.events) else {
                         return Err(self.damaged("lines are missing before it"));
                     };
+                    self.ends()?;
                     return Ok(Recording { made, configs, begin, events });
                 }
                 _ => return Err(self.damaged("it does not belong here")),

@@ -167,50 +167,83 @@ const PRIVATE_KEYS: [&str; 3] = ["PASSWORD", "PIN", "USERNAME"];
 /// lines keep their numbers.
 pub fn without_secrets(file_name: &str, text: &str) -> String {
     let native = file_name.to_ascii_lowercase().ends_with(".toml");
-    let mut private = false;
-    let mut kept = String::with_capacity(text.len());
-    for line in text.lines() {
-        let words = line.trim_start();
-        if let Some(section) = if native { native_header(words) } else { uci_header(words) } {
-            private = PRIVATE.contains(&section);
+    let lines = text.lines().count();
+    let hidden = if native { native_private(text) } else { uci_private(file_name, text, lines) };
+    let kept = |(line, hidden): (&str, bool)| if hidden { "\n".to_owned() } else { format!("{line}\n") };
+    text.lines().zip(hidden).map(kept).collect()
+}
+
+/// For each line of UCI whether it is private: by whoever reads it, for UCI knows abbreviations, `;` and text over several lines.
+fn uci_private(file_name: &str, text: &str, lines: usize) -> Vec<bool> {
+    let (sections, _) = mwan_config::uci::parse(file_name, text.as_bytes());
+    // From which line on it is private or not; what begins later on a line cannot make the beginning public.
+    let mut turns: BTreeMap<usize, bool> = BTreeMap::new();
+    let mut turn = |line: u32, private: bool| {
+        *turns.entry((line as usize).saturating_sub(1)).or_default() |= private;
+    };
+    for section in &sections {
+        let private = PRIVATE.contains(&section.kind.as_str());
+        turn(section.line, private);
+        for entry in &section.entries {
+            turn(entry.line, private || entry.name == "comment");
         }
-        let note = words.starts_with('#') || is_comment(words, native);
-        if !private && !note {
-            kept.push_str(line);
-        }
-        kept.push('\n');
     }
-    kept
+    let mut private = false;
+    let of = |(at, line): (usize, &str)| {
+        private = turns.get(&at).copied().unwrap_or(private);
+        private || line.trim_start().starts_with('#')
+    };
+    let mut hidden: Vec<bool> = text.lines().enumerate().map(of).collect();
+    hidden.resize(lines, false);
+    hidden
 }
 
-/// `config KIND`, its kind.
-fn uci_header(words: &str) -> Option<&str> {
-    let rest = words.strip_prefix("config").filter(|rest| rest.starts_with([' ', '\t']))?;
-    rest.split_ascii_whitespace().next().map(|kind| kind.trim_matches(['\'', '"']))
+/// The same of `mwan.toml`. Before the first header keys may have dots, and say the same (`alert.x.url`); behind it only a header
+/// begins another section.
+fn native_private(text: &str) -> Vec<bool> {
+    let (mut headers, mut private, mut comment) = (false, false, false);
+    let mut of = |line: &str| {
+        let words = line.trim_start();
+        let header = words.starts_with('[');
+        if let Some(kind) = native_kind(words).filter(|_| header || !headers) {
+            (private, headers, comment) = (PRIVATE.contains(&kind), headers || header, false);
+        }
+        let key = native_key(words);
+        comment = match key {
+            Some(key) => key == "comment",
+            // Goes on with the value.
+            None => comment,
+        };
+        private || comment || words.starts_with('#')
+    };
+    text.lines().map(&mut of).collect()
 }
 
-/// `[KIND]` or `[KIND.NAME]` of a kind that there is: what a text of several lines has in brackets is none.
-fn native_header(words: &str) -> Option<&str> {
-    let inside = words.strip_prefix('[')?.trim_start_matches('[').trim_start();
+/// The kind of section that `[KIND]`, `[[KIND]]`, `[KIND.NAME]`, `KIND.NAME.KEY =` or `KIND =` is of, if there is such a kind: what
+/// a text of several lines has in brackets is none.
+fn native_kind(words: &str) -> Option<&'static str> {
+    let inside = words.trim_start_matches('[').trim_start();
     let kinds = mwan_config::SectionKind::ALL.into_iter().filter_map(mwan_config::SectionKind::native);
-    kinds
-        .into_iter()
-        .find(|kind| inside.strip_prefix(kind).is_some_and(|rest| rest.trim_start().starts_with(['.', ']'])))
+    let quoted = |kind: &str| ["", "\"", "'"].map(|quote| format!("{quote}{kind}{quote}"));
+    kinds.into_iter().find(|kind| {
+        let rest = quoted(kind).iter().find_map(|kind| inside.strip_prefix(kind.as_str()));
+        rest.is_some_and(|rest| rest.trim_start().starts_with(['.', ']', '=']))
+    })
 }
 
-/// The option `comment`, which is for people.
-fn is_comment(words: &str, native: bool) -> bool {
-    let mut words = words.split(|c: char| c.is_ascii_whitespace() || c == '=').filter(|w| !w.is_empty());
-    let first = words.next();
-    let name =
-        if native { first } else { first.filter(|w| ["option", "list"].contains(w)).and(words.next()) };
-    name.is_some_and(|name| name.trim_matches(['\'', '"']) == "comment")
+/// The last part of the key of `KEY = VALUE`.
+fn native_key(words: &str) -> Option<&str> {
+    let (key, _) = words.split_once('=')?;
+    let last = key.trim().rsplit('.').next()?.trim();
+    let key = last.trim_matches(['\'', '"']);
+    let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+    bare.then_some(key)
 }
 
 /// The same of one of IPFire's files: secret values become as many zeros, which are values of the same kind.
 pub fn without_secret_values(text: &str) -> String {
     let line = |line: &str| match line.split_once('=') {
-        Some((key, value)) if PRIVATE_KEYS.contains(&key.trim()) => {
+        Some((key, value)) if is_private_key(key) => {
             let hidden: String =
                 value.chars().map(|c| if ['\'', '"'].contains(&c) { c } else { '0' }).collect();
             format!("{key}={hidden}\n")
@@ -219,6 +252,11 @@ pub fn without_secret_values(text: &str) -> String {
         _ => format!("{line}\n"),
     };
     text.lines().map(line).collect()
+}
+
+/// With or without what the folder puts in front: `BACKUP_PASSWORD`, `INTERFACE_PIN`.
+fn is_private_key(key: &str) -> bool {
+    PRIVATE_KEYS.iter().any(|private| key.trim_end().ends_with(private))
 }
 
 #[cfg(test)]
@@ -240,6 +278,29 @@ mod tests {
             [[rule]]\npolicy = \"p\"\n[web]\nkey = \"/secret4\"\n";
         let kept = without_secrets("mwan.toml", toml);
         assert!(!kept.contains("secret") && kept.contains("down = 3") && kept.contains("policy"), "{kept}");
+        // However it is written: as UCI and TOML allow it.
+        let odd = "c 'alert' a\n\to url 'https://h/secret1'\nconfig al\\ert b; option url secret2\nconfig alert c\n\toption template '{\n\
+            config interface x\nsecret3'\n\toption url secret4\nconfig interface 'wan'\n\toption comment 'two\n\tsecret5'\n\toption up '7'\n\
+            config rule r\n\toption use_policy p; option comment secret6\n";
+        let kept = without_secrets("mwan3", odd);
+        assert!(
+            !kept.contains("secret") && kept.contains("up '7'") && kept.contains("config rule"),
+            "{kept}"
+        );
+        assert_eq!(kept.lines().count(), odd.lines().count());
+        let odd = "wan.a.device = 'eth0'\nalert.x.url = 'https://h/secret1'\nalert.y = {\n url = 'secret2' }\nwan.a.up = 7\n\
+            wan.a.comment = \"\"\"x\nsecret3\"\"\"\nwan.a.down = 8\n['alert'.z]\nurl='secret4'\nwan.a.x = 'secret5'\n[ \"web\" ]\nkey='secret6'\n[wan.b]\nup = 9\n";
+        let kept = without_secrets("x.TOML", odd);
+        assert!(!kept.contains("secret"), "{kept}");
+        assert!(["eth0", "up = 7", "down = 8", "up = 9"].iter().all(|word| kept.contains(word)), "{kept}");
+        assert_eq!(kept.lines().count(), odd.lines().count());
+        let tree = without_secret_values(
+            "BACKUP_PASSWORD='s3cret'\nINTERFACE_PIN=1234\nexport USERNAME=me\nBACKUP_APN=net\n",
+        );
+        assert_eq!(
+            tree,
+            "BACKUP_PASSWORD='000000'\nINTERFACE_PIN=0000\nexport USERNAME=00\nBACKUP_APN=net\n"
+        );
         let tree = without_secret_values(
             "TYPE=PPPOE\nUSERNAME='me@isp'\nPASSWORD=\"s3cret\"\nPIN=1234\n# x\nAPN=net\n",
         );

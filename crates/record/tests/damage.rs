@@ -86,6 +86,25 @@ fn another_format_and_other_files_are_told_apart() {
     assert!(said(&lines.join("\n")).starts_with("line 10 is damaged"));
 }
 
+/// Gzip's checksum comes last: what is read before it is not believed without it.
+#[test]
+fn the_end_of_the_file_is_read_too() {
+    struct Fails(std::io::ErrorKind);
+    impl std::io::Read for Fails {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(self.0.into())
+        }
+    }
+    let of = |kind| {
+        let file = std::io::Read::chain(sample().0.as_slice(), Fails(kind));
+        Recording::read(std::io::BufReader::new(file)).unwrap_err()
+    };
+    assert!(matches!(of(std::io::ErrorKind::InvalidData), Unreadable::Io(_)));
+    assert!(matches!(of(std::io::ErrorKind::UnexpectedEof), Unreadable::Cut(_)));
+    let twice = [sample().0.as_slice(), sample().0.as_slice()].concat();
+    assert!(Recording::read(twice.as_slice()).unwrap_err().to_string().contains("something is behind it"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 

@@ -66,6 +66,11 @@ fn record(rtt: Duration) -> Vec<u8> {
 }
 
 fn record_until(rtt: Duration, seconds: u64) -> Vec<u8> {
+    record_with(rtt, seconds, &[])
+}
+
+/// With what happens in some seconds.
+fn record_with(rtt: Duration, seconds: u64, happens: &[(u64, Event)]) -> Vec<u8> {
     let config = Arc::new(mwan_config::parse("evening", CONFIG.as_bytes()).config);
     let mut core = Core::new(Platform { translate: true }, config, Memory::default());
     let mut now = Time::from_ms(1);
@@ -75,6 +80,7 @@ fn record_until(rtt: Duration, seconds: u64) -> Vec<u8> {
     let mut queue: BTreeMap<(Time, u64), Event> = BTreeMap::new();
     let (mut number, mut wake) = (0, None);
     queue.insert((now, 0), Event::Network(Arc::new(network())));
+    queue.extend(happens.iter().map(|(second, event)| ((Time::from_ms(second * 1000), 0), event.clone())));
     loop {
         let queued = queue.keys().next().map(|key| key.0);
         now = [queued, wake].into_iter().flatten().min().unwrap();
@@ -138,6 +144,28 @@ fn the_same_options_see_the_same() {
         assert!(by <= Duration::from_millis(2500), "half an interval: {verdict:?}");
     }
     assert_eq!((trial.doubts.unknown, trial.doubts.late), (0, 0));
+}
+
+/// A drill is in the recording, is decided by again, and is no outage, whatever the options.
+#[test]
+fn a_drill_is_replayed_and_is_no_outage() {
+    let length = Duration::from_secs(100);
+    let order = DrillOrder { interface: "wan".to_owned(), length, keeps_flows: false };
+    let file = record_with(Duration::from_millis(20), 1000, &[(500, Event::Drill(order))]);
+    let replayed = replay(&Recording::read(file.as_slice()).unwrap()).unwrap();
+    let pretended = |d: &&Decided| match &d.decision {
+        mwan_record::Decision::Path { from, to, reason, .. } => {
+            reason.code() == "drill" && from.usable() && !to.usable()
+        }
+        _ => false,
+    };
+    let at: Vec<u64> = replayed.decisions.iter().filter(pretended).map(|d| d.at.0 / 1_000_000).collect();
+    assert_eq!((replayed.differences, at.len()), (0, 1));
+    assert!((500..600).contains(&at[0]), "{at:?}");
+    for (options, outages) in [("wan.down=5", 2), ("wan.down=3", 3), ("wan.down=15", 2)] {
+        let (verdicts, _) = tried(&file, &[options]).unwrap();
+        assert_eq!(verdicts.len(), outages, "{options}: {verdicts:?}");
+    }
 }
 
 /// Three bad rounds instead of five: both outages two rounds sooner, and the hiccup is one.

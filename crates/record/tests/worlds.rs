@@ -23,7 +23,7 @@ const SEEDS: u64 = 400;
 
 #[test]
 fn a_replay_takes_the_decisions_that_were_recorded() {
-    let (mut paths, mut policies, mut flushes, mut cut, mut configs) = (0, 0, 0, 0, 0);
+    let (mut paths, mut policies, mut flushes, mut cut, mut configs, mut drilled) = (0, 0, 0, 0, 0, 0);
     for seed in 0..SEEDS {
         // Small rings lose their beginning, so that replays begin in the middle of anything.
         let mut sim = Sim::new(seed, if seed % 4 == 0 { 1 << 20 } else { 10_000 });
@@ -37,8 +37,11 @@ fn a_replay_takes_the_decisions_that_were_recorded() {
             assert!(recorded.eq(replayed.decisions.iter().map(|d| &d.decision)), "seed {seed}");
             assert!(sim.ring.bytes() <= 1 << 20, "seed {seed}");
             for decided in &replayed.decisions {
-                match decided.decision {
-                    mwan_record::Decision::Path { .. } => paths += 1,
+                match &decided.decision {
+                    mwan_record::Decision::Path { reason, .. } => {
+                        paths += 1;
+                        drilled += u64::from(reason.code() == "drill");
+                    }
                     mwan_record::Decision::Policy { .. } => policies += 1,
                     mwan_record::Decision::Flush(_) | mwan_record::Decision::Move(_) => flushes += 1,
                     _ => {}
@@ -48,6 +51,7 @@ fn a_replay_takes_the_decisions_that_were_recorded() {
             configs += recording.configs.len() - 1;
         }
     }
+    assert!(drilled > SEEDS / 20, "drills are hardly exercised: {drilled}");
     for count in [paths, policies, flushes, cut, u32::try_from(configs).unwrap()] {
         assert!(u64::from(count) > SEEDS, "hardly exercised: {paths} {policies} {flushes} {cut} {configs}");
     }

@@ -1,5 +1,6 @@
 //! Translation of sources, where that is ours.
 
+use mwan_config::Gather;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -104,7 +105,7 @@ fn foreign_sources(interfaces: &[DesiredInterface], id: u32) -> Vec<AddressRange
             .flat_map(|i| i.paths.iter().filter(|p| p.family == Family::V6).flat_map(|p| &p.addresses))
             .map(IpNet::trunc)
     };
-    let at_home: BTreeSet<IpNet> = of(true).collect();
+    let at_home: BTreeSet<IpNet> = of(true).gather();
     let others = interfaces.iter().filter(|i| i.id != id).flat_map(|i| &i.paths);
     let routed = others.filter(|p| p.family == Family::V6).flat_map(|p| p.routed.iter().copied());
     let nets = std::iter::once(UNIQUE_LOCAL).chain(of(false).filter(|net| !at_home.contains(net)));

@@ -1,6 +1,7 @@
 //! Edits of a UCI text: an option gets other values, a section goes, a new one comes. Whatever is not edited stays as it
 //! is, to the byte.
 
+use crate::small::sort_short;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -221,7 +222,7 @@ impl<'a> Editor<'a> {
     }
 
     pub(super) fn finish(mut self) -> String {
-        self.edits.sort_by_key(|(span, _)| (span.start, span.end));
+        sort_short(&mut self.edits, |(span, _)| (span.start, span.end));
         let (mut out, mut at) = (String::new(), 0);
         for (span, new) in &self.edits {
             out.push_str(self.text.get(at..span.start).unwrap_or_default());

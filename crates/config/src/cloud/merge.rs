@@ -3,6 +3,7 @@
 //! The order of new sections is that of the program on the cloud's devices, as the guide shows it: globals, rules, then
 //! for failover each interface with its member and, with the first one, the policy; then the same for balancing.
 
+use crate::small::Gather;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -240,8 +241,8 @@ impl<'a> Merger<'a> {
     fn remove_old(&mut self, seats: [&[Seat<'_>]; 2]) {
         let (document, before) = (self.document, self.before.take());
         let old = before.as_ref().map_or(&[][..], |before| &before.wans);
-        let ours: BTreeSet<&str> = old.iter().chain(&document.wans).map(|wan| wan.name.as_str()).collect();
-        let wanted: BTreeSet<String> = seats.into_iter().flatten().map(Seat::name).collect();
+        let ours: BTreeSet<&str> = old.iter().chain(&document.wans).map(|wan| wan.name.as_str()).gather();
+        let wanted: BTreeSet<String> = seats.into_iter().flatten().map(Seat::name).gather();
         let mut used: BTreeSet<String> = BTreeSet::new();
         for policy in self.editor.names(POLICIES[0]) {
             if ![FAIL_OVER, LOAD_BALANCE].contains(&policy.as_str()) {
@@ -260,7 +261,7 @@ impl<'a> Merger<'a> {
             self.editor.remove(&["rule"], DEFAULT_HTTPS);
             self.editor.remove(&["rule"], DEFAULT_ANY);
         }
-        let left: BTreeSet<String> = members(&self.editor, MEMBERS[0]).into_iter().map(|(_, i)| i).collect();
+        let left: BTreeSet<String> = members(&self.editor, MEMBERS[0]).into_iter().map(|(_, i)| i).gather();
         for wan in old.iter().filter(|wan| document.wans.iter().all(|other| other.name != wan.name)) {
             // One that the owner uses elsewhere has become the owner's.
             if !left.contains(&wan.name) {

@@ -60,7 +60,7 @@ pub fn keys() -> &'static [KeyDoc] {
     KEYS
 }
 
-pub(super) fn find(kind: FileKind, written: &str) -> Option<&'static KeyDoc> {
+pub(crate) fn find(kind: FileKind, written: &str) -> Option<&'static KeyDoc> {
     named(kind, written.strip_prefix(kind.prefix()).unwrap_or(written))
 }
 
@@ -119,7 +119,7 @@ const KEYS: &[KeyDoc] = &[
     row(LINK, "GATEWAY", &["PPTP_ROUTE"], "address", "", "STATIC: next hop. PPTP: next hop to the server."),
     row(LINK, "DNS1", &[], "address", "", "STATIC: name server."),
     row(LINK, "DNS2", &[], "address", "", "STATIC: second name server."),
-    row(LINK, "HOSTNAME", &["RED_DHCP_HOSTNAME"], "name", "", "DHCP: the name given to the server."),
+    row(LINK, "HOSTNAME", &["RED_DHCP_HOSTNAME"], "host name", "", "DHCP: the name given to the server."),
     row(LINK, "USERNAME", &[], "text", "", "Who is calling. Required with PPPOE, VDSL, PPTP; with QMI it is kept in the modem's profile 1."),
     row(LINK, "PASSWORD", &[], "text", "", "Its password. Never in an argument, a log or a message."),
     row(LINK, "AUTH", &[], "pap, chap or pap-or-chap", "pap-or-chap", "How it may be proven."),

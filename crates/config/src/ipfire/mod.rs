@@ -16,7 +16,7 @@ mod hash;
 pub mod keys;
 pub mod order;
 mod primary;
-mod readhash;
+pub(crate) mod readhash;
 mod rules;
 mod universal;
 

@@ -50,7 +50,7 @@ pub(super) fn parse(report: &mut Report, section: &str, bytes: &[u8]) -> BTreeMa
 }
 
 /// One line; `None` if it says nothing.
-fn read_line(bytes: &[u8]) -> Result<Option<(String, String)>, Problem> {
+pub(crate) fn read_line(bytes: &[u8]) -> Result<Option<(String, String)>, Problem> {
     let bad = |what: &str| Err(Problem::new(codes::HASH_LINE, what));
     if bytes.len() > LINE_BYTES_MAX {
         return bad(&format!("longer than {LINE_BYTES_MAX} bytes; it is skipped"));

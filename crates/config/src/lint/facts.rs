@@ -11,6 +11,8 @@ use crate::model::{AddressRange, Family};
 pub struct Facts {
     /// Whether mwan translates sources here with `masquerade auto`.
     pub translates: bool,
+    /// Whether interfaces that are no WAN are called by their devices' names here.
+    pub names_are_devices: bool,
     /// Numeric sysctls by their name: `net.ipv4.ip_forward`. Dots in a device's name are kept.
     pub sysctls: Vec<(String, i64)>,
     /// Network devices.

@@ -1,10 +1,12 @@
 //! Policies and interfaces that cannot do what they seem to be for.
 
+use crate::small::Gather;
 use std::collections::BTreeSet;
 
 use super::{Lints, enabled, is_used, list};
 use crate::codes;
 use crate::model::{Config, Family, Member, Policy, Target};
+use crate::options::Dialect;
 use crate::report::{Problem, show};
 
 pub(super) fn judge(config: &Config, lints: &mut Lints) {
@@ -23,8 +25,12 @@ pub(super) fn orphans(config: &Config, lints: &mut Lints) {
         }
         return;
     }
+    // By the source of a packet all of them carry.
+    if config.globals.source_routing {
+        return;
+    }
     let used = config.policies.iter().filter(|p| is_used(config, p));
-    let carrying: BTreeSet<&str> = used.flat_map(|p| &p.members).map(|m| m.interface.as_str()).collect();
+    let carrying: BTreeSet<&str> = used.flat_map(|p| &p.members).map(|m| m.interface.as_str()).gather();
     for interface in enabled(config).filter(|i| !carrying.contains(i.name.as_str())) {
         let member = |p: &&Policy| p.members.iter().any(|m| m.interface == interface.name);
         let of: Vec<String> = config.policies.iter().filter(member).map(|p| p.name.clone()).collect();
@@ -55,7 +61,7 @@ fn judge_members(config: &Config, policy: &Policy, lints: &mut Lints) {
         );
         return;
     }
-    let names: BTreeSet<&str> = alive.iter().map(|m| m.interface.as_str()).collect();
+    let names: BTreeSet<&str> = alive.iter().map(|m| m.interface.as_str()).gather();
     if let (1, 2..) = (names.len(), alive.len()) {
         let name = show(&alive[0].interface);
         let message =
@@ -97,17 +103,33 @@ fn judge_weights(config: &Config, policy: &Policy, alive: &[&Member], lints: &mu
         a.metric == b.metric && a.interface != b.interface && together
     };
     let alone = |m: &&&Member| !policy.members.iter().any(|other| shares(m, other));
-    let weights: BTreeSet<u32> = alive.iter().map(|m| m.weight).collect();
-    if alive.iter().filter(alone).count() < alive.len() || weights.iter().eq(&[1]) {
+    // A member section for several policies brings its weight along.
+    let shared = |member: &Member| {
+        let others = config.policies.iter().filter(|p| p.name != policy.name).flat_map(|p| &p.members);
+        lints.dialect == Dialect::Uci
+            && others.into_iter().any(|m| (&m.interface, m.weight) == (&member.interface, member.weight))
+    };
+    let weights: BTreeSet<u32> = alive.iter().filter(|m| !shared(m)).map(|m| m.weight).gather();
+    if alive.iter().filter(alone).count() < alive.len() || weights.iter().all(|weight| *weight == 1) {
         return;
     }
-    let message = match (policy.members.as_slice(), weights.len()) {
-        ([one], _) => format!("weight {} has no effect: there is nobody to share with", one.weight),
-        // Equal weights are what a member section for several policies brings along.
+    let members = &policy.members;
+    let metric_shared = members.iter().any(|m| members.iter().any(|o| m != o && m.metric == o.metric));
+    let (message, hint) = match (members.as_slice(), weights.len()) {
+        ([one], _) => {
+            let message = format!("weight {} has no effect: there is nobody to share with", one.weight);
+            (message, "to balance, give it another member")
+        }
         (_, 1) => return,
-        _ => "the weights have no effect: each metric has one member, so one interface carries at a time"
-            .to_owned(),
+        _ if metric_shared => {
+            let message = "the weights have no effect: no two members of a metric carry the same family";
+            (message.to_owned(), "to balance, use interfaces of the same family")
+        }
+        _ => {
+            let message =
+                "the weights have no effect: each metric has one member, so one interface carries at a time";
+            (message.to_owned(), "to balance, give the members the same metric")
+        }
     };
-    let problem = Problem::new(codes::WEIGHT_MOOT, message);
-    lints.policy(policy, problem.hint("to balance, give the members the same metric"));
+    lints.policy(policy, Problem::new(codes::WEIGHT_MOOT, message).hint(hint));
 }

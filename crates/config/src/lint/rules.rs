@@ -3,7 +3,7 @@
 use super::shadow::{self, Never};
 use super::{Lints, enabled, list};
 use crate::codes;
-use crate::model::{Config, Interface, Rule};
+use crate::model::{AddressMatch, Config, Interface, Rule};
 use crate::report::{Problem, show};
 
 pub(super) fn judge(config: &Config, lints: &mut Lints) {
@@ -18,6 +18,15 @@ pub(super) fn judge(config: &Config, lints: &mut Lints) {
         lints.rule(rule, None, problem);
     }
     for rule in &config.rules {
+        for (option, list) in [("src_ip", &rule.source), ("dest_ip", &rule.destination)] {
+            if let Some(one) =
+                list.as_ref().filter(|list| is_nobody(list)).and_then(|list| list.ranges.first())
+            {
+                let message = format!("no packet has the address {}: this rule never matches", one.first);
+                let hint = format!("for all addresses write {}/0, or leave it out", one.first);
+                lints.rule(rule, Some(option), Problem::new(codes::MATCHES_NOTHING, message).hint(hint));
+            }
+        }
         if let Some(wan) = rule.source_interface.as_deref().and_then(|name| wan_of(config, rule, name)) {
             let message = format!(
                 "what comes in by {}, a WAN, goes back by it whatever the rules say: this rule never matches",
@@ -48,8 +57,15 @@ fn taken(rule: &Rule, by: &[&Rule]) -> Problem {
     Problem::new(codes::SHADOWED, message).hint("move it up: the first rule that matches decides")
 }
 
-/// The WAN of this name, if everything the rule could match from it is pinned to it.
+/// Whether a list has no other address than that of nobody.
+fn is_nobody(list: &AddressMatch) -> bool {
+    !list.negated && list.ranges.iter().all(|r| r.first == r.last && r.first.is_unspecified())
+}
+
+/// The WAN of this name, if everything the rule could match from it is pinned to it. Families that no WAN carries are no matter.
 fn wan_of<'a>(config: &'a Config, rule: &Rule, name: &str) -> Option<&'a Interface> {
     let wan = enabled(config).find(|i| i.name == name)?;
-    rule.families.iter().all(|family| wan.families.contains(family)).then_some(wan)
+    let carried = |family| enabled(config).any(|i| i.families.contains(family));
+    let mut asked = rule.families.iter().filter(|family| carried(*family)).peekable();
+    (asked.peek().is_some() && asked.all(|family| wan.families.contains(family))).then_some(wan)
 }

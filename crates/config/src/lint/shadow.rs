@@ -37,14 +37,21 @@ pub(super) fn never(config: &Config) -> Vec<(usize, Never)> {
             Family::ALL.map(|family| rule.families.contains(family).then(|| Shape::of(rule, family, &lists)))
         })
         .collect();
+    // What each family's rules reach, close together in memory: nearly all pairs have nothing in common, and that is seen here.
+    let reaches: [Vec<(usize, Reach)>; 2] = std::array::from_fn(|family| {
+        let of = |(i, s): (usize, &[Option<Shape<'_>>; 2])| Some((i, s[family].as_ref()?.product.reach()?));
+        shapes.iter().enumerate().filter_map(of).collect()
+    });
     let mut budget = UNION_BUDGET;
     let mut found = Vec::new();
     for (index, shape) in shapes.iter().enumerate() {
         let takers = shape.iter().enumerate().filter_map(|(family, shape)| {
             let shape = shape.as_ref().filter(|shape| !shape.product.is_empty())?;
-            let before = || shapes[..index].iter().map(|s| s[family].as_ref()).enumerate();
-            let before = before().filter_map(|(i, s)| Some((i, s?)));
-            Some(shape.takers(before, &mut budget))
+            let own = shape.product.reach()?;
+            let before = reaches[family].iter().take_while(|(i, _)| *i < index);
+            let near = before.filter(|(_, other)| own.meets(other)).map(|(i, _)| *i);
+            let near = near.filter_map(|i| Some((i, shapes[i][family].as_ref()?)));
+            Some(shape.takers(near, &mut budget))
         });
         let Some(takers) = takers.collect::<Option<Vec<Vec<usize>>>>() else { continue };
         if takers.is_empty() {
@@ -102,6 +109,23 @@ struct Shape<'a> {
 struct Product {
     protocols: [u128; 2],
     dimensions: [Spans; 4],
+}
+
+/// The least box around a product: its protocols, and the lowest and highest number of each dimension.
+struct Reach {
+    ends: [(u128, u128); 4],
+    protocols: [u128; 2],
+}
+
+impl Reach {
+    /// Whether they may have a packet in common; wrong only where lists lie between each other.
+    fn meets(&self, other: &Reach) -> bool {
+        // Destinations differ most often.
+        [DESTINATION, SOURCE, 3, 2].into_iter().all(|i| {
+            let ((first, last), (others_first, others_last)) = (self.ends[i], other.ends[i]);
+            first <= others_last && others_first <= last
+        }) && self.protocols.iter().zip(other.protocols).any(|(mine, its)| mine & its != 0)
+    }
 }
 
 const SOURCE: usize = 0;
@@ -232,6 +256,13 @@ impl Candidate<'_> {
 impl Product {
     fn is_empty(&self) -> bool {
         self.protocols == [0, 0] || self.dimensions.iter().any(Spans::is_empty)
+    }
+
+    /// `None`: it is empty.
+    fn reach(&self) -> Option<Reach> {
+        let [source, destination, from, to] = &self.dimensions;
+        let ends = [source.ends()?, destination.ends()?, from.ends()?, to.ends()?];
+        Some(Reach { ends, protocols: self.protocols })
     }
 
     /// Packets of its edge: all lowest, all highest, and the highest of each set with the lowest of the others.

@@ -24,6 +24,7 @@ pub(super) fn judge(config: &Config, facts: &Facts, lints: &mut Lints) {
         site.targets(interface, lints);
     }
     site.same_ports(lints);
+    site.inputs(lints);
     if facts.offload_wanted && facts.flowtables.is_empty() {
         let message = "/etc/config/firewall asks for flow_offloading: packets of established connections will go past all rules";
         site.say(lints, Problem::new(codes::OFFLOAD, message));
@@ -233,6 +234,23 @@ impl<'a> Site<'a> {
                     format!("{ip} is in the network of {name}: by {own} it cannot be reached")
                 };
                 lints.interface(interface, Some("track_ip"), Problem::new(codes::TARGET_ELSEWHERE, message));
+            }
+        }
+    }
+
+    /// Devices that rules ask for.
+    fn inputs(&self, lints: &mut Lints) {
+        if !self.facts.names_are_devices || self.facts.devices.is_empty() {
+            return;
+        }
+        for rule in &self.config.rules {
+            let named = rule.source_interface.as_deref();
+            let known =
+                |name: &&str| self.config.interface(name).is_some() || self.facts.device(name).is_some();
+            if let Some(name) = named.filter(|name| !known(name)) {
+                let message =
+                    format!("there is no interface and no device {} now: the rule waits for it", show(name));
+                lints.rule(rule, Some("src_iface"), Problem::new(codes::NO_DEVICE, message));
             }
         }
     }

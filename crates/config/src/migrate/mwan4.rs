@@ -1,6 +1,7 @@
 //! What the uci-defaults scripts of mwan4 do to a file, as edits of its text: what is not edited stays as it is, to the
 //! byte.
 
+use crate::small::sort_short;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -198,7 +199,7 @@ impl<'a> Rewriter<'a> {
     }
 
     fn finish(mut self) -> Migrated {
-        self.edits.sort_by_key(|(span, _)| (span.start, span.end));
+        sort_short(&mut self.edits, |(span, _)| (span.start, span.end));
         self.notes.sort();
         let (mut out, mut at) = (String::new(), 0);
         for (span, new) in &self.edits {

@@ -4,6 +4,7 @@
 //! own pace, the switch, its flows. Nothing else is pretended, and what is true goes on being looked at: the drill ends at once
 //! if it stops being harmless.
 
+use mwan_config::Gather;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::{Core, Effect, Switch};
 use crate::path::Path;
 use crate::policy::{Candidate, carrier};
 use crate::reason::Reason;
-use crate::{Carrier, PathKey, Time, worst_case_detection};
+use crate::{Carrier, PathKey, Share, Time, worst_case_detection};
 
 /// What is wanted of a drill.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,6 +68,8 @@ pub enum DrillRefusal {
         /// What it would be left with.
         last_resort: LastResort,
     },
+    /// Who would carry a policy in use is not known to be well: its last round was not good, or none is complete.
+    OthersNotWell(String, Family, Reason),
     /// Shorter than it may take until the fault is seen.
     TooShort {
         /// Longest time until the verdict.
@@ -127,7 +130,7 @@ impl Core {
         let settings = &self.config.interfaces[wan.index].tracking;
         let own = self.paths.values().filter(|path| path.key.id == wan.id);
         let paths = drillable(own, settings)?;
-        let keys: BTreeSet<PathKey> = paths.iter().map(|(key, _)| *key).collect();
+        let keys: BTreeSet<PathKey> = paths.iter().map(|(key, _)| *key).gather();
         let switches = self.switches_without(&keys)?;
         let worst_case = paths.iter().map(|(_, worst)| *worst).max().unwrap_or_default();
         match worst_case < order.length {
@@ -164,10 +167,23 @@ impl Core {
                     let last_resort = *last_resort;
                     return Err(DrillRefusal::CutsOff { policy: policy.name.clone(), family, last_resort });
                 }
+                if let (Carrier::Members(shares), true) = (&to, used) {
+                    shares.iter().try_for_each(|share| self.is_well(share, family))?;
+                }
                 switches.push(Switch { policy: policy.name.clone(), family, from, to, used });
             }
         }
         Ok(switches)
+    }
+
+    /// Traffic would be led to it: it must not be one that is just about to be lost, or that nobody has heard of yet.
+    fn is_well(&self, share: &Share, family: Family) -> Result<(), DrillRefusal> {
+        match self.paths.get(&PathKey { id: share.id, family }) {
+            Some(path) if !path.tracker.targets().is_empty() && path.reason != Reason::Answering => {
+                Err(DrillRefusal::OthersNotWell(share.interface.clone(), family, path.reason.clone()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// One that must not be is none.
@@ -309,6 +325,7 @@ impl DrillRefusal {
             DrillRefusal::Held(_) => "wait until it has been up long enough: `mwan status`",
             DrillRefusal::Drained => "`mwan undrain NAME` first",
             DrillRefusal::NotTracked => "give it a track_ip: without, only a lost link is noticed",
+            DrillRefusal::OthersNotWell(..) => "`mwan why NAME` says more of it; try again when it answers",
             DrillRefusal::CutsOff { .. } => "another member of the policy has to be online first",
             DrillRefusal::TooShort { .. } => {
                 "make --for longer, or detection quicker (interval, timeout, down)"
@@ -338,6 +355,10 @@ impl fmt::Display for DrillRefusal {
                     "it would cut the site off: policy {policy} would be left with its last resort ({}) for {family}",
                     last_resort.name()
                 )
+            }
+            DrillRefusal::OthersNotWell(name, family, reason) => {
+                let (name, family) = (name.escape_debug(), family.name());
+                write!(f, "{name} would carry instead, and is not known to be well: {family}: {reason}")
             }
             DrillRefusal::TooShort { worst_case } => {
                 write!(

@@ -1,6 +1,7 @@
 //! What another configuration would mean for the connections that are there. Nothing is decided anew: the core takes the
 //! configuration over in a copy, and what that copy then owes its flows ([`super::flows`]) is asked for each of them.
 
+use mwan_config::Gather;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -88,7 +89,7 @@ impl Core {
         let before = self.clone();
         let effects = self.handle(now, Event::Configure(config)).effects;
         let mut numbers = BTreeMap::new();
-        let mut names: BTreeMap<u32, String> = before.wans.iter().map(|w| (w.id, w.name.clone())).collect();
+        let mut names: BTreeMap<u32, String> = before.wans.iter().map(|w| (w.id, w.name.clone())).gather();
         for wan in &self.wans {
             let present = before.wan(&wan.name).map_or(NEW | wan.id, |(id, _)| id);
             numbers.insert(wan.id, present);

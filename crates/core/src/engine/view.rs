@@ -1,5 +1,6 @@
 //! What others may know of the core.
 
+use mwan_config::Gather;
 use std::sync::Arc;
 
 use mwan_config::{Config, Family};
@@ -15,7 +16,7 @@ impl Core {
     /// What must survive a restart.
     pub fn memory(&self) -> Memory {
         Memory {
-            ids: self.ids.iter().map(|(name, id)| (name.to_owned(), id)).collect(),
+            ids: self.ids.iter().map(|(name, id)| (name.to_owned(), id)).gather(),
             paths: self
                 .wans
                 .iter()
@@ -65,7 +66,7 @@ impl Core {
             config: self.config.clone(),
             desired: self.desired.clone()?,
             net: self.net.clone()?,
-            standings: self.paths.iter().map(|(key, path)| (*key, standing(path))).collect(),
+            standings: self.paths.iter().map(|(key, path)| (*key, standing(path))).gather(),
         })
     }
 
@@ -108,6 +109,7 @@ impl Core {
             since: path.since,
             ready: path.ready.is_some(),
             ready_since: path.ready_since,
+            bad_since: path.bad_since(),
             hold: path.hold,
             drained: path.drained,
             tracker: &path.tracker,
@@ -131,6 +133,8 @@ pub struct PathStatus<'a> {
     pub ready: bool,
     /// Since when it can, or cannot.
     pub ready_since: Time,
+    /// Since when its rounds have really been bad, if they are.
+    pub bad_since: Option<Time>,
     /// It is held back as flapping.
     pub hold: Option<crate::Hold>,
     /// Its interface is drained.

@@ -8,6 +8,10 @@ use crate::{Time, Tracker};
 
 const GATEWAY: &str = "100.64.1.1";
 const OWN: &str = "100.64.1.2";
+const BAD_FOR: Duration = Duration::from_secs(10);
+/// It answered since nothing else does; it did before.
+const HERE: Neighbour = Neighbour::Answered(Duration::from_secs(9));
+const BEFORE: Neighbour = Neighbour::Answered(Duration::from_secs(11));
 
 /// One target: what is asked, its state, what other WANs say of it, and its error.
 type Row = (&'static str, TargetState, Elsewhere, Option<&'static str>);
@@ -42,6 +46,7 @@ fn judged(
         source: OWN.parse().ok(),
         gateway: gateway.map(|ip| ip.parse().unwrap()),
         neighbour,
+        bad_for: Some(BAD_FOR),
         witnesses: targets.iter().zip(rows).map(witness).collect(),
     })
     .map(|a| (a.fault, a.evidence))
@@ -71,7 +76,7 @@ fn what_the_link_lacks_is_the_links_fault_and_what_somebody_wants_is_nobodys() {
 fn every_kind_of_evidence_has_its_fault() {
     use Elsewhere::*;
     use Fault::*;
-    use Neighbour::{Answers as Here, Silent, Unknown as Unsure};
+    use Neighbour::{Silent, Unknown as Unsure};
     use TargetState::{Down, Unknown as Open, Up};
     let table: &[(&[Row], Neighbour, Option<Fault>, &str)] = &[
         // Everything is fine, or nothing is known yet.
@@ -81,28 +86,28 @@ fn every_kind_of_evidence_has_its_fault() {
         // One of several.
         (
             &[("1.1.1.1", Up, Answers, None), ("8.8.8.8", Down, Answers, None)],
-            Here,
+            HERE,
             Some(Target),
             "from 8.8.8.8; others",
         ),
         (
             &[("1.1.1.1", Up, Answers, None), (GATEWAY, Down, NotAsked, None)],
-            Here,
+            HERE,
             Some(Target),
             "beyond it does",
         ),
         // The target fails by all WANs that ask it.
-        (&[("8.8.8.8", Down, Fails, None)], Here, Some(Target), "no WAN reaches 8.8.8.8"),
+        (&[("8.8.8.8", Down, Fails, None)], HERE, Some(Target), "no WAN reaches 8.8.8.8"),
         (
             &[("8.8.8.8", Down, Fails, None), ("1.1.1.1", Down, Answers, None)],
-            Here,
+            HERE,
             Some(Beyond),
             "no target beyond",
         ),
         // Names alone.
         (
             &[("1.1.1.1", Up, Answers, None), ("dns://9.9.9.9/example.org", Down, Answers, None)],
-            Here,
+            HERE,
             Some(Dns),
             "names are not resolved (dns://9.9.9.9/example.org)",
         ),
@@ -111,14 +116,17 @@ fn every_kind_of_evidence_has_its_fault() {
                 ("dns://1.1.1.1/example.org", Up, Answers, None),
                 ("dns://9.9.9.9/example.org", Down, Answers, None),
             ],
-            Here,
+            HERE,
             Some(Target),
             "others answer",
         ),
-        (&[("dns://9.9.9.9/example.org", Down, Answers, None)], Here, Some(Beyond), "answers on the link"),
+        (&[("dns://9.9.9.9/example.org", Down, Answers, None)], HERE, Some(Beyond), "answers on the link"),
         // Nothing answers: what is known of the gateway decides.
-        (&[("1.1.1.1", Down, Answers, None)], Here, Some(Beyond), "100.64.1.1 answers on the link"),
+        (&[("1.1.1.1", Down, Answers, None)], HERE, Some(Beyond), "100.64.1.1 answers on the link"),
         (&[("1.1.1.1", Down, NotAsked, None)], Silent, Some(Gateway), "is not on it"),
+        // What it was before the fault says nothing of now.
+        (&[("1.1.1.1", Down, Answers, None)], BEFORE, Some(Unknown), "did on the link 11 s ago, before that"),
+        (&[(GATEWAY, Down, NotAsked, None)], BEFORE, Some(Gateway), "does not answer"),
         (&[("1.1.1.1", Down, Answers, None)], Unsure, Some(Unknown), "nothing is known"),
         (
             &[("1.1.1.1", Down, Answers, None), (GATEWAY, Up, NotAsked, None)],
@@ -134,12 +142,12 @@ fn every_kind_of_evidence_has_its_fault() {
         ),
         (
             &[("1.1.1.1", Down, Answers, None), (GATEWAY, Down, NotAsked, None)],
-            Here,
+            HERE,
             Some(Beyond),
             "on the link",
         ),
         (&[(GATEWAY, Down, NotAsked, None)], Silent, Some(Gateway), "is not on it"),
-        (&[(GATEWAY, Down, NotAsked, None)], Here, Some(Target), "does not answer probes"),
+        (&[(GATEWAY, Down, NotAsked, None)], HERE, Some(Target), "does not answer probes"),
         // A router speaks up; so do we ourselves if nobody has the gateway's address.
         (
             &[("1.1.1.1", Down, Answers, Some("Network unreachable (says 100.64.9.9)"))],
@@ -169,6 +177,6 @@ fn long_lists_are_cut() {
     let rows: Vec<Row> = ["1.0.0.1", "1.0.0.2", "1.0.0.3", "1.0.0.4", "1.0.0.5"]
         .map(|ip| (ip, TargetState::Down, Elsewhere::Fails, None))
         .into();
-    let (_, evidence) = judged(&Reason::Answering, Some(GATEWAY), Neighbour::Answers, &rows).unwrap();
+    let (_, evidence) = judged(&Reason::Answering, Some(GATEWAY), HERE, &rows).unwrap();
     assert_eq!(evidence, "no WAN reaches 1.0.0.1, 1.0.0.2, 1.0.0.3 and 2 more");
 }

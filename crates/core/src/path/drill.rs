@@ -72,6 +72,13 @@ impl Path {
         (tracker.state(), tracker.score())
     }
 
+    /// Since when its rounds have really been bad, if they are.
+    pub(crate) fn bad_since(&self) -> Option<Time> {
+        let own = (&self.tracker, self.first_bad);
+        let (tracker, first_bad) = self.drill.as_ref().map_or(own, |drill| (&drill.tracker, drill.first_bad));
+        (tracker.bad_rounds() > 0).then_some(first_bad)
+    }
+
     /// Its targets as they are, whatever is pretended.
     pub(crate) fn real_targets(&self) -> &[Target] {
         self.drill.as_ref().map_or(&self.tracker, |drill| &drill.tracker).targets()

@@ -17,11 +17,14 @@ use crate::show::{json, plain};
 /// Puts a file in force.
 pub(super) fn apply(run_dir: &Path, args: ApplyArgs) -> Result<Exit, Failure> {
     let (file, bytes) = daemon::read_config(&args.file)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|e| Failure::new(format!("the configuration {file} is not UTF-8 text"), &e.utf8_error()))?;
     // Who is asked cannot be the one whose input the text was.
-    let asked = file != "-" && std::io::stdin().is_terminal();
-    carry_out(run_dir, &file.clone(), Content::Text { file, text }, &args.terms, asked)
+    let (name, asked) = match file.as_str() {
+        "-" => ("standard input".to_owned(), false),
+        name => (name.to_owned(), std::io::stdin().is_terminal()),
+    };
+    let text = String::from_utf8(bytes)
+        .map_err(|e| Failure::new(format!("{name} is not UTF-8 text"), &e.utf8_error()))?;
+    carry_out(run_dir, &name, Content::Text { file, text }, &args.terms, asked)
 }
 
 /// Puts one that was in force back, or shows them.
@@ -32,7 +35,8 @@ pub(super) fn rollback(run_dir: &Path, args: &RollbackArgs) -> Result<Exit, Fail
     if let Some(number) = args.diff {
         return diff(run_dir, number);
     }
-    let plain_word = args.number.is_none() && !args.terms.dry_run;
+    let Terms { confirm, must_reach, dry_run } = &args.terms;
+    let plain_word = args.number.is_none() && confirm.is_none() && must_reach.is_empty() && !dry_run;
     if plain_word && revisions(run_dir)?.waiting.is_some() {
         client::ask(run_dir, &Request::TakeBack)?;
         talk("taken back: the configuration before is in force again");
@@ -63,7 +67,9 @@ fn carry_out(
         dry_run: terms.dry_run,
         confirm_s: terms.confirm,
         must_reach: terms.must_reach.clone(),
-        by: ["SUDO_USER", "DOAS_USER"].iter().find_map(|name| std::env::var(name).ok()),
+        by: ["SUDO_USER", "DOAS_USER"]
+            .iter()
+            .find_map(|name| std::env::var(name).ok().filter(|by| !by.is_empty())),
     };
     if terms.dry_run {
         return show(run_dir, give(run_dir, name, order)?);
@@ -164,12 +170,22 @@ fn ask(run_dir: &Path, seconds: u32, impact: &str, exit: Exit) -> Result<Exit, F
                 return Err(Failure::says("taken back: the configuration before is in force again"));
             }
             Ok(_) => talk("yes or no?"),
-            Err(_) => {
-                return Err(Failure::says("not confirmed: the configuration before comes back")
-                    .hint("`mwan rollback --list` shows both; apply it again when it is right"));
-            }
+            Err(_) => return elsewhere(run_dir, exit),
         }
     }
+}
+
+/// Nobody has answered here; maybe somebody has elsewhere.
+fn elsewhere(run_dir: &Path, exit: Exit) -> Result<Exit, Failure> {
+    let now = revisions(run_dir)?;
+    if now.waiting.is_none()
+        && now.revisions.first().is_some_and(|newest| !matches!(newest.way, Way::TakenBack))
+    {
+        talk("confirmed by somebody else: the configuration stays");
+        return Ok(exit);
+    }
+    Err(Failure::says("not confirmed: the configuration before comes back")
+        .hint("`mwan rollback --list` shows both; apply it again when it is right"))
 }
 
 /// What would change: in the file, in the kernel, for connections.

@@ -203,6 +203,8 @@ pub(crate) enum Command {
     },
     /// Remove everything of mwan's from the kernel, without daemon or configuration.
     Cleanup,
+    /// Write one archive for whoever helps: configuration, plan, status, events, kernel state; without secrets and public addresses.
+    Support(SupportArgs),
     /// Behave like the command of another package; so does mwan when it is called by that name.
     Compat {
         /// The package.
@@ -674,6 +676,20 @@ pub(crate) struct StateDir {
     /// Where the daemon keeps what survives a boot; read if no daemon answers.
     #[arg(long, env = "MWAN_STATE_DIR", default_value = "/var/lib/mwan", value_name = "DIR")]
     pub(crate) state_dir: PathBuf,
+}
+
+/// What an archive is made of.
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct SupportArgs {
+    /// The archive, which must not be there yet (`-`: standard output). Default: mwan-support-DATE-TIME.tar in the present folder.
+    pub(crate) file: Option<PathBuf>,
+    /// The configuration file. Default: that of the running daemon, else the first that is there of /etc/mwan/mwan.toml,
+    /// /etc/config/mwan, mwan4 and mwan3, /var/ipfire/mwan/settings.
+    #[arg(long, env = "MWAN_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where the daemon keeps what survives a boot. Default: as the running daemon was told, else /var/lib/mwan.
+    #[arg(long, env = "MWAN_STATE_DIR", value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
 }
 
 /// Where OpenWrt's network manager is asked.

@@ -74,6 +74,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Failure> {
         }
         Command::Stop { .. } => done(client::ask(&run_dir, &Request::Stop)?)?,
         Command::Cleanup => cleanup(&run_dir)?,
+        Command::Support(args) => crate::support::run(&run_dir, &args)?,
     };
     Ok(exit.into())
 }

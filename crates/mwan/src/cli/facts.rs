@@ -1,5 +1,6 @@
 //! What `mwan check` looks at on the machine: files, sysctls and what netlink tells. Nothing is changed and no program run.
 
+use mwan_config::Gather;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::Path;
@@ -24,6 +25,7 @@ pub(super) fn gather(run_dir: &Path, config: &Config) -> (Facts, Vec<String>) {
     let root = Path::new("/");
     let mut facts = Facts {
         translates: PlatformName::Auto.core().translate,
+        names_are_devices: !PlatformName::Auto.has_netifd(),
         programs: programs(root),
         legacy_rules: legacy_rules(root),
         offload_wanted: offload_wanted(root),
@@ -32,7 +34,7 @@ pub(super) fn gather(run_dir: &Path, config: &Config) -> (Facts, Vec<String>) {
     let mut blind = Vec::new();
     if let Some(status) = client::glimpse(run_dir) {
         let known = status.interfaces.into_iter().filter(|i| !i.device.is_empty());
-        facts.device_of = known.map(|i| (i.name, i.device)).collect();
+        facts.device_of = known.map(|i| (i.name, i.device)).gather();
     }
     let looked = (|| {
         let foreign = NftSocket::open().map_err(|e| e.to_string())?.foreign().map_err(|e| said(&e))?;

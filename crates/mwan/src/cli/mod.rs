@@ -35,7 +35,7 @@ use clap::Parser;
 
 #[cfg(feature = "web")]
 pub(crate) use args::{AccountCommand, WebCommand};
-pub(crate) use args::{BusArgs, DaemonArgs, LogFormat, LogLevel, LogTo};
+pub(crate) use args::{BusArgs, DaemonArgs, LogFormat, LogLevel, LogTo, SupportArgs};
 #[cfg(feature = "tui")]
 pub(crate) use client::ask_at_length;
 pub(crate) use events::utc;

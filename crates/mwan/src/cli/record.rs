@@ -44,8 +44,13 @@ pub(super) fn record(run_dir: &Path, file: &Path) -> Result<Exit, Failure> {
             _ => Ok(Exit::Ok),
         };
     }
-    replace(file, Marks::ours(0o600), Durability::Process, &bytes)
-        .map_err(|e| Failure::new(format!("cannot write {}", file.display()), &e))?;
+    // A device or a pipe is written to, as a program that opens it would: a file in its place were the end of /dev/null.
+    let special = std::fs::metadata(file).is_ok_and(|meta| !meta.is_file() && !meta.is_dir());
+    let written = match special {
+        true => File::options().write(true).open(file).and_then(|mut file| file.write_all(&bytes)),
+        false => replace(file, Marks::ours(0o600), Durability::Process, &bytes),
+    };
+    written.map_err(|e| Failure::new(format!("cannot write {}", file.display()), &e))?;
     talk(&format!("{}: {} events, {} bytes", file.display(), recording.events, bytes.len()));
     Ok(Exit::Ok)
 }

@@ -259,15 +259,15 @@ impl Daemon {
     /// probes can wait.
     fn plan(&mut self, file: String, text: String, reply: Reply) {
         let (mut core, own) = (self.core.clone(), self.writer.own_rules().cloned());
-        // One list of connections at a time.
-        let turn = self.flow_list.turn();
+        let flow_list = self.flow_list.clone();
         in_thread("plan", "plans", reply, move |_| {
             let mut writer = Writer::open()?;
             own.into_iter().for_each(|own| writer.remember(own));
             let loaded = parse_config(&file, text.as_bytes());
             let impact = core.impact(Arc::new(loaded.config), clock::now());
             let mut plan = plan(&core, &mut writer, &loaded.diagnostics)?;
-            plan.impact = turn.and_then(|_turn| impact::count(&impact));
+            // One list of connections at a time.
+            plan.impact = flow_list.wait().and_then(|_turn| impact::count(&impact));
             Ok(Response::Plan(plan))
         });
     }

@@ -78,7 +78,7 @@ impl Daemon {
             self.options.config.clone(),
             self.core.config().sets.clone(),
             self.diagnostics.clone(),
-            self.confirm.accepted(),
+            self.confirm.returning(),
         );
     }
 

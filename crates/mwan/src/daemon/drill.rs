@@ -41,6 +41,8 @@ const LEASE: Duration = Duration::from_secs(5);
 const COUNT_AFTER: Duration = Duration::from_secs(2);
 /// So long after the return everything is watched.
 const WATCHED_AFTER: Duration = Duration::from_millis(2500);
+/// Policies that a report names, so that a thousand of them make no report that nobody can read.
+const SWITCHES_TOLD: usize = 50;
 /// Asked for if nothing else is said.
 const NAME: &str = "example.org";
 
@@ -64,6 +66,8 @@ struct Running {
     /// When its probes began to count as lost, and when they counted again.
     begun: Time,
     lifted: Time,
+    /// Policies in use that went elsewhere, by family.
+    switched: usize,
     /// A verdict, and the desired state that follows from it.
     switching: Option<(Time, u64)>,
     /// When it has been watched long enough.
@@ -166,6 +170,10 @@ impl Running {
 
     fn switched(&mut self, switch: &Switch) {
         if !switch.used {
+            return;
+        }
+        self.switched += 1;
+        if self.report.switches.len() == SWITCHES_TOLD {
             return;
         }
         let document = switch_document(switch);
@@ -303,6 +311,7 @@ impl Daemon {
             carriers,
             begun: now,
             lifted: now,
+            switched: 0,
             switching: None,
             done_at: None,
             asked: attended.then_some(now),
@@ -502,6 +511,10 @@ impl Daemon {
         let Some(running) = self.drills.running.take() else { return };
         let mut report = Drill { tests: running.testers.results(), ..running.report };
         report.phase = DrillPhase::Over;
+        if running.switched > report.switches.len() {
+            let more = running.switched - report.switches.len();
+            report.notes.push(format!("{more} policies more went elsewhere"));
+        }
         report.end = Some(mwan_api::Reason { code: code.to_owned(), text });
         report::judge(&mut report);
         let severity = if report::is_bad(&report) { Severity::Warning } else { Severity::Info };

@@ -7,13 +7,15 @@ mod flow;
 mod packet;
 mod verify;
 
+use mwan_config::Gather;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use mwan_api as api;
 use mwan_api::{ExplainQuery, Response};
 use mwan_config::Family;
-use mwan_core::{Core, Event, Explainer, Lead, Memory, NetView, Packet};
+use mwan_core::{Address, Core, Event, Explainer, Lead, Memory, NetView, Packet};
 use mwan_linux::clock;
 use mwan_linux::lookup::{Lookup, Question, Route};
 use mwan_linux::monitor::Monitor;
@@ -82,6 +84,9 @@ fn network() -> Result<Arc<NetView>, Failure> {
     let view = runtime.block_on(async { Monitor::open(Vec::new()).map(|mut monitor| monitor.view()) });
     Ok(view.unwrap_or_default())
 }
+
+/// The device of what does not leave.
+const LOOPBACK: &str = "lo";
 
 /// Whether the kernel is asked, too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -152,15 +157,11 @@ impl Job {
             let source = self.own_source(described, lookup)?;
             return Ok(described.packet(source, None));
         };
+        if let Some(why) = impossible(&self.explainer, source, described.destination, self.input.as_deref()) {
+            return Err(packet::no_packet(why));
+        }
         if self.explainer.is_own(source) {
-            return match &self.input {
-                Some(device) if device != "lo" => Err(Failure::says(format!(
-                    "no such packet can exist: {source} is this machine's own address, its packets do not come in by {}",
-                    device.escape_debug()
-                ))
-                .hint("leave --in away")),
-                _ => Ok(described.packet(source, None)),
-            };
+            return Ok(described.packet(source, None));
         }
         let input = match self.input.clone() {
             Some(device) => device,
@@ -230,18 +231,26 @@ impl Job {
 
     /// What the kernel's routing says of a packet that is not for a table of ours.
     fn main_route(&mut self, packet: &Packet, mark: u32, lookup: &mut Lookup) -> MainRoute {
+        if packet.input.is_some() && packet.destination.is_multicast() {
+            let group = packet.destination;
+            let note = format!(
+                "{group} is a multicast group: the packet ends here, unless a multicast router forwards it"
+            );
+            self.notes.push(note);
+            return MainRoute { device: Some(LOOPBACK.to_owned()), ..MainRoute::default() };
+        }
         let index = |device: &String| self.explainer.net.links.get(device).map(|link| link.index);
         let input = packet.input.as_ref().and_then(index);
         // An input device that is not there cannot be asked for.
         let source = Some(packet.source).filter(|_| input.is_some() || packet.input.is_none());
         match lookup.ask(&Question { destination: packet.destination, source, mark, input }) {
             Ok(route) => {
-                if route.is_local() {
-                    self.notes
-                        .push(format!("{} is this machine's own: the packet ends here", packet.destination));
-                }
+                let end = ends_here(&route, packet);
                 let device = route.device.and_then(|index| self.name_of(index));
-                MainRoute { device, gateway: route.gateway, table: Some(route.table) }
+                let device = if end.is_some() { Some(LOOPBACK.to_owned()) } else { device };
+                self.notes.extend(end);
+                let table = Some(route.table).filter(|table| *table != 0);
+                MainRoute { device, gateway: route.gateway, table }
             }
             Err(error) => {
                 self.notes.push(format!("the kernel does not route it: {error}"));
@@ -251,10 +260,51 @@ impl Job {
     }
 }
 
+/// Why a packet does not leave.
+fn ends_here(route: &Route, packet: &Packet) -> Option<String> {
+    let what = match packet.input {
+        _ if route.is_local() => "this machine's own: the packet ends here",
+        Some(_) if route.is_broadcast() => "a broadcast address: the packet ends here",
+        _ => return None,
+    };
+    Some(format!("{} is {what}", packet.destination))
+}
+
+/// What no wire can have brought, by the addresses and the device.
+fn impossible(
+    explainer: &Explainer,
+    source: IpAddr,
+    destination: IpAddr,
+    input: Option<&str>,
+) -> Option<String> {
+    let own = explainer.is_own(source);
+    if own && let Some(device) = input.filter(|device| *device != LOOPBACK) {
+        let device = device.escape_debug();
+        return Some(format!(
+            "{source} is this machine's own address, its packets do not come in by {device}; leave --in away"
+        ));
+    }
+    let nets = explainer.net.links.values().flat_map(|link| &link.addresses);
+    let mut nets = nets.filter(|a| a.ip.is_ipv4() && a.prefix_len < 31);
+    let is_broadcast = |a: &Address| IpNet::new(a.ip, a.prefix_len).is_ok_and(|n| n.broadcast() == source);
+    let stays = |ip: IpAddr| {
+        format!("{ip} is a loopback address, with which nothing goes from one machine to another")
+    };
+    match () {
+        () if !own && destination.is_loopback() => Some(stays(destination)),
+        () if source.is_loopback() && !explainer.is_own(destination) => Some(stays(source)),
+        () if !own && input == Some(LOOPBACK) => {
+            Some(format!("only this machine's own packets come in by {LOOPBACK}"))
+        }
+        () if nets.any(is_broadcast) => Some(format!("{source} is a broadcast address")),
+        () => None,
+    }
+}
+
 fn no_interface(core: &Core, name: &str) -> Failure {
     let wans = core.config().interfaces.iter().filter(|i| i.enabled).map(|i| i.name.as_str());
     let devices = core.network().into_iter().flat_map(|net| net.links.keys()).map(String::as_str);
-    let known: std::collections::BTreeSet<&str> = wans.chain(devices).collect();
+    let known: std::collections::BTreeSet<&str> = wans.chain(devices).gather();
     let known: Vec<&str> = known.into_iter().take(20).collect();
     Failure::says(format!("there is no interface or device '{}'", name.escape_debug()))
         .hint(format!("there are: {}", known.join(", ")))

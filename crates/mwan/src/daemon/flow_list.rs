@@ -1,10 +1,12 @@
 //! Connections by interface, and the largest of them: the kernel's table is read by a thread, for a table of 200,000 takes longer than
 //! probes can wait. What is kept is bounded by what was asked for.
 
+use mwan_config::Gather;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use mwan_api::{InterfaceFlows, Response, SCHEMA_FLOWS};
 use mwan_config::Family;
@@ -18,11 +20,14 @@ use crate::cli::Failure;
 
 /// Connections told one by one, at most.
 const LIMIT_MAX: u32 = 1000;
+/// A plan waits so long for a list that somebody else is making, looking as often.
+const TURN_MAX: Duration = Duration::from_secs(5);
+const TURN_PAUSE: Duration = Duration::from_millis(10);
 /// Whether the kernel counts packets and bytes of connections, of this network namespace.
 pub(super) const ACCOUNTING: &str = "/proc/sys/net/netfilter/nf_conntrack_acct";
 
 /// One list at a time is made.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct FlowList {
     busy: Arc<AtomicBool>,
 }
@@ -47,13 +52,24 @@ impl Names {
         let all: Vec<(u32, String)> =
             interfaces.chain(others.map(|(id, name)| (id, name.to_owned()))).collect();
         let order = all.iter().map(|(id, _)| *id).collect();
-        Names { marks, names: all.into_iter().collect(), order }
+        Names { marks, names: all.into_iter().gather(), order }
     }
 }
 
 impl FlowList {
+    /// For a thread: waits until nobody else reads the kernel's table. `None`: that takes too long.
+    pub(super) fn wait(&self) -> Option<Free> {
+        let end = Instant::now() + TURN_MAX;
+        loop {
+            match self.turn() {
+                None if Instant::now() < end => std::thread::sleep(TURN_PAUSE),
+                turn => return turn,
+            }
+        }
+    }
+
     /// The right to read the kernel's table until it is dropped; `None`: somebody has it.
-    pub(super) fn turn(&self) -> Option<Free> {
+    fn turn(&self) -> Option<Free> {
         (!self.busy.swap(true, Ordering::AcqRel)).then(|| Free(self.busy.clone()))
     }
 

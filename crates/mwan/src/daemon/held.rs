@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use crate::regular::{self, Links};
-use crate::replace::{Durability, MODE_BITS, Marks, replace_if};
+use crate::replace::{Durability, MODE_BITS, Marks, in_place_is_well, replace_if};
 
 /// Links that are followed on the way to a file (the kernel's own limit, path_resolution(7)).
 const LINKS_MAX: usize = 40;
@@ -48,7 +48,8 @@ impl Held {
     pub(super) fn replace(&self, content: &[u8], still: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let owner = Some((self.meta.uid(), self.meta.gid()));
         let marks = Marks { mode: self.meta.mode() & MODE_BITS, owner };
-        replace_if(&at(&self.folder, &self.name), marks, Durability::Reboot, content, still)
+        let path = at(&self.folder, &self.name);
+        in_place_is_well(Path::new(&self.name), replace_if(&path, marks, Durability::Reboot, content, still))
     }
 }
 

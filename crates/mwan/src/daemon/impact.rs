@@ -1,6 +1,7 @@
 //! What another configuration would do to present connections: the kernel's table is gone through once, and what is kept of it is
 //! bounded, however long it is. For a thread.
 
+use mwan_config::sort_short;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -117,7 +118,7 @@ impl Counts {
                 bytes: counted.then_some(*bytes),
             })
             .collect();
-        ways.sort_by_key(|way| Reverse(way.flows));
+        sort_short(&mut ways, |way| Reverse(way.flows));
         let top = self.top.iter().map(|(bytes, flow, (from, to, fate))| ImpactFlow {
             proto: protocol_name(flow.protocol),
             src: flow.source.to_string(),

@@ -67,6 +67,8 @@ pub(super) struct Terms<'a> {
     /// Whether nobody waits for the answer any more: then nothing is written.
     pub(super) abandoned: &'a dyn Fn() -> bool,
     pub(super) author: Author,
+    /// The file that mistakes are in, for people, if it is not ours.
+    pub(super) called: Option<&'a str>,
     /// Asked when it has been judged and is about to be written.
     pub(super) ready: &'a dyn Fn(&Held, &str) -> Result<(), Failure>,
 }
@@ -165,7 +167,15 @@ impl Daemon {
             let (granted, abandoned) = (granted.as_ref(), || reply.is_closed());
             desk.put(
                 change,
-                &Terms { revision, dry_run, granted, abandoned: &abandoned, author, ready: &at_once },
+                &Terms {
+                    revision,
+                    dry_run,
+                    granted,
+                    abandoned: &abandoned,
+                    author,
+                    called: None,
+                    ready: &at_once,
+                },
             )
         });
     }
@@ -264,6 +274,7 @@ impl Desk {
             granted: None,
             abandoned: &abandoned,
             author,
+            called: None,
             ready: &at_once,
         };
         let put = || {
@@ -304,15 +315,17 @@ impl Desk {
         if let Some(message) = terms.granted.and_then(|granted| self.forbids(&text, granted)) {
             return Err(Box::new(Response::Refused { message, diagnostics: Vec::new() }));
         }
-        let loaded = parse_config(&self.name, text.as_bytes());
+        let loaded = parse_config(terms.called.unwrap_or(&self.name), text.as_bytes());
         let refusal = loaded.refusal(&self.in_force);
         found.extend(loaded.diagnostics);
         if let Some(why) = refusal {
             return Err(refused(why, &found));
         }
+        let (after, written) = (revision(text.as_bytes()), text.as_bytes() != held.bytes);
+        let in_force = self.revisions.in_force().is_none_or(|in_force| in_force == after);
         let mut put = ConfigPut {
-            revision: revision(text.as_bytes()),
-            changed: text.as_bytes() != held.bytes,
+            revision: after,
+            changed: written || !in_force,
             diagnostics: diagnostics(&found),
             text: None,
             waiting: None,
@@ -324,13 +337,16 @@ impl Desk {
         if put.changed {
             (terms.ready)(&held, &text).map_err(boxed)?;
             self.revisions.expect(text.as_bytes(), Some(terms.author.clone()));
-            self.write(&held, &text, terms).inspect_err(|_| self.revisions.expect(&[], None))?;
+            if written {
+                self.write(&held, &text, terms).inspect_err(|_| self.revisions.expect(&[], None))?;
+            }
             match self.reload() {
                 Ok(waiting) => put.waiting = waiting,
                 Err(why) => {
                     self.revisions.expect(&[], None);
-                    self.put_back(&held, &text);
-                    return Ok(*refused(why, &found));
+                    let back = if written { self.put_back(&held, &text) } else { Ok(()) };
+                    let but = |e| format!("{why}; but {} cannot be put back as it was: {e}", self.name);
+                    return Ok(*refused(back.map_or_else(but, |()| why.clone()), &found));
                 }
             }
         }
@@ -378,7 +394,13 @@ impl Desk {
         };
         held.replace(text.as_bytes(), still).map_err(|error| match conflict.take() {
             Some(revision) => Box::new(Response::Conflict { revision }),
-            None => boxed(Failure::new(format!("cannot write {}", self.name), &error)),
+            None => {
+                let failure = Failure::new(format!("cannot write {}", self.name), &error);
+                boxed(match hint(&error) {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                })
+            }
         })
     }
 
@@ -402,19 +424,22 @@ impl Desk {
     }
 
     /// What was good a moment ago is not any more: a file of a set is gone, say. Nothing is applied halfway.
-    fn put_back(&self, held: &Held, text: &str) {
+    fn put_back(&self, held: &Held, text: &str) -> io::Result<()> {
         let ours = || match held.again(FILE_BYTES_MAX as u64)? == text.as_bytes() {
             true => Ok(()),
             false => Err(io::Error::other("it was changed meanwhile")),
         };
-        if let Err(error) = held.replace(&held.bytes, ours) {
-            warn!("cannot put {} back as it was: {error}", self.name);
-        }
+        held.replace(&held.bytes, ours)
     }
 
     pub(super) fn held(&self) -> Result<Held, Failure> {
-        let cannot = |e| Failure::new(format!("cannot open the configuration {}", self.name), &e);
-        Held::open(&self.file, FILE_BYTES_MAX as u64).map_err(cannot)
+        Held::open(&self.file, FILE_BYTES_MAX as u64).map_err(|error| {
+            let failure = Failure::new(format!("cannot open the configuration {}", self.name), &error);
+            match error.kind() {
+                io::ErrorKind::NotFound => failure.hint("write one there: the daemon reads it by itself"),
+                _ => failure,
+            }
+        })
     }
 
     pub(super) fn utf8(&self, bytes: Vec<u8>) -> Result<String, Failure> {
@@ -443,6 +468,17 @@ impl Desk {
             Some(names).filter(|names| !names.is_empty())
         };
         Site { interfaces: self.network.as_ref().and_then(interfaces) }
+    }
+}
+
+/// What to do about a file that cannot be replaced.
+fn hint(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error()? {
+        libc::EBUSY => Some("it is mounted by itself: mount the folder it is in instead"),
+        libc::EROFS => Some("its file system is mounted read-only"),
+        libc::EPERM => Some("it or its folder may be immutable: see lsattr(1)"),
+        libc::ENOSPC => Some("make room on its file system"),
+        _ => None,
     }
 }
 
@@ -585,20 +621,29 @@ impl Daemon {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const CONFIG: &str = "config interface 'wan'\n\toption enabled '1'\n\tlist track_ip '192.0.2.1'\n";
+    pub(in crate::daemon) const CONFIG: &str =
+        "config interface 'wan'\n\toption enabled '1'\n\tlist track_ip '192.0.2.1'\n";
     const DOCUMENT: &str = r#"{"enable": true, "mode": "FAIL_OVER", "wanInterfacesConfig": {"wan": {"targetIps": ["192.0.2.9"],
 "failureInterval": 5, "recoveryInterval": 5, "pingInterval": 5, "pingTimeout": 2, "multiWANMetric": 1, "multiWANWeight": 1, "enable": true}}}"#;
 
     /// A desk, and a loop that answers `reload` with `answer`.
     fn desk(dir: &Path, answer: fn() -> Response) -> (Desk, PathBuf) {
+        desk_with(dir, move |_| answer())
+    }
+
+    /// The same with a loop that answers whatever is asked.
+    pub(in crate::daemon) fn desk_with(
+        dir: &Path,
+        mut answer: impl FnMut(Request) -> Response + Send + 'static,
+    ) -> (Desk, PathBuf) {
         let (ask, mut asked) = mpsc::channel::<Asked>(4);
         std::thread::spawn(move || {
-            while let Some((_, reply)) = asked.blocking_recv() {
-                let _ = reply.send(answer());
+            while let Some((request, reply)) = asked.blocking_recv() {
+                let _ = reply.send(answer(request));
             }
         });
         let file = dir.join("mwan3");
@@ -619,7 +664,15 @@ mod tests {
 
     fn terms(revision: Option<&str>) -> Terms<'static> {
         let (revision, author) = (revision.map(str::to_owned), Author::new(Way::Put, None));
-        Terms { revision, dry_run: false, granted: None, abandoned: &|| false, author, ready: &at_once }
+        Terms {
+            revision,
+            dry_run: false,
+            granted: None,
+            abandoned: &|| false,
+            author,
+            called: None,
+            ready: &at_once,
+        }
     }
 
     fn text(text: &str) -> Change {

@@ -1,5 +1,6 @@
 //! `--must-reach`: whether the router itself reaches what its owner named, with the configuration that is in force now.
 
+use mwan_config::sort_short;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -84,7 +85,7 @@ pub(super) fn reach_all(targets: &[(String, Target)], limit: Duration) -> Vec<Re
         }
     });
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_by_key(|(at, _)| *at);
+    sort_short(&mut results, |(at, _)| *at);
     results.into_iter().map(|(_, reached)| reached).collect()
 }
 

@@ -205,19 +205,19 @@ fn compressed(snapshot: &Snapshot, now: Time, why: &str) -> io::Result<Vec<u8>> 
     to.into_inner().map_err(|e| e.into_error())?.finish()
 }
 
-/// Writes a recording and removes what is too old.
+/// Writes a recording, and when that is there removes what is too old: on a full disk the old ones stay.
 fn write_incident(folder: &Path, snapshot: &Snapshot, now: Time, why: &str) -> io::Result<PathBuf> {
     fs::create_dir_all(folder)?;
-    let mut old: Vec<PathBuf> =
-        fs::read_dir(folder)?.flatten().map(|entry| entry.path()).filter(|path| is_incident(path)).collect();
-    old.sort();
-    let surplus = (old.len() + 1).saturating_sub(INCIDENTS_MAX);
-    for file in old.iter().take(surplus) {
-        fs::remove_file(file)?;
-    }
     let seconds = now_ms() / 1000;
     let file = folder.join(format!("{PREFIX}{seconds:012}{SUFFIX}"));
     replace(&file, Marks::ours(0o600), Durability::Process, &compressed(snapshot, now, why)?)?;
+    let mut old: Vec<PathBuf> =
+        fs::read_dir(folder)?.flatten().map(|entry| entry.path()).filter(|path| is_incident(path)).collect();
+    // Halves that a process before has left (`.incident-…`) are before all others.
+    old.sort();
+    for file in old.iter().take(old.len().saturating_sub(INCIDENTS_MAX)) {
+        fs::remove_file(file)?;
+    }
     Ok(file)
 }
 
@@ -227,7 +227,9 @@ const SUFFIX: &str = ".json.gz";
 
 fn is_incident(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
-    name.is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX))
+    name.is_some_and(|name| {
+        name.starts_with(PREFIX) && name.ends_with(SUFFIX) || name.starts_with(&format!(".{PREFIX}"))
+    })
 }
 
 #[cfg(test)]
@@ -256,6 +258,8 @@ mod tests {
             fs::write(folder.join(format!("{PREFIX}{n:012}{SUFFIX}")), "").unwrap();
         }
         fs::write(folder.join("notes"), "mine").unwrap();
+        fs::write(crate::replace::beside(&folder.join(format!("{PREFIX}000000000009{SUFFIX}"))), "half")
+            .unwrap();
         let file = write_incident(&folder, &snapshot, Time(2), "policy p has no WAN left").unwrap();
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         let mut names: Vec<_> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect();

@@ -11,7 +11,6 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::config::{Parsed, Source, Watch, parse_watched, reread_config};
-use super::revisions::revision;
 
 /// Where the answer to a request goes.
 pub(super) type Reply = oneshot::Sender<Response>;
@@ -65,18 +64,18 @@ impl Reload {
         true
     }
 
-    /// Reads `file` in a thread. `sets` and `diagnostics` are those in force; a text of the revision `accepted` is taken over
-    /// whatever is wrong with it.
+    /// Reads `file` in a thread. `sets` and `diagnostics` are those in force; the text of `instead` is taken for what is in the
+    /// file, and whatever is wrong with it.
     pub(super) fn read(
         &self,
         file: PathBuf,
         sets: Arc<Vec<NamedSet>>,
         diagnostics: Vec<Diagnostic>,
-        accepted: Option<String>,
+        instead: Option<Vec<u8>>,
     ) {
         let sender = self.sender.clone();
         // A loop that has ended needs no answer.
-        let work = move || drop(sender.send(read(&file, &sets, &diagnostics, accepted.as_deref())));
+        let work = move || drop(sender.send(read(&file, &sets, &diagnostics, instead)));
         if let Err(error) = std::thread::Builder::new().name("config".to_owned()).spawn(work) {
             warn!("cannot start the thread that reads the configuration: {error}");
             drop(self.sender.send(Err(format!("cannot start a thread: {error}"))));
@@ -112,11 +111,14 @@ impl Reload {
 }
 
 /// The configuration as it is in the file now, unless it must not take the place of the one in force.
-fn read(file: &Path, sets: &[NamedSet], diagnostics: &[Diagnostic], accepted: Option<&str>) -> Outcome {
-    let (name, bytes) = reread_config(file).map_err(|f| f.to_string())?;
-    let again = accepted.is_some_and(|accepted| accepted == revision(&bytes));
+fn read(file: &Path, sets: &[NamedSet], diagnostics: &[Diagnostic], instead: Option<Vec<u8>>) -> Outcome {
+    let judged = instead.is_none();
+    let (name, bytes) = match instead {
+        Some(text) => (file.to_string_lossy().into_owned(), text),
+        None => reread_config(file).map_err(|f| f.to_string())?,
+    };
     let Parsed { loaded, source, watches } = parse_watched(&name, bytes);
-    if let Some(why) = loaded.refusal(diagnostics).filter(|_| !again) {
+    if let Some(why) = loaded.refusal(diagnostics).filter(|_| judged) {
         return Err(why);
     }
     let mut config = loaded.config;

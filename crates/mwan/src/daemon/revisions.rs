@@ -1,15 +1,16 @@
 //! The configurations that were in force: the last of them, with when, who and how, as files of the state directory.
 //!
 //! A thread writes and reads them, one after another, since that disk may be slow. A file is a line of JSON and the text behind
-//! it; one that is not whole is told of and left alone. Files of sets are not kept, only what they were by a sum.
+//! it; one that is not whole is told of and left alone until it is older than all that are kept. Files of sets are not kept, only
+//! what they were by a sum.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mwan_api::{Revision, RevisionText, Way};
@@ -22,7 +23,7 @@ use tracing::warn;
 use super::config::Source;
 use super::events::now_ms;
 use crate::regular::{self, Links};
-use crate::replace::{Durability, Marks, replace};
+use crate::replace::{Durability, Marks, in_place_is_well, replace};
 
 const FOLDER: &str = "revisions";
 /// Configurations that are kept.
@@ -30,10 +31,10 @@ const KEPT_MAX: usize = 20;
 /// Bytes of all of them, except that two are always kept: the present one and the one before.
 const BYTES_MAX: u64 = 1 << 20;
 const ALWAYS_KEPT: usize = 2;
-/// Names in the folder that are looked at: somebody else may have filled it.
-const NAMES_MAX: usize = 1000;
+/// Files that are looked at, those of the highest numbers: all that are kept, and as many that may be damaged.
+const FILES_MAX: usize = 2 * KEPT_MAX;
 /// Room for the line in front of a text.
-const HEADER_MAX: u64 = 64 << 10;
+const HEADER_MAX: usize = 64 << 10;
 /// What the end of the daemon waits for a slow disk.
 const END_MAX: Duration = Duration::from_secs(5);
 
@@ -90,7 +91,7 @@ pub(super) fn framed<T: Serialize>(header: &T, text: &[u8]) -> io::Result<Vec<u8
 /// The reverse of [`framed`], of a regular file of ours.
 pub(super) fn read_framed<T: for<'a> Deserialize<'a>>(path: &Path) -> io::Result<(T, Vec<u8>)> {
     let broken = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
-    let (mut bytes, _) = regular::read(path, Links::Refuse, FILE_BYTES_MAX as u64 + HEADER_MAX)?;
+    let (mut bytes, _) = regular::read(path, Links::Refuse, (FILE_BYTES_MAX + HEADER_MAX) as u64)?;
     let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(|| broken("it was cut short"))?;
     let header = serde_json::from_slice(&bytes[..end])?;
     bytes.drain(..=end);
@@ -103,7 +104,8 @@ struct Shelf {
     folder: PathBuf,
     /// Ascending by number.
     kept: VecDeque<Header>,
-    damaged: Vec<String>,
+    /// Numbers of those that cannot be used, and why; ascending.
+    damaged: Vec<(u64, String)>,
     next: u64,
     /// It could not be written, which was said.
     told: bool,
@@ -112,10 +114,13 @@ struct Shelf {
 impl Shelf {
     fn open(state_dir: &Path) -> Self {
         let folder = state_dir.join(FOLDER);
-        let names = fs::read_dir(&folder).into_iter().flatten().flatten().take(NAMES_MAX);
-        let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<u64>().ok();
-        let mut numbers: Vec<u64> = names.filter_map(number).filter(|n| *n < u64::MAX / 2).collect();
-        numbers.sort_unstable();
+        let mut numbers = BTreeSet::new();
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            numbers.extend(number_of(&entry));
+            if numbers.len() > FILES_MAX {
+                numbers.pop_first();
+            }
+        }
         let next = numbers.last().map_or(1, |last| last + 1);
         let mut shelf = Shelf { folder, kept: VecDeque::new(), damaged: Vec::new(), next, told: false };
         for number in numbers {
@@ -124,23 +129,28 @@ impl Shelf {
                 Err(error) => {
                     let line = format!("{} cannot be used: {error}", shelf.path(number).display());
                     warn!("{line}");
-                    shelf.damaged.push(line);
+                    shelf.damaged.push((number, line));
                 }
             }
         }
+        shelf.prune();
         shelf
     }
 
     fn path(&self, number: u64) -> PathBuf {
-        self.folder.join(format!("{number:010}"))
+        self.folder.join(name(number))
     }
 
     fn read(&self, number: u64) -> io::Result<(Header, Vec<u8>)> {
         let (mut header, text): (Header, _) = read_framed(&self.path(number))?;
-        if header.version != 1 || header.number != number || header.revision != revision(&text) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "its text is not what was written"));
+        let unusable = |why| Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        if header.version != 1 {
+            return unusable("it is of another version");
         }
-        header.bytes = text.len() as u64 + serde_json::to_vec(&header).map_or(0, |line| line.len() as u64);
+        if header.number != number || header.revision != revision(&text) {
+            return unusable("its text is not what was written");
+        }
+        header.bytes = text.len() as u64;
         Ok((header, text))
     }
 
@@ -154,7 +164,12 @@ impl Shelf {
         }
         let sum =
             |path: &String| content_of(path).map_or_else(|_| String::new(), |bytes| self::revision(&bytes));
-        let sets = added.sets.iter().map(|(name, path)| (name.clone(), path.clone(), sum(path))).collect();
+        let mut sets: Vec<(String, String, String)> =
+            added.sets.iter().map(|(name, path)| (name.clone(), path.clone(), sum(path))).collect();
+        if serde_json::to_vec(&sets).is_ok_and(|line| line.len() > HEADER_MAX / 2) {
+            // A line that is too long would make the text behind it unreadable.
+            sets.clear();
+        }
         let Author { way, by, undoes } = added.author.clone();
         let header = Header {
             version: 1,
@@ -172,6 +187,7 @@ impl Shelf {
         let written = made
             .and_then(|()| framed(&header, text))
             .and_then(|bytes| replace(&self.path(self.next), Marks::ours(0o600), Durability::Reboot, &bytes));
+        let written = in_place_is_well(&self.folder, written);
         match written {
             Ok(()) => {
                 self.told = false;
@@ -192,6 +208,13 @@ impl Shelf {
         while self.kept.len() > KEPT_MAX || self.kept.len() > ALWAYS_KEPT && bytes(&self.kept) > BYTES_MAX {
             let Some(oldest) = self.kept.pop_front() else { return };
             let _ = fs::remove_file(self.path(oldest.number));
+        }
+        let oldest = self.kept.front().filter(|_| self.kept.len() == KEPT_MAX).map_or(0, |kept| kept.number);
+        while self.damaged.len() > KEPT_MAX
+            || self.damaged.first().is_some_and(|(number, _)| *number < oldest)
+        {
+            let (number, _) = self.damaged.remove(0);
+            let _ = fs::remove_file(self.path(number));
         }
     }
 
@@ -244,6 +267,18 @@ impl Shelf {
     }
 }
 
+/// Of a file.
+fn name(number: u64) -> String {
+    format!("{number:010}")
+}
+
+/// The reverse, of one of ours: no other name is looked at.
+fn number_of(entry: &fs::DirEntry) -> Option<u64> {
+    let file = entry.file_name();
+    let number = file.to_str()?.parse().ok()?;
+    (number < u64::MAX / 2 && *name(number) == *file).then_some(number)
+}
+
 fn is_toml(name: &str) -> bool {
     name.to_ascii_lowercase().ends_with(".toml")
 }
@@ -280,8 +315,16 @@ type Job = Box<dyn FnOnce(&mut Shelf) + Send>;
 #[derive(Clone)]
 pub(super) struct Revisions {
     jobs: Sender<Job>,
+    known: Arc<Mutex<Known>>,
+}
+
+/// What is known before the thread has written it.
+#[derive(Default)]
+struct Known {
     /// Whose the text of this revision is, which is about to be read.
-    expected: Arc<Mutex<Option<(String, Author)>>>,
+    expected: Option<(String, Author)>,
+    /// The revision of what is in force.
+    in_force: Option<String>,
 }
 
 impl Revisions {
@@ -296,13 +339,35 @@ impl Revisions {
         if let Err(error) = std::thread::Builder::new().name("revisions".to_owned()).spawn(work) {
             warn!("cannot start the thread that keeps configurations: {error}");
         }
-        Revisions { jobs, expected: Arc::default() }
+        Revisions { jobs, known: Arc::default() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says whose the next configuration is, if it has this text. `None`: it did not come into force.
     pub(super) fn expect(&self, text: &[u8], author: Option<Author>) {
-        let expected = author.map(|author| (revision(text), author));
-        *self.expected.lock().unwrap_or_else(PoisonError::into_inner) = expected;
+        self.known().expected = author.map(|author| (revision(text), author));
+    }
+
+    /// This is in force, as it was before; the file says something else.
+    pub(super) fn stays(&self, text: &[u8]) {
+        self.known().in_force = Some(revision(text));
+    }
+
+    /// The revision of what is in force, where that is known.
+    pub(super) fn in_force(&self) -> Option<String> {
+        self.known().in_force.clone()
+    }
+
+    /// The text of a revision, if it is kept.
+    pub(super) fn of(&self, revision: String) -> Result<Vec<u8>, String> {
+        let get = move |shelf: &Shelf| match shelf.kept.iter().rfind(|kept| kept.revision == revision) {
+            Some(kept) => shelf.get(kept.number).map(|(_, text)| text),
+            None => Err("no configuration like it is kept".to_owned()),
+        };
+        self.ask(get).unwrap_or_else(|| Err(NONE.to_owned()))
     }
 
     /// This is in force. IPFire's is no text.
@@ -311,10 +376,13 @@ impl Revisions {
         if file == "-" {
             return;
         }
-        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = expected.as_ref().is_some_and(|(wanted, _)| *wanted == revision(text));
-        let author = expected.take_if(|_| known).map(|(_, author)| author);
-        drop(expected);
+        let revision = revision(text);
+        let author = {
+            let mut known = self.known();
+            let author = known.expected.take_if(|(wanted, _)| *wanted == revision).map(|(_, author)| author);
+            known.in_force = Some(revision);
+            author
+        };
         let sets = sets.iter().filter_map(|set| Some((set.name.clone(), set.file.clone()?))).collect();
         let author = author.unwrap_or_else(|| Author::new(otherwise, None));
         let added = Added { file: file.to_owned(), text: text.clone(), sets, author };
@@ -333,7 +401,7 @@ impl Revisions {
     pub(super) fn list(&self) -> (Vec<Revision>, Vec<String>) {
         let all = |shelf: &Shelf| {
             let documents = shelf.kept.iter().rev().map(|header| shelf.document(header));
-            (documents.collect(), shelf.damaged.clone())
+            (documents.collect(), shelf.damaged.iter().map(|(_, line)| line.clone()).collect())
         };
         self.ask(all).unwrap_or_default()
     }
@@ -437,17 +505,60 @@ mod tests {
         let mut bytes = fs::read(shelf.path(2)).unwrap();
         *bytes.last_mut().unwrap() = b'x';
         fs::write(shelf.path(2), bytes).unwrap();
-        fs::create_dir(dir.path().join(FOLDER).join("9")).unwrap();
+        fs::create_dir(shelf.path(9)).unwrap();
+        fs::write(dir.path().join(FOLDER).join("77"), "no name of ours").unwrap();
         fs::write(dir.path().join(FOLDER).join("notes"), "").unwrap();
         let mut shelf = Shelf::open(dir.path());
         assert_eq!((numbers(&shelf), shelf.damaged.len()), (vec![3, 4], 3));
-        assert!(shelf.damaged[0].contains("cut short") && shelf.damaged[1].contains("not what was written"));
+        let told: Vec<&str> = shelf.damaged.iter().map(|(_, line)| line.as_str()).collect();
+        assert!(told[0].contains("cut short") && told[1].contains("not what was written"), "{told:?}");
         // A number is never given twice.
         shelf.add(&edit("e"));
         assert_eq!(numbers(&shelf), [3, 4, 10]);
         // Damaged while we run.
         fs::write(shelf.path(4), "").unwrap();
         assert!(shelf.get(4).unwrap_err().contains("cut short"));
+    }
+
+    #[test]
+    fn files_of_another_version_are_told_of_until_they_are_older_than_all_that_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut shelf = Shelf::open(dir.path());
+        (0..3).for_each(|n| shelf.add(&edit(&format!("text {n}"))));
+        for number in [4, 5] {
+            fs::write(shelf.path(number), b"{\"version\":1}\n").unwrap();
+        }
+        let of_two = fs::read_to_string(shelf.path(3)).unwrap().replace("\"version\":1", "\"version\":2");
+        fs::write(shelf.path(3), of_two).unwrap();
+        let mut shelf = Shelf::open(dir.path());
+        assert_eq!((numbers(&shelf), shelf.damaged.len()), (vec![1, 2], 3));
+        assert!(shelf.damaged[0].1.contains("another version"), "{:?}", shelf.damaged);
+        (0..19).for_each(|n| shelf.add(&edit(&format!("next {n}"))));
+        assert_eq!((numbers(&shelf)[0], shelf.damaged.len()), (2, 3));
+        shelf.add(&edit("one more"));
+        assert_eq!((numbers(&shelf)[0], shelf.damaged.len()), (6, 0));
+        assert_eq!(fs::read_dir(dir.path().join(FOLDER)).unwrap().count(), KEPT_MAX);
+    }
+
+    /// The newest are found, and no number is given twice, however many there are.
+    #[test]
+    fn a_folder_that_is_full_is_looked_through() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut shelf = Shelf::open(dir.path());
+        shelf.add(&edit("a"));
+        let one = fs::read_to_string(shelf.path(1)).unwrap();
+        for number in 2..=1500 {
+            fs::write(shelf.path(number), one.replace("\"number\":1", &format!("\"number\":{number}")))
+                .unwrap();
+        }
+        let mut shelf = Shelf::open(dir.path());
+        assert_eq!((numbers(&shelf), shelf.next), ((1481..=1500).collect::<Vec<_>>(), 1501));
+        shelf.add(&edit("b"));
+        assert_eq!(shelf.get(1501).unwrap().1, b"b");
+        // All of them damaged: a bounded number is told of.
+        (1400..=1501).for_each(|number| fs::write(shelf.path(number), "").unwrap());
+        let shelf = Shelf::open(dir.path());
+        assert_eq!((numbers(&shelf), shelf.damaged.len(), shelf.next), (vec![], KEPT_MAX, 1502));
     }
 
     #[test]
@@ -490,6 +601,18 @@ mod tests {
         assert_eq!(ways, [(Way::Edit, None), (Way::Apply, Some("root".into())), (Way::Edit, None)]);
         revisions.finish();
         assert_eq!(revisions.newest(), 3);
+    }
+
+    /// Names of sets and files that would fill the line in front of the text are not worth the text.
+    #[test]
+    fn too_many_sets_leave_the_text_readable() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut shelf = Shelf::open(dir.path());
+        let sets = (0..2000).map(|n| (format!("set{n}"), format!("/nowhere/{}", "x".repeat(100)))).collect();
+        let text = "#".repeat(FILE_BYTES_MAX);
+        shelf.add(&Added { sets, ..edit(&text) });
+        assert_eq!(shelf.get(1).unwrap().1.len(), FILE_BYTES_MAX);
+        assert_eq!(numbers(&Shelf::open(dir.path())), [1]);
     }
 
     #[test]

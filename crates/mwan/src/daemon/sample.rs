@@ -1,5 +1,6 @@
 //! How the paths are, once a second: for charts, history and metrics.
 
+use mwan_config::Gather;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
@@ -111,7 +112,7 @@ fn device_counters(text: &str) -> BTreeMap<&str, (u64, u64)> {
             let received = numbers.next()?.parse().ok()?;
             Some((name.trim(), (received, numbers.nth(7)?.parse().ok()?)))
         })
-        .collect()
+        .gather()
 }
 
 #[cfg(test)]

@@ -89,7 +89,6 @@ struct Found {
 impl Found {
     /// Takes the locks, and reads the configuration and what the daemon before us knew of the kernel.
     fn take(run_dir: &Path, options: &DaemonArgs) -> Result<Self, Failure> {
-        let mut read = read_config(&options.config);
         for dir in [run_dir, options.state_dir.as_path()] {
             fs::create_dir_all(dir)
                 .map_err(|e| Failure::new(format!("cannot make the directory {}", dir.display()), &e))?;
@@ -102,19 +101,26 @@ impl Found {
         }
         let confirm = Confirm::new(&options.state_dir, run_dir);
         let revisions = Revisions::start(&options.state_dir);
-        if let Some(back) = confirm.resume() {
-            let author = Author { undoes: Some(back.header.base), ..Author::new(Way::TakenBack, None) };
-            revisions.expect(&back.text, Some(author));
-            // It was in force: a mistake in it is none that the other one had not.
-            store.keep_config(&back.header.file, Source::File(back.text));
-            read = read_config(&options.config);
-        }
-        let First { name, loaded, source, text, rejected: config_rejected } = match read {
-            Ok((name, bytes)) => first_config(name, bytes, &mut store, &mut writer),
-            Err(failure) => without_a_file(failure, &options.config, &store, &mut writer)?,
+        let first = match confirm.resume(&options.config) {
+            Some(back) => {
+                let author = Author { undoes: Some(back.header.base), ..Author::new(Way::TakenBack, None) };
+                revisions.expect(&back.text, Some(author));
+                let name = options.config.to_string_lossy().into_owned();
+                // It was in force: a mistake in it is none that the other one had not.
+                taken(name.clone(), parse_watched(&name, back.text), &mut store)
+            }
+            None => match read_config(&options.config) {
+                Ok((name, bytes)) => first_config(name, bytes, &mut store, &mut writer),
+                Err(failure) => without_a_file(failure, &options.config, &store, &mut writer)?,
+            },
         };
+        let First { name, loaded, source, text, rejected: config_rejected } = first;
         if let Some(text) = source {
-            revisions.add(&name, &Source::File(text), &loaded.config.sets, Way::Start);
+            let sets = &loaded.config.sets;
+            match &config_rejected {
+                None => revisions.add(&name, &Source::File(text), sets, Way::Start),
+                Some(_) => revisions.stays(&text),
+            }
         }
         log_diagnostics(&loaded.diagnostics);
         Ok(Found { name, loaded, text, config_rejected, locks, writer, store, confirm, revisions })
@@ -281,7 +287,7 @@ struct First {
     loaded: Loaded,
     /// What it says, for a recording.
     text: Text,
-    /// What the file says, if it is what is loaded and one file is all.
+    /// What is loaded, if one file is all of it.
     source: Option<Vec<u8>>,
     /// Why the file is not what is loaded.
     rejected: Option<String>,
@@ -291,22 +297,32 @@ struct First {
 /// take its place (I8, I10); else bad sections are left out and the rest runs. IPFire's last good one is used after a
 /// boot, too: its web pages and scripts write files in place, and a router that lost its power meanwhile has half of one.
 fn first_config(name: String, bytes: Vec<u8>, store: &mut Store, writer: &mut Writer) -> First {
-    let Parsed { loaded, source, .. } = parse_watched(&name, bytes);
-    if loaded.refusal(&[]).is_some()
+    let parsed = parse_watched(&name, bytes);
+    if parsed.loaded.refusal(&[]).is_some()
         && let Some((kept, text)) = kept_config(&name, store, writer)
     {
         let before = parse_watched(&kept, text);
-        if let Some(why) = loaded.refusal(&before.loaded.diagnostics) {
+        if let Some(why) = parsed.loaded.refusal(&before.loaded.diagnostics) {
             return stays(name, why, &kept, before);
         }
     }
+    taken(name, parsed, store)
+}
+
+/// This is in force.
+fn taken(name: String, parsed: Parsed, store: &mut Store) -> First {
+    let Parsed { loaded, source, .. } = parsed;
     let text = Text::of(&name, &source, &loaded.config);
-    let one_file = match &source {
-        Source::File(bytes) => Some(bytes.clone()),
-        Source::Tree(_) => None,
-    };
+    let one_file = one_file(&source);
     store.keep_config(&name, source);
     First { name, loaded, text, source: one_file, rejected: None }
+}
+
+fn one_file(source: &Source) -> Option<Vec<u8>> {
+    match source {
+        Source::File(bytes) => Some(bytes.clone()),
+        Source::Tree(_) => None,
+    }
 }
 
 /// The same where there is no file to be read: it may just be written, or its disk is not there yet.
@@ -334,5 +350,5 @@ fn stays(name: String, why: String, kept: &str, before: Parsed) -> First {
     error!("{why}; the configuration before stays in force, from {kept}");
     let Parsed { loaded, source, .. } = before;
     let text = Text::of(kept, &source, &loaded.config);
-    First { name, loaded, text, source: None, rejected: Some(why) }
+    First { name, loaded, text, source: one_file(&source), rejected: Some(why) }
 }

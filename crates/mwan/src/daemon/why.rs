@@ -4,6 +4,7 @@ use mwan_api as api;
 use mwan_api::{Event, EventKind, Response, Severity};
 use mwan_config::{Config, Family, Policy, Rule, Target, nearest};
 use mwan_core::{Carrier, Core, DesiredPolicy, Explainer, Neighbour, Out, PathKey};
+use mwan_linux::clock;
 use mwan_linux::neighbour::Neighbours;
 
 use super::Daemon;
@@ -187,7 +188,7 @@ pub(super) fn find_faults(core: &Core, interfaces: &mut [api::Interface]) {
                 }
                 _ => Neighbour::Unknown,
             };
-            let fault = core.fault(key, neighbour);
+            let fault = core.fault(key, neighbour, clock::now());
             path.fault = fault.map(|found| said(found.fault.code(), found.to_string()));
         }
     }

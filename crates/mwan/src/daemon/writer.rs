@@ -1,5 +1,6 @@
 //! Brings the kernel to a program and back to it. It makes no choices.
 
+use mwan_config::Gather;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -212,7 +213,7 @@ impl Writer {
     /// Counters by name.
     pub(super) fn counters(&mut self) -> std::collections::BTreeMap<String, (u64, u64)> {
         match self.nft.counters() {
-            Ok(counters) => counters.into_iter().map(|(name, c)| (name, (c.packets, c.bytes))).collect(),
+            Ok(counters) => counters.into_iter().map(|(name, c)| (name, (c.packets, c.bytes))).gather(),
             Err(error) => {
                 debug!("cannot read counters: {error}");
                 Default::default()

@@ -17,11 +17,16 @@ use crate::replace::{Durability, Marks, replace_by};
 const LIVE: &str = "live";
 /// Ending of their copies, in the state directory.
 const KEPT: &str = "ring";
+/// Ending of those that were set aside.
+const BROKEN: &str = "broken";
 /// Longest name that is a file's as it is, bytes; with an ending there may be 255 (NAME_MAX, limits.h).
 const STEM_MAX: usize = 180;
 /// Copies of interfaces that are gone: the youngest so many, and none for longer than anything in them counts.
 const GONE_MAX: usize = 32;
 const GONE_AGE_MAX: Duration = Duration::from_secs(731 * 86_400);
+/// Of those that were set aside in a folder, the youngest so many, and for as long as somebody may ask for them.
+const BROKEN_MAX: usize = 4;
+const BROKEN_AGE_MAX: Duration = Duration::from_secs(90 * 86_400);
 /// What copies leave free of a file system: that part, or so many bytes where that is more than anybody's settings need.
 const LEFT_PART: u64 = 10;
 const LEFT_MAX: u64 = 4 << 20;
@@ -182,20 +187,34 @@ impl Folders {
         (all, problems)
     }
 
-    /// Removes copies of interfaces that are long gone, or of too many of them; `present` are not.
+    /// Removes copies of interfaces that are long gone, or of too many of them, and what was set aside long ago; `present` are not
+    /// gone.
     pub(crate) fn prune(&self, present: &[String]) {
         let present: Vec<PathBuf> = present.iter().map(|name| self.kept(name)).collect();
-        let age = |path: &PathBuf| {
-            let changed = fs::metadata(path).and_then(|meta| meta.modified()).ok();
-            changed.and_then(|at| SystemTime::now().duration_since(at).ok()).unwrap_or_default()
-        };
         let gone = files(&self.state, KEPT).into_iter().filter(|path| !present.contains(path));
-        let mut gone: Vec<(Duration, PathBuf)> = gone.map(|path| (age(&path), path)).collect();
-        gone.sort();
-        for (index, (age, path)) in gone.into_iter().enumerate() {
-            if (index >= GONE_MAX || age > GONE_AGE_MAX) && fs::remove_file(&path).is_ok() {
-                info!("{} is removed: its interface is gone", path.display());
-            }
+        keep_youngest(gone, GONE_MAX, GONE_AGE_MAX, "its interface is gone");
+        for folder in [&self.run, &self.state] {
+            keep_youngest(
+                files(folder, BROKEN).into_iter(),
+                BROKEN_MAX,
+                BROKEN_AGE_MAX,
+                "it was set aside long ago, or others after it",
+            );
+        }
+    }
+}
+
+/// Removes all but the youngest `most`, and those older than `age_max`.
+fn keep_youngest(paths: impl Iterator<Item = PathBuf>, most: usize, age_max: Duration, why: &str) {
+    let age = |path: &PathBuf| {
+        let changed = fs::symlink_metadata(path).and_then(|meta| meta.modified()).ok();
+        changed.and_then(|at| SystemTime::now().duration_since(at).ok()).unwrap_or_default()
+    };
+    let mut all: Vec<(Duration, PathBuf)> = paths.map(|path| (age(&path), path)).collect();
+    all.sort();
+    for (index, (age, path)) in all.into_iter().enumerate() {
+        if (index >= most || age > age_max) && fs::remove_file(&path).is_ok() {
+            info!("{} is removed: {why}", path.display());
         }
     }
 }
@@ -215,7 +234,7 @@ fn usable(path: &Path, name: &str) -> io::Result<Option<History<RingFile>>> {
         Err(OpenError::Io(error)) => return Err(error),
         Err(OpenError::Broken(why)) => why,
     };
-    let aside = path.with_extension("broken");
+    let aside = path.with_extension(BROKEN);
     warn!("{} cannot be used ({why}); set aside as {}", path.display(), aside.display());
     fs::rename(path, aside)?;
     Ok(None)
@@ -317,6 +336,30 @@ mod tests {
             assert_eq!(folders.open("wan").unwrap().newest_s(), None);
             assert_eq!(fs::read(dir.path().join("state/history/wan.broken")).unwrap(), broken);
         }
+    }
+
+    #[test]
+    fn of_what_was_set_aside_the_youngest_are_kept_for_a_while() {
+        let dir = tempfile::tempdir().unwrap();
+        let folders = folders(dir.path());
+        for folder in [&folders.run, &folders.state] {
+            make_folder(folder).unwrap();
+            for n in 0..10 {
+                let file = File::create(folder.join(format!("wan{n}.broken"))).unwrap();
+                file.set_modified(SystemTime::now() - Duration::from_secs(n * 40 * 86_400)).unwrap();
+            }
+        }
+        fs::write(folders.kept("wan0"), "").unwrap();
+        folders.prune(&["wan0".to_owned()]);
+        let there = |folder: &Path| files(folder, BROKEN).len();
+        // None is younger than the fourth of 120 days, and that is too old.
+        assert_eq!((there(&folders.run), there(&folders.state)), (3, 3));
+        for n in 0..10 {
+            fs::write(folders.run.join(format!("wanb{n}.broken")), "").unwrap();
+        }
+        folders.prune(&["wan0".to_owned()]);
+        assert_eq!((there(&folders.run), there(&folders.state)), (BROKEN_MAX, 3));
+        assert!(folders.kept("wan0").exists());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! netifd's `network.interface dump` as the core takes it.
 
+use mwan_config::{Gather, sort_short};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -13,7 +14,7 @@ const INTERFACES_MAX: usize = 4096;
 pub(super) fn view(dump: &Table) -> PlatformView {
     let all = dump.array("interface").iter().take(INTERFACES_MAX).filter_map(Value::as_table);
     let named = all.filter_map(|one| Some((one.str("interface")?.to_owned(), interface(one))));
-    PlatformView { interfaces: named.collect() }
+    PlatformView { interfaces: named.gather() }
 }
 
 fn interface(table: &Table) -> LogicalInterface {
@@ -56,7 +57,7 @@ fn routes(table: &Table) -> Vec<IpAddr> {
         Some(((route.get("table").is_some(), metric), hop))
     };
     let mut all: Vec<_> = table.array("route").iter().filter_map(|r| hop(r.as_table()?)).collect();
-    all.sort_by_key(|(order, _)| *order);
+    sort_short(&mut all, |(order, _)| *order);
     all.into_iter().map(|(_, hop)| hop).collect()
 }
 

@@ -1,6 +1,7 @@
 //! `/etc/config/network` as the core takes it, where ubus is absent: devices and metrics by what netifd would do. Whether an
 //! interface is up is then for the kernel to say.
 
+use mwan_config::Gather;
 use std::collections::BTreeMap;
 
 use mwan_config::Severity;
@@ -43,7 +44,7 @@ fn read(sections: &[Section]) -> PlatformView {
         !["1", "yes", "on", "true", "enabled"].contains(&option(s, "disabled").unwrap_or_default())
     };
     let interfaces = sections.iter().filter(|s| s.kind == "interface").filter(off);
-    let named: BTreeMap<&str, &Section> = interfaces.filter_map(|s| Some((s.name.as_deref()?, s))).collect();
+    let named: BTreeMap<&str, &Section> = interfaces.filter_map(|s| Some((s.name.as_deref()?, s))).gather();
     let one = |(name, section): (&&str, &&Section)| {
         let device = device(&named, name, section, ALIAS_DEPTH_MAX);
         let gateways = ["gateway", "ip6gw"].into_iter().filter_map(|o| option(section, o)?.parse().ok());
@@ -62,7 +63,7 @@ fn read(sections: &[Section]) -> PlatformView {
         };
         ((*name).to_owned(), interface)
     };
-    PlatformView { interfaces: named.iter().map(one).collect() }
+    PlatformView { interfaces: named.iter().map(one).gather() }
 }
 
 /// The device packets of an interface leave by.

@@ -1,6 +1,7 @@
 //! The status as the commands `mwan3` and `mwan4` print it, so that scripts that parse them keep working.
 
 use mwan_api::{Look, Package, Status};
+use mwan_config::sort_short_by;
 
 use super::status;
 
@@ -24,7 +25,7 @@ fn interfaces(package: Package, status: &Status) -> String {
 /// By name, and of each its members from the last to the first: so mwan3's chains list them.
 fn policies(package: Package, status: &Status) -> String {
     let mut status = status.clone();
-    status.policies.sort_by(|a, b| a.name.cmp(&b.name));
+    sort_short_by(&mut status.policies, |a, b| a.name > b.name);
     for policy in &mut status.policies {
         policy.ipv4.members.reverse();
         policy.ipv6.members.reverse();

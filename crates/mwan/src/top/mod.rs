@@ -9,13 +9,14 @@ mod view;
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use mwan_api::{Request, Response, Watched};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event as Terminal};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Exit, Failure, ask_at_length};
 use model::{Action, Model};
@@ -31,8 +32,16 @@ const FRAME: Duration = Duration::from_millis(50);
 /// Longest line of the daemon's that is read, bytes.
 const LINE_MAX: u64 = 1 << 20;
 
+/// What waits to be shown, while the terminal takes nothing (Ctrl-S, a slow line): then nobody listens to the daemon, which leaves
+/// out what is not taken.
+const HEARD_MAX: usize = 256;
+/// Questions of keys that are not answered yet.
+const ASKED_MAX: usize = 4;
+
 /// Something to show.
 enum Heard {
+    /// Somebody wants the end (SIGTERM).
+    End,
     /// From the terminal.
     Terminal(Terminal),
     /// A line of `watch`.
@@ -50,7 +59,7 @@ pub(crate) fn run(run_dir: &Path) -> Result<Exit, Failure> {
     }
     // Whoever has no daemon, or no right to ask it, reads that in a line and not in a picture.
     let status = ask_at_length(run_dir, &Request::Status)?;
-    let (heard, hear) = mpsc::channel();
+    let (heard, hear) = mpsc::sync_channel(HEARD_MAX);
     start(&heard, run_dir);
     let mut model = Model::default();
     model.answer(Ok(status));
@@ -65,9 +74,10 @@ fn show(
     terminal: &mut DefaultTerminal,
     model: &mut Model,
     run_dir: &Path,
-    heard: &Sender<Heard>,
+    heard: &SyncSender<Heard>,
     hear: &Receiver<Heard>,
 ) -> io::Result<()> {
+    let mut asked = 0;
     let mut drawn: Option<Instant> = None;
     let mut changed = true;
     loop {
@@ -81,12 +91,21 @@ fn show(
         match heard_now {
             Ok(Heard::Watched(watched)) => model.watched(watched),
             Ok(Heard::Answer(answer)) => model.answer(*answer),
-            Ok(Heard::Told(answer)) => model.told(*answer),
+            Ok(Heard::Told(answer)) => {
+                asked -= 1;
+                model.told(*answer);
+            }
             Ok(Heard::Terminal(Terminal::Key(key))) => match model.key(key) {
                 Some(Action::Quit) => return Ok(()),
-                Some(Action::Ask(request)) => once(run_dir, request, heard),
+                // A key that is held down does not ask for more than the daemon answers.
+                Some(Action::Ask(_)) if asked == ASKED_MAX => {}
+                Some(Action::Ask(request)) => {
+                    asked += 1;
+                    once(run_dir, request, heard);
+                }
                 None => {}
             },
+            Ok(Heard::End) => return Ok(()),
             // Another size, which the next picture has.
             Ok(Heard::Terminal(_)) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
@@ -95,7 +114,14 @@ fn show(
 }
 
 /// The threads that listen; they end with the process.
-fn start(heard: &Sender<Heard>, run_dir: &Path) {
+fn start(heard: &SyncSender<Heard>, run_dir: &Path) {
+    let to = heard.clone();
+    thread::spawn(move || {
+        // Without it the terminal would be left as it is now.
+        if terminated().is_ok() {
+            let _ = to.send(Heard::End);
+        }
+    });
     let to = heard.clone();
     thread::spawn(move || {
         while let Ok(event) = event::read() {
@@ -119,8 +145,16 @@ fn start(heard: &Sender<Heard>, run_dir: &Path) {
     });
 }
 
+/// Waits for SIGTERM.
+fn terminated() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async {
+        signal(SignalKind::terminate())?.recv().await.ok_or_else(|| io::ErrorKind::Other.into())
+    })
+}
+
 /// One question of a key's, in a thread: an answer may take its time.
-fn once(run_dir: &Path, request: Request, heard: &Sender<Heard>) {
+fn once(run_dir: &Path, request: Request, heard: &SyncSender<Heard>) {
     let (from, to): (PathBuf, _) = (run_dir.to_owned(), heard.clone());
     thread::spawn(move || {
         let answer = ask_at_length(&from, &request).map_err(|failure| failure.to_string());
@@ -130,13 +164,13 @@ fn once(run_dir: &Path, request: Request, heard: &Sender<Heard>) {
 }
 
 /// Whether anybody is left to hear the answer.
-fn put(run_dir: &Path, request: &Request, heard: &Sender<Heard>) -> bool {
+fn put(run_dir: &Path, request: &Request, heard: &SyncSender<Heard>) -> bool {
     let answer = ask_at_length(run_dir, request).map_err(|failure| failure.to_string());
     heard.send(Heard::Answer(Box::new(answer))).is_ok()
 }
 
 /// Listens to the daemon until it ends; first it tells what is known of the past.
-fn watch(run_dir: &Path, heard: &Sender<Heard>) -> io::Result<()> {
+fn watch(run_dir: &Path, heard: &SyncSender<Heard>) -> io::Result<()> {
     let mut stream = UnixStream::connect(run_dir.join(crate::daemon::SOCKET))?;
     let mut request = serde_json::to_vec(&Request::Watch { after: Some(0) })?;
     request.push(b'\n');

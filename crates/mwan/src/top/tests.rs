@@ -109,6 +109,47 @@ fn press(model: &mut Model, code: KeyCode) -> Option<Action> {
     model.key(KeyEvent::new(code, KeyModifiers::NONE))
 }
 
+/// Whatever a terminal's size is, and whatever the daemon says.
+#[test]
+fn no_size_and_no_word_is_too_much() {
+    let hostile = || {
+        let mut model = model();
+        let mut status = status();
+        status.interfaces[0].name = "\u{1b}[31mwan\r\n\t\u{202e}".repeat(40);
+        status.problems = vec!["\u{1b}]0;title\u{7}".to_owned(); 3];
+        status.daemon.uptime_s = u64::MAX;
+        model.answer(Ok(Response::Status(Box::new(status))));
+        for second in [0, u64::MAX / 1000 - NOON, 5] {
+            let Watched::Sample(mut sample) = sample(second.min(60)) else { unreachable!() };
+            sample.time_ms = second;
+            sample.paths[0].rtt_us = Some(u64::MAX);
+            sample.paths[0].rx_bytes = Some(u64::MAX - second);
+            model.watched(Watched::Sample(sample));
+        }
+        let Watched::Event(mut event) = event(9, Severity::Error, "\u{1b}[2J\u{9b}31mx\n") else {
+            unreachable!()
+        };
+        (event.id, event.time_ms) = (u64::MAX, u64::MAX);
+        model.watched(Watched::Event(event));
+        let mut most = flows(u64::MAX, 0);
+        most.total = u64::MAX;
+        most.top[0].src = "\u{1b}c".to_owned();
+        model.answer(Ok(Response::Flows(most)));
+        model
+    };
+    for (width, height) in [1, 9, 79, 140].into_iter().flat_map(|w| [1, 3, 5, 24, 45].map(|h| (w, h))) {
+        let mut model = hostile();
+        for _ in Pane::ALL {
+            let picture = picture(&model, width, height);
+            assert!(!picture.chars().any(|c| c.is_control() && c != '\n'), "{width}x{height}: {picture:?}");
+            press(&mut model, KeyCode::Tab);
+            press(&mut model, KeyCode::End);
+        }
+        press(&mut model, KeyCode::Char('?'));
+        picture(&model, width, height);
+    }
+}
+
 #[test]
 fn a_small_terminal_has_it_all() {
     insta::assert_snapshot!("small", picture(&model(), 80, 24));

@@ -9,7 +9,7 @@ const DAY_S: i64 = 86_400;
 /// A time that was passed by more than this is past: the machine slept, or its clock was set.
 const LATE_MINUTES_MAX: i64 = 5;
 /// The same time of day of an interface does not count twice within this: the hour that comes twice when summer ends has each time of day twice.
-const APART_S: i64 = 2 * 3600;
+const APART_S: u64 = 2 * 3600;
 /// One that waits for another drill for longer is left out.
 const WAITS_S_MAX: i64 = 3600;
 
@@ -41,12 +41,12 @@ impl Calendar {
                 self.is_due((interface.name.clone(), time.minute), unix_s);
             }
         }
-        self.last.retain(|_, at| (*at..*at + APART_S).contains(&unix_s));
+        self.last.retain(|_, at| is_near(*at, unix_s));
         self.waiting.retain(|(_, until)| unix_s <= *until);
     }
 
     fn is_due(&mut self, which: (String, u16), unix_s: i64) {
-        if self.last.get(&which).is_none_or(|last| !(*last..*last + APART_S).contains(&unix_s)) {
+        if self.last.get(&which).is_none_or(|last| !is_near(*last, unix_s)) {
             self.waiting.push_back((which.0.clone(), unix_s + WAITS_S_MAX));
             self.last.insert(which, unix_s);
         }
@@ -56,6 +56,11 @@ impl Calendar {
     pub(super) fn due(&mut self) -> Option<String> {
         self.waiting.pop_front().map(|(name, _)| name)
     }
+}
+
+/// Also if the clock was set back in between.
+fn is_near(a: i64, b: i64) -> bool {
+    a.abs_diff(b) < APART_S
 }
 
 #[cfg(test)]
@@ -116,6 +121,27 @@ mod tests {
         let first = run(&mut calendar, &config, SUNDAY_3, 59, 0);
         let again = run(&mut calendar, &config, SUNDAY_3 + 3600, 59, -3600);
         assert_eq!((first.len(), again.len()), (1, 0));
+    }
+
+    /// Spring: 02:00 is 03:00. What was at 02:30 is not made up for; the minutes right before are as if they had been missed.
+    #[test]
+    fn the_hour_that_does_not_come_has_none() {
+        let config = two("sun 02:30", "sun 02:58");
+        let mut calendar = Calendar::default();
+        let before = run(&mut calendar, &config, SUNDAY_3 - 120, 2, -3600);
+        let after = run(&mut calendar, &config, SUNDAY_3, 60, 0);
+        assert_eq!((before, after), (vec![], vec![(0, "b".to_owned())]));
+    }
+
+    /// A process that begins in that very minute does not know whether there was one: there is none twice.
+    #[test]
+    fn a_restart_has_it_once_or_not_at_all() {
+        let config = two("sun 03:30", "mon 00:00");
+        assert_eq!(run(&mut Calendar::default(), &config, SUNDAY_3 + 1700, 2, 0).len(), 1);
+        assert_eq!(run(&mut Calendar::default(), &config, SUNDAY_3 + 1805, 60, 0), []);
+        let mut calendar = Calendar::default();
+        assert_eq!(run(&mut calendar, &config, SUNDAY_3, 31, 0).len(), 1);
+        assert_eq!(run(&mut calendar, &config, SUNDAY_3, 31, 0), [], "the clock was set back");
     }
 
     #[test]

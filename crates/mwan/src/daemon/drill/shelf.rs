@@ -16,7 +16,7 @@ const FILE: &str = "drills.jsonl";
 /// A year of weekly ones.
 const KEPT_MAX: usize = 50;
 /// A file that is larger is none of ours.
-const FILE_MAX: u64 = 4 << 20;
+const FILE_MAX: usize = 4 << 20;
 /// No number of ours is larger: beyond 2^53 JavaScript takes some for others.
 const NUMBER_MAX: u64 = 1 << 52;
 
@@ -58,7 +58,8 @@ impl Shelf {
     /// With what daemons before us left. Lines that are none are left out.
     pub(super) fn open(state_dir: &Path) -> Self {
         let file = state_dir.join(FILE);
-        let bytes = regular::read(&file, Links::Refuse, FILE_MAX).map(|(bytes, _)| bytes).unwrap_or_default();
+        let bytes =
+            regular::read(&file, Links::Refuse, FILE_MAX as u64).map(|(bytes, _)| bytes).unwrap_or_default();
         let lines = bytes.split(|byte| *byte == b'\n');
         let mut kept: VecDeque<Kept> = VecDeque::new();
         for drill in lines.filter_map(Kept::read) {
@@ -66,10 +67,8 @@ impl Shelf {
             if number < NUMBER_MAX && kept.back().is_none_or(|last| last.number < number) {
                 kept.push_back(drill);
             }
-            if kept.len() > KEPT_MAX {
-                kept.pop_front();
-            }
         }
+        bound(&mut kept);
         let next = kept.back().map_or(1, |last| last.number + 1);
         Shelf { file, kept, next, writing: None }
     }
@@ -89,14 +88,12 @@ impl Shelf {
     /// Keeps one. In a thread: the disk may be slow.
     pub(super) fn add(&mut self, drill: &Drill) {
         self.kept.extend(Kept::of(drill));
-        if self.kept.len() > KEPT_MAX {
-            self.kept.pop_front();
-        }
+        bound(&mut self.kept);
         let text: String = self.kept.iter().flat_map(|kept| [kept.document.get(), "\n"]).collect();
-        // In their order.
-        self.finish();
-        let file = self.file.clone();
+        let (file, before) = (self.file.clone(), self.writing.take());
         let work = move || {
+            // In their order.
+            let _ = before.map(JoinHandle::join);
             if let Err(error) = replace(&file, Marks::ours(0o600), Durability::Reboot, text.as_bytes()) {
                 warn!("cannot write {}: {error}", file.display());
             }
@@ -110,6 +107,15 @@ impl Shelf {
         if let Some(thread) = self.writing.take() {
             let _ = thread.join();
         }
+    }
+}
+
+/// The oldest go: as many as there may be, in a file that we read again.
+fn bound(kept: &mut VecDeque<Kept>) {
+    let mut bytes: usize = kept.iter().map(|kept| kept.document.get().len() + 1).sum();
+    while kept.len() > KEPT_MAX || bytes > FILE_MAX {
+        let Some(oldest) = kept.pop_front() else { return };
+        bytes -= oldest.document.get().len() + 1;
     }
 }
 
@@ -147,6 +153,20 @@ mod tests {
 
     fn numbers(shelf: &Shelf) -> Vec<u64> {
         shelf.kept.iter().rev().map(|kept| kept.number).collect()
+    }
+
+    /// What does not fit into the file is not lost with it.
+    #[test]
+    fn large_ones_are_fewer() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut shelf = Shelf::open(dir.path());
+        for _ in 0..5 {
+            let drill = Drill { text: "x".repeat(1 << 20), ..drill(&mut shelf) };
+            shelf.add(&drill);
+        }
+        shelf.finish();
+        assert_eq!(numbers(&shelf), [5, 4, 3]);
+        assert_eq!(numbers(&Shelf::open(dir.path())), [5, 4, 3]);
     }
 
     #[test]

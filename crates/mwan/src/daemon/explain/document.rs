@@ -265,7 +265,9 @@ fn way_document(explainer: &Explainer, packet: &Packet, way: &Way, main: &MainRo
         Lead::Blackhole => ("blackhole", None, None, None),
     };
     let translated = device.as_ref().and_then(|device| explainer.translated(device, packet));
-    let source = device.as_ref().and_then(|_| match translated {
+    // What came in and ends here does not leave.
+    let leaves = |device: &&String| packet.input.is_none() || *device != super::LOOPBACK;
+    let source = device.as_ref().filter(leaves).and_then(|_| match translated {
         None => Some(packet.source.to_string()),
         Some(Translated::To(ip)) => Some(ip.to_string()),
         Some(Translated::Somewhere) => None,

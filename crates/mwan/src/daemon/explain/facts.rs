@@ -1,5 +1,6 @@
 //! What only the kernel knows, asked for one address at a time.
 
+use mwan_config::Gather;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -27,7 +28,7 @@ pub(super) struct Sets<'a> {
 impl<'a> Sets<'a> {
     /// Those of a configuration, and of the kernel if there is one.
     pub(super) fn new(explainer: &'a Explainer, kernel: Option<NftSocket>) -> Self {
-        let named = explainer.desired.sets.iter().map(|set| (set.name.as_str(), set)).collect();
+        let named = explainer.desired.sets.iter().map(|set| (set.name.as_str(), set)).gather();
         let (asked, missing, known) = Default::default();
         Sets { named, kernel: kernel.map(RefCell::new), asked, missing, known }
     }

@@ -62,7 +62,12 @@ impl Word {
 /// Explains the connection that has all words; if several have, lists them.
 pub(super) fn explain(mut job: Job, words: &str) -> Result<Response, Failure> {
     let texts = || words.split([' ', ',']).filter(|word| !word.is_empty());
-    if texts().count() > WORDS_MAX || texts().next().is_none() {
+    if texts().count() > WORDS_MAX {
+        return Err(
+            Failure::says(format!("more than {WORDS_MAX} words")).hint("two or three tell connections apart")
+        );
+    }
+    if texts().next().is_none() {
         return Err(
             Failure::says("which connection is not said").hint("say an address it has: --flow 192.168.1.50")
         );
@@ -151,6 +156,9 @@ fn standing(job: &Job, flow: &Flow, explanation: &api::Explanation) -> api::Expl
         (false, _) => Some(true),
     };
     let text = match (&interface, would_move) {
+        (None, Some(false)) if explanation.decided_by == "unmatched" => {
+            "it has no mark of ours: no rule matches it, the main table decides".to_owned()
+        }
         (None, _) => {
             "it has no mark of ours: it is older than mwan's rules, and stays as it is until it ends"
                 .to_owned()

@@ -76,8 +76,22 @@ impl Described {
     }
 }
 
-fn no_packet(why: String) -> Failure {
+pub(super) fn no_packet(why: String) -> Failure {
     Failure::says(format!("no such packet can exist: {why}"))
+}
+
+/// As it was written, so that nothing is seen, too.
+fn shown(text: &str) -> String {
+    if text.is_empty() { "''".to_owned() } else { text.escape_debug().to_string() }
+}
+
+/// Sockets of IPv6 take addresses of IPv4 so (RFC 4291 section 2.5.5.2); on a wire they are IPv4.
+fn not_mapped(address: IpAddr) -> Result<(), Failure> {
+    let IpAddr::V6(ip) = address else { return Ok(()) };
+    ip.to_ipv4_mapped().map_or(Ok(()), |v4| {
+        let why = format!("{ip} is what IPv6 programs call {v4}; on the wire it is IPv4");
+        Err(no_packet(why).hint(format!("write {v4}")))
+    })
 }
 
 /// `ADDRESS`, `ADDRESS:PORT`, `[ADDRESS]:PORT`, each with `/PROTOCOL`.
@@ -85,39 +99,46 @@ fn destination(text: &str) -> Result<(IpAddr, Option<u16>, Option<u8>), Failure>
     let wrong = |what: String| {
         Failure::says(what).hint("write --to 1.1.1.1:443/tcp, [2606:4700::1111]:443/udp or 1.1.1.1")
     };
-    let shown = text.escape_debug();
+    let whole = shown(text);
     let (end, protocol) = match text.rsplit_once('/') {
-        Some((_, word)) if word.bytes().all(|b| b.is_ascii_digit()) => {
-            return Err(wrong(format!("{shown} is a network; a packet has one destination")));
+        Some((_, word)) if !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) => {
+            return Err(wrong(format!("{whole} is a network; a packet has one destination")));
         }
         Some((end, word)) => {
             let number = protocol_number(word);
-            let number = number.ok_or_else(|| wrong(format!("{} is not a protocol", word.escape_debug())))?;
+            let number = number.ok_or_else(|| wrong(format!("{} is not a protocol", shown(word))))?;
             (end, Some(number))
         }
         None => (text, None),
     };
-    let bare = |address: &str| address.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
+    let bare = |address: &str| match address.strip_prefix('[') {
+        Some(inside) => inside.strip_suffix(']')?.parse().map(IpAddr::V6).ok(),
+        None => address.parse().ok(),
+    };
     let (address, port) = match (bare(end), end.rsplit_once(':')) {
         (Some(address), _) => (Some(address), None),
         (None, Some((address, port))) => {
-            let port = port.parse().map_err(|_| wrong(format!("{} is not a port", port.escape_debug())))?;
+            // A sign before it is a number to Rust.
+            let number = port.parse().ok().filter(|_| port.bytes().all(|b| b.is_ascii_digit()));
+            let port = number.ok_or_else(|| wrong(format!("{} is not a port", shown(port))))?;
             (bare(address), Some(port))
         }
         (None, None) => (None, None),
     };
-    let address = address.ok_or_else(|| wrong(format!("{shown} is not an address to send to")))?;
+    let address = address.ok_or_else(|| wrong(format!("{whole} is not an address to send to")))?;
     if address.is_unspecified() {
         return Err(no_packet(format!("nothing is sent to {address}")));
     }
+    not_mapped(address)?;
     Ok((address, port, protocol))
 }
 
 fn source(text: &str, family: Family) -> Result<IpAddr, Failure> {
     let address: IpAddr = text.parse().map_err(|_| {
-        Failure::says(format!("{} is not an address to come from", text.escape_debug()))
+        Failure::says(format!("{} is not an address to come from", shown(text)))
             .hint("write --from 192.168.1.50; without it the packet is this machine's own")
     })?;
+    not_mapped(address)?;
     if Family::of(address) != family {
         return Err(no_packet(format!(
             "{address} is of {}, its destination of {family}",
@@ -183,6 +204,14 @@ mod tests {
             (None, "1.1.1.1/tpc", None, None, "tpc is not a protocol"),
             (None, "1.1.1.1:x/tcp", None, None, "x is not a port"),
             (None, "1.1.1.1:70000/tcp", None, None, "70000 is not a port"),
+            (None, "1.1.1.1:+25/tcp", None, None, "+25 is not a port"),
+            (None, "1.1.1.1:/tcp", None, None, "'' is not a port"),
+            (None, "1.1.1.1/", None, None, "'' is not a protocol"),
+            (None, "[[1.1.1.1]:25/tcp", None, None, "is not an address"),
+            (None, "[1.1.1.1]:25/tcp", None, None, "is not an address"),
+            (None, "", None, None, "'' is not an address"),
+            (None, "::ffff:1.1.1.1", None, None, "on the wire it is IPv4"),
+            (Some("::ffff:192.168.1.2"), "1.1.1.1", None, None, "on the wire it is IPv4"),
             (None, "example.org:1", None, None, "is not an address"),
             (None, "0.0.0.0:1", None, None, "nothing is sent to"),
             (Some("224.0.0.1"), "1.1.1.1", None, None, "nobody's packets"),

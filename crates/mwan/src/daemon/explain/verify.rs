@@ -8,7 +8,7 @@ use mwan_config::Family;
 use mwan_core::{Choice, Explanation, Packet};
 use mwan_linux::lookup::{Lookup, Question};
 use mwan_linux::nft::NftSocket;
-use mwan_linux::verify::{self, DEVICE, Seen};
+use mwan_linux::verify::{self, DEVICE, Seen, VerifyError};
 
 use super::Job;
 use super::facts::{Sets, sticky_key};
@@ -67,8 +67,10 @@ pub(super) fn verify(
             ));
         }
     }
-    let seen = verify::send(&test, packet.input.as_deref())
-        .map_err(|e| Failure::new("the explanation cannot be verified", &e))?;
+    let seen = match verify::send(&test, packet.input.as_deref()) {
+        Err(e @ VerifyError::Protocol(_)) => return Ok(unknown(e.to_string())),
+        sent => sent.map_err(|e| Failure::new("the explanation cannot be verified", &e))?,
+    };
     if found.walk.found.is_some() {
         notes.push("the counters of the rule and of its member count one packet more".to_owned());
     }
