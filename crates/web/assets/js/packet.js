@@ -44,7 +44,7 @@ export function writeForm({ to, port, protocol, ...rest }) {
 const ABOUT = [
   ['from', /its destination of|to come from|packets come from|comes in has a source/],
   ['in', /interface '|device/],
-  ['family', /is of IPv[46], not of/],
+  ['family', / is of \S+, not of /],
   ['protocol', /is not a protocol|does not go to|a port belongs to/],
   ['port', /is not a port|port is not said/],
   ['sport', /sport|source port/],

@@ -143,9 +143,7 @@ impl Limiter {
         let Some(site) = site(address) else { return };
         if !self.sites.contains_key(&site) && self.sites.len() >= SITES_MAX {
             let least = self.sites.iter().min_by_key(|(_, bucket)| bucket.paid_until).map(|(s, _)| *s);
-            least.into_iter().for_each(|least| {
-                self.sites.remove(&least);
-            });
+            least.and_then(|least| self.sites.remove(&least));
         }
         // Empty is as bad as it gets.
         let _ = self.sites.entry(site).or_insert(Bucket { paid_until: now }).take(PER_SITE, now);
@@ -160,9 +158,7 @@ impl Limiter {
         }
         if !self.known.contains_key(&address) && self.known.len() >= KNOWN_MAX {
             let oldest = self.known.iter().min_by_key(|(_, since)| **since).map(|(a, _)| *a);
-            oldest.into_iter().for_each(|oldest| {
-                self.known.remove(&oldest);
-            });
+            oldest.and_then(|oldest| self.known.remove(&oldest));
         }
         self.known.insert(address, now);
     }

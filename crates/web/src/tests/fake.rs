@@ -109,27 +109,6 @@ impl State {
         Response::Applied(Applied { file, put, confirm_s, reached, taken_back, notes })
     }
 
-    fn events_of(&self, query: &mwan_api::EventQuery) -> Response {
-        let limit = query.limit.unwrap() as usize;
-        let wanted =
-            |e: &&Event| query.after.is_none_or(|a| e.id > a) && query.before.is_none_or(|b| e.id < b);
-        let mut events: Vec<Event> = self.events.iter().filter(wanted).cloned().collect();
-        if query.after.is_none() {
-            events.reverse();
-        }
-        events.truncate(limit);
-        let latest = self.events.last().map_or(0, |e| e.id);
-        Response::Events(Events { schema: String::new(), events, oldest: 1, latest })
-    }
-
-    fn revisions_document(&self) -> Response {
-        let count = self.revisions.len() as u64;
-        let revisions = (0..count).rev().map(|number| self.revision(number)).collect();
-        let waiting = self.before.as_ref().map(|_| mwan_api::Waiting { by: None, time_ms: 0, left_s: 42 });
-        let schema = mwan_api::SCHEMA_REVISIONS.to_owned();
-        Response::Revisions(mwan_api::Revisions { schema, revisions, damaged: Vec::new(), waiting })
-    }
-
     fn decide(&mut self, keep: bool) -> Response {
         let Some(before) = self.before.take() else {
             return Response::Error { message: "nothing waits".to_owned(), hint: Some("hint".to_owned()) };
@@ -138,6 +117,19 @@ impl State {
             self.text = before;
         }
         Response::Done
+    }
+
+    fn revisions(&self) -> Response {
+        let count = self.revisions.len() as u64;
+        let revisions = (0..count).rev().map(|number| self.revision(number)).collect();
+        let waiting = self.before.as_ref().map(|_| mwan_api::Waiting { by: None, time_ms: 0, left_s: 42 });
+        let schema = mwan_api::SCHEMA_REVISIONS.to_owned();
+        Response::Revisions(mwan_api::Revisions { schema, revisions, damaged: Vec::new(), waiting })
+    }
+
+    fn text(&self, number: u64) -> Response {
+        let text = self.revisions[usize::try_from(number).unwrap()].0.clone();
+        Response::Revision(mwan_api::RevisionText { revision: self.revision(number), text, before: None })
     }
 
     fn revision(&self, number: u64) -> mwan_api::Revision {
@@ -221,7 +213,19 @@ impl Fake {
                 let (message, hint) = state.refusal.clone().unwrap();
                 Response::Error { message, hint: Some(hint) }
             }
-            Request::Events(query) => state.events_of(query),
+            Request::Events(query) => {
+                let limit = query.limit.unwrap() as usize;
+                let wanted = |e: &&Event| {
+                    query.after.is_none_or(|a| e.id > a) && query.before.is_none_or(|b| e.id < b)
+                };
+                let mut events: Vec<Event> = state.events.iter().filter(wanted).cloned().collect();
+                if query.after.is_none() {
+                    events.reverse();
+                }
+                events.truncate(limit);
+                let latest = state.events.last().map_or(0, |e| e.id);
+                Response::Events(Events { schema: String::new(), events, oldest: 1, latest })
+            }
             Request::Candidates => Response::Candidates(mwan_api::Candidates {
                 schema: mwan_api::SCHEMA_CANDIDATES.to_owned(),
                 candidates: Vec::new(),
@@ -277,12 +281,8 @@ impl Fake {
             Request::Apply(order) => state.apply(order),
             Request::Confirm => state.decide(true),
             Request::TakeBack => state.decide(false),
-            Request::Revisions => state.revisions_document(),
-            Request::Revision { number } => Response::Revision(mwan_api::RevisionText {
-                revision: state.revision(*number),
-                text: state.revisions[usize::try_from(*number).unwrap()].0.clone(),
-                before: None,
-            }),
+            Request::Revisions => state.revisions(),
+            Request::Revision { number } => state.text(*number),
             Request::PutCloud { document, revision, .. } => state.put(document, revision.as_ref()),
             Request::Cloud => Response::Cloud(mwan_api::CloudDocument {
                 file: "mwan3".to_owned(),

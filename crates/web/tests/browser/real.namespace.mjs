@@ -246,7 +246,7 @@ describe('the real router', { concurrency: false }, () => {
   });
 
   test('explains the way of a packet, and what is no packet', async () => {
-    const { page, done } = await open(browser, router, { role: null, path: '#/explain?to=198.51.100.9%3A443%2Ftcp', expect: ['401', '409'] });
+    const { page, done } = await open(browser, router, { role: null, path: '#/explain?to=198.51.100.9%3A443%2Ftcp', expect: ['400', '401', '409'] });
     await logIn(page);
     await page.locator('.herotitle').getByText(/^tcp from 203\.0\.113\.10:40000 to 198\.51\.100\.9:443 goes by fiber\.$/).waitFor();
     await page.getByText('Rule https decides: policy first.').waitFor();

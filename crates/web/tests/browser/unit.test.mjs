@@ -234,7 +234,7 @@ describe('words', () => {
     assert.equal(field('no such packet can exist: 2001:db8::1 is of IPv6, its destination of IPv4'), 'from');
     assert.equal(field("there is no enabled interface 'x'"), 'in');
     assert.equal(field("the destination's port is not said"), 'port');
-    assert.equal(field('no such packet can exist: 1.1.1.1 is of IPv4, not of ipv6'), 'family');
+    assert.equal(field('no such packet can exist: 1.1.1.1 is of ipv4, not of ipv6'), 'family');
     assert.equal(field('no such packet can exist: icmp does not go to 2001:db8::1; IPv6 has icmpv6'), 'protocol');
     assert.equal(field('the query does not fit: sport: invalid digit found in string'), 'sport');
     assert.equal(packet.complaint({ message: 'where to is not said', hint: 'add --to ADDRESS:PORT/PROTOCOL, or --flow WORDS' }).text, 'Where to is not said. Add Destination ADDRESS:PORT/PROTOCOL.');
