@@ -296,7 +296,7 @@ fn unique<T>(report: &mut Report, list: &mut Vec<T>, section: impl Fn(&T) -> &Se
 }
 
 /// The entries of a table in the order of the file (the parser sorts them by name).
-fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t str, Range<usize>, Value<'t, 'i>)> {
+pub(crate) fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t str, Range<usize>, Value<'t, 'i>)> {
     let mut entries: Vec<_> = table.iter().map(|(k, v)| (k.get_ref().as_ref(), k.span(), v)).collect();
     sort_short(&mut entries, |(_, span, _)| span.start);
     entries

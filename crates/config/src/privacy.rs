@@ -3,12 +3,11 @@
 //! What is not known is private: an option of a kind that nobody has judged here, an option or section that nobody knows (it may be
 //! a misspelt password), a line that cannot be read. So a new option for a secret cannot be forgotten.
 
-use std::ops::Range;
-
 use toml::de::{DeTable, DeValue};
 
 use crate::ipfire::keys::{self, FileKind, KeyDoc};
 use crate::ipfire::readhash;
+use crate::native::in_order;
 use crate::options::{Dialect, OptionDoc, SectionKind, options_of};
 use crate::uci;
 
@@ -243,15 +242,6 @@ fn table_of(page: &mut Page, words: &Words, table: &DeTable<'_>, hide: Hide<'_>)
         let value = toml_value(words, name, value.get_ref(), true, hide);
         page.put_at(span.start, &format!("{} = {value}", key(name)));
     }
-}
-
-type Named<'t, 'i> = (&'t str, Range<usize>, &'t toml::Spanned<DeValue<'i>>);
-
-/// The parser sorts by name; the file has an order.
-fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Named<'t, 'i>> {
-    let mut entries: Vec<_> = table.iter().map(|(k, v)| (k.get_ref().as_ref(), k.span(), v)).collect();
-    entries.sort_by_key(|(_, span, _)| span.start);
-    entries
 }
 
 fn toml_value(words: &Words, option: &str, value: &DeValue<'_>, first: bool, hide: Hide<'_>) -> String {

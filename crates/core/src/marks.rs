@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mwan_config::Gather;
 /// The mask and the values that follow from it.
 ///
 /// With *b* bits set: default = 2^b−1, unreachable = 2^b−2, blackhole = 2^b−3, highest interface id 2^b−4.
@@ -87,7 +88,7 @@ pub struct Remark {
 impl Remark {
     /// `ids`: old and new id of every interface that is in both configurations.
     pub fn new(old: Marks, new: Marks, ids: impl IntoIterator<Item = (u32, u32)>) -> Self {
-        Remark { old, new, ids: ids.into_iter().collect() }
+        Remark { old, new, ids: ids.into_iter().gather() }
     }
 
     /// The bits that are written.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::small::sort_short;
+use crate::small::{sort_short, sort_short_by};
 use crate::values;
 
 use super::{Migrated, Note, one_line};
@@ -200,7 +200,7 @@ impl<'a> Rewriter<'a> {
 
     fn finish(mut self) -> Migrated {
         sort_short(&mut self.edits, |(span, _)| (span.start, span.end));
-        self.notes.sort();
+        sort_short_by(&mut self.notes, |a, b| a > b);
         let (mut out, mut at) = (String::new(), 0);
         for (span, new) in &self.edits {
             out.push_str(self.text.get(at..span.start).unwrap_or_default());

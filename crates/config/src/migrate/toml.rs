@@ -10,6 +10,7 @@ use std::fmt::Write;
 use crate::diagnostic::Severity;
 use crate::model::{Config, Member, Policy};
 use crate::options::{OptionDoc, SectionKind, options_of};
+use crate::small::sort_short_by;
 use crate::uci::{Command, commands};
 use crate::{Loaded, values};
 
@@ -52,7 +53,7 @@ pub(super) fn rewrite(loaded: &Loaded, text: &str) -> Migrated {
         after.iter().for_each(|c| writer.comment(c));
     }
     writer.unreadable();
-    writer.notes.sort();
+    sort_short_by(&mut writer.notes, |a, b| a > b);
     Migrated { text: writer.out.trim_start_matches('\n').to_owned(), notes: writer.notes }
 }
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mwan_config::Family;
+use mwan_config::{Family, Gather};
 use mwan_core::{Hold, Memory, RememberedPath, State, Time};
 use mwan_linux::nft::OwnRules;
 use serde::{Deserialize, Serialize};
@@ -174,7 +174,7 @@ impl Store {
     /// Scores alone are not worth a write.
     pub(super) fn save(&mut self, memory: Memory) {
         if memory.ids != self.written.ids {
-            let file = IdsFile { version: 1, ids: memory.ids.iter().cloned().collect() };
+            let file = IdsFile { version: 1, ids: memory.ids.iter().cloned().gather() };
             if write(&self.ids, &file, Durability::Reboot, &mut self.told) {
                 self.written.ids = memory.ids;
             }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use mwan_config::ipfire::fnv1a;
+use mwan_config::sort_short_by;
 use mwan_history::{History, OpenError, Storage};
 use mwan_linux::process::file_system;
 use tracing::{info, warn};
@@ -183,7 +184,7 @@ impl Folders {
                 Err(error) => problems.push(format!("{}: {error}", path.display())),
             }
         }
-        all.sort_by(|a, b| a.name().cmp(b.name()));
+        sort_short_by(&mut all, |a, b| a.name() > b.name());
         (all, problems)
     }
 
@@ -211,7 +212,7 @@ fn keep_youngest(paths: impl Iterator<Item = PathBuf>, most: usize, age_max: Dur
         changed.and_then(|at| SystemTime::now().duration_since(at).ok()).unwrap_or_default()
     };
     let mut all: Vec<(Duration, PathBuf)> = paths.map(|path| (age(&path), path)).collect();
-    all.sort();
+    sort_short_by(&mut all, |a, b| a > b);
     for (index, (age, path)) in all.into_iter().enumerate() {
         if (index >= most || age > age_max) && fs::remove_file(&path).is_ok() {
             info!("{} is removed: {why}", path.display());

@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use address::Addresses;
+use mwan_config::sort_short;
 
 /// What stands in place of something without a number.
 const HIDDEN: &str = "[hidden]";
@@ -138,7 +139,8 @@ impl Anonymiser {
         self.needles.push(Needle { text, placeholder: placeholder.to_owned(), is_name });
         let needles = &self.needles;
         self.by_first[first].push(needles.len() - 1);
-        self.by_first[first].sort_by_key(|index| std::cmp::Reverse(needles[*index].text.len()));
+        // The list is sorted but for its last.
+        sort_short(&mut self.by_first[first], |index| std::cmp::Reverse(needles[*index].text.len()));
     }
 
     /// A text without all of that.
