@@ -154,7 +154,11 @@ fn attribute(e: &Evidence<'_>) -> Option<Attribution> {
     let beyond = || e.witnesses.iter().filter(|w| !is_gateway(w));
     let down: Vec<&Witness<'_>> = beyond().filter(|w| w.is(TargetState::Down)).collect();
     let up: Vec<&Witness<'_>> = beyond().filter(|w| w.is(TargetState::Up)).collect();
-    let gateway_down = e.witnesses.iter().any(|w| is_gateway(&w) && w.is(TargetState::Down));
+    let of_gateway = |state| -> Vec<&Witness<'_>> {
+        e.witnesses.iter().filter(|w| is_gateway(w) && w.is(state)).collect()
+    };
+    let silent = of_gateway(TargetState::Down);
+    let gateway_down = !silent.is_empty();
     if !up.is_empty() {
         return match (down.is_empty(), gateway_down) {
             (true, false) => None,
@@ -172,6 +176,10 @@ fn attribute(e: &Evidence<'_>) -> Option<Attribution> {
     }
     if down.is_empty() && !gateway_down {
         return None;
+    }
+    if down.is_empty() && !of_gateway(TargetState::Up).is_empty() {
+        // It is asked in several ways, and nothing beyond it is.
+        return found(Fault::Target, format!("no answer from {}; others answer", list(&silent)));
     }
     let (fault, evidence) = of_the_way(e, !down.is_empty());
     found(fault, evidence)

@@ -96,6 +96,13 @@ fn every_kind_of_evidence_has_its_fault() {
             Some(Target),
             "beyond it does",
         ),
+        // The gateway is asked in two ways, and nothing else is asked.
+        (
+            &[(GATEWAY, Up, NotAsked, None), ("tcp://100.64.1.1:80", Down, NotAsked, None)],
+            HERE,
+            Some(Target),
+            "from tcp://100.64.1.1:80; others",
+        ),
         // The target fails by all WANs that ask it.
         (&[("8.8.8.8", Down, Fails, None)], HERE, Some(Target), "no WAN reaches 8.8.8.8"),
         (
