@@ -20,6 +20,8 @@ const FILE_MAX: usize = 1 << 20;
 const ANSWER_MAX: usize = 4 << 20;
 /// All files together, bytes: it has to go by mail, and a router holds it in memory.
 const TOTAL_MAX: usize = 12 << 20;
+/// Longest name of a file, bytes: its folder is in front of it, and the format has room for 100.
+const NAME_MAX: usize = 64;
 /// Most of the end of a log, bytes.
 const LOG_MAX: usize = 512 << 10;
 
@@ -340,7 +342,14 @@ impl Collection {
             return;
         }
         self.total += text.len();
-        let (name, about) = (self.anonymiser.text(name), self.anonymiser.text(about));
+        let (mut name, about) = (self.anonymiser.text(name), self.anonymiser.text(about));
+        if name.len() > NAME_MAX {
+            // All of it is in `about`.
+            let number = format!("~{}", self.files.len());
+            let end = (0..=NAME_MAX - number.len()).rev().find(|end| name.is_char_boundary(*end));
+            name.truncate(end.unwrap_or_default());
+            name.push_str(&number);
+        }
         self.files.push(Filed { name, bytes: text.into_bytes(), about });
     }
 

@@ -120,8 +120,9 @@ impl Addresses {
             let id = [mac[0] ^ 2, mac[1], mac[2], 0xFF, 0xFE, mac[3], mac[4], mac[5]];
             return Some(Ipv6Addr::from_bits(bits >> 64 << 64 | u128::from(u64::from_be_bytes(id))));
         }
-        // ISATAP (RFC 5214, 6.1).
-        if octets[0] != 0xFF && octets[10..12] == [0x5E, 0xFE] {
+        // ISATAP (RFC 5214, 6.1), and a tunnel's own address (add_v4_addrs in the kernel's net/ipv6/addrconf.c).
+        let tunnel = bits >> 32 == 0xFE80 << 80;
+        if tunnel || octets[0] != 0xFF && octets[10..12] == [0x5E, 0xFE] {
             return Some(Ipv6Addr::from_bits(bits >> 32 << 32 | u128::from(self.v4(low, None).to_bits())));
         }
         Some(ip)

@@ -96,6 +96,10 @@ impl Anonymiser {
 
     /// The same of what may be a secret: it is learnt if it looks like one, and hidden here in any case.
     pub(super) fn doubtful(&mut self, value: &str) -> String {
+        if is_address(value) {
+            // Learnt, it would be missed in every route.
+            return self.text(value);
+        }
         let word = value.bytes().all(|b| b.is_ascii_lowercase() || b"-_".contains(&b));
         let mixed =
             value.bytes().any(|b| b.is_ascii_alphabetic()) && value.bytes().any(|b| b.is_ascii_digit());
@@ -145,11 +149,13 @@ impl Anonymiser {
 
     /// A text without all of that.
     pub(super) fn text(&mut self, text: &str) -> String {
-        let text = without_keys(&self.without_values(text));
+        // Before values: the first line of a key that is known is that of every key.
+        let text = self.without_values(&without_keys(text));
         let mut out = String::with_capacity(text.len());
         for line in text.split_inclusive('\n') {
-            let line = without_credentials(&without_urls(&without_named_values(line)));
-            let line = self.without_mails(&line);
+            let line = without_urls(&without_named_values(line));
+            let line = without_credentials(&without_credentials(&line, "Bearer "), "Basic ");
+            let line = self.without_mails(&without_reverse_names(&line));
             self.without_addresses(&line, &mut out);
         }
         out
@@ -235,9 +241,14 @@ impl Anonymiser {
             return None;
         }
         let in_address = before.is_ascii_hexdigit() || before == b':';
-        if !in_address && let Some(mac) = mac_at(bytes, at) {
-            let shown = self.addresses.mac(mac).map(|byte| format!("{byte:02x}")).join(":");
-            return Some((at + MAC_CHARS, shown));
+        if !in_address && let Some((end, mac)) = mac_at(bytes, at) {
+            let shown = self.addresses.mac(mac);
+            let shown = (shown != mac).then(|| shown.map(|byte| format!("{byte:02x}")).join(":"));
+            return Some((end, shown.unwrap_or_else(|| line[at..end].to_owned())));
+        }
+        if let Some(mac) = bare_mac_at(line, at) {
+            let shown = self.addresses.mac(mac).map(|byte| format!("{byte:02x}")).concat();
+            return Some((at + shown.len(), shown));
         }
         if let Some((end, ip)) = v6_at(line, at, before) {
             let length = length_at(bytes, end);
@@ -364,12 +375,10 @@ fn without_named_values(line: &str) -> String {
     line.to_owned()
 }
 
-/// `Bearer …`, `Basic …` (RFC 9110, 11.6.2).
-fn without_credentials(line: &str) -> String {
+/// `Bearer …`, `Basic …` (RFC 9110, 11.6.2), of one scheme.
+fn without_credentials(line: &str, scheme: &str) -> String {
     let (mut out, mut rest) = (String::with_capacity(line.len()), line);
-    while let Some((at, scheme)) =
-        ["Bearer ", "Basic "].iter().filter_map(|s| Some((rest.find(s)?, *s))).min_by_key(|found| found.0)
-    {
+    while let Some(at) = rest.find(scheme) {
         let begin = at + scheme.len();
         let end = rest[begin..].find(|c: char| c.is_whitespace() || "\"',".contains(c));
         let end = end.map_or(rest.len(), |i| begin + i);
@@ -378,6 +387,26 @@ fn without_credentials(line: &str) -> String {
         out.push_str(&rest[..begin]);
         out.push_str(if credentials { HIDDEN } else { &rest[begin..end] });
         rest = &rest[end..];
+    }
+    out + rest
+}
+
+/// `142.69.2.81.in-addr.arpa`, `….ip6.arpa`: an address from its end (RFC 1035, 3.5; RFC 3596, 2.5).
+fn without_reverse_names(line: &str) -> String {
+    const END: &str = ".arpa";
+    let (mut out, mut rest) = (String::with_capacity(line.len()), line);
+    while let Some(at) = rest.find(END) {
+        let name = &rest[..at];
+        let zone = [".in-addr", ".ip6"].into_iter().find_map(|zone| name.strip_suffix(zone));
+        let letters = |c: char| c.is_ascii_hexdigit() || c == '.';
+        let shown = zone.map_or(name, |address| address.trim_end_matches(letters));
+        out.push_str(shown);
+        if let Some(address) = zone {
+            out.push_str(HIDDEN);
+            out.push_str(&name[address.len()..]);
+        }
+        out.push_str(END);
+        rest = &rest[at + END.len()..];
     }
     out + rest
 }
@@ -413,28 +442,44 @@ fn char_at(text: &str, at: usize) -> usize {
     text[at..].chars().next().map_or(0, char::len_utf8)
 }
 
-/// Six pairs of digits with colons between them.
-const MAC_CHARS: usize = 17;
+/// Six bytes with colons between them; zeros in front may be left out (ether_ntoa(3): `bridge_id 8000.52:54:0:5e:c3:e7`).
+fn mac_at(bytes: &[u8], at: usize) -> Option<(usize, [u8; 6])> {
+    let (mut mac, mut end) = ([0; 6], at);
+    for (index, byte) in mac.iter_mut().enumerate() {
+        if index > 0 {
+            bytes.get(end).filter(|b| **b == b':')?;
+            end += 1;
+        }
+        let digits = bytes[end..].iter().take(3).take_while(|b| b.is_ascii_hexdigit()).count();
+        let text = std::str::from_utf8(&bytes[end..end + digits]).ok().filter(|_| digits < 3)?;
+        *byte = u8::from_str_radix(text, 16).ok()?;
+        end += digits;
+    }
+    // More than six are something else: a fingerprint, an address of IPv6 or the beginning of one of IPv4.
+    let more = match &bytes[end..] {
+        [b':', next, ..] => next.is_ascii_hexdigit() || *next == b':',
+        [b'.', next, ..] => next.is_ascii_digit(),
+        [next, ..] => next.is_ascii_alphanumeric(),
+        [] => false,
+    };
+    (!more).then_some((end, mac))
+}
 
-fn mac_at(bytes: &[u8], at: usize) -> Option<[u8; 6]> {
-    let text = bytes.get(at..at + MAC_CHARS)?;
-    let more = bytes.get(at + MAC_CHARS).is_some_and(|b| b.is_ascii_alphanumeric());
-    let pairs = bytes.get(at + MAC_CHARS..at + MAC_CHARS + 2);
-    // Seven pairs are something else: a fingerprint.
-    if more || pairs.is_some_and(|p| p[0] == b':' && p[1].is_ascii_hexdigit()) {
+/// Twelve digits, where they are a MAC address: names of devices (systemd.net-naming-scheme(7)), numbers of ports and switches.
+fn bare_mac_at(line: &str, at: usize) -> Option<[u8; 6]> {
+    const BEFORE: [&str; 6] = ["enx", "wlx", "wwx", "slx", "portid ", "switchid "];
+    if !BEFORE.iter().any(|before| line[..at].ends_with(before)) {
         return None;
     }
-    let mut mac = [0; 6];
-    for (index, byte) in mac.iter_mut().enumerate() {
-        let pair = text.get(3 * index..3 * index + 2)?;
-        let dash = text.get(3 * index + 2).copied().unwrap_or(b':');
-        let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
-        if dash != b':' {
-            return None;
-        }
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(mac)
+    let digits = line[at..].bytes().take(13).take_while(u8::is_ascii_hexdigit).count();
+    let [_, _, mac @ ..] = u64::from_str_radix(&line[at..at + digits], 16).ok()?.to_be_bytes();
+    (digits == 12).then_some(mac)
+}
+
+/// An address, or a prefix.
+fn is_address(text: &str) -> bool {
+    let (ip, length) = text.split_once('/').unwrap_or((text, "0"));
+    ip.parse::<IpAddr>().is_ok() && length.parse::<u8>().is_ok()
 }
 
 /// The longest address of IPv6 at a place, which is where one may begin.

@@ -204,7 +204,9 @@ fn every_kind_of_address_has_its_place() {
         "fd12:3456::1",
         "2001:db8::1",
         "ff02::1",
-        "eth0@if3 12:34:56 mwan::deed 1.2.3",
+        "fe80::1:2",
+        "eth0@if3 12:34:56 mwan::deed 1.2.3 enxabc enp3s0 portid 12",
+        "1:0:5e:0:0:1",
         "ff:ff:ff:ff:ff:ff",
         "33:33:00:00:00:01",
         "00:00:00:00:00:00",
@@ -219,6 +221,13 @@ fn every_kind_of_address_has_its_place() {
         // The link-local address made of it.
         ("inet6 fe80::5054:ff:fe12:3456/64", "inet6 fe80::ff:fe00:1/64"),
         ("52:54:00:ab:cd:ef", "02:00:00:00:00:02"),
+        // Without zeros (bridges), in names of devices and ports.
+        ("bridge_id 8000.2:4:0:e:c3:7 root_port", "bridge_id 8000.02:00:00:00:00:03 root_port"),
+        ("altname enx0204000ec307", "altname enx020000000003"),
+        (
+            "conf.enx0204000ec308.rp_filter portid 0204000ec307",
+            "conf.enx020000000004.rp_filter portid 020000000003",
+        ),
         ("8.0.0.0/9", "240.0.1.0/9"),
         ("2a00::/12", "2a00::/12"),
         ("2a02:0:0:0::/24", "3fff:0:0:2::/24"),
@@ -232,6 +241,8 @@ fn every_kind_of_address_has_its_place() {
         "2002:5102:304::1",
         "ff3e:30:2a02:1:2:3::1",
         "ff02::1:ff12:3456",
+        // The link-local address of a tunnel from 81.2.69.150.
+        "fe80::5102:4596",
         "1.2.3.4.5",
         "x81.2.3.4y",
         "a2a02:1:2::3",
@@ -270,6 +281,8 @@ fn what_a_key_or_a_form_says_is_secret_goes() {
         ("'http://192.0.2.1/generate_204'", "'http://192.0.2.1/hidden'"),
         ("https://[2001:db8::1]:8480/", "https://[2001:db8::1]:8480/"),
         ("to ops@site.example.com.", "to mail-1@name.example."),
+        ("of 10.69.2.81.in-addr.arpa, x.arpa", "of [hidden].in-addr.arpa, x.arpa"),
+        ("7.f.6.2.2.0.a.2.ip6.arpa. PTR", "[hidden].ip6.arpa. PTR"),
         (
             "x -----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY----- y",
             "x [key or certificate] y",
@@ -310,4 +323,11 @@ fn values_that_were_learnt_go_wherever_they_stand_also_when_they_were_cut() {
     assert_eq!(anonymiser.doubtful("restart"), "[hidden]");
     assert_eq!(anonymiser.text("restart"), "restart");
     assert_eq!(anonymiser.doubtful("hunter42"), "[secret-5]");
+    // An address of an option that is misspelt goes on being seen.
+    assert_eq!(anonymiser.doubtful("192.168.178.1/24"), "192.168.178.1/24");
+    assert_eq!(anonymiser.text("via 192.168.178.1"), "via 192.168.178.1");
+    // The first line of a key that is known is that of another one, too.
+    anonymiser.secret("-----BEGIN PRIVATE KEY-----\nabcdefgh\n-----END PRIVATE KEY-----");
+    let other = "-----BEGIN PRIVATE KEY-----\nijklmnop\n-----END PRIVATE KEY-----";
+    assert_eq!(anonymiser.text(other), "[key or certificate]");
 }
