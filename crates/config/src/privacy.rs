@@ -3,13 +3,16 @@
 //! What is not known is private: an option of a kind that nobody has judged here, an option or section that nobody knows (it may be
 //! a misspelt password), a line that cannot be read. So a new option for a secret cannot be forgotten.
 
+use std::ops::Range;
+
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::ipfire::keys::{self, FileKind, KeyDoc};
 use crate::ipfire::readhash;
 use crate::native::in_order;
 use crate::options::{Dialect, OptionDoc, SectionKind, options_of};
-use crate::uci;
+use crate::{sort_short, uci};
 
 /// Who may see a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +27,8 @@ pub enum Privacy {
     Remark,
     /// Nobody: it may be a secret. What a program is given, and options that nobody knows.
     Doubtful,
+    /// Nobody: it is written in several lines, as none of its kind is, and may have swallowed the quote of its neighbour.
+    Lines,
     /// Nobody.
     Secret,
 }
@@ -130,9 +135,11 @@ impl OptionDoc {
     /// Who may see one of its values; `first`: it is the first of the list.
     fn privacy_of(&self, value: &str, first: bool) -> Privacy {
         match self.privacy() {
-            Privacy::Doubtful if first && value.starts_with('/') => Privacy::Path,
-            // None of these is written in several lines; what is has swallowed the quote of its neighbour.
-            Privacy::Open | Privacy::Path | Privacy::Name if value.contains('\n') => Privacy::Secret,
+            // With its arguments in one value it is none.
+            Privacy::Doubtful if first && value.starts_with('/') && !value.contains(char::is_whitespace) => {
+                Privacy::Path
+            }
+            Privacy::Open | Privacy::Path | Privacy::Name if value.contains('\n') => Privacy::Lines,
             other => other,
         }
     }
@@ -154,6 +161,20 @@ pub fn shown(file_name: &str, bytes: &[u8], hide: Hide<'_>) -> String {
     match crate::dialect_of(file_name) {
         Dialect::Uci => shown_uci(bytes, hide),
         Dialect::Native => shown_toml(bytes, hide),
+    }
+}
+
+/// Most lines that cannot be read whose words are looked at.
+const UNREAD_MAX: usize = 100;
+/// In UCI a line that cannot be read, which says nothing.
+const UNREADABLE: &str = "option";
+
+/// A configuration as another machine may read it: the same sections with the same options at the same lines, as far as they are not
+/// private, without comments. `None`: a `mwan.toml` that is not TOML as a whole.
+pub fn readable(file_name: &str, text: &str, hide: Hide<'_>) -> Option<String> {
+    match crate::dialect_of(file_name) {
+        Dialect::Uci => Some(shown_uci(text.as_bytes(), hide)),
+        Dialect::Native => readable_toml(text, hide),
     }
 }
 
@@ -180,8 +201,20 @@ impl Words {
 }
 
 fn shown_uci(bytes: &[u8], hide: Hide<'_>) -> String {
-    let (sections, _) = uci::parse("", bytes);
+    let (sections, unread) = uci::parse("", bytes);
     let mut page = Page::new(bytes);
+    // Messages repeat words of what cannot be read.
+    let is_read = |word: &str| {
+        let mut values = sections.iter().flat_map(|s| s.entries.iter().map(|e| &e.value).chain(&s.name));
+        values.any(|value| value == word)
+    };
+    let is_unread = |number: u32| unread.iter().take(UNREAD_MAX).any(|d| d.location.line == number);
+    for (_, line) in (1..).zip(bytes.split(|b| *b == b'\n')).filter(|(number, _)| is_unread(*number)) {
+        let line = String::from_utf8_lossy(line);
+        let words = line.split(|c: char| c.is_whitespace() || "'\";".contains(c));
+        let words = words.filter(|word| !word.is_empty() && !is_read(word));
+        words.for_each(|word| drop(hide(Privacy::Doubtful, "", word)));
+    }
     for section in &sections {
         let kind = SectionKind::ALL.into_iter().find(|k| k.uci().contains(&section.kind.as_str()));
         let words = Words { kind, dialect: Dialect::Uci };
@@ -194,6 +227,10 @@ fn shown_uci(bytes: &[u8], hide: Hide<'_>) -> String {
             let value = words.value(&entry.name, &entry.value, first, hide);
             let word = if entry.list { "list" } else { "option" };
             page.put(entry.line, &format!("\t{word} {} {}", entry.name, uci::quote(&value)));
+        }
+        // A section with such a line means something else than without.
+        if let Some(line) = section.damaged {
+            page.put(line, UNREADABLE);
         }
     }
     page.finish("; ")
@@ -245,27 +282,114 @@ fn table_of(page: &mut Page, words: &Words, table: &DeTable<'_>, hide: Hide<'_>)
 }
 
 fn toml_value(words: &Words, option: &str, value: &DeValue<'_>, first: bool, hide: Hide<'_>) -> String {
-    let (bare, text) = match value {
+    match value {
         DeValue::Array(items) => {
             let items = items.iter().enumerate();
             let items = items.map(|(at, item)| toml_value(words, option, item.get_ref(), at == 0, hide));
-            return format!("[{}]", items.collect::<Vec<_>>().join(", "));
+            format!("[{}]", items.collect::<Vec<_>>().join(", "))
         }
         DeValue::Table(table) => {
             let entries = in_order(table).into_iter();
             let entries = entries.map(|(name, _, value)| {
                 format!("{} = {}", key(name), toml_value(words, option, value.get_ref(), true, hide))
             });
-            return format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "));
+            format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
         }
+        _ => {
+            let (bare, text) = single(value);
+            let shown = words.value(option, &text, first, hide);
+            if bare && shown == text { text } else { quoted(&shown) }
+        }
+    }
+}
+
+/// A value that is no list and no table, and whether it stands without quotes.
+fn single(value: &DeValue<'_>) -> (bool, String) {
+    match value {
         DeValue::String(text) => (false, text.to_string()),
         DeValue::Integer(number) => (true, number.to_string()),
         DeValue::Float(number) => (true, number.to_string()),
         DeValue::Boolean(value) => (true, value.to_string()),
         DeValue::Datetime(time) => (true, time.to_string()),
-    };
-    let shown = words.value(option, &text, first, hide);
-    if bare && shown == text { text } else { quoted(&shown) }
+        DeValue::Array(_) | DeValue::Table(_) => (true, String::new()),
+    }
+}
+
+/// The text itself with other values in place of private ones, and without comments; `None` if not all of it is TOML.
+fn readable_toml(text: &str, hide: Hide<'_>) -> Option<String> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let (root, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        return None;
+    }
+    let mut singles = Vec::new();
+    for (group, _, value) in in_order(root.get_ref()) {
+        let kind = SectionKind::ALL.into_iter().find(|kind| kind.native() == Some(group));
+        let words = Words { kind, dialect: Dialect::Native };
+        let named = matches!(value.get_ref(), DeValue::Table(_)) && !kind.is_some_and(SectionKind::is_single);
+        singles_of(&words, group, (value, true), if named { 2 } else { 1 }, hide, &mut singles);
+    }
+    sort_short(&mut singles, |(span, _)| span.start);
+    let (mut out, mut at) = (String::with_capacity(text.len()), 0);
+    for (span, other) in singles {
+        without_comments(text.get(at..span.start)?, &mut out);
+        let value = text.get(span.clone())?;
+        match other {
+            None => out.push_str(value),
+            Some(other) => match value.matches('\n').count() {
+                0 => out.push_str(&quoted(&other)),
+                // As many lines.
+                lines => {
+                    out.push_str(&format!("\"\"\"{}{}\"\"", "\n".repeat(lines), &quoted(&other)[1..]));
+                }
+            },
+        }
+        at = span.end;
+    }
+    without_comments(text.get(at..)?, &mut out);
+    Some(out)
+}
+
+/// Where single values are, and what is to stand there if it is something else. `names`: how many keys there are to come down to
+/// that of the option; what is further down is part of its value.
+fn singles_of(
+    words: &Words,
+    option: &str,
+    (value, first): (&Spanned<DeValue<'_>>, bool),
+    names: u8,
+    hide: Hide<'_>,
+    out: &mut Vec<(Range<usize>, Option<String>)>,
+) {
+    match value.get_ref() {
+        DeValue::Array(items) => {
+            for (at, item) in items.iter().enumerate() {
+                singles_of(words, option, (item, at == 0), names, hide, out);
+            }
+        }
+        DeValue::Table(table) => {
+            for (name, _, value) in in_order(table) {
+                let option = if names > 0 { name } else { option };
+                singles_of(words, option, (value, true), names.saturating_sub(1), hide, out);
+            }
+        }
+        value_of => {
+            let (_, text) = single(value_of);
+            let shown = words.value(option, &text, first, hide);
+            out.push((value.span(), (shown != text).then_some(shown)));
+        }
+    }
+}
+
+/// What is between values: keys, signs, and comments, which are left out.
+fn without_comments(between: &str, out: &mut String) {
+    for line in between.split_inclusive('\n') {
+        // In quotes it is a part of a key.
+        let is_open = |at: usize| ['"', '\''].iter().any(|q| line[..at].matches(*q).count() % 2 == 1);
+        match line.match_indices('#').find(|(at, _)| !is_open(*at)) {
+            Some((at, _)) => out.extend([&line[..at], if line.ends_with('\n') { "\n" } else { "" }]),
+            None => out.push_str(line),
+        }
+    }
 }
 
 fn key(name: &str) -> String {
@@ -364,7 +488,14 @@ impl Page {
 
     fn finish(self, between: &str) -> String {
         let mut out = String::new();
+        // How many lines the value above goes on for.
+        let mut within = 0;
         for (full, line) in self.full.into_iter().zip(self.lines) {
+            if within > 0 && line.is_empty() {
+                within -= 1;
+                continue;
+            }
+            within = line.iter().map(|text| text.matches('\n').count()).sum();
             match (full, line.is_empty()) {
                 (_, false) => out.push_str(&line.join(between)),
                 (Line::Empty, true) => {}
@@ -379,6 +510,7 @@ impl Page {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::ipfire::keys::keys;
     use crate::options::options;
@@ -435,9 +567,20 @@ mod tests {
             "#\nconfig globals 'g'\n\toption enabled '1'\n\n\
              config alert 'a'\n\toption url '<Secret>'\n\toption port '25'\n\
              \tlist command '/bin/tell'\n\tlist command '<Doubtful>'\n\toption comment '<Remark>'\n\
-             \toption psswrd '<Doubtful>'\n\toption server '<Name>'\n# (not shown)\n\
-             config whatever\n\toption enabled '<Doubtful>'\nconfig interface 'wan'\n\toption device '<Secret>'\n# (not shown)\n"
+             \toption psswrd '<Doubtful>'\n\toption server '<Name>'\noption\n\
+             config whatever\n\toption enabled '<Doubtful>'\nconfig interface 'wan'\n\toption device '<Lines>'\n# (not shown)\n"
         );
+        // A program with its arguments in one value is no path; words that messages may repeat are told.
+        let mut doubtful = Vec::new();
+        let text =
+            "config alert a\n\toption command '/bin/tell me'\n\toption url x1 b2; c3\n\toption type x1\n";
+        shown("mwan", text.as_bytes(), &mut |privacy, _, value| {
+            doubtful.push((privacy, value.to_owned()));
+            String::new()
+        });
+        let words: Vec<&str> =
+            doubtful.iter().filter(|d| d.0 == Privacy::Doubtful).map(|d| d.1.as_str()).collect();
+        assert_eq!(words, ["option", "url", "b2", "c3", "/bin/tell me"]);
     }
 
     #[test]
@@ -464,6 +607,39 @@ mod tests {
         for begin in ["[global]", "balance", "[[rule]]", "url", "[web]"] {
             assert_eq!(at(&shown, begin), at(text, begin), "{begin}");
         }
+    }
+
+    /// A reader makes the same of it.
+    #[test]
+    fn what_another_machine_reads_says_the_same_without_what_is_private() {
+        let hide = &mut |privacy: Privacy, _: &str, value: &str| match privacy {
+            Privacy::Path | Privacy::Lines => value.to_owned(),
+            _ => "hidden".to_owned(),
+        };
+        let uci = "# one\nconfig interface 'wan' # two\n\toption enabled 1; option device 'eth#0'\n\tlist track_ip '192.0.2.1\n192.0.2.2'\n\
+            \toption psswrd 'three'\n\toption comment 'four\nfive'\n\toption bad six seven\n\
+            config rule 'r'\n\toption use_policy 'p'\n\toption eight\nconfig alert 'a'\n\toption url 'nine'\n\
+            config my-alert 'x-y'\n\toption ten 'eleven'\nconfig policy 'p'\n\tlist use_member 'm'\n";
+        let toml = "wan.b = { device = 'eth1', comment = 'one' } # two\nwan.c.device = \"eth#2\" # it's three\nwan.c.down = 4 # x\n\
+            wan.c.targets = ['192.0.2.1', # four\n  '192.0.2.2']\nwan.c.up = 7\nwan.c.new = 'five'\n[global] # six\n\
+            notification_email = ['seven@eight.example'] # nine\n[policy.p]\nbalance = { a = 3, b = 2 }\n\
+            [[rule]]\nname = 'web'\ncomment = '''\nten\n'''\npolicy = 'p'\n[alert.\"x\"]\nurl = 'eleven'\nport = 25 # y";
+        let words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven"];
+        for (name, text) in [("mwan3", uci), ("mwan.toml", toml)] {
+            let kept = readable(name, text, hide).unwrap();
+            for word in words {
+                assert!(!kept.contains(word), "{word}: {kept}");
+            }
+            assert_eq!(kept.lines().count(), text.lines().count(), "{kept}");
+            let (before, after) =
+                (crate::parse(name, text.as_bytes()).config, crate::parse(name, kept.as_bytes()).config);
+            assert_eq!(
+                (before.interfaces, before.policies, before.rules),
+                (after.interfaces, after.policies, after.rules),
+                "{kept}"
+            );
+        }
+        assert_eq!(readable("mwan.toml", "[wan.a\nx = 1", hide), None);
     }
 
     #[test]

@@ -20,6 +20,7 @@ const PUBLIC: [&str; 6] = ["81.2.69.", "92.60.1", "8.8.8.8", "2a02:26f7", "2a00:
 const NETWORK: &str = "ip link add wan0 address 52:54:00:5e:c3:e7 type veth peer name isp0 && ip link set isp0 up && \
     ip link set wan0 up && ip address add 81.2.69.150/24 dev wan0 && ip address add 2a02:26f7:1:2::5/64 dev wan0 && \
     ip route add 92.60.128.0/17 via 81.2.69.1 && ip neigh add 81.2.69.1 lladdr 52:54:00:5e:c3:e8 dev wan0 && \
+    ip link add br7 address 52:54:00:0e:c3:e9 type bridge && ip link property add dev br7 altname enx5254000ec3e9 && \
     nft add table ip theirs && nft add chain ip theirs c && nft add rule ip theirs c ip daddr 92.60.129.7 counter && ";
 
 fn secret(of: &str) -> String {
@@ -35,7 +36,7 @@ fn private(privacy: Privacy, of: &str) -> Option<String> {
     match privacy {
         Privacy::Open | Privacy::Path => None,
         Privacy::Name => Some(name(of)),
-        Privacy::Remark | Privacy::Doubtful | Privacy::Secret => Some(secret(of)),
+        Privacy::Remark | Privacy::Doubtful | Privacy::Lines | Privacy::Secret => Some(secret(of)),
     }
 }
 
@@ -126,7 +127,8 @@ config interface 'probed'
 	list track_ip '8.8.8.8'
 	list track_ip '2a00:1450:4001:800::1'
 	list track_ip 'http://92.60.132.1/{target}'
-	option comment 'customer {remark}'
+	option comment 'customer {remark}' # in a recording, too: {comment}
+	option passwrod '{short}'
 
 config rule 'theirs'
 	option dest_ip '3.4.5.0/24'
@@ -148,6 +150,8 @@ config rule 'theirs'
         cloud = secret("cloud"),
         target = secret("target"),
         remark = secret("remark"),
+        // Too short to be looked for.
+        short = &MARK[..4],
     )
 }
 
@@ -186,7 +190,8 @@ fn look_through(archive: &Path) {
         let cut = |at: usize| (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap();
         text[cut(at.saturating_sub(200))..cut((at + 100).min(text.len()))].to_owned()
     };
-    for word in PUBLIC.iter().chain(&[MARK, "52:54:00:5e:c3", "5e:c3e7"]) {
+    // As `ip` writes the addresses of devices, too: in addresses of IPv6, in those of bridges, in names.
+    for word in PUBLIC.iter().chain(&[MARK, "52:54:00:5e:c3", "5e:c3e7", "52:54:0:e:c3", "54000ec3"]) {
         assert_eq!(text.find(word).map(around), None, "{word} is in the archive");
     }
     assert_eq!(fs::metadata(archive).unwrap().permissions().mode() & 0o7777, 0o600);
@@ -267,6 +272,10 @@ fn no_secret_and_no_public_address_is_in_an_archive() {
             serde_json::from_str(&read(&there, &format!("answers/{name}.json"))).unwrap();
         assert!(json["result"] != "error", "{name}: {json}");
     }
+    let revisions: serde_json::Value = serde_json::from_str(&read(&there, "answers/revisions.json")).unwrap();
+    let sums =
+        revisions["revisions"].as_array().unwrap().iter().map(|kept| kept["revision"].as_str().unwrap());
+    assert!(sums.clone().count() == 2 && sums.clone().all(|sum| sum.starts_with("[secret-")), "{revisions}");
     // It still says what it has to: lines, names, structure, and which address is which.
     let shown = read(&there, "config/mwan3");
     assert!(shown.contains("config interface 'probed'") && shown.contains("option type 'email'"), "{shown}");
@@ -408,6 +417,16 @@ fn what_cannot_be_written_is_said_in_a_line_and_nothing_is_overwritten() {
     assert!(
         output.status.success() && err(&output).contains("not in it: ") && at("y.tar").exists(),
         "{output:?}"
+    );
+
+    // Nor is one whose name is longer than a header of the archive.
+    let long = at(&format!("{}.toml", "n".repeat(120)));
+    fs::write(&long, "[wan.wan]\ndevice = 'eth0'\n").unwrap();
+    let output = support(dir.path(), dir.path(), &["--config", long.to_str().unwrap(), "z.tar"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        read(&unpacked(&at("z.tar")), "MANIFEST")
+            .contains(&format!("({}, as it is on disk)", long.display()))
     );
 
     // A disk that is full.

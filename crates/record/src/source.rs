@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use mwan_config::ipfire::Files;
+use mwan_config::privacy::{self, Privacy};
 use mwan_config::{AddressRange, Assignment, Config, NamedSet, SetLayout, TableNames, Unassignable};
 use serde::{Deserialize, Serialize};
 
@@ -160,17 +161,23 @@ impl Fnv {
 
 /// Sections of which no decision depends, and in which secrets may be: addresses with tokens, user names, what is sent to whom.
 const PRIVATE: [&str; 3] = ["alert", "web", "cloud"];
-/// Keys of IPFire's files whose values are secret (`mwan_config::ipfire`), and who is calling.
-const PRIVATE_KEYS: [&str; 3] = ["PASSWORD", "PIN", "USERNAME"];
+/// In place of a private value of which no decision depends.
+const HIDDEN: &str = "hidden";
 
 /// A text of a configuration without what a recording needs not: lines of private sections and comments are empty ones, so that
-/// lines keep their numbers.
+/// lines keep their numbers; values of other sections that may be private are others.
 pub fn without_secrets(file_name: &str, text: &str) -> String {
     let native = file_name.to_ascii_lowercase().ends_with(".toml");
     let lines = text.lines().count();
     let hidden = if native { native_private(text) } else { uci_private(file_name, text, lines) };
     let kept = |(line, hidden): (&str, bool)| if hidden { "\n".to_owned() } else { format!("{line}\n") };
-    text.lines().zip(hidden).map(kept).collect()
+    let text: String = text.lines().zip(hidden).map(kept).collect();
+    let hide = &mut |privacy: Privacy, _: &str, value: &str| match privacy {
+        // Of a name it may depend which sets there are.
+        Privacy::Open | Privacy::Path | Privacy::Name | Privacy::Lines => value.to_owned(),
+        Privacy::Remark | Privacy::Doubtful | Privacy::Secret => HIDDEN.to_owned(),
+    };
+    privacy::readable(file_name, &text, hide).unwrap_or(text)
 }
 
 /// For each line of UCI whether it is private: by whoever reads it, for UCI knows abbreviations, `;` and text over several lines.
@@ -240,23 +247,14 @@ fn native_key(words: &str) -> Option<&str> {
     bare.then_some(key)
 }
 
-/// The same of one of IPFire's files: secret values become as many zeros, which are values of the same kind.
-pub fn without_secret_values(text: &str) -> String {
-    let line = |line: &str| match line.split_once('=') {
-        Some((key, value)) if is_private_key(key) => {
-            let hidden: String =
-                value.chars().map(|c| if ['\'', '"'].contains(&c) { c } else { '0' }).collect();
-            format!("{key}={hidden}\n")
-        }
-        _ if line.trim_start().starts_with('#') => "\n".to_owned(),
-        _ => format!("{line}\n"),
+/// The same of one of IPFire's files, by its name below their root: secret values become as many zeros, which are values of the same
+/// kind. Keys that are not known stay: IPFire's own are among them.
+pub fn without_secret_values(name: &str, text: &str) -> String {
+    let hide = &mut |privacy: Privacy, _: &str, value: &str| match privacy {
+        Privacy::Secret | Privacy::Remark => "0".repeat(value.chars().count()),
+        _ => value.to_owned(),
     };
-    text.lines().map(line).collect()
-}
-
-/// With or without what the folder puts in front: `BACKUP_PASSWORD`, `INTERFACE_PIN`.
-fn is_private_key(key: &str) -> bool {
-    PRIVATE_KEYS.iter().any(|private| key.trim_end().ends_with(private))
+    privacy::shown_hash(name, text.as_bytes(), hide)
 }
 
 #[cfg(test)]
@@ -295,15 +293,34 @@ mod tests {
         assert!(["eth0", "up = 7", "down = 8", "up = 9"].iter().all(|word| kept.contains(word)), "{kept}");
         assert_eq!(kept.lines().count(), odd.lines().count());
         let tree = without_secret_values(
-            "BACKUP_PASSWORD='s3cret'\nINTERFACE_PIN=1234\nexport USERNAME=me\nBACKUP_APN=net\n",
+            "mwan/profiles/a",
+            "BACKUP_PASSWORD='s3cret'\nINTERFACE_PIN=1234\nexport USERNAME=me\nBACKUP_APN=net # x\nOTHER=y\n",
         );
         assert_eq!(
             tree,
-            "BACKUP_PASSWORD='000000'\nINTERFACE_PIN=0000\nexport USERNAME=00\nBACKUP_APN=net\n"
+            "BACKUP_PASSWORD='000000'\nINTERFACE_PIN='0000'\n# (not shown)\nBACKUP_APN='net'\nOTHER='y'\n"
         );
         let tree = without_secret_values(
-            "TYPE=PPPOE\nUSERNAME='me@isp'\nPASSWORD=\"s3cret\"\nPIN=1234\n# x\nAPN=net\n",
+            "ppp/settings",
+            "TYPE=PPPOE\nUSERNAME='me@isp'\nPASSWORD=\"s3cret\"\nPIN=1234\n# x\nTELEPHONE=*99#\n",
         );
-        assert_eq!(tree, "TYPE=PPPOE\nUSERNAME='000000'\nPASSWORD=\"000000\"\nPIN=0000\n\nAPN=net\n");
+        assert_eq!(
+            tree,
+            "TYPE='PPPOE'\nUSERNAME='000000'\nPASSWORD='000000'\nPIN='0000'\n#\nTELEPHONE='0000'\n"
+        );
+    }
+
+    /// Beside private sections.
+    #[test]
+    fn what_nobody_knows_and_what_is_said_beside_a_value_is_left_out() {
+        let uci = "config interface 'wan' # secret1\n\toption device 'eth0' # secret2\n\toption passwrod 'secret3'\n\toption x secret4 y\n\
+            config globals 'g'\n\tlist dnsmasq_command '/bin/x'\n\tlist dnsmasq_command 'secret5'\nconfig other\n\toption x 'secret6'\n";
+        let toml = "[wan.wan] # secret1\ndevice = 'eth0' # secret2\npasswrod = 'secret3'\n[global]\n\
+            dnsmasq_command = ['/bin/x', 'secret5']\n[policy]\np = { comment = 'secret7' }\n[other]\nx = 'secret6'\n";
+        for (name, text) in [("mwan3", uci), ("mwan.toml", toml)] {
+            let kept = without_secrets(name, text);
+            assert!(!kept.contains("secret") && kept.contains("eth0") && kept.contains("/bin/x"), "{kept}");
+            assert_eq!(kept.lines().count(), text.lines().count(), "{kept}");
+        }
     }
 }

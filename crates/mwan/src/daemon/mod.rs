@@ -121,6 +121,7 @@ pub(crate) use explain::explain_without_daemon;
 pub(crate) use log::{LogSettings, start_companion_log};
 pub(crate) use plan::plan_without_daemon;
 pub(crate) use reach::Target as ReachTarget;
+pub(crate) use revisions::revision;
 pub(crate) use status::diagnostics;
 
 /// Name of the control socket in the run directory.

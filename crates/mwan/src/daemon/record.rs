@@ -53,7 +53,9 @@ impl Text {
                 contents: files
                     .contents
                     .iter()
-                    .map(|(name, bytes)| (name.clone(), mwan_record::without_secret_values(&text(bytes))))
+                    .map(|(name, bytes)| {
+                        (name.clone(), mwan_record::without_secret_values(name, &text(bytes)))
+                    })
                     .collect(),
                 unreadable: files.unreadable.clone(),
                 qmi_devices: files.qmi_devices.clone(),

@@ -76,7 +76,7 @@ pub(super) struct Header {
 
 /// Tells a content from any other: its length and a sum. It is for people who would not overwrite each other's work, and
 /// withstands nobody.
-pub(super) fn revision(bytes: &[u8]) -> String {
+pub(crate) fn revision(bytes: &[u8]) -> String {
     format!("{:x}-{:016x}", bytes.len(), fnv1a(bytes))
 }
 

@@ -4,12 +4,13 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use mwan_config::SECRETS;
 use mwan_config::ipfire::Files;
 use mwan_config::privacy::{self, Privacy};
+use mwan_config::{SECRETS, options};
 use serde_json::Value;
 
 use super::anonymise::{Anonymiser, is_secret_key};
+use crate::daemon::revision;
 use crate::regular::{self, Links};
 
 /// Where configurations are if nobody says it.
@@ -31,8 +32,22 @@ const COPY_TREE: &str = "accepted.ipfire/mwan/settings";
 /// Configurations before, each behind a line of JSON; so is one that waits to be confirmed.
 const REVISIONS: &str = "revisions";
 const UNCONFIRMED: &str = "unconfirmed";
-/// Names of machines that are no names.
-const GENERIC: [&str; 6] = ["debian", "ipfire", "localhost", "mwan", "openwrt", "router"];
+/// Names of machines that are no names, beside those of options: as a name, `gateway` would be missed in every route.
+const GENERIC: [&str; 13] = [
+    "debian",
+    "default",
+    "firewall",
+    "host",
+    "ipfire",
+    "link",
+    "local",
+    "localhost",
+    "main",
+    "mwan",
+    "openwrt",
+    "router",
+    "server",
+];
 
 /// One text of a configuration.
 #[derive(Debug)]
@@ -157,12 +172,16 @@ impl Source {
             Privacy::Remark => "[remark]".to_owned(),
             Privacy::Name => anonymiser.name(value),
             Privacy::Doubtful => anonymiser.doubtful(value),
-            Privacy::Secret => anonymiser.secret(value),
+            Privacy::Secret | Privacy::Lines => anonymiser.secret(value),
         })
     }
 
     /// What in it has to be found wherever else it stands, and the files it names.
     fn learn(&self, anonymiser: &mut Anonymiser, named: &mut Vec<PathBuf>) {
+        if matches!(self.form, Form::Text(_)) {
+            // A sum of everything without a key: what is replaced could be tried out.
+            anonymiser.secret(&revision(&self.bytes));
+        }
         self.pass(&mut |privacy, option, value| {
             match privacy {
                 Privacy::Open | Privacy::Remark => {}
@@ -173,8 +192,13 @@ impl Source {
                     }
                 }
                 Privacy::Name => drop(anonymiser.name(value)),
-                Privacy::Doubtful => drop(anonymiser.doubtful(value)),
-                Privacy::Secret => {
+                Privacy::Doubtful => {
+                    anonymiser.doubtful(value);
+                    // `--token=…`
+                    let behind = value.split_once('=').map_or("", |(_, behind)| behind);
+                    anonymiser.doubtful(behind);
+                }
+                Privacy::Secret | Privacy::Lines => {
                     anonymiser.secret(value);
                     learn_parts(value, anonymiser);
                 }
@@ -251,12 +275,43 @@ fn learn_document(value: &Value, is_secret: bool, anonymiser: &mut Anonymiser) {
     }
 }
 
+/// What of a machine's name tells whose it is: the whole, its domain, and itself without that, as logs write it.
+fn names_of(name: &str) -> Vec<&str> {
+    let name = name.trim();
+    let (host, domain) = name.split_once('.').unwrap_or((name, ""));
+    let is_generic = |word: &str| {
+        let word = word.to_ascii_lowercase();
+        GENERIC.contains(&word.as_str()) || options().iter().any(|option| option.key() == word)
+    };
+    let whole = (!domain.is_empty()).then_some(name);
+    let domain = Some(domain).filter(|domain| domain.contains('.'));
+    let host = Some(host).filter(|host| !is_generic(host));
+    [whole, domain, host].into_iter().flatten().collect()
+}
+
 /// The machine's own name, and the secrets in the folder that is theirs.
 fn learn_machine(anonymiser: &mut Anonymiser) {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
-    if !GENERIC.contains(&name.to_ascii_lowercase().as_str()) {
-        anonymiser.name(&name);
-    }
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    names_of(&name).into_iter().for_each(|name| drop(anonymiser.name(name)));
     let entries = fs::read_dir(SECRETS).into_iter().flatten().flatten();
     entries.take(SECRETS_MAX).for_each(|entry| learn_file(&entry.path(), anonymiser));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_of;
+
+    #[test]
+    fn a_machine_is_known_by_every_part_of_its_name_that_is_its_own() {
+        assert_eq!(
+            names_of("fw-kontor.kunde.example\n"),
+            ["fw-kontor.kunde.example", "kunde.example", "fw-kontor"]
+        );
+        assert_eq!(names_of("Router.lan"), ["Router.lan"]);
+        assert_eq!(names_of("kontor"), ["kontor"]);
+        // Words of every archive.
+        for word in ["OpenWrt", "gateway", "interface", "main", ""] {
+            assert!(names_of(word).iter().all(|name| name.is_empty()), "{word}");
+        }
+    }
 }
