@@ -401,12 +401,34 @@ mod tests {
         }
     }
 
+    /// What ends the daemon, gets around rules or is for other companions is not for the web; what may name files and programs goes
+    /// there with its guard.
     #[cfg(feature = "web")]
     #[test]
-    fn the_web_server_neither_applies_nor_confirms() {
-        let none = Request::Revision { number: 1 };
-        for request in [Request::Confirm, Request::TakeBack, Request::Revisions, none] {
+    fn the_web_server_is_not_root() {
+        let interface = "wan".to_owned();
+        let view = mwan_api::View { look: mwan_api::Look::Whole, json: false, package: None };
+        let show = Request::Show { request: Box::new(Request::Stop), view };
+        for request in [
+            Request::Stop,
+            Request::Reload,
+            Request::Use { interface },
+            Request::Record,
+            Request::StopDrill,
+            show,
+        ] {
             assert!(!Access::Web.allows(&request) && Access::Owner.allows(&request), "{request:?}");
         }
+        let order = mwan_api::ApplyOrder {
+            content: mwan_api::Content::Revision { number: Some(1) },
+            revision: None,
+            dry_run: false,
+            confirm_s: None,
+            must_reach: Vec::new(),
+            by: None,
+        };
+        assert!(Access::Web.allows(&Request::Apply(order.clone())));
+        assert!(matches!(Access::Web.guarded(Request::Apply(order.clone())), Request::Guarded { .. }));
+        assert!(matches!(Access::Owner.guarded(Request::Apply(order)), Request::Apply(_)));
     }
 }
