@@ -10,7 +10,10 @@ use mwan_config::*;
 /// Two sections of each kind: `x` gets the value, `y` must not notice. Values under test come last in `x`.
 const UCI: [(SectionKind, &str); 9] = [
     (SectionKind::Globals, "config globals 'globals'\n"),
-    (SectionKind::Interface, "config interface 'x'\n\toption enabled '1'\n\tlist track_ip '8.8.8.8'\n"),
+    (
+        SectionKind::Interface,
+        "config interface 'x'\n\toption enabled '1'\n\tlist track_ip '8.8.8.8'\n\toption check_quality '1'\n",
+    ),
     (SectionKind::Member, "config member 'mx'\n\toption interface 'x'\n"),
     (SectionKind::Policy, "config policy 'px'\n\tlist use_member 'mx'\n"),
     (SectionKind::Rule, "config rule 'rx'\n\toption proto 'tcp'\n\toption use_policy 'py'\n"),
@@ -40,7 +43,7 @@ config rule 'ry'
 
 const NATIVE: [(SectionKind, &str); 7] = [
     (SectionKind::Globals, "[global]\n"),
-    (SectionKind::Interface, "[wan.x]\ntargets = \"8.8.8.8\"\n"),
+    (SectionKind::Interface, "[wan.x]\ntargets = \"8.8.8.8\"\ncheck_quality = true\n"),
     (SectionKind::Policy, "[policy.px]\n"),
     (SectionKind::Rule, "[[rule]]\n"),
     (SectionKind::Ipset, "[set.sx]\n"),
@@ -65,6 +68,8 @@ fn takes_anything(doc: &OptionDoc) -> bool {
     let file = doc.kind.contains("file") || doc.kind.contains("path");
     file && doc.kind != "absolute path"
         || matches!(doc.kind, "text" | "string")
+        // It is shown, and no more.
+        || doc.section == SectionKind::Rule && doc.native == Some("name")
         || doc.kind.starts_with("program")
         || doc.description.to_lowercase().contains("without effect")
 }

@@ -242,7 +242,8 @@ impl Anonymiser {
         if let Some((end, ip)) = v6_at(line, at, before) {
             let length = length_at(bytes, end);
             let shown = self.addresses.v6(ip, length);
-            let shown = if shown == ip { line[at..end].to_owned() } else { shown.to_string() };
+            let written = &line[at..end];
+            let shown = if shown == ip { written.to_owned() } else { notation(written, shown) };
             return is_worth(ip).then_some((end, shown));
         }
         let inside = before.is_ascii_digit();
@@ -253,6 +254,17 @@ impl Anonymiser {
         let shown = if shown == ip { line[at..end].to_owned() } else { shown.to_string() };
         Some((end, shown))
     }
+}
+
+/// An address as another one was written: with its last 32 bits as an IPv4 address (RFC 4291, 2.2), or not. What comes behind it in a text
+/// then belongs to it as little as before.
+fn notation(written: &str, ip: Ipv6Addr) -> String {
+    if !written.contains('.') || ip.to_ipv4_mapped().is_some() {
+        return ip.to_string();
+    }
+    let v4 = Ipv4Addr::from_bits(u32::try_from(ip.to_bits() & 0xFFFF_FFFF).unwrap_or_default());
+    let front = Ipv6Addr::from_bits(ip.to_bits() >> 32 << 32 | 0x1_0001).to_string();
+    front.strip_suffix("1:1").unwrap_or(&front).to_owned() + &v4.to_string()
 }
 
 impl Needle {

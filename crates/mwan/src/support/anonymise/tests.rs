@@ -311,3 +311,12 @@ fn values_that_were_learnt_go_wherever_they_stand_also_when_they_were_cut() {
     assert_eq!(anonymiser.text("restart"), "restart");
     assert_eq!(anonymiser.doubtful("hunter42"), "[secret-5]");
 }
+
+#[test]
+fn addresses_keep_their_notation() {
+    let shown = anonymiser()
+        .text("64:ff9b::15.243.128.0:0a ::ffff:15.243.128.0 64:ff9b::ff3:8000 fe80::5efe:15.243.128.0");
+    let dots: Vec<bool> = shown.split(' ').map(|word| word.contains('.')).collect();
+    assert_eq!(dots, [true, true, false, true], "{shown}");
+    assert!(shown.starts_with("64:ff9b::240.1.") && shown.contains(":0a "), "{shown}");
+}
