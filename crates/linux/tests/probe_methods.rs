@@ -400,7 +400,8 @@ fn tls_sessions_are_resumed_and_prove_no_less() {
             ("[::]:447", "https://192.0.2.1:447/ok", &TLS13),
             ("[::]:448", "https://192.0.2.1:448/ok", &TLS12),
         ] {
-            let config = Arc::new(Mutex::new(Some(tls_config(&[version]))));
+            let first = tls_config(&[version]);
+            let config = Arc::new(Mutex::new(Some(Arc::clone(&first))));
             let kinds = Arc::new(Mutex::new(Vec::new()));
             let (served, seen) = (Arc::clone(&config), Arc::clone(&kinds));
             serve_tcp(&peer, address, move |mut stream| {
@@ -425,9 +426,11 @@ fn tls_sessions_are_resumed_and_prove_no_less() {
             assert_eq!(std::mem::take(&mut *kinds.lock().expect("lock")), [Full, Resumed, Resumed], "{url}");
             *config.lock().expect("lock") = None;
             assert_eq!(ask(), [Fate::Silent], "{url}: a session is no proof by itself");
+            *config.lock().expect("lock") = Some(first);
+            assert_eq!(ask(), [Fate::Answered], "{url}: it is not offered to who took it amiss");
             *config.lock().expect("lock") = Some(tls_config(&[version]));
             assert_eq!(ask(), [Fate::Answered], "{url}: another server, another session");
-            assert_eq!(*kinds.lock().expect("lock"), [Full], "{url}");
+            assert_eq!(*kinds.lock().expect("lock"), [Full, Full], "{url}");
         }
     });
 }

@@ -484,7 +484,7 @@ async fn explain(site: &Site, uri: &Uri) -> Result<Response, ApiError> {
     let ExplainQuery { to, from, input, family, sport, flow } = query(uri)?;
     let asked = mwan_api::ExplainQuery { from, to, input, family, sport, flow, verify: false };
     // Each is a thread of the daemon: one at a time.
-    let _turn = site.plans.acquire().await.map_err(|_| unexpected())?;
+    let _turn = site.questions.acquire().await.map_err(|_| unexpected())?;
     match ask(&*site.daemon, Request::Explain(asked)).await? {
         mwan_api::Response::Explanation(explanation) => Ok(json(&*explanation)),
         mwan_api::Response::Flows(flows) => {

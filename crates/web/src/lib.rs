@@ -59,7 +59,10 @@ pub(crate) struct Site {
     hosts: server::Hosts,
     status: api::StatusCache,
     window: Mutex<metrics::window::Window>,
+    /// One configuration at a time is judged or ordered.
     plans: Semaphore,
+    /// One packet at a time is explained: whoever asks for many holds no order up.
+    questions: Semaphore,
     flows: api::FlowsCache,
 }
 
@@ -94,6 +97,7 @@ impl Server {
             status: api::StatusCache::default(),
             window: Mutex::default(),
             plans: Semaphore::new(1),
+            questions: Semaphore::new(1),
             flows: api::FlowsCache::default(),
         });
         let (ending, told) = watch::channel(false);

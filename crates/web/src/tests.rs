@@ -450,6 +450,22 @@ async fn updates_of_others_are_not_lost_and_what_is_wrong_is_not_written() {
     assert_eq!(client.ask("PUT", "/api/v1/cloud/multiwan?partial=maybe", &json!({})).await.status, 400);
 }
 
+/// A viewer who asks for one explanation after the other holds no order of an admin's up, nor a slow order his questions.
+#[tokio::test]
+async fn questions_and_orders_do_not_wait_for_each_other() {
+    let world = World::new();
+    let mut client = Client { token: Some(world.token(Role::Admin)), ..world.client() };
+    let (question, order) = ("/api/v1/explain?to=192.0.2.1", "/api/v1/config/rollback");
+    let soon = Duration::from_secs(20);
+    let ordering = world.site.plans.acquire().await.unwrap();
+    let explained = tokio::time::timeout(soon, client.get(question)).await.unwrap();
+    assert_eq!((explained.status, explained.code()), (409, "refused"), "the fake explains nothing");
+    drop(ordering);
+    let _asking = world.site.questions.acquire().await.unwrap();
+    let done = tokio::time::timeout(soon, client.ask("POST", order, &body(order))).await.unwrap();
+    assert_eq!(done.status, 200, "{done:?}");
+}
+
 #[tokio::test]
 async fn what_is_not_confirmed_can_be_kept_or_taken_back_and_gone_back_to() {
     let world = World::new();

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::error_text;
 use super::methods::Way;
 
-/// Bytes of status line and headers that are read.
+/// Bytes of status lines and headers that are read, those of interim answers among them.
 const HEAD_MAX: usize = 16 * 1024;
 /// Header fields that are read.
 const HEADERS_MAX: usize = 64;
@@ -109,7 +109,7 @@ enum Body {
 
 /// Reads the answer's head; with what was read of its body.
 async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(Head, Vec<u8>), String> {
-    let mut bytes = Vec::new();
+    let (mut bytes, mut begin) = (Vec::new(), 0);
     loop {
         if read(stream, &mut bytes, HEAD_MAX).await? == 0 {
             let full = bytes.len() == HEAD_MAX;
@@ -120,10 +120,11 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(Head, Vec<u8
             }
             .to_owned());
         }
-        while let Some((length, head)) = parse(&bytes)? {
-            bytes.drain(..length);
+        while let Some((length, head)) = parse(&bytes[begin..])? {
+            begin += length;
             // Interim answers come before the final one (RFC 9110 section 15.2).
             if !(100..200).contains(&head.status) || head.status == 101 {
+                bytes.drain(..begin);
                 return Ok((head, bytes));
             }
         }
@@ -178,13 +179,17 @@ async fn find<S>(stream: &mut S, mut raw: Vec<u8>, head: &Head, wanted: &[u8]) -
 where
     S: AsyncRead + Unpin,
 {
+    let mut searched = 0usize;
     loop {
         let (mut seen, mut whole) = decode(&raw, head.body)?;
         whole |= seen.len() >= BODY_MAX;
         seen.truncate(BODY_MAX);
-        if seen.windows(wanted.len()).any(|part| part == wanted) {
+        // Who sends byte by byte does not have all of it searched for each.
+        let new = &seen[searched.saturating_sub(wanted.len())..];
+        if new.windows(wanted.len()).any(|part| part == wanted) {
             return Ok(());
         }
+        searched = seen.len();
         if whole || read(stream, &mut raw, RAW_MAX).await? == 0 {
             let (status, length) = (head.status, seen.len());
             return Err(format!("status {status}, but the expected text is not in the first {length} bytes"));

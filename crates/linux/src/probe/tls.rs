@@ -110,7 +110,9 @@ impl KeyProvider for Kernel {
     }
 }
 
-/// What is remembered of one peer: the newest of each, and a ticket of TLS 1.3 is used once (RFC 8446 section C.4).
+/// What is remembered of one peer: the newest of each, which is offered once. A ticket of TLS 1.3 should be (RFC 8446 section C.4);
+/// a session of TLS 1.2 must not be offered again if the handshake failed (RFC 5246 section 7.2.2) and is stored anew if it did not,
+/// so a server that takes it amiss costs one probe.
 #[derive(Debug, Default)]
 struct Session(Mutex<Remembered>);
 
@@ -141,7 +143,7 @@ impl ClientSessionStore for Session {
     }
 
     fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        self.remembered().tls12.clone()
+        self.remembered().tls12.take()
     }
 
     fn remove_tls12_session(&self, _: &ServerName<'static>) {

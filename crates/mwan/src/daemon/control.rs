@@ -162,7 +162,8 @@ impl Access {
                     | Request::Watch { .. }
                     | Request::Candidates
                     | Request::Flows { .. }
-                    | Request::Explain(_)
+                    // Nobody sends packets by HTTP.
+                    | Request::Explain(mwan_api::ExplainQuery { verify: false, .. })
                     | Request::Why { .. }
                     | Request::IfUp { .. }
                     | Request::IfDown { .. }
@@ -409,12 +410,15 @@ mod tests {
         let interface = "wan".to_owned();
         let view = mwan_api::View { look: mwan_api::Look::Whole, json: false, package: None };
         let show = Request::Show { request: Box::new(Request::Stop), view };
+        let explain = |verify| Request::Explain(mwan_api::ExplainQuery { verify, ..Default::default() });
         for request in [
             Request::Stop,
             Request::Reload,
             Request::Use { interface },
             Request::Record,
             Request::StopDrill,
+            Request::Guarded { request: Box::new(Request::Confirm) },
+            explain(true),
             show,
         ] {
             assert!(!Access::Web.allows(&request) && Access::Owner.allows(&request), "{request:?}");
@@ -427,6 +431,7 @@ mod tests {
             must_reach: Vec::new(),
             by: None,
         };
+        assert!(Access::Web.allows(&explain(false)));
         assert!(Access::Web.allows(&Request::Apply(order.clone())));
         assert!(matches!(Access::Web.guarded(Request::Apply(order.clone())), Request::Guarded { .. }));
         assert!(matches!(Access::Owner.guarded(Request::Apply(order)), Request::Apply(_)));

@@ -36,7 +36,7 @@ impl Daemon {
                 desk.carry_out(&order, granted, &|| reply.is_closed()).unwrap_or_else(|response| *response)
             }
             Request::Confirm => desk.confirm(),
-            Request::TakeBack => desk.take_back("its owner wants that"),
+            Request::TakeBack => desk.take_back("it was asked for"),
             Request::Revision { number } => desk.revision(number),
             _ => desk.list_revisions(),
         });

@@ -38,6 +38,8 @@ pub(super) struct Desk {
     pub(super) name: String,
     /// What is wrong with the configuration in force.
     in_force: Vec<Diagnostic>,
+    /// The revision that was in force when this was asked for: there may be another by the time its turn comes.
+    asked_at: Option<String>,
     ask: mpsc::Sender<Asked>,
     /// Held by the one who writes.
     pub(super) writing: Arc<Mutex<()>>,
@@ -99,6 +101,7 @@ impl Daemon {
             file: options.config.clone(),
             name,
             in_force: self.diagnostics.clone(),
+            asked_at: self.revisions.in_force(),
             ask: self.ask.clone(),
             writing: self.writing.clone(),
             confirm: self.confirm.clone(),
@@ -231,7 +234,9 @@ impl Desk {
     fn forbids(&self, text: &str, granted: &BTreeSet<String>) -> Option<String> {
         let trusted = |bytes: &[u8]| mwan_config::parse(&self.name, bytes).config.trusted();
         let wanted = trusted(text.as_bytes());
-        let mut new = wanted.difference(granted).peekable();
+        // With what has come into force while a turn was waited for, root may have taken something back.
+        let stale = self.revisions.in_force() != self.asked_at;
+        let mut new = wanted.iter().filter(|what| stale || !granted.contains(*what)).peekable();
         new.peek()?;
         let there = self.held().map(|held| trusted(&held.bytes)).unwrap_or_default();
         let new = new.find(|new| !there.contains(*new))?;
@@ -653,6 +658,7 @@ pub(super) mod tests {
             file: file.clone(),
             name,
             in_force: Vec::new(),
+            asked_at: None,
             ask,
             writing: Arc::default(),
             confirm: Confirm::new(dir, dir),
@@ -722,6 +728,17 @@ pub(super) mod tests {
         let answer = desk.put(cloud(), &guarded());
         assert!(matches!(answer, Response::Put(_)), "{answer:?}");
         assert!(std::fs::read_to_string(&file).unwrap().contains("/roots"));
+        // Root takes it out while somebody waits for his turn.
+        std::fs::write(&file, CONFIG).unwrap();
+        desk.revisions.stays(CONFIG.as_bytes());
+        let late = desk.put(text(&script("/in/force")), &guarded());
+        assert!(
+            matches!(&late, Response::Refused { message, .. } if message.contains("user_script /in/force")),
+            "{late:?}"
+        );
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), CONFIG);
+        let desk = Desk { asked_at: desk.revisions.in_force(), ..desk };
+        assert!(matches!(desk.put(text(&script("/in/force")), &guarded()), Response::Put(_)));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use mwan_linux::reach::{connect, ping};
 pub(super) const REACH_MAX: Duration = Duration::from_secs(10);
 /// Of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(2);
+/// Characters of what is no target that are repeated.
+const QUOTE_MAX: usize = 100;
 /// Between two.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -36,7 +38,7 @@ impl Target {
         target.ok_or_else(|| {
             format!(
                 "'{}' is no target: an address to be pinged (1.1.1.1), or with a port 1.1.1.1:443/tcp, [2001:db8::1]:443/tcp",
-                text.escape_debug()
+                text.chars().take(QUOTE_MAX).collect::<String>().escape_debug()
             )
         })
     }
@@ -105,6 +107,7 @@ mod tests {
         for wrong in ["", "one", "1.1.1.1:443", "1.1.1.1/tcp", "1.1.1.1:0/tcp", "1.1.1.1/udp", "1.1.1.1/24"] {
             assert!(Target::parse(wrong).unwrap_err().contains("is no target"), "{wrong}");
         }
+        assert!(Target::parse(&"\u{1}".repeat(1 << 20)).unwrap_err().len() < 2000);
     }
 
     #[test]

@@ -362,6 +362,7 @@ impl World {
             status: api::StatusCache::default(),
             window: Mutex::new(metrics::window::Window::default()),
             plans: tokio::sync::Semaphore::new(1),
+            questions: tokio::sync::Semaphore::new(1),
             flows: api::FlowsCache::default(),
         });
         let (ending, told) = tokio::sync::watch::channel(false);

@@ -64,6 +64,11 @@ fn the_end_of_a_body_is_found() {
     }
     let endless = format!("HTTP/1.1 200 OK\r\n{}", "X: y\r\n".repeat(60)).repeat(60);
     assert!(answer(endless.as_bytes(), 4096, "x").is_err());
+    // Interim answers without an end are no answer.
+    let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(HEAD_MAX / 20);
+    for size in [1, 4096] {
+        assert_eq!(answer(interim.as_bytes(), size, "x"), Err("the head is too large".to_owned()));
+    }
     let long = format!("HTTP/1.1 200 OK\r\nX: {}", "y".repeat(2 * HEAD_MAX));
     assert_eq!(answer(long.as_bytes(), 4096, "x"), Err("the head is too large".to_owned()));
 }
