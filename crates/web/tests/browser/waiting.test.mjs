@@ -52,6 +52,9 @@ describe('settings that wait', () => {
     await page.locator('.dialogbody .diff').waitFor();
     assert.equal(await page.getByRole('button', { name: 'Apply', exact: true }).isDisabled(), true);
     await page.getByRole('button', { name: 'Back', exact: true }).click();
+    // The dialog gives the focus back a moment after it is gone.
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    for (let n = 0; n < 40 && await page.evaluate(() => document.activeElement === document.body); n++) await page.waitForTimeout(50);
     await page.evaluate(() => document.querySelector('h1').focus());
     await page.keyboard.press('Shift+Tab');
     await page.keyboard.press('Shift+Tab');
