@@ -46,11 +46,7 @@ pub fn resolve(server: SocketAddr, name: &str, timeout: Duration) -> io::Result<
     socket.send(&question)?;
     let mut buffer = [0; REPLY_MAX];
     loop {
-        let left = timeout.saturating_sub(begin.elapsed());
-        if left.is_zero() {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "no answer"));
-        }
-        socket.set_read_timeout(Some(left))?;
+        socket.set_read_timeout(Some(left(begin, timeout)?))?;
         match socket.recv(&mut buffer) {
             Ok(length) => match dns::judge(&question, &buffer[..length]) {
                 dns::Answer::NotOurs => {}
@@ -62,6 +58,14 @@ pub fn resolve(server: SocketAddr, name: &str, timeout: Duration) -> io::Result<
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// What is left of the time for an answer.
+fn left(begin: Instant, timeout: Duration) -> io::Result<Duration> {
+    match timeout.saturating_sub(begin.elapsed()) {
+        Duration::ZERO => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")),
+        left => Ok(left),
     }
 }
 
@@ -86,11 +90,7 @@ pub fn ping(to: IpAddr, timeout: Duration) -> io::Result<Duration> {
     (&socket).write_all(&request)?;
     let mut buffer = [0; REPLY_MAX];
     loop {
-        let left = timeout.saturating_sub(begin.elapsed());
-        if left.is_zero() {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "no answer"));
-        }
-        socket.set_read_timeout(Some(left))?;
+        socket.set_read_timeout(Some(left(begin, timeout)?))?;
         match (&socket).read(&mut buffer) {
             Ok(length) => match parse(family, &buffer[..length]) {
                 Some(Received::Reply { payload, .. }) if payload.starts_with(&cookie) => {

@@ -8,6 +8,7 @@ use mwan_alerts::duration_text;
 use mwan_api::{Alert, AlertTest, Alerts, Request, Response};
 
 use super::args::AlertCommand;
+use super::commands::unexpected;
 use super::{Exit, Failure, client, print, talk};
 use crate::show::{json, plain};
 
@@ -65,10 +66,6 @@ fn test(run_dir: &Path, name: String) -> Result<Exit, Failure> {
     let waited = TEST_MAX.as_secs();
     Err(Failure::says(format!("{name}: nothing came of the test within {waited} s"))
         .hint("see `mwan alerts` and the log"))
-}
-
-fn unexpected() -> Failure {
-    Failure::says("the daemon's answer does not fit the question").hint("are both of the same version?")
 }
 
 fn now_ms() -> u64 {

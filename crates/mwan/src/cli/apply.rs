@@ -67,9 +67,7 @@ fn carry_out(
         dry_run: terms.dry_run,
         confirm_s: terms.confirm,
         must_reach: terms.must_reach.clone(),
-        by: ["SUDO_USER", "DOAS_USER"]
-            .iter()
-            .find_map(|name| std::env::var(name).ok().filter(|by| !by.is_empty())),
+        by: super::commands::asked_by(),
     };
     if terms.dry_run {
         return show(run_dir, give(run_dir, name, order)?);

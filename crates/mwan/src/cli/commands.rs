@@ -107,6 +107,11 @@ fn migrate(file: &Path, to: Format) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
+/// Who became root to ask this.
+pub(super) fn asked_by() -> Option<String> {
+    ["SUDO_USER", "DOAS_USER"].iter().find_map(|name| std::env::var(name).ok().filter(|by| !by.is_empty()))
+}
+
 pub(super) fn unexpected() -> Failure {
     Failure::says("the daemon's answer does not fit the question").hint("are both of the same version?")
 }

@@ -33,7 +33,7 @@ pub(super) fn run(run_dir: &Path, args: DrillArgs) -> Result<Exit, Failure> {
         dns: if args.no_dns { Some(String::new()) } else { args.dns },
         reach: args.reach,
         attended: !args.detach,
-        by: ["SUDO_USER", "DOAS_USER"].iter().find_map(|name| std::env::var(name).ok()),
+        by: super::commands::asked_by(),
     });
     if args.dry_run {
         return client::show(run_dir, order, view(Look::Whole, args.json));

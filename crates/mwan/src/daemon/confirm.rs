@@ -22,6 +22,7 @@ use super::events::now_ms;
 use super::held::Held;
 use super::revisions::{framed, read_framed, revision};
 use super::state::boot_id;
+use super::status::millis;
 use crate::replace::{Durability, Marks, in_place_is_well, none_is_well, replace, sync_folder};
 
 const FILE: &str = "unconfirmed";
@@ -135,10 +136,6 @@ impl Record {
 fn is_same(a: &Path, b: &Path) -> bool {
     let real = |path: &Path| fs::canonicalize(path).or_else(|_| std::path::absolute(path)).ok();
     real(a) == real(b)
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[derive(Debug, Default)]

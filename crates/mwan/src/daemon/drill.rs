@@ -27,7 +27,7 @@ use tracing::{info, warn};
 
 use super::events::{now_ms, plain};
 use super::reach::Target;
-use super::status::carrier_text;
+use super::status::{carrier_text, millis};
 use super::{Daemon, Next};
 use crate::cli::Failure;
 use crate::show::drill as text;
@@ -555,10 +555,6 @@ fn switch_document(switch: &Switch) -> DrillSwitch {
         from: carrier_text(&switch.from),
         to: carrier_text(&switch.to),
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Whether a name can be asked for, with a label before it (RFC 1035, 2.3.1; with the underscore that is usual).

@@ -183,7 +183,7 @@ fn missing(core: &Core, routing: &ObservedRouting, observed: &Observed, key: Pat
     .sum()
 }
 
-fn millis(d: std::time::Duration) -> u64 {
+pub(super) fn millis(d: std::time::Duration) -> u64 {
     u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }
 
