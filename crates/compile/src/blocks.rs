@@ -12,6 +12,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use mwan_config::{AddressRange, BlockLevel, Family, NamedSet, SetLayout};
@@ -37,6 +38,10 @@ const NEAR_LEVELS_MIN: usize = 3;
 const NEAR_LENGTH_MIN: u8 = 4;
 /// Ranges for each of which there may be such a block, whatever else the list takes.
 const NEAR_RANGES: u64 = 8;
+/// How many lengths shorter such a block may become where that says nearly as much in fewer of them.
+const NEAR_SHORTER: u8 = 3;
+/// Levels asked for in such a block, on average: the fewer blocks must not be paid for by first packets.
+const NEAR_ASKED_MAX: u64 = 4;
 /// Blocks that belong together (one range) and are in the kernel one by one: a range that grows has up to so many written
 /// anew.
 const RUN_BITS: u8 = 8;
@@ -151,16 +156,16 @@ impl Counts {
         all.saturating_sub(self.shared[usize::from(length)..].iter().sum())
     }
 
-    /// How long the blocks are that stand for "near", and how many: the longest that are no more than what the blocks of the
+    /// How long the blocks are that stand for "near": as before, or the longest that are no more than what the blocks of the
     /// list leave of those that are good. `None`: it is not asked.
-    fn choose_near(&self, family: Family, levels: &[u8], old: Option<BlockLevel>) -> Option<(u8, u64)> {
-        let blocks = self.blocks_in(levels).filter(|_| levels.len() >= NEAR_LEVELS_MIN)?;
+    fn choose_near(&self, family: Family, levels: &[BlockLevel], old: Option<u8>) -> Option<u8> {
+        let levels: Vec<u8> = levels.iter().map(|level| level.length).collect();
+        let blocks = self.blocks_in(&levels).filter(|_| levels.len() >= NEAR_LEVELS_MIN)?;
         let good = self.ranges.saturating_mul(BLOCKS_GOOD_HALVES[0]) / 2;
         let room = good.saturating_sub(blocks) + self.ranges / NEAR_RANGES;
-        let kept = old.map(|old| (old.length, self.near(old.length))).filter(|(_, near)| *near <= room * 2);
-        let lengths = NEAR_LENGTH_MIN..=family.bits() - near::NUMBER_BITS;
-        let new = || lengths.rev().map(|length| (length, self.near(length))).find(|(_, near)| *near <= room);
-        kept.or_else(new)
+        let mut lengths = (NEAR_LENGTH_MIN..=family.bits() - near::NUMBER_BITS).rev();
+        old.filter(|old| self.near(*old) <= room * 2)
+            .or_else(|| lengths.find(|length| self.near(*length) <= room))
     }
 
     /// The levels for this list when those of `old` are there; empty: a set of ranges.
@@ -239,19 +244,45 @@ pub(crate) fn layout(
             .map(|(length, blocks)| BlockLevel { length: *length, size: size(blocks, room(*length)) })
             .collect::<Vec<_>>()
     };
-    let near = |family: Family, counts: &Counts, levels: &[BlockLevel]| {
-        let lengths: Vec<u8> = levels.iter().map(|level| level.length).collect();
-        let old = old.near(family);
-        let (length, blocks) = counts.choose_near(family, &lengths, old)?;
-        let room = old.filter(|old| old.length == length).map(|old| old.size);
-        Some(BlockLevel { length, size: size(blocks, room) })
-    };
-    let levels = [of(Family::V4, &v4), of(Family::V6, &v6)];
-    let near = [near(Family::V4, &v4, &levels[0]), near(Family::V6, &v6, &levels[1])];
-    let [v4, v6] = levels;
-    let mut layout = SetLayout { v4, v6, near, codes: Default::default() };
-    layout.codes = Family::ALL.map(|family| near::codes(lists, family, &layout, old));
+    let mut layout = SetLayout { v4: of(Family::V4, &v4), v6: of(Family::V6, &v6), ..SetLayout::default() };
+    for (family, counts) in Family::ALL.into_iter().zip([v4, v6]) {
+        let before = old.near(family).map(|level| level.length);
+        if let Some(length) = counts.choose_near(family, layout.of(family), before) {
+            let shortest = if before == Some(length) { length } else { length - NEAR_SHORTER };
+            choose_shorter(lists, family, &mut layout, old, shortest.max(NEAR_LENGTH_MIN)..=length);
+        }
+    }
     layout
+}
+
+/// Gives the layout the blocks that stand for "near", and their numbers: of these lengths the longest, or a shorter one that
+/// spares the kernel a third of them, has still few levels in each, and numbers for all there are.
+fn choose_shorter(
+    lists: &[&[AddressRange]],
+    family: Family,
+    layout: &mut SetLayout,
+    old: &SetLayout,
+    lengths: RangeInclusive<u8>,
+) {
+    let at = usize::from(family == Family::V6);
+    let mut best: Option<(BlockLevel, u64)> = None;
+    for length in lengths.rev() {
+        let room = old.near(family).filter(|old| old.length == length).map(|old| old.size);
+        // What is asked before the map depends on whether there is one.
+        layout.near[at] = Some(BlockLevel { length, size: 0 });
+        let numbers = near::numbers(lists, family, layout, old);
+        let worse = |(_, blocks): (BlockLevel, u64)| {
+            numbers.blocks * 3 > blocks * 2
+                || numbers.asked > numbers.blocks * NEAR_ASKED_MAX
+                || numbers.asked > numbers.there
+        };
+        if best.is_some_and(worse) {
+            break;
+        }
+        best = Some((BlockLevel { length, size: size(numbers.blocks, room) }, numbers.blocks));
+        layout.codes[at] = numbers.codes;
+    }
+    layout.near[at] = best.map(|(level, _)| level);
 }
 
 /// Blocks per level of a whole list of a family.

@@ -3,6 +3,7 @@
 //! enters is in `learned.NAME.4`, which we create and never flush: so nobody has to know whose an element is. A rule
 //! that names a set of several parts asks for one after the other.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::blocks::runs;
 use crate::build::{bounded, digit, identifier};
 use crate::near;
 use crate::nft::{ElementKind, LENGTHS_SUFFIX, Set, SetKind, TABLE};
-use crate::ranges::merge;
+use crate::ranges::merged;
 
 /// Whose elements a part of a set holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,19 +60,20 @@ fn name(set: &str, family: Family, part: Part) -> String {
 /// The parts of a set.
 pub(crate) fn sets(named: &NamedSet, marks: Marks) -> Vec<(String, Set)> {
     let seconds = named.timeout.map_or(0, |t| u32::try_from(t.as_secs()).unwrap_or(u32::MAX).max(1));
-    let own = |family| named.entries.iter().copied().filter(move |range| Family::of(range.first) == family);
     // Of each level, in their order, and then what is near.
     let mut blocks = Family::ALL.map(|family| {
         let levels = named.layout.of(family);
-        let ranges = if levels.is_empty() { Vec::new() } else { merge(own(family)) };
+        let ranges = if levels.is_empty() { Cow::default() } else { merged(&named.entries, family) };
         let near = named.layout.near(family);
         let near = near.map(|level| near::elements(&ranges, family, &named.layout, level, marks));
-        runs(ranges.into_iter(), family, levels).into_iter().chain(near)
+        runs(ranges.iter().copied(), family, levels).into_iter().chain(near)
     });
     let mut set = |family: Family, part| {
         let (elements, list) = match part {
             Part::Learned => (ElementKind::Learned(seconds), None),
-            Part::Listed => (ElementKind::Ranges, Some(merge(own(family)).into_iter().collect())),
+            Part::Listed => {
+                (ElementKind::Ranges, Some(merged(&named.entries, family).iter().copied().collect()))
+            }
             Part::Foreign => (ElementKind::Ranges, None),
             Part::Blocks(level) => {
                 (ElementKind::Blocks(level), blocks[usize::from(family == Family::V6)].next())

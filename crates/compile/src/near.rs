@@ -65,23 +65,36 @@ fn spans(list: &[AddressRange], family: Family, layout: &SetLayout, length: u8) 
     spans
 }
 
+/// What numbers there are, and what they are good for.
+#[derive(Default)]
+pub(crate) struct Numbers {
+    /// The sets of levels with a number of their own.
+    pub(crate) codes: Vec<u32>,
+    /// Blocks of the lists.
+    pub(crate) blocks: u64,
+    /// How many levels are in each of them, all together.
+    pub(crate) there: u64,
+    /// How many are asked for in each, all together: more, where the numbers are not enough to say which are there.
+    pub(crate) asked: u64,
+}
+
 /// The sets of levels that get numbers of their own: those of `old` keep theirs while they are of use, the others come in the
 /// order of how many blocks they are for.
-pub(crate) fn codes(
+pub(crate) fn numbers(
     lists: &[&[AddressRange]],
     family: Family,
     layout: &SetLayout,
     old: &SetLayout,
-) -> Vec<u32> {
-    let (levels, Some(near)) = (layout.of(family), layout.near(family)) else { return Vec::new() };
+) -> Numbers {
+    let (levels, Some(near)) = (layout.of(family), layout.near(family)) else { return Numbers::default() };
     let host = u32::from(family.bits() - near.length);
     // Blocks of each set of levels; there are few of those.
-    let mut used: Vec<(u128, u32)> = Vec::new();
+    let mut used: Vec<(u64, u32)> = Vec::new();
     for list in lists {
         for Span { first, last, levels } in spans(list, family, layout, near.length) {
-            let blocks = ((last - first) >> host) + 1;
+            let blocks = u64::try_from((last - first) >> host).unwrap_or(u64::MAX).saturating_add(1);
             match used.iter_mut().find(|(_, code)| *code == levels) {
-                Some((sum, _)) => *sum += blocks,
+                Some((sum, _)) => *sum = sum.saturating_add(blocks),
                 None => used.push((blocks, levels)),
             }
         }
@@ -93,17 +106,28 @@ pub(crate) fn codes(
     let mut codes = if kept { old.codes(family).to_vec() } else { Vec::new() };
     let is_used = |code: &u32| used.iter().any(|(_, used)| used == code);
     let mut free: Vec<usize> = (0..codes.len()).filter(|at| !is_used(&codes[*at])).collect();
-    used.retain(|(_, code)| !codes.contains(code));
+    let mut new = used.clone();
+    new.retain(|(_, code)| !codes.contains(code));
     // Those of the most blocks first.
-    while let Some(most) = (0..used.len()).max_by_key(|at| used[*at]) {
-        let (_, code) = used.swap_remove(most);
+    while let Some(most) = (0..new.len()).max_by_key(|at| new[*at]) {
+        let (_, code) = new.swap_remove(most);
         match free.pop() {
             Some(at) => codes[at] = code,
             None if codes.len() < CODES_MAX => codes.push(code),
             None => break,
         }
     }
-    codes
+    let asked = |code: u32| match number(code, &codes) {
+        ALL => levels.len() as u64,
+        number => u64::from(codes[(number - ALL - 1) as usize].count_ones()),
+    };
+    let sum = |of: &dyn Fn(u32) -> u64| {
+        let each = used.iter().map(|(blocks, code)| blocks.saturating_mul(of(*code)));
+        each.fold(0, u64::saturating_add)
+    };
+    let blocks = sum(&|_| 1);
+    let (there, asked) = (sum(&|code| u64::from(code.count_ones())), sum(&asked));
+    Numbers { codes, blocks, there, asked }
 }
 
 /// The sets of levels that have a number in marks of this mask: with few bits there are few.

@@ -1,6 +1,7 @@
 //! Arithmetic on address ranges. Interval sets of the kernel refuse overlaps, so everything that goes into one
 //! is merged first.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -27,14 +28,28 @@ pub fn merge(ranges: impl IntoIterator<Item = AddressRange>) -> Vec<AddressRange
 
 fn merge_list(mut sorted: Vec<AddressRange>) -> Vec<AddressRange> {
     sorted.sort_unstable();
-    let mut merged: Vec<AddressRange> = Vec::with_capacity(sorted.len());
-    for range in sorted {
-        match merged.last_mut() {
-            Some(last) if touches(*last, range) => last.last = last.last.max(range.last),
-            _ => merged.push(range),
+    sorted.dedup_by(|range, last| {
+        let joins = touches(*last, *range);
+        if joins {
+            last.last = last.last.max(range.last);
         }
+        joins
+    });
+    sorted
+}
+
+/// Those of a family, merged: a list that is, as every long one, is not copied.
+pub(crate) fn merged(list: &[AddressRange], family: Family) -> Cow<'_, [AddressRange]> {
+    let is_merged = list.is_sorted_by(|a, b| a < b && !touches(*a, *b));
+    if !is_merged {
+        return merge(list.iter().copied().filter(|range| Family::of(range.first) == family)).into();
     }
-    merged
+    let (v4, v6) = list.split_at(list.partition_point(|range| range.first.is_ipv4()));
+    match family {
+        Family::V4 => v4,
+        Family::V6 => v6,
+    }
+    .into()
 }
 
 /// Sorted, with overlapping and adjacent ranges joined.

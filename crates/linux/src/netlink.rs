@@ -149,6 +149,11 @@ impl Writer {
         self.close(start);
     }
 
+    /// Attributes that were written before.
+    pub(crate) fn append(&mut self, attributes: &[u8]) {
+        self.bytes.extend_from_slice(attributes);
+    }
+
     /// A nested attribute.
     pub fn nest(&mut self, kind: u16, inside: impl FnOnce(&mut Self)) {
         let start = self.open(kind);
@@ -191,6 +196,11 @@ impl Writer {
     pub fn finish(mut self) -> Result<Vec<u8>, RequestError> {
         self.end();
         if self.overflow { Err(RequestError::TooLarge) } else { Ok(self.bytes) }
+    }
+
+    /// What was written without a message around it.
+    pub(crate) fn attributes(self) -> Vec<u8> {
+        self.bytes
     }
 
     fn pad(&mut self) {

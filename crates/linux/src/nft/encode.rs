@@ -16,7 +16,7 @@ use mwan_config::AddressRange;
 
 use super::{INET, SUBSYSTEM, attr, header, message};
 use crate::netlink::{RequestError, Writer};
-use elements::{Border, Element, RawElement, Shape, borders, byteorders, element, has_spans, shape};
+use elements::{Border, Element, Mould, RawElement, Shape, borders, byteorders, element, has_spans, shape};
 use expressions::Expressions;
 
 /// A statement that nf_tables cannot express.
@@ -394,7 +394,8 @@ impl Encoder {
             ElementKind::Ranges => Box::new(borders(list)),
             _ => Box::new(list.iter().map(|address| Border::start(address.first))),
         };
-        self.elements(message, flags, set, None, keys, |border, w| border.write(w));
+        let mut mould = Mould::default();
+        self.elements(message, flags, set, None, keys, |border, w| mould.write(*border, w));
     }
 
     /// Elements of a set in as many messages as they need.
@@ -405,7 +406,7 @@ impl Encoder {
         set: &str,
         id: Option<u32>,
         elements: impl Iterator<Item = T>,
-        write: impl Fn(&T, &mut Writer),
+        mut write: impl FnMut(&T, &mut Writer),
     ) {
         let mut rest = elements.peekable();
         while rest.peek().is_some() {

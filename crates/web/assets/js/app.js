@@ -1,5 +1,5 @@
 // The shell: who is logged in, which page is shown, and what is always there.
-import { html, render, useState, useEffect, useRef } from './html.js';
+import { html, render, useState, useEffect, useLayoutEffect, useRef } from './html.js';
 import { call, loadSession, may } from './api.js';
 import { dismiss, set, toast, useStore } from './store.js';
 import * as live from './live.js';
@@ -32,7 +32,7 @@ function parseRoute() {
 
 function useRoute() {
   const [route, setRoute] = useState(parseRoute);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const changed = () => setRoute(parseRoute());
     addEventListener('hashchange', changed);
     return () => removeEventListener('hashchange', changed);

@@ -1,5 +1,5 @@
 // Parts that every page uses.
-import { html, useState, useEffect, useRef, useMemo } from './html.js';
+import { html, useState, useEffect, useLayoutEffect, useRef, useMemo } from './html.js';
 import { STATES } from './model.js';
 import { toast, useStore } from './store.js';
 import { may } from './api.js';
@@ -48,7 +48,8 @@ export function State({ state, small, children }) {
 /** A page's heading: gets the focus when the page is entered, so that a screen reader begins there. */
 export function Title({ children, actions, sub }) {
   const ref = useRef(null);
-  useEffect(() => {
+  // With the page, not after it: who has pressed Tab already must not be taken back.
+  useLayoutEffect(() => {
     document.title = `${ref.current.textContent} – mwan`;
     if (document.body.dataset.entered) ref.current.focus({ preventScroll: true });
     document.body.dataset.entered = '1';
@@ -97,7 +98,7 @@ export function Action({ run, children, class: extra = '', done, role, label, di
 /** A modal dialog: the browser's own, which keeps the focus inside and closes by Escape. */
 export function Dialog({ title, onClose, children, footer, wide }) {
   const ref = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement;
     const dialog = ref.current;
     dialog.showModal();

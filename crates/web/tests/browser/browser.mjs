@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
+import { World, createMock } from './mock.mjs';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const root = fileURLToPath(new URL('../../../../', import.meta.url));
@@ -27,6 +28,8 @@ export async function open(browser, mock, { role = 'admin', width = 1280, height
   page.on('console', (m) => { if (['error', 'warning'].includes(m.type())) seen.push(`console ${m.type()}: ${m.text()}`); });
   page.on('pageerror', (e) => seen.push(`exception: ${e.stack}`));
   page.on('request', (r) => { if (!r.url().startsWith(`${mock.url}/`)) seen.push(`a request to elsewhere: ${r.url()}`); });
+  // Nothing may hang on when the next frame is drawn: what a slow machine does is to be had on a quick one, too.
+  if (process.env.MWAN_SLOW_FRAMES) await page.addInitScript(() => { window.requestAnimationFrame = (f) => setTimeout(() => f(performance.now()), 1000); window.cancelAnimationFrame = clearTimeout; });
   await page.addInitScript(() => { document.addEventListener('securitypolicyviolation', (e) => console.error(`CSP refused ${e.violatedDirective}: ${e.blockedURI} ${e.sample}`)); });
   await page.goto(`${mock.url}/${path}`);
   const done = async () => {
@@ -35,6 +38,21 @@ export async function open(browser, mock, { role = 'admin', width = 1280, height
     await context.close();
   };
   return { page, context, done, seen };
+}
+
+/** `run(page, mock, world)` with a made-up router of its own; `config`: what its configuration has instead. */
+export async function withRouter(browser, { config = {}, ...options }, run) {
+  const world = new World({ events: 10 });
+  Object.assign(world.config, config);
+  const mock = await createMock({ world, sampleMs: 300 });
+  try {
+    const { page, done } = await open(browser, mock, options);
+    await run(page, mock, world);
+    await done();
+  } finally {
+    clearTimeout(world.waiting && world.waiting.timer);
+    await mock.close();
+  }
 }
 
 /** No serious or critical finding (WCAG 2.1 A and AA, and axe's best practices). */

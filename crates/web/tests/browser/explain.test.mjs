@@ -1,22 +1,13 @@
 // Why a packet leaves by its WAN: asked by a form, by a live connection, by an address that was sent to somebody.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { World, createMock } from './mock.mjs';
-import { accessible, fits, focused, launch, open, shot, tabTo } from './browser.mjs';
+import { accessible, fits, focused, launch, shot, tabTo, withRouter } from './browser.mjs';
 
 let browser;
 before(async () => { browser = await launch(); });
 after(async () => { await browser.close(); });
 
-async function withPage(options, run) {
-  const world = new World({ events: 10 });
-  const mock = await createMock({ world, sampleMs: 300 });
-  try {
-    const { page, done } = await open(browser, mock, options);
-    await run(page, mock, world);
-    await done();
-  } finally { await mock.close(); }
-}
+const withPage = (options, run) => withRouter(browser, options, run);
 
 describe('why a packet leaves by its WAN', () => {
   test('is asked by the keyboard, with every step in the answer', () => withPage({ path: '#/explain', role: 'viewer' }, async (page, mock) => {

@@ -1,23 +1,14 @@
 // What changes something: interfaces, the configuration, the set-up, notifications; and who may.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { World, createMock } from './mock.mjs';
-import { accessible, fits, launch, open, shot } from './browser.mjs';
+import { createMock } from './mock.mjs';
+import { accessible, fits, launch, open, shot, withRouter } from './browser.mjs';
 
 let browser;
 before(async () => { browser = await launch(); });
 after(async () => { await browser.close(); });
 
-async function withPage(options, run) {
-  const world = new World({ events: 10 });
-  if (options.config) Object.assign(world.config, options.config);
-  const mock = await createMock({ world, sampleMs: 300 });
-  try {
-    const { page, done } = await open(browser, mock, options);
-    await run(page, mock, world);
-    await done();
-  } finally { await mock.close(); }
-}
+const withPage = (options, run) => withRouter(browser, options, run);
 
 describe('an interface', () => {
   test('is drained, undrained, taken down and up', () => withPage({ path: '#/wan/cable' }, async (page, mock, world) => {

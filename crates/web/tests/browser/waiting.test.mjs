@@ -1,22 +1,13 @@
 // Settings that have to be confirmed, what becomes of them when nobody can, and the way back to older ones.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { World, createMock } from './mock.mjs';
-import { accessible, fits, launch, open, shot, tabTo } from './browser.mjs';
+import { accessible, fits, launch, shot, tabTo, withRouter } from './browser.mjs';
 
 let browser;
 before(async () => { browser = await launch(); });
 after(async () => { await browser.close(); });
 
-async function withPage(options, run) {
-  const world = new World({ events: 10 });
-  const mock = await createMock({ world, sampleMs: 300 });
-  try {
-    const { page, done } = await open(browser, mock, options);
-    await run(page, mock, world);
-    await done();
-  } finally { clearTimeout(world.waiting && world.waiting.timer); await mock.close(); }
-}
+const withPage = (options, run) => withRouter(browser, options, run);
 
 const edit = async (page, change) => {
   const area = page.getByLabel('Text of the configuration');

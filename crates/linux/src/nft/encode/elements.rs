@@ -134,27 +134,50 @@ impl Border {
         Border { key, end: false, mark: Some(mark) }
     }
 
-    pub(super) fn write(&self, writer: &mut Writer) {
-        let (v4, v6);
-        let key: &[u8] = match self.key {
-            IpAddr::V4(ip) => {
-                v4 = ip.octets();
-                &v4
-            }
-            IpAddr::V6(ip) => {
-                v6 = ip.octets();
-                &v6
-            }
-        };
+    fn write(&self, writer: &mut Writer) {
+        let zeroes = [0; 16];
+        let key = if self.key.is_ipv6() { &zeroes[..] } else { &zeroes[..4] };
         writer.nest(attr::LIST_ELEM, |w| {
             if self.end {
                 w.put_be32(attr::ELEM_FLAGS, attr::ELEM_INTERVAL_END);
             }
             w.nest(attr::ELEM_KEY, |w| w.put(attr::DATA_VALUE, key));
-            if let Some(mark) = self.mark {
-                w.nest(attr::ELEM_DATA, |w| w.put(attr::DATA_VALUE, &mark.to_ne_bytes()));
+            if self.mark.is_some() {
+                w.nest(attr::ELEM_DATA, |w| w.put(attr::DATA_VALUE, &[0; 4]));
             }
         });
+    }
+}
+
+/// The bytes of borders, which differ in nothing but key and mark: the rest is made once for each form there is.
+#[derive(Default)]
+pub(super) struct Mould {
+    forms: Vec<(Form, Vec<u8>)>,
+}
+
+/// What decides about the form: IPv6, an end, in a map.
+type Form = (bool, bool, bool);
+
+impl Mould {
+    pub(super) fn write(&mut self, border: Border, writer: &mut Writer) {
+        let form = (border.key.is_ipv6(), border.end, border.mark.is_some());
+        let at = self.forms.iter().position(|(known, _)| *known == form).unwrap_or_else(|| {
+            let mut made = Writer::default();
+            border.write(&mut made);
+            self.forms.push((form, made.attributes()));
+            self.forms.len() - 1
+        });
+        let bytes = &mut self.forms[at].1;
+        // Behind the headers of element, key and value, and perhaps the flags with theirs.
+        let key = &mut bytes[if border.end { 20 } else { 12 }..];
+        match border.key {
+            IpAddr::V4(ip) => key[..4].copy_from_slice(&ip.octets()),
+            IpAddr::V6(ip) => key[..16].copy_from_slice(&ip.octets()),
+        }
+        if let (Some(mark), Some(last)) = (border.mark, bytes.last_chunk_mut()) {
+            *last = mark.to_ne_bytes();
+        }
+        writer.append(bytes);
     }
 }
 
@@ -397,7 +420,10 @@ mod tests {
                 write(&mut writer);
                 writer.finish().expect("short")
             };
-            let quick = of(&|w| borders(&ranges).for_each(|b| b.write(w)));
+            let quick = of(&|w| {
+                let mut mould = Mould::default();
+                borders(&ranges).for_each(|border| mould.write(border, w));
+            });
             let elements = ranges.iter().map(|r| Element {
                 first: address_bytes(r.first),
                 last: address_bytes(r.last),

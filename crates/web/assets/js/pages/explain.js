@@ -1,5 +1,5 @@
 // Why a packet, or a live connection, leaves by the WAN it leaves by: the daemon's own walk, every step of it.
-import { html, useEffect, useState } from '../html.js';
+import { html, useLayoutEffect, useState } from '../html.js';
 import { getJson } from '../api.js';
 import { PORTED, PROTOCOLS, complaint, readForm, socket, writeForm } from '../packet.js';
 import { useStore } from '../store.js';
@@ -14,7 +14,7 @@ export function Explain({ query: given }) {
   const asked = given.toString();
   const flow = given.get('flow');
   const [form, setForm] = useState(() => readForm(given));
-  useEffect(() => { if (!flow) setForm(readForm(given)); }, [asked]);
+  useLayoutEffect(() => { if (!flow) setForm(readForm(given)); }, [asked]);
   const { data, error, busy, retry } = useLoad(() => (asked ? getJson(`explain?${asked}`) : Promise.resolve(null)), [asked]);
   const submit = (e) => {
     e.preventDefault();
