@@ -16,6 +16,8 @@ const IN_FLIGHT: Duration = Duration::from_millis(20);
 const FOR_THE_FIGURE: Duration = Duration::from_secs(5);
 /// Messages are decided (answered or lost) after a second; see `flows::stats`.
 const DECIDED: Duration = Duration::from_millis(1500);
+/// From a carrier to whoever is told of it, at most: what is not by then stays so.
+const CARRIERS_TOLD: Duration = Duration::from_secs(2);
 
 impl Lab {
     /// Checks one expectation.
@@ -243,8 +245,22 @@ impl Lab {
         Ok(lines)
     }
 
+    /// Devices of the router that have a carrier, but nobody was told yet: the kernel does that up to a second later
+    /// (`linkwatch_event`), and only then makes their IPv6 addresses and routes.
+    fn carriers_are_told(&self) -> Result<(), String> {
+        let router = self.net.node("router").map_err(|e| chain(&e))?;
+        let links = router.must(&["ip", "-o", "link"], "").map_err(|e| chain(&e))?;
+        let told = |line: &&str| ["state UP", "state UNKNOWN"].iter().any(|state| line.contains(state));
+        match links.lines().find(|line| line.contains("LOWER_UP") && !told(line)) {
+            None => Ok(()),
+            Some(line) => Err(line.to_owned()),
+        }
+    }
+
     /// Remembers the kernel's state.
     pub fn snapshot(&mut self, name: &str) -> Outcome {
+        // Some devices never say that they are up.
+        let _ = self.eventually(CARRIERS_TOLD, || self.carriers_are_told());
         let lines = self.kernel_state()?;
         let text = format!("{} lines", lines.len());
         self.snapshots.insert(name.into(), lines);

@@ -366,6 +366,46 @@ pub(crate) fn random(buffer: &mut [u8]) -> io::Result<()> {
     if filled == buffer.len() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
+/// Takes code and constants of the program and its libraries out of the process (`madvise(2)`, `MADV_DONTNEED`): what is used
+/// again comes back by itself, out of the page cache.
+pub(crate) fn forget_code() {
+    unsafe extern "C" fn forget(
+        object: *mut libc::dl_phdr_info,
+        _: libc::size_t,
+        page: *mut libc::c_void,
+    ) -> libc::c_int {
+        let page = page as usize;
+        // SAFETY: dl_iterate_phdr hands a description of a loaded object that is good for the call.
+        let (address, headers) = unsafe {
+            let object = &*object;
+            (object.dlpi_addr, std::slice::from_raw_parts(object.dlpi_phdr, usize::from(object.dlpi_phnum)))
+        };
+        // The kernel's own object (vdso(7)) has no file.
+        // SAFETY: no pointers.
+        if unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) } as usize == address as usize {
+            return 0;
+        }
+        // What may be written to, or was before (RELRO), differs from its file.
+        for part in
+            headers.iter().filter(|part| part.p_type == libc::PT_LOAD && part.p_flags & libc::PF_W == 0)
+        {
+            let first = (address + part.p_vaddr) as usize;
+            let end = (first + part.p_memsz as usize).next_multiple_of(page);
+            let first = first / page * page;
+            // SAFETY: these pages were never written to; they are mapped from their file anew at the next access, and
+            // whoever runs in them meanwhile waits for that. An error (locked pages) leaves them as they are.
+            unsafe { libc::madvise(first as *mut libc::c_void, end - first, libc::MADV_DONTNEED) };
+        }
+        0
+    }
+    // SAFETY: no pointers.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    if page > 0 {
+        // SAFETY: the callback has the signature that is asked for, and takes its last argument for a number.
+        unsafe { libc::dl_iterate_phdr(Some(forget), page as usize as *mut libc::c_void) };
+    }
+}
+
 /// Index of a device in the namespace of the calling thread.
 pub(crate) fn device_index(name: &str) -> io::Result<u32> {
     let name = std::ffi::CString::new(name)?;

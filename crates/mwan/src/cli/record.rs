@@ -18,7 +18,7 @@ use mwan_record::{
 use super::args::ReplayArgs;
 use super::{Exit, Failure, client, print, talk};
 use crate::replace::{Durability, Marks, replace};
-use crate::show::{json, plain};
+use crate::show::{json, plain, seconds};
 
 /// Differences below this are none.
 const SAME: Duration = Duration::from_millis(50);
@@ -219,10 +219,6 @@ fn text(replay: &Replay) -> String {
         trial_text(&mut out, trial);
     }
     out
-}
-
-fn seconds(ms: u64) -> String {
-    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
 }
 
 fn trial_text(out: &mut String, trial: &ReplayTrial) {

@@ -30,7 +30,7 @@ use super::reach::Target;
 use super::status::{carrier_text, millis};
 use super::{Daemon, Next};
 use crate::cli::Failure;
-use crate::show::drill as text;
+use crate::show::{drill as text, seconds};
 use measure::{Heard, Stage, Test, Testers};
 use schedule::Calendar;
 use shelf::Shelf;
@@ -159,7 +159,7 @@ impl Running {
             (true, false, DrillPhase::Dark) => {
                 let ms = millis(now.since(self.begun));
                 path.detected_ms = Some(ms);
-                let step = format!("{} seen as lost after {}", path.family, text::seconds(ms));
+                let step = format!("{} seen as lost after {}", path.family, seconds(ms));
                 self.report.steps.push(step);
             }
             (false, true, DrillPhase::Return) => path.back_ms = Some(millis(now.since(self.lifted))),

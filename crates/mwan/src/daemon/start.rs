@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mwan_api::{EventKind, Severity, Way};
 use mwan_config::{Config, Loaded};
@@ -47,6 +48,8 @@ use crate::platform;
 
 /// Requests waiting to be answered.
 const REQUESTS_MAX: usize = 32;
+/// From a start to where it is over: what is going to run all the time does.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// Signals that mean something to us. Caught before anything else is done: SIGHUP would end us by default.
 pub(super) struct Signals {
@@ -248,6 +251,10 @@ impl Daemon {
         daemon.begin(view, config);
         daemon.follow_cloud();
         notify::notify("READY=1");
+        tokio::spawn(async {
+            tokio::time::sleep(SETTLED).await;
+            mwan_linux::process::leave_start_behind();
+        });
         info!(version = env!("CARGO_PKG_VERSION"), config = name, "started");
         Ok(daemon)
     }

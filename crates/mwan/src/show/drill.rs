@@ -5,7 +5,7 @@ use std::fmt::Write;
 use mwan_api::{Drill, DrillPath, DrillPlan, DrillSwitch, DrillTest, Drills, ScheduledDrill};
 use serde::Deserialize;
 
-use super::plain;
+use super::{plain, seconds};
 use crate::cli::utc;
 
 /// What a drill would do.
@@ -125,10 +125,6 @@ pub(super) fn list(drills: &Drills) -> String {
         let _ = writeln!(text, "  next  {when} for {length_s} s: {}", plain(interface));
     }
     if text.is_empty() { "# none\n".to_owned() } else { text }
-}
-
-pub(crate) fn seconds(ms: u64) -> String {
-    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
 }
 
 fn millis(us: u64) -> String {

@@ -29,6 +29,11 @@ pub(crate) fn plain(text: &str) -> String {
     if text.chars().any(char::is_control) { text.escape_debug().to_string() } else { text.to_owned() }
 }
 
+/// Milliseconds as seconds, to a tenth.
+pub(crate) fn seconds(ms: u64) -> String {
+    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
+}
+
 /// An answer as `view` wants it.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use mwan_api::{Drill, DrillPath, DrillTest};
 
-use crate::show::drill::{self as text, seconds};
+use crate::show::{drill as text, seconds};
 
 /// A timer of a busy machine may be late by so much; it is no broken promise.
 const DETECTION_SLACK_MS: u64 = 250;
