@@ -151,6 +151,12 @@ impl Found {
     }
 }
 
+/// What only a start needs is given back when it is over.
+async fn settle() {
+    tokio::time::sleep(SETTLED).await;
+    mwan_linux::process::leave_start_behind();
+}
+
 impl Daemon {
     /// Opens everything and brings the kernel to a first desired state.
     pub(super) async fn start(run_dir: &Path, options: &DaemonArgs) -> Result<Self, Failure> {
@@ -251,10 +257,7 @@ impl Daemon {
         daemon.begin(view, config);
         daemon.follow_cloud();
         notify::notify("READY=1");
-        tokio::spawn(async {
-            tokio::time::sleep(SETTLED).await;
-            mwan_linux::process::leave_start_behind();
-        });
+        tokio::spawn(settle());
         info!(version = env!("CARGO_PKG_VERSION"), config = name, "started");
         Ok(daemon)
     }
