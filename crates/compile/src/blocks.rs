@@ -216,7 +216,7 @@ fn size(blocks: u64, old: Option<u32>) -> u32 {
 }
 
 /// Blocks per level of a range, for ranges that the levels cover.
-pub(crate) fn blocks_of(range: AddressRange, levels: &[u8]) -> [u64; LEVELS_MAX] {
+pub(crate) fn blocks_of(range: AddressRange, levels: &[u8]) -> PerLevel {
     let mut blocks = [0u64; LEVELS_MAX];
     for (_, length) in prefixes(range) {
         if let Some(at) = levels.iter().position(|level| *level >= length) {
@@ -226,18 +226,22 @@ pub(crate) fn blocks_of(range: AddressRange, levels: &[u8]) -> [u64; LEVELS_MAX]
     blocks
 }
 
-/// The layout of these lists, which keeps that of `old` while it is good enough. `most`: the most blocks there will be in
-/// these levels.
+/// Blocks per level.
+pub(crate) type PerLevel = [u64; LEVELS_MAX];
+/// The most blocks that are there at once, of what is counted in lists.
+pub(crate) type Most<'a> = dyn Fn(&dyn Fn(&[AddressRange]) -> PerLevel) -> PerLevel + 'a;
+
+/// The layout of these lists, which keeps that of `old` while it is good enough.
 pub(crate) fn layout(
     lists: &[&[AddressRange]],
     old: &SetLayout,
     large_min: usize,
-    most: &dyn Fn(Family, &[u8]) -> [u64; LEVELS_MAX],
+    most: &Most<'_>,
 ) -> SetLayout {
     let [v4, v6] = Family::ALL.map(|family| Counts::of(family, lists));
     let of = |family: Family, counts: &Counts| {
         let levels = counts.choose(old.of(family), large_min);
-        let most = most(family, &levels);
+        let most = most(&|list| total(list, family, &levels));
         let room = |length: u8| old.of(family).iter().find(|level| level.length == length).map(|l| l.size);
         let levels = levels.iter().zip(most);
         levels
@@ -246,52 +250,65 @@ pub(crate) fn layout(
     };
     let mut layout = SetLayout { v4: of(Family::V4, &v4), v6: of(Family::V6, &v6), ..SetLayout::default() };
     for (family, counts) in Family::ALL.into_iter().zip([v4, v6]) {
-        let before = old.near(family).map(|level| level.length);
-        if let Some(length) = counts.choose_near(family, layout.of(family), before) {
-            let shortest = if before == Some(length) { length } else { length - NEAR_SHORTER };
-            choose_shorter(lists, family, &mut layout, old, shortest.max(NEAR_LENGTH_MIN)..=length);
-        }
+        let before = old.near(family);
+        let kept = before.map(|level| level.length);
+        let Some(length) = counts.choose_near(family, layout.of(family), kept) else { continue };
+        let shortest = if kept == Some(length) { length } else { length - NEAR_SHORTER };
+        let near = choose_shorter(lists, family, &mut layout, old, shortest.max(NEAR_LENGTH_MIN)..=length);
+        // One list is there whole.
+        let blocks = match lists {
+            [_] => near.blocks,
+            _ => most(&|list| near::total(list, family, &layout, near.length))[0],
+        };
+        let room = before.filter(|before| before.length == near.length).map(|before| before.size);
+        layout.near[usize::from(family == Family::V6)] =
+            Some(BlockLevel { length: near.length, size: size(blocks, room) });
     }
     layout
 }
 
-/// Gives the layout the blocks that stand for "near", and their numbers: of these lengths the longest, or a shorter one that
-/// spares the kernel a third of them, has still few levels in each, and numbers for all there are.
+/// Blocks that stand for "near".
+#[derive(Clone, Copy)]
+struct NearBlocks {
+    length: u8,
+    blocks: u64,
+}
+
+/// Of these lengths of blocks that stand for "near" the longest, or a shorter one that spares the kernel a third of them, has
+/// still few levels in each, and numbers for all there are (in a mask of six bits). The layout gets it, and the numbers.
 fn choose_shorter(
     lists: &[&[AddressRange]],
     family: Family,
     layout: &mut SetLayout,
     old: &SetLayout,
     lengths: RangeInclusive<u8>,
-) {
+) -> NearBlocks {
     let at = usize::from(family == Family::V6);
-    let mut best: Option<(BlockLevel, u64)> = None;
-    for length in lengths.rev() {
-        let room = old.near(family).filter(|old| old.length == length).map(|old| old.size);
+    let mut best = NearBlocks { length: *lengths.end(), blocks: u64::MAX };
+    for length in lengths.clone().rev() {
         // What is asked before the map depends on whether there is one.
         layout.near[at] = Some(BlockLevel { length, size: 0 });
         let numbers = near::numbers(lists, family, layout, old);
-        let worse = |(_, blocks): (BlockLevel, u64)| {
-            numbers.blocks * 3 > blocks * 2
-                || numbers.asked > numbers.blocks * NEAR_ASKED_MAX
-                || numbers.asked > numbers.there
-        };
-        if best.is_some_and(worse) {
+        let good = numbers.blocks.saturating_mul(3) <= best.blocks.saturating_mul(2)
+            && numbers.asked <= numbers.blocks.saturating_mul(NEAR_ASKED_MAX)
+            && numbers.asked == numbers.there;
+        if length != *lengths.end() && !good {
             break;
         }
-        best = Some((BlockLevel { length, size: size(numbers.blocks, room) }, numbers.blocks));
+        best = NearBlocks { length, blocks: numbers.blocks };
         layout.codes[at] = numbers.codes;
     }
-    layout.near[at] = best.map(|(level, _)| level);
+    layout.near[at] = Some(BlockLevel { length: best.length, size: 0 });
+    best
 }
 
 /// Blocks per level of a whole list of a family.
-pub(crate) fn total(list: &[AddressRange], family: Family, levels: &[u8]) -> [u64; LEVELS_MAX] {
+pub(crate) fn total(list: &[AddressRange], family: Family, levels: &[u8]) -> PerLevel {
     let own = list.iter().filter(|range| Family::of(range.first) == family);
     own.fold([0; LEVELS_MAX], |sum, range| add(sum, blocks_of(*range, levels)))
 }
 
-pub(crate) fn add(mut sum: [u64; LEVELS_MAX], more: [u64; LEVELS_MAX]) -> [u64; LEVELS_MAX] {
+pub(crate) fn add(mut sum: PerLevel, more: PerLevel) -> PerLevel {
     sum.iter_mut().zip(more).for_each(|(sum, more)| *sum = sum.saturating_add(more));
     sum
 }
@@ -315,7 +332,7 @@ pub(crate) fn anew(set: &NamedSet, old: &SetLayout, large_min: usize) -> SetLayo
         return SetLayout::default();
     }
     let list: &[AddressRange] = &set.entries;
-    layout(&[list], old, large_min, &|family, levels| total(list, family, levels))
+    layout(&[list], old, large_min, &|count| count(list))
 }
 
 /// The blocks of a list in each level, as ranges that begin and end with one: sorted, disjoint, and never of more than one

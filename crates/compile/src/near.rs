@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use mwan_config::{AddressRange, BlockLevel, Family, SetLayout};
 use mwan_core::Marks;
 
-use crate::blocks::{Runs, addresses, fold, host_mask};
+use crate::blocks::{LEVELS_MAX, PerLevel, Runs, addresses, fold, host_mask};
 use crate::ranges::{bits, of_bits, prefixes};
 
 /// Bits of a number. In the program, and in what is observed, it is in the last bits of the first address of a run of blocks,
@@ -44,6 +44,13 @@ struct Span {
     levels: u32,
 }
 
+impl Span {
+    /// How many; `host`: bits behind their length.
+    fn blocks(&self, host: u32) -> u64 {
+        u64::try_from((self.last - self.first) >> host).unwrap_or(u64::MAX).saturating_add(1)
+    }
+}
+
 /// The blocks of a length with anything of a list in them but what is found before, ascending; the list is sorted and disjoint.
 fn spans(list: &[AddressRange], family: Family, layout: &SetLayout, length: u8) -> Vec<Span> {
     let (host, levels, before) = (host_mask(length, family), layout.of(family), first(layout, family));
@@ -63,6 +70,15 @@ fn spans(list: &[AddressRange], family: Family, layout: &SetLayout, length: u8) 
         }
     }
     spans
+}
+
+/// Blocks of a length with anything of a list in them but what is found before, in place of a level's.
+pub(crate) fn total(list: &[AddressRange], family: Family, layout: &SetLayout, length: u8) -> PerLevel {
+    let host = u32::from(family.bits() - length);
+    let spans = spans(list, family, layout, length);
+    let mut total = [0; LEVELS_MAX];
+    total[0] = spans.iter().fold(0u64, |sum, span| sum.saturating_add(span.blocks(host)));
+    total
 }
 
 /// What numbers there are, and what they are good for.
@@ -91,11 +107,11 @@ pub(crate) fn numbers(
     // Blocks of each set of levels; there are few of those.
     let mut used: Vec<(u64, u32)> = Vec::new();
     for list in lists {
-        for Span { first, last, levels } in spans(list, family, layout, near.length) {
-            let blocks = u64::try_from((last - first) >> host).unwrap_or(u64::MAX).saturating_add(1);
-            match used.iter_mut().find(|(_, code)| *code == levels) {
+        for span in spans(list, family, layout, near.length) {
+            let blocks = span.blocks(host);
+            match used.iter_mut().find(|(_, code)| *code == span.levels) {
                 Some((sum, _)) => *sum = sum.saturating_add(blocks),
-                None => used.push((blocks, levels)),
+                None => used.push((blocks, span.levels)),
             }
         }
     }

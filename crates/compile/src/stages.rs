@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mwan_config::{AddressRange, Family, NamedSet, SetLayout};
 
-use crate::blocks::{LARGE_MIN, LEVELS_MAX, add, anew, layout, total};
+use crate::blocks::{LARGE_MIN, PerLevel, add, anew, layout};
 use crate::ranges::{bits, merge, of_bits, touches};
 
 /// Elements one step adds or removes, about: some 20 ms in the kernel.
@@ -142,20 +142,21 @@ impl Pair {
         let seams: Vec<AddressRange> = cuts.iter().flat_map(|cut| cut.seam.iter().copied()).collect();
         let lists: &[&[AddressRange]] =
             if cuts.is_empty() { &[&self.new.entries] } else { &[&self.new.entries, &self.old, &seams] };
-        layout(lists, &self.layout, large_min, &|family, levels| self.most(cuts, family, levels))
+        layout(lists, &self.layout, large_min, &|count| self.most(cuts, count))
     }
 
-    /// The most blocks per level that are in the set at once: the new ranges up to a cut, its seam, and the old ones behind it.
-    fn most(&self, cuts: &[Cut], family: Family, levels: &[u8]) -> [u64; LEVELS_MAX] {
-        let mut most = total(&self.new.entries, family, levels);
-        let mut there = total(&self.old, family, levels);
+    /// The most blocks that are in the set at once: of the new ranges up to a cut, its seam, and the old ones behind it.
+    fn most(&self, cuts: &[Cut], count: &dyn Fn(&[AddressRange]) -> PerLevel) -> PerLevel {
+        let mut most = count(&self.new.entries);
+        let mut there = count(&self.old);
         let (mut new, mut old) = (0, 0);
         for cut in cuts {
-            there = add(there, total(&self.new.entries[new..cut.new], family, levels));
-            for (there, gone) in there.iter_mut().zip(total(&self.old[old..cut.old], family, levels)) {
-                *there = there.saturating_sub(gone);
+            there = add(there, count(&self.new.entries[new..cut.new]));
+            for (there, gone) in there.iter_mut().zip(count(&self.old[old..cut.old])) {
+                // One may be for what is behind the cut, too.
+                *there = there.saturating_sub(gone) + 1;
             }
-            let here = add(there, total(&cut.seam, family, levels));
+            let here = add(there, count(&cut.seam));
             most.iter_mut().zip(here).for_each(|(most, here)| *most = (*most).max(here));
             (new, old) = (cut.new, cut.old);
         }
@@ -383,6 +384,32 @@ mod tests {
         let mut third = list(0..100_000);
         let grown = layouts(&[second], &mut third);
         assert!(grown.iter().all(|layout| layout.v4 == [BlockLevel { length: 24, size: 196_608 }]));
+    }
+
+    /// The map of what is near, too, has room for what is there at once, not for both lists.
+    #[test]
+    fn a_list_of_many_lengths_keeps_its_map_when_it_changes() {
+        let list = |range: std::ops::Range<u32>| {
+            let entries = range.map(|n| {
+                let first = 0x0a00_0000 + n * 32;
+                let last = first + (1 << (4 - n % 5)) - 1;
+                AddressRange { first: first.to_be_bytes().into(), last: last.to_be_bytes().into() }
+            });
+            NamedSet { entries: Arc::new(entries.collect()), ..named("x", &[]) }
+        };
+        let steps = |old: &[NamedSet], new: &mut NamedSet| -> Vec<SetLayout> {
+            let steps = Stages::new(old, std::slice::from_mut(new));
+            steps.map(|sets| sets[0].layout.clone()).collect()
+        };
+        let mut before = list(0..60_000);
+        steps(&[], &mut before);
+        let near = before.layout.near(Family::V4).expect("five lengths");
+        let mut after = list(5_000..65_000);
+        let on_the_way = steps(std::slice::from_ref(&before), &mut after);
+        assert!(on_the_way.len() > 1, "in steps");
+        for layout in on_the_way.iter().chain([&after.layout]) {
+            assert_eq!((layout.near(Family::V4), &layout.v4), (Some(near), &before.layout.v4));
+        }
     }
 
     fn as_v4(ip: std::net::IpAddr) -> Ipv4Addr {

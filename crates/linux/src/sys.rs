@@ -366,44 +366,57 @@ pub(crate) fn random(buffer: &mut [u8]) -> io::Result<()> {
     if filled == buffer.len() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-/// Takes code and constants of the program and its libraries out of the process (`madvise(2)`, `MADV_DONTNEED`): what is used
-/// again comes back by itself, out of the page cache.
+/// Takes code and constants of the program and its libc out of the process (`madvise(2)`, `MADV_DONTNEED`): what is used again
+/// comes back by itself, out of the page cache. Only from mappings of which no page was ever written to: relocations, a
+/// debugger's breakpoints, and what a packer has unpacked are in no file.
 pub(crate) fn forget_code() {
-    unsafe extern "C" fn forget(
-        object: *mut libc::dl_phdr_info,
-        _: libc::size_t,
-        page: *mut libc::c_void,
-    ) -> libc::c_int {
-        let page = page as usize;
-        // SAFETY: dl_iterate_phdr hands a description of a loaded object that is good for the call.
-        let (address, headers) = unsafe {
-            let object = &*object;
-            (object.dlpi_addr, std::slice::from_raw_parts(object.dlpi_phdr, usize::from(object.dlpi_phnum)))
-        };
-        // The kernel's own object (vdso(7)) has no file.
-        // SAFETY: no pointers.
-        if unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) } as usize == address as usize {
-            return 0;
-        }
-        // What may be written to, or was before (RELRO), differs from its file.
-        for part in
-            headers.iter().filter(|part| part.p_type == libc::PT_LOAD && part.p_flags & libc::PF_W == 0)
+    // Without it (CONFIG_PROC_PAGE_MONITOR) nobody knows.
+    let Ok(maps) = std::fs::read_to_string("/proc/self/smaps") else { return };
+    let code = [forget_code as fn() as usize, libc::madvise as *const () as usize];
+    for Mapping { first, end } in clean_mappings(&maps, &code) {
+        // SAFETY: a private mapping of a file, which is the program's or libc's and so is not unmapped while it runs. None of its
+        // pages was changed: each is read from the file anew at the next access, and whoever runs in it waits for that.
+        // Locked pages are left as they are.
+        unsafe { libc::madvise(first as *mut libc::c_void, end - first, libc::MADV_DONTNEED) };
+    }
+}
+
+/// Addresses of a mapping.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Mapping {
+    first: usize,
+    end: usize,
+}
+
+/// The mappings in `/proc/PID/smaps` of files that have something at one of these addresses, if they are private, may not
+/// be written to, and were not.
+fn clean_mappings(smaps: &str, code: &[usize]) -> Vec<Mapping> {
+    let mut all: Vec<(Mapping, &str, bool)> = Vec::new();
+    for line in smaps.lines() {
+        // `ADDRESS-ADDRESS PERMISSIONS OFFSET DEVICE INODE FILE`, then `NAME: VALUE` (proc(5)).
+        if let Some((mapping, rest)) = mapping(line) {
+            let is_constant = rest.get(1..4).is_some_and(|permissions| matches!(permissions, "-xp" | "--p"));
+            let file = rest.find('/').map_or("", |at| &rest[at..]);
+            all.push((mapping, file, is_constant && !file.is_empty()));
+        } else if let (Some(("Anonymous" | "Swap", value)), Some((.., clean))) =
+            (line.split_once(':'), all.last_mut())
         {
-            let first = (address + part.p_vaddr) as usize;
-            let end = (first + part.p_memsz as usize).next_multiple_of(page);
-            let first = first / page * page;
-            // SAFETY: these pages were never written to; they are mapped from their file anew at the next access, and
-            // whoever runs in them meanwhile waits for that. An error (locked pages) leaves them as they are.
-            unsafe { libc::madvise(first as *mut libc::c_void, end - first, libc::MADV_DONTNEED) };
+            *clean &= value.trim() == "0 kB";
         }
-        0
     }
-    // SAFETY: no pointers.
-    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    if page > 0 {
-        // SAFETY: the callback has the signature that is asked for, and takes its last argument for a number.
-        unsafe { libc::dl_iterate_phdr(Some(forget), page as usize as *mut libc::c_void) };
-    }
+    let has_code = |file: &str| {
+        let own = all.iter().filter(|(_, of, _)| *of == file).map(|(mapping, ..)| mapping);
+        code.iter().any(|at| own.clone().any(|mapping| (mapping.first..mapping.end).contains(at)))
+    };
+    let clean = all.iter().filter(|(_, file, clean)| *clean && has_code(file));
+    clean.map(|(mapping, ..)| *mapping).collect()
+}
+
+fn mapping(line: &str) -> Option<(Mapping, &str)> {
+    let (addresses, rest) = line.split_once(' ')?;
+    let (first, end) = addresses.split_once('-')?;
+    let number = |hex| usize::from_str_radix(hex, 16).ok();
+    Some((Mapping { first: number(first)?, end: number(end)? }, rest))
 }
 
 /// Index of a device in the namespace of the calling thread.
@@ -919,4 +932,47 @@ pub(crate) fn new_session(command: &mut std::process::Command) {
     };
     // SAFETY: see above.
     unsafe { command.pre_exec(alone) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_code_that_nobody_wrote_to_is_forgotten() {
+        let smaps = "\
+1000-3000 r--p 00000000 fe:00 7                     /usr/sbin/mwan (deleted)
+Rss:                   8 kB
+Anonymous:             0 kB
+Swap:                  0 kB
+3000-5000 r-xp 00002000 fe:00 7                     /usr/sbin/mwan (deleted)
+Anonymous:             0 kB
+Swap:                  0 kB
+5000-6000 r--p 00004000 fe:00 7                     /usr/sbin/mwan (deleted)
+Anonymous:             4 kB
+Swap:                  0 kB
+6000-7000 r--p 00005000 fe:00 7                     /usr/sbin/mwan (deleted)
+Anonymous:             0 kB
+Swap:                  4 kB
+7000-8000 rw-p 00006000 fe:00 7                     /usr/sbin/mwan (deleted)
+Anonymous:             0 kB
+8000-9000 r-xs 00006000 fe:00 7                     /usr/sbin/mwan (deleted)
+Anonymous:             0 kB
+9000-a000 r-xp 00000000 fe:00 8                     /usr/lib/other.so
+Anonymous:             0 kB
+a000-b000 r-xp 00000000 00:00 0
+Anonymous:             0 kB
+b000-c000 r-xp 00000000 00:00 0                     [vdso]
+Anonymous:             0 kB
+";
+        let clean = |code: &[usize]| -> Vec<usize> {
+            clean_mappings(smaps, code).iter().map(|mapping| mapping.first).collect()
+        };
+        assert_eq!(clean(&[0x3010]), [0x1000, 0x3000]);
+        assert_eq!(clean(&[0x3010, 0x9fff]), [0x1000, 0x3000, 0x9000]);
+        assert_eq!(clean(&[0xa000, 0xb000, 0xc000]), []);
+        assert_eq!(clean_mappings("nothing\n-\nffffffffffffffffff-0 r\n: 0 kB", &[0]), []);
+        let own = std::fs::read_to_string("/proc/self/smaps").expect("CONFIG_PROC_PAGE_MONITOR");
+        assert!(clean_mappings(&own, &[clean_mappings as *const () as usize]).len() > 1);
+    }
 }

@@ -94,8 +94,8 @@ fn provider() -> CryptoProvider {
             cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
             cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
         ],
-        // Every server of TLS 1.3 has P-256 (RFC 8446 section 9.1), and those of TLS 1.2 that have curves at all. X25519 would be
-        // 35 KB more, for servers that break the standard.
+        // Every implementation of TLS 1.3 has P-256 (RFC 8446 section 9.1), and few servers have it switched off. X25519 would
+        // be 35 KB more.
         kx_groups: vec![kx_group::SECP256R1, kx_group::SECP384R1],
         signature_verification_algorithms: WebPkiSupportedAlgorithms { all: &[], mapping: &[] },
         secure_random: &Kernel,

@@ -19,6 +19,15 @@ export function launch() {
   return chromium.launch({ executablePath, timeout: 60000, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
 }
 
+/** Effects come 0.3 s after their page, as on a slow machine: Preact waits for a frame, or for 35 ms. Nothing may hang on that. */
+async function slowEffects(route) {
+  const response = await route.fetch();
+  const text = await response.text();
+  const slow = text.replace('setTimeout(r,35)', 'setTimeout(r,300)').replace(/requestAnimationFrame\(r\)/g, 'undefined');
+  assert.ok(slow.includes('setTimeout(r,300)') && !slow.includes('requestAnimationFrame(r)'), 'Preact waits in another way');
+  await route.fulfill({ response, body: slow });
+}
+
 /** A page of its own, logged in as `role` (null: not), that is watched. `done()` fails if it saw anything. */
 export async function open(browser, mock, { role = 'admin', width = 1280, height = 800, scheme = 'light', reduced = false, path = '', expect = [], secure = false } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, reducedMotion: reduced ? 'reduce' : 'no-preference', ignoreHTTPSErrors: secure, acceptDownloads: false });
@@ -28,8 +37,7 @@ export async function open(browser, mock, { role = 'admin', width = 1280, height
   page.on('console', (m) => { if (['error', 'warning'].includes(m.type())) seen.push(`console ${m.type()}: ${m.text()}`); });
   page.on('pageerror', (e) => seen.push(`exception: ${e.stack}`));
   page.on('request', (r) => { if (!r.url().startsWith(`${mock.url}/`)) seen.push(`a request to elsewhere: ${r.url()}`); });
-  // Nothing may hang on when the next frame is drawn: what a slow machine does is to be had on a quick one, too.
-  if (process.env.MWAN_SLOW_FRAMES) await page.addInitScript(() => { window.requestAnimationFrame = (f) => setTimeout(() => f(performance.now()), 1000); window.cancelAnimationFrame = clearTimeout; });
+  if (process.env.MWAN_SLOW_EFFECTS) await page.route('**/vendor/hooks.js', slowEffects);
   await page.addInitScript(() => { document.addEventListener('securitypolicyviolation', (e) => console.error(`CSP refused ${e.violatedDirective}: ${e.blockedURI} ${e.sample}`)); });
   await page.goto(`${mock.url}/${path}`);
   const done = async () => {

@@ -436,6 +436,31 @@ mod tests {
         }
     }
 
+    /// One mould for all forms, in turn.
+    #[test]
+    fn elements_of_a_map_have_their_own_key_and_mark() {
+        let all: [(&str, &[u8], Option<u32>); 5] = [
+            ("10.1.2.0", &[10, 1, 2, 0], Some(0x0100)),
+            ("10.1.3.0", &[10, 1, 3, 0], Some(0x0200)),
+            ("2001:db8::", &[0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], Some(0x0300)),
+            ("10.1.4.0", &[10, 1, 4, 0], None),
+            ("10.1.5.0", &[10, 1, 5, 0], Some(0x3f00)),
+        ];
+        let (mut made, mut expected, mut mould) = (Writer::default(), Writer::default(), Mould::default());
+        for (address, key, mark) in all {
+            let key_address: IpAddr = address.parse().expect("an address");
+            let border = mark.map_or(Border::start(key_address), |mark| Border::mapped(key_address, mark));
+            mould.write(border, &mut made);
+            expected.nest(attr::LIST_ELEM, |w| {
+                w.nest(attr::ELEM_KEY, |w| w.put(attr::DATA_VALUE, key));
+                if let Some(mark) = mark {
+                    w.nest(attr::ELEM_DATA, |w| w.put_u32(attr::DATA_VALUE, mark));
+                }
+            });
+        }
+        assert_eq!(made.attributes(), expected.attributes());
+    }
+
     #[test]
     fn an_anonymous_set_has_no_end_where_the_next_range_begins() {
         let ranges = || {

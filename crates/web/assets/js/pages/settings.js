@@ -1,5 +1,5 @@
 // How one WAN is probed and judged, as a form. The daemon judges while it is filled in: what it finds stands beside the field.
-import { html, useEffect, useMemo, useState } from '../html.js';
+import { html, useEffect, useLayoutEffect, useMemo, useState } from '../html.js';
 import { Apply, Findings, loadConfig, validate } from '../apply.js';
 import { join, parse, setOption, values } from '../sections.js';
 import { Busy, Card, Failure, Icon, Input, Note, Select, Title, href } from '../ui.js';
@@ -95,7 +95,7 @@ export function Settings({ name }) {
   useEffect(load, []);
   const section = useMemo(() => config && parse(config.text, config.format).find((s) => s.type === typeOf(config.format) && s.name === name), [config, name]);
   const before = useMemo(() => section && fromFile(section, config.format), [section]);
-  useEffect(() => { setFields(before || null); }, [before]);
+  useLayoutEffect(() => { setFields(before || null); }, [before]);
   const text = before && fields ? withFields(config, name, before, fields) : null;
   useEffect(() => {
     if (text === null) return undefined;
