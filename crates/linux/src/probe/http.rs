@@ -23,7 +23,7 @@ const READ_MAX: usize = 4096;
 const QUOTE_MAX: usize = 100;
 
 pub(super) async fn ask(way: &Way, ip: IpAddr, probe: &HttpProbe) -> Result<(), String> {
-    let stream = way.connect(ip, probe.port, true).await.map_err(|e| error_text(&e))?;
+    let stream = way.connect(ip, probe.port).await.map_err(|e| error_text(&e))?;
     if probe.tls { by_tls(way, stream, ip, probe).await } else { exchange(stream, ip, probe).await }
 }
 

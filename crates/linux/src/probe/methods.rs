@@ -65,15 +65,10 @@ impl Way {
         })
     }
 
-    /// A connected TCP stream, which is reset when it is dropped: probes leave no TIME_WAIT behind. Who `talks` at once sends what
-    /// he has to say with the last part of the handshake.
-    pub(super) async fn connect(&self, ip: IpAddr, port: u16, talks: bool) -> io::Result<TcpStream> {
+    /// A connected TCP stream, which is reset when it is dropped: probes leave no TIME_WAIT behind.
+    pub(super) async fn connect(&self, ip: IpAddr, port: u16) -> io::Result<TcpStream> {
         let socket = self.open(ip, Type::STREAM)?;
         socket.set_linger(Some(std::time::Duration::ZERO))?;
-        if talks {
-            // One packet less (tcp_rcv_synsent_state_process, "Save one ACK").
-            let _ = sys::set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_QUICKACK, 0);
-        }
         let peer = self.peer(ip, port)?;
         TcpSocket::from_std_stream(socket.into()).connect(peer).await
     }
@@ -100,7 +95,7 @@ impl Way {
 pub(super) async fn ask(way: &Way, target: &ProbeTarget) -> Result<(), String> {
     let ip = target.ip;
     match &target.method {
-        ProbeMethod::Tcp { port, refused } => match way.connect(ip, *port, false).await {
+        ProbeMethod::Tcp { port, refused } => match way.connect(ip, *port).await {
             Ok(_) => Ok(()),
             Err(e) if *refused && e.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
             Err(e) => Err(error_text(&e)),
