@@ -312,7 +312,7 @@ describe('the real router', { concurrency: false }, () => {
   });
 
   test('has seen the daemon die and come back, and remembers what happened before', async () => {
-    const { page, done } = await open(browser, router, { role: null, expect: ['401', 'net::', 'ERR_'] });
+    const { page, done } = await open(browser, router, { role: null, expect: ['401', '503', 'net::', 'ERR_'] });
     await logIn(page);
     await page.getByText('Both WANs work.').waitFor();
     // It is said for a moment only; whether the web server still says that the daemon is gone is a matter of a moment, too.
