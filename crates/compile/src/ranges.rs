@@ -2,9 +2,10 @@
 //! is merged first.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+pub(crate) use mwan_config::address::{bits, of_bits};
 use mwan_config::{AddressRange, Family, PortRange};
 
 /// All addresses of a prefix.
@@ -70,22 +71,6 @@ pub fn merge_ports(ranges: impl IntoIterator<Item = PortRange>) -> Vec<PortRange
 pub(crate) fn touches(range: AddressRange, next: AddressRange) -> bool {
     Family::of(range.first) == Family::of(next.first)
         && bits(next.first) <= bits(range.last).saturating_add(1)
-}
-
-/// Addresses as numbers; IPv4 in the low 32 bits.
-pub(crate) fn bits(ip: IpAddr) -> u128 {
-    match ip {
-        IpAddr::V4(ip) => u128::from(u32::from(ip)),
-        IpAddr::V6(ip) => u128::from(ip),
-    }
-}
-
-/// [`bits`] turned round.
-pub(crate) fn of_bits(bits: u128, family: Family) -> IpAddr {
-    match family {
-        Family::V4 => IpAddr::V4(Ipv4Addr::from(bits as u32)),
-        Family::V6 => IpAddr::V6(Ipv6Addr::from(bits)),
-    }
 }
 
 /// The fewest prefixes that make up a range, ascending: first address and length.

@@ -4,6 +4,7 @@
 //! Nothing here panics on any input, and nothing is dropped without a diagnostic.
 
 mod acceptance;
+pub mod address;
 mod alert;
 mod assign;
 pub mod cloud;

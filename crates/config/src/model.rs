@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::address::bits;
 use crate::ipfire::Site;
 use crate::link::Link;
 use crate::target::{ProbeMethod, ProbeTarget};
@@ -792,10 +793,6 @@ pub struct AddressRange {
 
 impl AddressRange {
     fn key(&self) -> (bool, u128, u128) {
-        let bits = |ip| match ip {
-            IpAddr::V4(ip) => u128::from(u32::from(ip)),
-            IpAddr::V6(ip) => u128::from(ip),
-        };
         (self.first.is_ipv6(), bits(self.first), bits(self.last))
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use mwan_config::address::bits;
 use mwan_config::{AddressRange, Family};
 
 /// Sources that are at home on a WAN.
@@ -58,14 +59,7 @@ pub(crate) fn home_of<'h>(homes: impl IntoIterator<Item = &'h Home>, ip: IpAddr)
     homes.into_iter().find(|home| within(&home.range)).copied()
 }
 
-fn bits(ip: IpAddr) -> u128 {
-    match ip {
-        IpAddr::V4(ip) => u128::from(u32::from(ip)),
-        IpAddr::V6(ip) => u128::from(ip),
-    }
-}
-
-/// The reverse of [`bits`].
+/// The reverse of [`bits`]; behind the last address: the last.
 fn address(family: Family, bits: u128) -> IpAddr {
     match family {
         Family::V4 => IpAddr::V4((u32::try_from(bits).unwrap_or(u32::MAX)).into()),

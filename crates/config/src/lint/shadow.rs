@@ -7,6 +7,7 @@
 //! what is certain is said.
 
 use super::spans::Spans;
+use crate::address::bits;
 use crate::model::{AddressMatch, AddressRange, Config, Family, PortRange, Rule};
 
 /// More products than this are not followed: the rule is not judged.
@@ -84,12 +85,8 @@ fn listed(config: &Config) -> Lists<'_> {
 }
 
 fn addresses(ranges: &[AddressRange], family: Family) -> Spans {
-    let number = |ip: std::net::IpAddr| match ip {
-        std::net::IpAddr::V4(ip) => u128::from(u32::from(ip)),
-        std::net::IpAddr::V6(ip) => u128::from(ip),
-    };
     let of_family = ranges.iter().filter(|r| Family::of(r.first) == family);
-    Spans::of(of_family.map(|r| (number(r.first), number(r.last))))
+    Spans::of(of_family.map(|r| (bits(r.first), bits(r.last))))
 }
 
 /// What a rule matches in one family.
