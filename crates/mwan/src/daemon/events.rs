@@ -20,6 +20,8 @@ use super::status::carrier_text;
 use crate::replace::{Durability, Marks, replace};
 
 const FILE: &str = "events.jsonl";
+/// Of the copy; another name, for both directories may be one.
+const COPY: &str = "events.kept.jsonl";
 /// Events in memory and in the files: a bad day of a flapping link, some 300 bytes each.
 const KEPT_MAX: usize = 2_000;
 /// Events asked for at once if nothing else is said.
@@ -62,7 +64,7 @@ pub(super) struct EventLog {
 impl EventLog {
     /// With what daemons before us left.
     pub(super) fn open(run_dir: &Path, state_dir: &Path) -> Self {
-        let (file, copy) = (run_dir.join(FILE), state_dir.join(FILE));
+        let (file, copy) = (run_dir.join(FILE), state_dir.join(COPY));
         let (mut ring, before_boot) = (read(&file), read(&copy));
         let id_after = |ring: &VecDeque<Event>| ring.back().map_or(1, |last| last.id + 1);
         let copied = id_after(&before_boot);
@@ -302,28 +304,32 @@ mod tests {
 
     #[test]
     fn events_survive_the_process_and_with_a_copy_a_boot() {
-        let (run, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let mut log = EventLog::open(run.path(), state.path());
-        noted(&mut log, "first");
-        noted(&mut log, "second");
-        // A kill in the middle of a line.
-        let mut file = OpenOptions::new().append(true).open(run.path().join(FILE)).unwrap();
-        file.write_all(b"{\"id\":3,\"time").unwrap();
-        let mut log = EventLog::open(run.path(), state.path());
-        let all = log.answer(&EventQuery::default());
-        assert_eq!((texts(&all), all.oldest, all.latest), (vec!["second", "first"], 1, 2));
-        log.keep().unwrap().join().unwrap();
-        assert!(log.keep().is_none(), "nothing new");
-        fs::remove_file(run.path().join(FILE)).unwrap();
-        let mut log = EventLog::open(run.path(), state.path());
-        noted(&mut log, "third");
-        let log = EventLog::open(run.path(), state.path());
-        let behind = EventQuery { after: Some(1), ..EventQuery::default() };
-        assert_eq!(
-            texts(&log.answer(&behind)),
-            ["second", "third"],
-            "what was before the boot is in the file, too"
-        );
+        let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let [run, state, both] = dirs.each_ref().map(|dir| dir.path());
+        // One directory for both does, too: a copy does not take the place of what came meanwhile.
+        for (run, state) in [(run, state), (both, both)] {
+            let mut log = EventLog::open(run, state);
+            noted(&mut log, "first");
+            noted(&mut log, "second");
+            // A kill in the middle of a line.
+            let mut file = OpenOptions::new().append(true).open(run.join(FILE)).unwrap();
+            file.write_all(b"{\"id\":3,\"time").unwrap();
+            let mut log = EventLog::open(run, state);
+            let all = log.answer(&EventQuery::default());
+            assert_eq!((texts(&all), all.oldest, all.latest), (vec!["second", "first"], 1, 2));
+            log.keep().unwrap().join().unwrap();
+            assert!(log.keep().is_none(), "nothing new");
+            fs::remove_file(run.join(FILE)).unwrap();
+            let mut log = EventLog::open(run, state);
+            noted(&mut log, "third");
+            let log = EventLog::open(run, state);
+            let behind = EventQuery { after: Some(1), ..EventQuery::default() };
+            assert_eq!(
+                texts(&log.answer(&behind)),
+                ["second", "third"],
+                "what was before the boot is in the file, too"
+            );
+        }
     }
 
     fn latest(run: &Path, state: &Path) -> u64 {
@@ -337,7 +343,7 @@ mod tests {
         let mut log = EventLog::open(run.path(), state.path());
         noted(&mut log, "copied");
         log.look();
-        while !state.path().join(FILE).exists() {
+        while !state.path().join(COPY).exists() {
             std::thread::yield_now();
         }
         let early = fs::read(run.path().join(FILE)).unwrap();

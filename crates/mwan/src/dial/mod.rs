@@ -110,8 +110,9 @@ impl Runner {
 
     /// What a link has on trial is to carry: it outlives this process from now on. A call is another one then.
     pub(crate) fn keep(&self, name: &str) {
-        if let Some(orders) = self.running.get(name) {
-            orders.keep.store(true, Ordering::Relaxed);
+        let Some(orders) = self.running.get(name) else { return };
+        if let Err(error) = orders.keep(name, &self.places) {
+            warn!("{name}: what carries cannot be written down: {error}");
         }
     }
 

@@ -7,6 +7,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -58,8 +59,33 @@ const SAID_MAX: u64 = 16 * 1024;
 pub(super) struct Orders {
     /// It is to end.
     pub(super) stop: AtomicBool,
-    /// What is on trial is to carry from now on, if that is the same connection.
-    pub(super) keep: AtomicBool,
+    /// What was brought up for a trial carries, if that is the same connection. Held while the session's file is written.
+    kept: Mutex<bool>,
+}
+
+impl Orders {
+    /// What was brought up for a trial outlives this process from now on, like everything that carries: that is on the disk
+    /// before RED is said to be its, or a process that dies in between would leave the next one an address to take away.
+    ///
+    /// # Errors
+    /// It could not be written, and is asked for again.
+    pub(super) fn keep(&self, name: &str, places: &Places) -> std::io::Result<()> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if *kept {
+            return Ok(());
+        }
+        let file = file(name, places);
+        if let Some(session) = Session::read(&file).filter(|session| session.trial) {
+            Session { trial: false, ..session }.write(&file)?;
+        }
+        *kept = true;
+        Ok(())
+    }
+}
+
+/// Where a session is written down, unless it is temporary.
+fn file(name: &str, places: &Places) -> PathBuf {
+    Path::new(&places.run_dir).join(format!("{name}.session"))
 }
 
 /// Brings a link up, stays as long as it is, and undoes everything. `tell` is given what happens in between; what is returned
@@ -146,8 +172,7 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(link: &'a Link, role: Role, places: &'a Places, pins: &'a Pins<'a>, orders: &'a Orders) -> Self {
         let plan = plan(link, role, places);
-        let word = if is_temporary(link, role) { ".trial" } else { "" };
-        let folder = Path::new(&places.run_dir);
+        let name = format!("{}{}", link.name, if is_temporary(link, role) { ".trial" } else { "" });
         let session = Session {
             made_of: Some(made_of(link)),
             link: link.name.clone(),
@@ -165,8 +190,8 @@ impl<'a> Run<'a> {
             orders,
             plan,
             session,
-            file: folder.join(format!("{}{word}.session", link.name)),
-            log: folder.join(format!("{}{word}.log", link.name)),
+            file: file(&name, places),
+            log: Path::new(&places.run_dir).join(format!("{name}.log")),
             children: Vec::new(),
             settings: None,
         }
@@ -327,7 +352,9 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn remember(&self) -> Result<(), Failure> {
+    fn remember(&mut self) -> Result<(), Failure> {
+        let kept = self.orders.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        self.session.trial &= !*kept || is_temporary(self.link, self.role);
         self.session.write(&self.file).map_err(|e| trouble(&self.file.to_string_lossy(), &e))
     }
 
@@ -406,7 +433,6 @@ impl<'a> Run<'a> {
         let (mut looked, mut had) = (Instant::now(), Instant::now());
         loop {
             self.look()?;
-            self.become_kept();
             if looked.elapsed() >= ADDRESS_LOOK {
                 looked = Instant::now();
                 if self.has_its_addresses() {
@@ -416,16 +442,6 @@ impl<'a> Run<'a> {
                 }
             }
             std::thread::sleep(LOOK);
-        }
-    }
-
-    /// What was brought up for a trial and carries now outlives this process like everything that does.
-    fn become_kept(&mut self) {
-        if self.session.trial && self.orders.keep.load(Ordering::Relaxed) && !self.link.method.is_dialled() {
-            let kept = Session { trial: false, ..self.session.clone() };
-            if kept.write(&self.file).is_ok() {
-                self.session = kept;
-            }
         }
     }
 

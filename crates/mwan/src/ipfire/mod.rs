@@ -274,11 +274,11 @@ impl Ipfire {
         if *self.manager.state() != before {
             info!("RED: {}", self.manager.state());
         }
-        self.fulfil(wishes);
         if *self.manager.state() == State::GivingBack {
-            // A lease or an address that was taken for the trial is RED's now.
+            // A lease or an address that was taken for the trial is RED's, before its files say so.
             self.runner.keep(&self.site.primary);
         }
+        self.fulfil(wishes);
         self.parallel.look(&self.manager, &self.site.primary, &self.paths);
         self.changed()
     }

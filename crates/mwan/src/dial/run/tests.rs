@@ -332,12 +332,15 @@ fn what_is_kept_of_a_trial_outlives_us_and_a_call_on_trial_does_not() {
         }
         let pins = Pins::new(dir.path(), &link, Role::Trial);
         let mut run = Run::new(&link, Role::Trial, &places, &pins, &orders);
-        orders.keep.store(true, Ordering::Relaxed);
         let left = std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 run.step(&spawn(&["sleep", "600"])).unwrap();
-                run.become_kept();
-                (Session::read(&run.file).unwrap(), run.children.pop().unwrap().1)
+                orders.keep(&link.name, &places).unwrap();
+                // Whoever dies now has left it, and what is written later does not take that back.
+                let left = Session::read(&run.file).unwrap();
+                run.remember().unwrap();
+                assert_eq!(Session::read(&run.file).as_ref(), Some(&left));
+                (left, run.children.pop().unwrap().1)
             });
             thread.join().unwrap()
         });
@@ -347,6 +350,7 @@ fn what_is_kept_of_a_trial_outlives_us_and_a_call_on_trial_does_not() {
             assert!(session.is_alive());
             // The next one carries on with it, for whatever it is wanted.
             for role in [Role::Trial, Role::Carry] {
+                let orders = Orders::default();
                 let mut next = Run::new(&link, role, &places, &pins, &orders);
                 (next.plan.up, next.plan.then) = (vec![spawn(&["false"])], Vec::new());
                 assert_eq!(next.up().map(|_| next.session.role()), Ok(role));
