@@ -132,13 +132,16 @@ function App() {
   useEffect(() => { if (session) live.start(); else live.stop(); }, [!!session]);
   const token = setupToken();
   let page;
-  if (token !== null && !session) page = html`<${Setup} token=${token} />`;
+  // Also for somebody who is still logged in, and has forgotten the password.
+  if (token !== null) page = html`<${Setup} token=${token} />`;
   else if (session === undefined) page = error ? html`<main class="alone"><${Failure} error=${error} retry=${begin} /></main>` : html`<p class="boot" role="status">Loading mwan…</p>`;
   else if (!session) page = html`<${Login} expired=${expired} />`;
   else page = html`<${Shell} route=${route} />`;
   return html`${page}<${Toasts} />`;
 }
 
+// All of it is there (boot.js).
+try { sessionStorage.removeItem('mwan.tried'); } catch { /* nothing is kept there */ }
 const root = document.getElementById('app');
 root.textContent = '';
 render(html`<${App} />`, root);

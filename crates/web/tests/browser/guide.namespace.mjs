@@ -77,10 +77,8 @@ describe('the guide, end to end', { concurrency: false }, () => {
   });
 
   test('the primary is black-holed: a mail with cause and time comes by the other, and the dashboard shows it', async () => {
-    opened = await open(browser, router, { role: null, height: 1000, expect: ['401'] });
+    opened = await open(browser, router, { role: null, height: 1000, path: new URL(router.link()).hash, expect: ['401'] });
     const { page } = opened;
-    await page.goto(router.link());
-    await page.reload();
     await page.getByLabel('Password', { exact: true }).fill(USER_PASSWORD);
     await page.getByLabel('Password again').fill(USER_PASSWORD);
     await page.getByRole('button', { name: 'Set the password' }).click();

@@ -50,7 +50,6 @@ describe('every page', () => {
     await fits(page, 'login');
     await shot(page, 'login-phone');
     await page.goto(`${mock.url}/#setup=${SETUP_TOKEN}`);
-    await page.reload();
     await page.getByLabel('Password', { exact: true }).fill('short');
     await page.getByRole('button', { name: 'Set the password' }).click();
     await page.getByText('At least 8 characters').waitFor();
@@ -63,6 +62,37 @@ describe('every page', () => {
     await page.getByRole('button', { name: 'Set the password' }).click();
     await page.getByText('All 3 WANs work.').waitFor();
     assert.equal(new URL(page.url()).hash, '#/', 'the token is out of the address');
+    await done();
+  });
+
+  test('the link of the first set-up works for somebody who is logged in, too', async () => {
+    const { page, done } = await open(browser, mock, {});
+    await page.getByText('All 3 WANs work.').waitFor();
+    await page.goto(`${mock.url}/#setup=${SETUP_TOKEN}`);
+    await page.getByRole('heading', { name: 'Welcome' }).waitFor();
+    await page.getByLabel('Password again').waitFor();
+    await done();
+  });
+
+  test('a part of the page that cannot be fetched is asked for again, by itself and by hand', async () => {
+    const { page, done } = await open(browser, mock, { expect: ['ERR_FAILED'] });
+    await page.getByText('All 3 WANs work.').waitFor();
+    let pages = 0;
+    const refuse = (until) => page.route('**/js/*.js', (route) => {
+      if (/boot/.test(route.request().url())) pages += 1;
+      return /model/.test(route.request().url()) && pages <= until ? route.abort() : route.continue();
+    });
+    await refuse(1);
+    await page.reload();
+    await page.getByText('All 3 WANs work.').waitFor();
+    assert.equal(pages, 2);
+    await page.unroute('**/js/*.js');
+    await refuse(4);
+    await page.reload();
+    await page.getByText('This page could not be fetched from the router.').waitFor();
+    await accessible(page, 'not fetched');
+    await page.getByRole('button', { name: 'Try again' }).click();
+    await page.getByText('All 3 WANs work.').waitFor();
     await done();
   });
 

@@ -25,7 +25,6 @@ describe('the real router', { concurrency: false }, () => {
     await page.getByText('prints a link to set the first one', { exact: false }).waitFor();
     const link = router.link();
     await page.goto(link);
-    await page.reload();
     await page.getByLabel('Password', { exact: true }).fill(USER_PASSWORD);
     await page.getByLabel('Password again').fill(USER_PASSWORD);
     await page.getByRole('button', { name: 'Set the password' }).click();
@@ -34,7 +33,6 @@ describe('the real router', { concurrency: false }, () => {
     await page.getByRole('button', { name: 'Log out' }).click();
     await page.getByRole('heading', { name: 'Log in' }).waitFor();
     await page.goto(link);
-    await page.reload();
     await page.getByLabel('Password', { exact: true }).fill(USER_PASSWORD);
     await page.getByLabel('Password again').fill(USER_PASSWORD);
     await page.getByRole('button', { name: 'Set the password' }).click();
