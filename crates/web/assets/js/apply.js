@@ -3,7 +3,7 @@
 import { html, useEffect, useState } from './html.js';
 import { ApiError, call, post } from './api.js';
 import { toast, useStore } from './store.js';
-import { begin, forget, look, pending, unanswered } from './waiting.js';
+import { answered, begin, forget, pending, unanswered } from './waiting.js';
 import { refresh } from './live.js';
 import { plural } from './format.js';
 import { diagnostic } from './model.js';
@@ -66,7 +66,7 @@ export function Apply({ before, text, rollback, onClose, onDone, onTheirs }) {
       const { revision, waiting, confirm_s: asked } = await put(text, base, rollback, confirm);
       if (waiting) toast('error', 'The configuration is accepted, but not yet in the kernel.', `${waiting}. It is tried again by itself.`);
       else toast('ok', 'The configuration is in force.');
-      if (asked) look().catch(() => {});
+      if (asked) answered();
       else forget();
       refresh();
       onDone(revision);
@@ -88,8 +88,8 @@ export function Apply({ before, text, rollback, onClose, onDone, onTheirs }) {
       <${Diff} before=${base.text} after=${theirs.text} /><//>`;
   }
   const same = base.text.replace(/\n+$/, '') === text.replace(/\n+$/, '');
-  return html`<${Dialog} wide title="Apply this change?" onClose=${onClose} footer=${html`
-      <button type="button" class="button" onClick=${onClose}>Back</button>
+  return html`<${Dialog} wide title="Apply this change?" busy=${busy} onClose=${onClose} footer=${html`
+      <button type="button" class="button" disabled=${busy} onClick=${onClose}>Back</button>
       <button type="button" class="button primary" disabled=${busy || !plan || same || !!waits} aria-busy=${busy} onClick=${apply}>${busy ? html`<span class="spinner" aria-hidden="true"></span>` : null}Apply</button>`}>
     ${error ? html`<${Failure} error=${error} />` : null}
     ${waits ? html`<${Note} tone="warn">Other settings wait to be kept. Go back, and say at the top of the page whether they stay.<//>` : null}

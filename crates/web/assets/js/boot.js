@@ -13,8 +13,14 @@
     var app = document.getElementById('app');
     if (!(e.target instanceof HTMLScriptElement) || e.target.type !== 'module' || !app) return;
     if (!triedAlready()) { location.reload(); return; }
-    app.innerHTML = '<main class="alone"><div class="login card" role="alert"><p>This page could not be fetched from the router.</p>'
-      + '<button type="button" class="button primary block">Try again</button></div></main>';
-    app.querySelector('button').addEventListener('click', function () { location.reload(); });
+    var box = document.createElement('main'), text = document.createElement('p'), button = document.createElement('button');
+    box.className = 'alone';
+    text.setAttribute('role', 'alert');
+    text.textContent = 'This page could not be fetched from the router.';
+    button.className = 'button primary';
+    button.textContent = 'Try again';
+    button.addEventListener('click', function () { location.reload(); });
+    box.append(text, button);
+    app.replaceChildren(box);
   }, true);
 })();

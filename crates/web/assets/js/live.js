@@ -22,6 +22,8 @@ let retryTimer = 0;
 let attempt = 0;
 let running = false;
 let prefilled = false;
+/** Number of the stream that counts: what is still waited for of an older one changes nothing. */
+let turn = 0;
 
 function push(map, key, value) {
   let ring = map.get(key);
@@ -55,6 +57,7 @@ function onVisible() {
 
 function close() {
   clearTimeout(watchdog);
+  turn += 1;
   if (source) source.close();
   source = null;
 }
@@ -62,7 +65,7 @@ function close() {
 function alive() {
   clearTimeout(watchdog);
   // Without the daemon there are no samples: the stream stays, and tells when it is back.
-  if (get().daemon) watchdog = setTimeout(lost, SILENCE_MS);
+  if (get().daemon) watchdog = setTimeout(lost, SILENCE_MS, turn);
 }
 
 function onDaemon(word) {
@@ -70,35 +73,37 @@ function onDaemon(word) {
   const back = daemon && !get().daemon;
   set({ daemon });
   alive();
-  if (back) catchUp().then(() => set({ connection: 'live', lostAt: 0 }), () => {});
+  if (back) arrive(turn);
   else if (!daemon) set({ connection: 'lost', lostAt: Date.now() });
 }
 
 function open() {
   close();
+  const mine = turn;
   source = new EventSource('api/v1/live');
   alive();
-  source.addEventListener('open', opened);
-  source.addEventListener('error', lost);
+  source.addEventListener('open', () => { alive(); arrive(mine); });
+  source.addEventListener('error', () => lost(mine));
   source.addEventListener('sample', (m) => { alive(); onSample(parse(m)); });
   source.addEventListener('event', (m) => { alive(); onEvent(parse(m)); });
   source.addEventListener('status', (m) => { alive(); onStatus(parse(m)); });
   source.addEventListener('daemon', (m) => { alive(); onDaemon(parse(m)); });
-  source.addEventListener('logout', lost);
+  source.addEventListener('logout', () => lost(mine));
 }
 
 function parse(message) {
   try { return JSON.parse(message.data); } catch { return null; }
 }
 
-async function opened() {
-  attempt = 0;
-  alive();
+/** What is shown is of now again, if the daemon has not gone meanwhile. */
+async function arrive(mine) {
   try {
     await catchUp();
+    if (mine !== turn || !get().daemon) return;
+    attempt = 0;
     set({ connection: 'live', lostAt: 0 });
   } catch {
-    lost();
+    lost(mine);
   }
 }
 
@@ -137,17 +142,19 @@ async function prefill(status) {
   }
 }
 
-async function lost() {
-  if (!running) return;
+async function lost(mine) {
+  if (!running || mine !== turn) return;
   close();
+  const ended = turn;
   if (get().connection !== 'lost') set({ connection: 'lost', lostAt: Date.now() });
   try {
     // An expired login closes the stream, too; that is told apart by asking.
     await loadSession();
+    if (ended !== turn) return;
     if (!get().session) { set({ expired: true }); return; }
     set({ daemon: true });
   } catch { /* not reachable: try again below */ }
-  if (!running) return;
+  if (!running || ended !== turn) return;
   clearTimeout(retryTimer);
   retryTimer = setTimeout(open, RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]);
   attempt += 1;

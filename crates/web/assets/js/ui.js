@@ -95,8 +95,8 @@ export function Action({ run, children, class: extra = '', done, role, label, di
     ${busy ? html`<span class="spinner" aria-hidden="true"></span>` : null}${children}</button>`;
 }
 
-/** A modal dialog: the browser's own, which keeps the focus inside and closes by Escape. */
-export function Dialog({ title, onClose, children, footer, wide }) {
+/** A modal dialog: the browser's own, which keeps the focus inside and closes by Escape, but not while `busy`: what is under way ends in it. */
+export function Dialog({ title, onClose, children, footer, wide, busy }) {
   const ref = useRef(null);
   useLayoutEffect(() => {
     const before = document.activeElement;
@@ -105,9 +105,11 @@ export function Dialog({ title, onClose, children, footer, wide }) {
     // While it is open nothing behind it can have the focus.
     return () => { dialog.close(); if (before && before.isConnected) before.focus(); };
   }, []);
-  const cancel = (e) => { e.preventDefault(); onClose(); };
-  return html`<dialog ref=${ref} class=${wide ? 'wide' : ''} aria-labelledby="dialog-title" onCancel=${cancel}>
-    <div class="dialoghead"><h2 id="dialog-title">${title}</h2><button type="button" class="iconbutton" aria-label="Close" onClick=${onClose}><${Icon} name="close" /></button></div>
+  const cancel = (e) => { e.preventDefault(); if (!busy) onClose(); };
+  // A second Escape closes it without asking.
+  const closed = () => { const dialog = ref.current; if (!dialog || dialog.open) return; if (busy) dialog.showModal(); else onClose(); };
+  return html`<dialog ref=${ref} class=${wide ? 'wide' : ''} aria-labelledby="dialog-title" onCancel=${cancel} onClose=${closed}>
+    <div class="dialoghead"><h2 id="dialog-title">${title}</h2><button type="button" class="iconbutton" aria-label="Close" disabled=${!!busy} onClick=${onClose}><${Icon} name="close" /></button></div>
     <div class="dialogbody">${children}</div>${footer ? html`<div class="dialogfoot">${footer}</div>` : null}</dialog>`;
 }
 

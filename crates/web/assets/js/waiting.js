@@ -28,20 +28,36 @@ function keepMark(mark) {
   try { if (mark) sessionStorage.setItem(MARK, JSON.stringify(mark)); else sessionStorage.removeItem(MARK); } catch { /* not kept then */ }
 }
 
+/** An order is under way: who asks meanwhile what waits may be answered as if it had not been given. */
+let ordering = false;
+/** Number of the newest question of what waits. */
+let asked = 0;
+
 /** An order that has to be confirmed is about to be given: who is cut off by it hears no answer, and finds out later. */
 export async function begin(seconds) {
   const { revisions } = await getJson('config/revisions');
   keepMark({ base: revisions.length ? revisions[0].number : 0, time_ms: null, until: Date.now() + seconds * 1000 });
+  ordering = true;
 }
 
 /** Whether one was given, or is seen. */
 export const pending = () => readMark() !== null;
 
-/** It was answered with a refusal. */
-export const forget = () => keepMark(null);
+/** It was answered with a refusal, or that nothing waits. */
+export function forget() {
+  ordering = false;
+  keepMark(null);
+}
+
+/** It was answered, and waits. */
+export function answered() {
+  ordering = false;
+  look().catch(() => {});
+}
 
 /** It was not answered at all. */
 export function unanswered() {
+  ordering = false;
   const { until } = readMark();
   set({ waiting: { by: null, time_ms: null, until }, outcome: null });
   // It may have been late only.
@@ -50,13 +66,17 @@ export function unanswered() {
 
 /** Asks the router what waits, and what became of what waited. */
 export async function look() {
+  asked += 1;
+  const mine = asked;
   const { revisions, waiting } = await getJson('config/revisions');
+  // What was asked since knows more.
+  if (mine !== asked || ordering) return;
   const mark = readMark();
   if (waiting) {
     const until = Date.now() + waiting.left_s * 1000;
     const known = mark && (mark.time_ms === null || mark.time_ms === waiting.time_ms);
     const base = known ? mark.base : (revisions.length ? revisions[0].number : 1) - 1;
-    keepMark({ base, time_ms: waiting.time_ms, until });
+    keepMark({ base, time_ms: waiting.time_ms, until, mine: !!known && mark.mine });
     set({ waiting: { by: waiting.by, time_ms: waiting.time_ms, until }, outcome: null });
     return;
   }
@@ -110,11 +130,11 @@ function Asked() {
   }, [told, lost]);
   useEffect(() => {
     if (!waiting) return undefined;
-    let asked = Date.now();
+    let at = Date.now();
     const clockwork = setInterval(() => {
       redraw((n) => n + 1);
-      const over = left(waiting.until) === 0 && Date.now() - asked >= ASK_MS;
-      if (over && get().connection !== 'lost') { asked = Date.now(); look().catch(() => {}); }
+      const over = left(waiting.until) === 0 && Date.now() - at >= ASK_MS;
+      if (over && get().connection !== 'lost') { at = Date.now(); look().catch(() => {}); }
     }, 1000);
     return () => clearInterval(clockwork);
   }, [waiting]);

@@ -63,6 +63,17 @@ export async function withRouter(browser, { config = {}, ...options }, run) {
   }
 }
 
+/** Answers of `pattern` are held back from now on; what is returned lets them go, and is done when the page has them. */
+export async function hold(page, pattern) {
+  let go; const held = new Promise((done) => { go = done; });
+  const answered = [];
+  await page.route(pattern, (route) => {
+    answered.push(page.waitForResponse(route.request().url()));
+    return held.then(() => route.continue());
+  });
+  return async () => { go(); await Promise.all(answered); await page.unroute(pattern); };
+}
+
 /** No serious or critical finding (WCAG 2.1 A and AA, and axe's best practices). */
 export async function accessible(page, where) {
   await page.evaluate(AXE);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { createMock, PASSWORD } from './mock.mjs';
-import { accessible, fits, launch, open, shot } from './browser.mjs';
+import { accessible, fits, hold, launch, open, shot } from './browser.mjs';
 
 let browser;
 before(async () => { browser = await launch(); });
@@ -169,6 +169,25 @@ describe('the connection', () => {
     await done();
   }));
 
+  test('is not taken for live by an answer of before', () => withMock(async (mock) => {
+    const { page, done } = await open(browser, mock, { expect: ['ERR_', 'net::'] });
+    await page.getByText('All 3 WANs work.').waitFor();
+    mock.cut();
+    await page.getByText('Connection lost').waitFor();
+    const letGo = await hold(page, '**/api/v1/events?*');
+    const asked = page.waitForRequest('**/api/v1/events?*');
+    mock.mend();
+    await asked;
+    mock.world.send('daemon', { connected: false });
+    await page.getByText('The mwan daemon does not answer').waitFor();
+    await letGo();
+    await page.evaluate(() => new Promise((done) => { setTimeout(done, 200); }));
+    assert.ok(await page.getByText('The mwan daemon does not answer').isVisible());
+    mock.world.send('daemon', { connected: true });
+    await page.getByText('The mwan daemon does not answer').waitFor({ state: 'detached' });
+    await done();
+  }));
+
   test('a refusal is shown with its hint, and nothing is broken by it', () => withMock(async (mock) => {
     // 409: of what is called otherwise there is no history either.
     const { page, done } = await open(browser, mock, { path: '#/wan/lte', expect: ['404', '409'] });
@@ -207,8 +226,9 @@ describe('an expired login', () => {
     await page.getByRole('button', { name: 'Drain' }).waitFor();
     mock.sessions.clear();
     // The page's own requests may notice it first, and then there is no button any more.
-    await page.getByRole('button', { name: 'Drain' }).click({ timeout: 3000 }).catch(() => {});
-    await page.getByText('Your login has expired.').waitFor();
+    const said = page.getByText('Your login has expired.').waitFor();
+    await Promise.race([page.getByRole('button', { name: 'Drain' }).click().catch(() => {}), said]);
+    await said;
     assert.equal(mock.world.find('cable').drained, false);
     await done();
   }));

@@ -313,8 +313,10 @@ describe('the real router', { concurrency: false }, () => {
     const { page, done } = await open(browser, router, { role: null, expect: ['401', '503', 'net::', 'ERR_'] });
     await logIn(page);
     await page.getByText('Both WANs work.').waitFor();
-    // It is said for a moment only; whether the web server still says that the daemon is gone is a matter of a moment, too.
-    await Promise.all([page.getByText(/Connection lost|The mwan daemon does not answer/).waitFor(), router.restart()]);
+    // Whether the web server still says that the daemon is gone is a matter of a moment.
+    await router.die();
+    await page.getByText(/Connection lost|The mwan daemon does not answer/).waitFor();
+    await router.run();
     // Sessions live in the web server, which ended with the daemon.
     await page.getByText('Your login has expired.').waitFor();
     await logIn(page);

@@ -71,13 +71,13 @@ export class Router {
     return child.pid;
   }
 
-  /** A link to a provider of its own, who has the target's address. */
+  /** A link to a provider of its own, who has the target's address, and those the set-up proposes. */
   async provider(n) {
     const pid = await this.machine();
     this.isps[n] = pid;
     this.sh(`ip link add eth${n} type veth peer name site netns ${pid}
       ip addr add 203.0.113.${n * 8 + 2}/30 dev eth${n}; ip link set eth${n} up
-      nsenter -t ${pid} -n sh -ec 'ip link set lo up; ip addr add 198.51.100.${n}/32 dev lo; ip addr add 203.0.113.${n * 8 + 1}/30 dev site; ip link set site up'
+      nsenter -t ${pid} -n sh -ec 'ip link set lo up; for ip in 198.51.100.${n} 1.1.1.1 8.8.8.8 9.9.9.9; do ip addr add $ip/32 dev lo; done; ip addr add 203.0.113.${n * 8 + 1}/30 dev site; ip link set site up'
       ip route add default via 203.0.113.${n * 8 + 1} dev eth${n} metric ${n}`);
   }
 
@@ -126,13 +126,12 @@ export class Router {
     await until('the web server listens', () => existsSync(path.join(this.dir, 'web.json')), () => this.log);
   }
 
-  /** The daemon dies, as by a crash, and is started again. */
-  async restart() {
+  /** The daemon dies, as by a crash; `run` starts it again. */
+  async die() {
     rmSync(path.join(this.dir, 'web.json'));
     const ended = new Promise((done) => { this.daemon.once('exit', done); });
     this.daemon.kill('SIGKILL');
     await ended;
-    await this.run();
   }
 
   /** The one-time link, as its owner sees it. */

@@ -30,8 +30,10 @@ describe('an interface', () => {
 
   test('the last one is not taken down without a warning', () => withPage({ path: '#/wan/cable' }, async (page, mock, world) => {
     await page.getByRole('button', { name: 'Take down' }).waitFor();
-    world.fail('fiber'); world.fail('lte');
     await page.getByRole('button', { name: 'Take down' }).click();
+    await page.getByText('Its connections move to the WANs that remain').waitFor();
+    // While it is read.
+    world.fail('fiber'); world.fail('lte');
     await page.getByText('the site would be offline').waitFor();
     await page.getByRole('button', { name: 'Cancel' }).click();
     assert.equal(world.find('cable').down, false);
@@ -315,7 +317,7 @@ describe('notifications', () => {
     await page.getByRole('button', { name: 'Remove ops' }).click();
     await page.getByRole('button', { name: 'Apply', exact: true }).click();
     // What was said of the change before may still be there to be read: the router is looked at instead.
-    for (let n = 0; n < 100 && world.config.text.includes('config alert'); n++) await page.waitForTimeout(50);
+    for (let n = 0; n < 600 && world.config.text.includes('config alert'); n++) await page.waitForTimeout(50);
     assert.ok(!world.config.text.includes('config alert'));
     await page.getByText('The configuration is in force.').first().waitFor();
   }));

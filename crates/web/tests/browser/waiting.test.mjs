@@ -1,7 +1,7 @@
 // Settings that have to be confirmed, what becomes of them when nobody can, and the way back to older ones.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { accessible, fits, launch, shot, tabTo, withRouter } from './browser.mjs';
+import { accessible, fits, hold, launch, shot, tabTo, withRouter } from './browser.mjs';
 
 let browser;
 before(async () => { browser = await launch(); });
@@ -69,6 +69,24 @@ describe('settings that wait', () => {
     assert.equal(world.config.text, before);
     await page.waitForFunction((t) => document.querySelector('textarea') && document.querySelector('textarea').value === t, before);
     assert.equal(await page.getByRole('alert').count(), 0, 'he knows');
+  }));
+
+  test('cannot be left alone while they are under way', () => withPage({ path: '#/config', expect: ['412'] }, async (page, mock, world) => {
+    await edit(page, (t) => `${t}# mine\n`);
+    const letGo = await hold(page, '**/api/v1/config?confirm=*');
+    const asked = page.waitForRequest('**/api/v1/config?confirm=*');
+    await apply(page);
+    await asked;
+    world.write(`${world.config.text}# theirs\n`, { way: 'file' });
+    for (let n = 0; n < 3; n++) await page.keyboard.press('Escape');
+    const dialog = page.getByRole('dialog', { name: 'Apply this change?' });
+    assert.ok(await dialog.isVisible());
+    assert.ok(await dialog.getByRole('button', { name: 'Back', exact: true }).isDisabled());
+    await letGo();
+    await page.getByRole('dialog', { name: 'Changed by somebody else' }).waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    assert.ok((await text(page)).endsWith('# mine\n'));
   }));
 
   test('go by themselves when nobody answers, and the page says so', () => withPage({ path: '#/config' }, async (page, mock, world) => {

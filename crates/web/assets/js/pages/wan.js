@@ -36,22 +36,23 @@ function Health({ name }) {
 
 /** Drain, undrain, up, down. What would leave the site without any WAN is asked about first. */
 function Steer({ iface, status }) {
-  const [ask, setAsk] = useState(null);
+  const [asks, setAsks] = useState(false);
   const drained = iface.paths.some((p) => isDrained(iface, p));
   const down = iface.paths.length > 0 && iface.paths.every((p) => pathState(iface, p) === 'stopped');
   const send = (what) => async () => { await post(`interfaces/${encodeURIComponent(iface.name)}/${what}`); await refresh(); };
   const others = status.interfaces.some((i) => i.name !== iface.name && i.paths.some((p) => p.usable && !isDrained(i, p)));
-  const takeDown = () => setAsk({
+  // Made anew with each status: what would become of the connections may change while it is read.
+  const ask = {
     title: `Take ${iface.name} down?`,
     text: others ? 'Its connections move to the WANs that remain, and it carries nothing until it is taken up again.'
       : 'No other WAN is usable: the site would be offline until it is taken up again. If you are here by this WAN, you lose this page, too.',
     confirm: 'Take down', danger: true, done: `${iface.name} is taken down.`, run: send('down'),
-  });
+  };
   return html`${down ? html`<${Action} class="primary" run=${send('up')} done=${`${iface.name} is taken up.`}>Take up<//>`
     : html`${drained ? html`<${Action} class="primary" run=${send('undrain')} done=${`${iface.name} takes new connections again.`}>Undrain<//>`
       : html`<${Action} run=${send('drain')} done=${`${iface.name} takes no new connections while another WAN can.`}>Drain<//>`}
-      <button type="button" class="button" onClick=${takeDown}>Take down</button>`}
-    ${ask ? html`<${Confirm} ask=${ask} onClose=${() => setAsk(null)} />` : null}`;
+      <button type="button" class="button" onClick=${() => setAsks(true)}>Take down</button>`}
+    ${asks ? html`<${Confirm} ask=${ask} onClose=${() => setAsks(false)} />` : null}`;
 }
 
 function PathCard({ iface, path, status, statusAt }) {
