@@ -80,7 +80,7 @@ describe('settings that wait', () => {
     world.write(`${world.config.text}# theirs\n`, { way: 'file' });
     for (let n = 0; n < 3; n++) await page.keyboard.press('Escape');
     const dialog = page.getByRole('dialog', { name: 'Apply this change?' });
-    assert.ok(await dialog.isVisible());
+    await dialog.waitFor();
     assert.ok(await dialog.getByRole('button', { name: 'Back', exact: true }).isDisabled());
     await letGo();
     await page.getByRole('dialog', { name: 'Changed by somebody else' }).waitFor();
