@@ -406,7 +406,7 @@ mod tests {
     }
 
     async fn next(monitor: &mut Monitor) -> Change {
-        let change = tokio::time::timeout(Duration::from_secs(5), monitor.next()).await;
+        let change = tokio::time::timeout(Duration::from_secs(30), monitor.next()).await;
         change.expect("in time").expect("monitor")
     }
 

@@ -33,7 +33,7 @@ async fn until(monitor: &mut Monitor, what: &str, wanted: impl Fn(&Change, &NetV
             }
         }
     };
-    if tokio::time::timeout(Duration::from_secs(5), wait).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(30), wait).await.is_err() {
         panic!("did not happen: {what}; last {all:?} {:#?}", monitor.view());
     }
     assert_fresh(monitor, what).await;
@@ -292,7 +292,7 @@ async fn until_quiet(m: &mut Monitor, wanted: impl Fn(&NetView) -> bool) -> Chan
         if wanted(&m.view()) {
             return change;
         }
-        let wait = tokio::time::timeout(Duration::from_secs(5), m.next());
+        let wait = tokio::time::timeout(Duration::from_secs(30), m.next());
         change = wait.await.expect("a change").expect("monitor");
     }
     panic!("too many changes");

@@ -19,8 +19,9 @@ use tokio_rustls::rustls::{
     ALL_VERSIONS, HandshakeKind, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion,
 };
 
-/// How long a probe waits here, and therefore how long silence takes.
-const TIMEOUT: Duration = Duration::from_millis(700);
+/// How long a probe waits here, and therefore how long silence takes: servers are threads of ours, which a busy machine may keep
+/// waiting.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What became of a probe: an answer, why there is none, or nothing at all.
 #[derive(Clone, PartialEq, Debug)]
@@ -68,7 +69,7 @@ fn probe(request: ProbeRequest) -> Vec<Fate> {
         let (sender, mut reports) = unbounded_channel();
         let mut prober = Prober::new(sender);
         let mut fates = vec![Fate::Silent; request.targets.len()];
-        let wait = request.timeout + Duration::from_millis(300);
+        let wait = request.timeout + Duration::from_secs(1);
         prober.start(request);
         let end = tokio::time::Instant::now() + wait;
         while fates.contains(&Fate::Silent) {
@@ -519,7 +520,7 @@ fn methods_share_a_round() {
             prober.start(ProbeRequest { count: 3, ..request(2, targets(&mixed)) });
             let mut answers = vec![0; mixed.len()];
             for _ in 0..mixed.len() * 3 {
-                let report = tokio::time::timeout(Duration::from_secs(5), reports.recv()).await;
+                let report = tokio::time::timeout(Duration::from_secs(30), reports.recv()).await;
                 match report.expect("in time").expect("open") {
                     ProbeReport::Reply { round: 2, target, .. } => answers[target] += 1,
                     other => panic!("{other:?}"),
@@ -532,13 +533,13 @@ fn methods_share_a_round() {
             peer.sh("ip addr add 192.0.2.1/24 dev far");
             prober.start(request(3, targets(&mixed[..3])));
             for _ in 0..3 {
-                let report = tokio::time::timeout(Duration::from_secs(5), reports.recv()).await;
+                let report = tokio::time::timeout(Duration::from_secs(30), reports.recv()).await;
                 let report = report.expect("in time").expect("open");
                 assert!(matches!(report, ProbeReport::Reply { round: 3, .. }), "{report:?}");
             }
             // More probes than sockets: the surplus is told at once, and the rest is still asked.
             prober.start(ProbeRequest { count: 100, spacing: Duration::ZERO, ..request(4, targets(&["tcp://192.0.2.1:81"])) });
-            let report = tokio::time::timeout(Duration::from_secs(5), reports.recv()).await;
+            let report = tokio::time::timeout(Duration::from_secs(30), reports.recv()).await;
             let report = report.expect("in time").expect("open");
             assert!(
                 matches!(&report, ProbeReport::Failed { round: 4, sequence: 64, error, .. } if error.contains("64 probes")),

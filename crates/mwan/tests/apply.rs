@@ -380,7 +380,7 @@ fn a_text_that_was_refused_does_not_come_back() {
 #[test]
 fn a_file_that_cannot_be_written_keeps_nobody_waiting_for_the_one_before() {
     let mut daemon = start(CONFIG);
-    daemon.good(&["apply", "--confirm", "1", "-"], &port(8443));
+    daemon.good(&["apply", "--confirm", "6", "-"], &port(8443));
     std::fs::remove_file(daemon.path("mwan3")).unwrap();
     std::fs::create_dir(daemon.path("mwan3")).unwrap();
     daemon.wait("the one before is in force", |d| !d.rules().contains("8443"));

@@ -91,7 +91,7 @@ cp heard once
 ./mwan3 ifdown wan
 ./mwan3 stop
 mv heard twice
-export MWAN_HOOK_TIMEOUT=1
+export MWAN_HOOK_TIMEOUT=5
 echo 'echo $ACTION $INTERFACE $DEVICE >>${0%/*}/heard; [ $ACTION = ifup ] || exec sleep 1000' >user
 ./mwan3 start
 ./mwan3 stop

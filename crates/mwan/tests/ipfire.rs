@@ -467,7 +467,7 @@ fn a_restart_after_a_full_disk_is_no_boot() {
     site.wait("it is said", |s| s.status().contains("mwan/state/boot: No space left on device"));
     site.sh("umount $DIR/system/var/ipfire/mwan/state");
     // A batch that failed is tried again after half a minute.
-    std::thread::sleep(Duration::from_secs(5));
+    std::thread::sleep(Duration::from_secs(20));
     site.wait("RED is the cable's", |s| {
         s.read("red/iface") == "eth1" && !s.root().join("mwan/state/journal").exists()
     });

@@ -176,17 +176,18 @@ fn a_daemon_that_was_killed_takes_over_without_touching_anything() {
     let (mut daemon, bus) = Daemon::on_bus(online());
     daemon.wait("online", |d| d.wan(0)["reason"]["code"] == "answering");
     daemon.wait("settled", |d| d.mwan(&["diff"]).status.code() == Some(0));
+    // Where netifd does not answer in time, its configuration says the same.
+    std::fs::write(
+        daemon.path("network"),
+        "config interface 'wan'\n\toption device 'wan0'\n\toption gateway '192.0.2.1'\n",
+    )
+    .unwrap();
     daemon.restart();
     assert_eq!(daemon.status()["daemon"]["applies"], 0, "{}", daemon.log());
     assert_eq!(daemon.wan(0)["usable"], true);
     daemon.wait("published by the new one", |_| bus.objects() == ["mwan", "mwan3", "mwan4"]);
     // And the same while ubusd is not there: its devices come from netifd's configuration, gateways from the kernel.
     drop(bus);
-    std::fs::write(
-        daemon.path("network"),
-        "config interface 'wan'\n\toption device 'wan0'\n\toption gateway '192.0.2.1'\n",
-    )
-    .unwrap();
     daemon.restart();
     assert_eq!(daemon.status()["daemon"]["applies"], 0, "{}", daemon.log());
     assert_eq!(daemon.wan(0)["usable"], true);

@@ -70,9 +70,9 @@ pub fn feed(command: &str, input: &str) {
     assert!(child.wait().expect("wait").success(), "`{command}` refused:\n{input}");
 }
 
-/// Polls a condition for up to five seconds.
+/// Polls a condition for up to half a minute.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + Duration::from_secs(30);
     while !condition() {
         assert!(Instant::now() < end, "did not happen: {what}");
         std::thread::sleep(Duration::from_millis(2));

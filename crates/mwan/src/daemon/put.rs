@@ -346,7 +346,11 @@ impl Desk {
                 self.write(&held, &text, terms).inspect_err(|_| self.revisions.expect(&[], None))?;
             }
             match self.reload() {
-                Ok(waiting) => put.waiting = waiting,
+                Ok(waiting) => {
+                    put.waiting = waiting;
+                    // Who is told that it is in force finds it in the list, whatever becomes of us: this is answered behind it.
+                    self.revisions.newest();
+                }
                 Err(why) => {
                     self.revisions.expect(&[], None);
                     let back = if written { self.put_back(&held, &text) } else { Ok(()) };

@@ -1,7 +1,8 @@
 //! Which hooks of a batch have been run, and which runs: for the process after this one.
 //!
 //! In the run directory, which no boot survives. A batch is begun anew by the next process, or after an error; a hook that was
-//! run to its end is not run again then, and one that still runs is waited for.
+//! run to its end is not run again then, and one that still runs is waited for. One that has ended since its process died is taken
+//! to have come to its end.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -80,7 +81,7 @@ impl Progress {
                 _ => {}
             }
         }
-        Progress { file, batch, told, ran, running: running.filter(|r| process::is_alive(r.id, r.start)) }
+        Progress { file, batch, told, ran, running }
     }
 
     pub(super) fn has_run(&self, what: &str) -> bool {
@@ -151,7 +152,12 @@ fn told(batch: &Batch) -> String {
 
 /// Whether it has ended.
 fn wait(left: &Running, limit: Duration, stop: &dyn Fn() -> bool) -> bool {
-    info!("{} of a process before this one still runs (process {}) and is waited for", left.what, left.id);
+    if process::is_alive(left.id, left.start) {
+        info!(
+            "{} of a process before this one still runs (process {}) and is waited for",
+            left.what, left.id
+        );
+    }
     let deadline = Instant::now() + limit;
     while process::is_alive(left.id, left.start) {
         if stop() {
@@ -210,6 +216,15 @@ mod tests {
         ran(&batch("eth1"), down);
         begin(&dir, &batch("eth1"), Duration::ZERO).forget();
         assert!(!knows(&batch("eth1"), down));
+    }
+
+    #[test]
+    fn what_ended_while_there_was_no_process_is_not_run_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = Command::new("/bin/true").spawn().unwrap();
+        begin(&dir, &batch("eth1"), Duration::ZERO).runs(child.id(), "red.up/50-slow");
+        child.wait().unwrap();
+        assert!(begin(&dir, &batch("eth1"), Duration::ZERO).has_run("red.up/50-slow"));
     }
 
     /// The process before us was killed, and its hook lives.
