@@ -111,6 +111,8 @@ export class Router {
   async start() {
     // Never the host's own network.
     assert.equal(this.sh('ip -o link | wc -l').trim(), '1', 'run by scripts/test-dashboard, in a namespace of its own');
+    // Without a search for duplicates addresses are there at once: a browser gives up what it is fetching when one comes later.
+    this.sh('sysctl -qw net.ipv6.conf.default.accept_dad=0 2>/dev/null || true');
     this.sh('ip link set lo up; sysctl -qw net.ipv4.ip_forward=1; sysctl -qw net.netfilter.nf_conntrack_acct=1 2>/dev/null || true');
     await this.provider(1);
     await this.provider(2);
