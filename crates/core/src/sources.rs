@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use mwan_config::address::bits;
+use mwan_config::address::{bits, of_bits};
 use mwan_config::{AddressRange, Family};
 
 /// Sources that are at home on a WAN.
@@ -42,7 +42,7 @@ pub(crate) fn disjoint(homes: &[Home]) -> Vec<Home> {
         let last = edges.get(at + 1).map_or(u128::MAX, |next| next - 1);
         let around = known.iter().filter(|((a, b), _)| a <= first && last <= *b);
         let Some(id) = around.min_by_key(|((a, b), _)| b - a).and_then(|(_, id)| *id) else { continue };
-        let range = AddressRange { first: address(family, *first), last: address(family, last) };
+        let range = AddressRange { first: of_bits(*first, family), last: of_bits(last, family) };
         match out.last_mut() {
             Some(before) if before.id == id && bits(before.range.last).checked_add(1) == Some(*first) => {
                 before.range.last = range.last;
@@ -57,14 +57,6 @@ pub(crate) fn disjoint(homes: &[Home]) -> Vec<Home> {
 pub(crate) fn home_of<'h>(homes: impl IntoIterator<Item = &'h Home>, ip: IpAddr) -> Option<Home> {
     let within = |r: &AddressRange| Family::of(r.first) == Family::of(ip) && r.first <= ip && ip <= r.last;
     homes.into_iter().find(|home| within(&home.range)).copied()
-}
-
-/// The reverse of [`bits`]; behind the last address: the last.
-fn address(family: Family, bits: u128) -> IpAddr {
-    match family {
-        Family::V4 => IpAddr::V4((u32::try_from(bits).unwrap_or(u32::MAX)).into()),
-        Family::V6 => IpAddr::V6(bits.into()),
-    }
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ pub(super) struct EventLog {
 impl EventLog {
     /// With what daemons before us left.
     pub(super) fn open(run_dir: &Path, state_dir: &Path) -> Self {
-        let (file, copy) = (run_dir.join(FILE), state_dir.join(COPY));
+        let [file, copy] = files(run_dir, state_dir);
         let (mut ring, before_boot) = (read(&file), read(&copy));
         let id_after = |ring: &VecDeque<Event>| ring.back().map_or(1, |last| last.id + 1);
         let copied = id_after(&before_boot);
@@ -199,6 +199,11 @@ impl EventLog {
         }
         self.told = written.is_err();
     }
+}
+
+/// The file of the events, and its copy.
+pub(crate) fn files(run_dir: &Path, state_dir: &Path) -> [PathBuf; 2] {
+    [run_dir.join(FILE), state_dir.join(COPY)]
 }
 
 /// The events of a file, ids ascending; lines that are none (one torn by a crash, say) are left out.

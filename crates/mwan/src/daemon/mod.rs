@@ -116,6 +116,7 @@ pub(crate) use control::Asked;
 #[cfg(feature = "web")]
 pub(crate) use control::group;
 pub(crate) use drill::check_name as check_drill_name;
+pub(crate) use events::files as event_files;
 pub(crate) use explain::explain_without_daemon;
 #[cfg(feature = "web")]
 pub(crate) use log::{LogSettings, start_companion_log};

@@ -217,7 +217,7 @@ impl Collection {
             }
         }
         // A daemon that answers has told it.
-        let events = [run_dir.join("events.jsonl"), state_dir.join("events.kept.jsonl")];
+        let events = crate::daemon::event_files(run_dir, state_dir);
         if !is_running && let Some(file) = events.into_iter().find(|file| file.is_file()) {
             self.end_of("state/events.jsonl", &file, true);
         }

@@ -143,18 +143,15 @@ async function prefill(status) {
 }
 
 async function lost(mine) {
-  if (!running || mine !== turn) return;
+  if (mine !== turn) return;
   close();
   const ended = turn;
   if (get().connection !== 'lost') set({ connection: 'lost', lostAt: Date.now() });
-  try {
-    // An expired login closes the stream, too; that is told apart by asking.
-    await loadSession();
-    if (ended !== turn) return;
-    if (!get().session) { set({ expired: true }); return; }
-    set({ daemon: true });
-  } catch { /* not reachable: try again below */ }
-  if (!running || ended !== turn) return;
+  // An expired login closes the stream, too; that is told apart by asking. Not reachable: it is tried again below.
+  const reached = await loadSession().then(() => true, () => false);
+  if (ended !== turn) return;
+  if (reached && !get().session) { set({ expired: true }); return; }
+  if (reached) set({ daemon: true });
   clearTimeout(retryTimer);
   retryTimer = setTimeout(open, RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]);
   attempt += 1;

@@ -181,7 +181,7 @@ describe('the connection', () => {
     mock.world.send('daemon', { connected: false });
     await page.getByText('The mwan daemon does not answer').waitFor();
     await letGo();
-    await page.evaluate(() => new Promise((done) => { setTimeout(done, 200); }));
+    await page.waitForTimeout(200);
     assert.ok(await page.getByText('The mwan daemon does not answer').isVisible());
     mock.world.send('daemon', { connected: true });
     await page.getByText('The mwan daemon does not answer').waitFor({ state: 'detached' });

@@ -152,12 +152,10 @@ fn told(batch: &Batch) -> String {
 
 /// Whether it has ended.
 fn wait(left: &Running, limit: Duration, stop: &dyn Fn() -> bool) -> bool {
-    if process::is_alive(left.id, left.start) {
-        info!(
-            "{} of a process before this one still runs (process {}) and is waited for",
-            left.what, left.id
-        );
+    if !process::is_alive(left.id, left.start) {
+        return true;
     }
+    info!("{} of a process before this one still runs (process {}) and is waited for", left.what, left.id);
     let deadline = Instant::now() + limit;
     while process::is_alive(left.id, left.start) {
         if stop() {
